@@ -1,0 +1,52 @@
+"""The command line: parse, call, print. Heavy imports happen inside the commands."""
+
+import errno
+import os
+import sys
+
+from recctl.errors import UserError
+
+TELEMETRY_OFF = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GX_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "true",
+    "DVC_NO_ANALYTICS": "true",
+}
+
+
+def main() -> None:
+    """The `recctl` command.
+
+    Exit codes: 0 done, 1 a defect of recctl (with its traceback), 2 the user's to mend (one line),
+    130 interrupted.
+    """
+    for name, value in TELEMETRY_OFF.items():
+        os.environ.setdefault(name, value)
+    from recctl.cli.app import app
+
+    try:
+        app()
+    except UserError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        print("recctl: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        if error.errno not in _CIRCUMSTANCES:
+            raise
+        where = f" at {error.filename}" if error.filename else ""
+        _fail(f"{error.strerror}{where}; {_CIRCUMSTANCES[error.errno]}")
+
+
+_CIRCUMSTANCES = {
+    errno.ENOSPC: "free some disk space and run the command again",
+    errno.EDQUOT: "your disk quota is used up: free some space and run the command again",
+    errno.EACCES: "check the permissions of this path",
+    errno.EROFS: "the file system is read-only: use a project folder that can be written",
+}
+
+
+def _fail(message: str) -> None:
+    print(f"recctl: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,32 @@
+"""The typer application: every command group, registered by name."""
+
+from typing import Annotated
+
+import typer
+
+from recctl import __version__
+from recctl.cli import stage
+
+app = typer.Typer(
+    name="recctl",
+    help="Retrain sequential recommenders; serve a new model only when it is proven better.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(stage.app, name="stage")
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"recctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass

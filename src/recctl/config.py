@@ -1,0 +1,86 @@
+"""params.yaml: typed sections, read with errors that say what, where and how to mend it."""
+
+import difflib
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from recctl.errors import UserError
+
+SECTIONS = ("ingest", "validate", "sequence-split", "train", "evaluate")
+
+
+class Settings(BaseModel):
+    """A frozen group of settings that refuses unknown keys; `model_config` is pydantic's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Section(Settings):
+    """One top-level section of params.yaml."""
+
+    section: ClassVar[str]
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read this section of a params.yaml.
+
+        Raises UserError when the file is missing or not YAML, when a section or key is unknown,
+        or when a value does not fit.
+        """
+        document = read_params(path)
+        if cls.section not in document:
+            raise UserError(f"{path.name} has no section '{cls.section}'", "add it")
+        try:
+            return cls.model_validate(document[cls.section])
+        except ValidationError as error:
+            raise UserError(f"{path.name}: {_first_mistake(cls, error)}") from None
+
+
+def read_params(path: Path) -> dict[str, Any]:
+    """params.yaml as plain dictionaries, its section names checked."""
+    try:
+        document = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"no {path}", "restore it from git") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is not valid YAML ({reason})", "mend the line named") from None
+    if not isinstance(document, dict):
+        raise UserError(f"{path} holds no sections", f"expected {', '.join(SECTIONS)}")
+    for name in document:
+        if name not in SECTIONS:
+            raise UserError(f"{path.name}: {_unknown(str(name), list(SECTIONS), 'section')}")
+    return document
+
+
+def _unknown(name: str, known: list[str], kind: str) -> str:
+    near = difflib.get_close_matches(name.rpartition(".")[2], known, n=1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    return f"'{name}' is not a {kind}; {hint}known: {', '.join(known)}"
+
+
+def _first_mistake(cls: type[Section], error: ValidationError) -> str:
+    mistake = error.errors(include_url=False)[0]
+    keys = [str(key) for key in mistake["loc"]]
+    where = ".".join([cls.section, *keys])
+    if mistake["type"] == "extra_forbidden":
+        return _unknown(where, _known_keys(cls, keys[:-1]), "setting")
+    if mistake["type"] == "missing":
+        return f"'{where}' is missing; add it"
+    value = f", not {mistake['input']!r}" if not isinstance(mistake["input"], dict) else ""
+    return f"'{where}': {mistake['msg'].removeprefix('Value error, ')}{value}"
+
+
+def _known_keys(cls: type[BaseModel], path: list[str]) -> list[str]:
+    """The keys allowed below `path` in a section, for the hint."""
+    for key in path:
+        field = cls.model_fields.get(key)
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        cls = inner
+    return [field.alias or name for name, field in cls.model_fields.items()]

@@ -1,0 +1,1 @@
+"""Sources and formats, the interactions schema, the starter data set."""

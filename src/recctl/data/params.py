@@ -1,0 +1,48 @@
+"""The `ingest` section of params.yaml: what the raw log looks like."""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from recctl.config import Section
+
+Format = Literal["csv", "tsv", "parquet", "jsonl", "sequences"]
+TimeUnit = Literal["s", "ms", "us", "ns", "iso"]
+
+
+class IngestParams(Section):
+    """How to read `data/` as interactions. `recctl data use` writes it."""
+
+    section: ClassVar[str] = "ingest"
+
+    name: str
+    """The data set's name, for reports."""
+    files: list[str] = Field(min_length=1)
+    """The log's files below data/, in order; plain or gzip."""
+    format: Format
+    """`sequences` is one `user item` per line, the order of lines being the time."""
+    delimiter: str | None = None
+    """Between the fields of a csv, when it is not a comma (MovieLens: `::`)."""
+    columns: list[str] | None = None
+    """Names of a csv's or tsv's columns when the file has no header line."""
+    user_column: str = "user_id"
+    item_column: str = "item_id"
+    time_column: str = "timestamp"
+    weight_column: str | None = None
+    """A rating or count; without it every interaction weighs the same."""
+    time_unit: TimeUnit = "s"
+    """Unit of a numeric time since 1970-01-01 UTC; `iso` for ISO 8601 text (UTC if no offset)."""
+    minimum_weight: float | None = None
+    """Interactions that weigh less go to quarantine."""
+    items_file: str | None = None
+    """A csv below data/ with the columns item_id and title, for reports and recommendations."""
+    engine: Literal["duckdb", "spark"] = "duckdb"
+    """Where the table expressions run."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.minimum_weight is not None and self.weight_column is None:
+            raise ValueError("minimum_weight needs a weight_column")
+        if self.columns is not None and self.format not in ("csv", "tsv"):
+            raise ValueError(f"columns name the fields of a csv or tsv, not of {self.format}")
+        return self

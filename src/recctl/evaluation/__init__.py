@@ -1,0 +1,1 @@
+"""Ranks, metrics of the rank, protocols, slices, statistics, reports."""

@@ -1,0 +1,72 @@
+"""Where everything lies in a project, in one place."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from recctl.errors import UserError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of one project, all below its root."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, start: Path | None = None) -> "Layout":
+        """The project that holds `start` (default: the current directory).
+
+        Raises UserError when neither it nor a folder above it holds a dvc.yaml and a params.yaml.
+        """
+        here = (start or Path.cwd()).resolve()
+        for folder in (here, *here.parents):
+            if (folder / "dvc.yaml").is_file() and (folder / "params.yaml").is_file():
+                return cls(folder)
+        raise UserError(
+            f"no recctl project in {here} or above it (no dvc.yaml with a params.yaml beside it)",
+            "change into the project's folder",
+        )
+
+    @property
+    def params(self) -> Path:
+        return self.root / "params.yaml"
+
+    @property
+    def data(self) -> Path:
+        """The raw interaction log, versioned by data.dvc."""
+        return self.root / "data"
+
+    @property
+    def interactions(self) -> Path:
+        """What ingest writes: interactions, items, quarantine, report."""
+        return self.root / "artifacts" / "interactions"
+
+    @property
+    def validation(self) -> Path:
+        """What validate writes: report and Data Docs."""
+        return self.root / "artifacts" / "validation"
+
+    @property
+    def sequences(self) -> Path:
+        """What sequence-split writes: flat arrays, vocabulary, report."""
+        return self.root / "artifacts" / "sequences"
+
+    @property
+    def model(self) -> Path:
+        """The trained model: a folder that recommends without the training data."""
+        return self.root / "artifacts" / "model"
+
+    @property
+    def training(self) -> Path:
+        """How the training went: curve, metrics, MLflow run."""
+        return self.root / "artifacts" / "training"
+
+    @property
+    def evaluation(self) -> Path:
+        """What evaluate writes: metrics, ranks, report, plots."""
+        return self.root / "artifacts" / "evaluation"
+
+    @property
+    def state(self) -> Path:
+        """State that is nobody's output: checkpoints, locks, downloads under way."""
+        return self.root / ".recctl"

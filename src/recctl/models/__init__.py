@@ -1,0 +1,1 @@
+"""Recommenders, one file each, and the table of their names."""

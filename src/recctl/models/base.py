@@ -1,0 +1,75 @@
+"""What every recommender is, and how it is kept: safetensors and JSON, never a pickle."""
+
+import json
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from recctl.errors import UserError
+from recctl.files import read_json, replacing, write_json
+from recctl.sequences.store import Histories
+
+WEIGHTS = "model.safetensors"
+SETTINGS = "model.json"
+
+
+class Recommender(ABC):
+    """Scores the whole catalogue for histories; the highest score is recommended first."""
+
+    kind: ClassVar[str]
+    """The name in the table of models and in params.yaml."""
+
+    n_items: int
+    """Size of the catalogue it scores."""
+
+    @abstractmethod
+    def score(self, histories: Histories) -> torch.Tensor:
+        """Scores of all items for each history; float32 (len(histories), n_items).
+
+        Histories hold known items only (no COLD), oldest first, any length including zero. Seen
+        items are scored like any other: filtering them is the caller's business.
+        """
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What `restore` needs beside the tensors; JSON-serialisable."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The weights by name."""
+
+    @classmethod
+    @abstractmethod
+    def restore(
+        cls, settings: dict[str, Any], tensors: dict[str, torch.Tensor], device: torch.device
+    ) -> Self:
+        """The inverse of `settings` and `tensors`."""
+
+
+def save_model(model: Recommender, folder: Path, about: dict[str, Any] | None = None) -> None:
+    """Write a model's weights and settings into a folder; `about` is kept beside them."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.tensors().items()}
+    with replacing(folder / WEIGHTS) as temporary:
+        save_file(tensors, temporary)
+    content = {"model": model.kind, "settings": model.settings(), "about": about or {}}
+    write_json(folder / SETTINGS, content)
+
+
+def load_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read a safetensors file; UserError when it is missing or damaged."""
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"no {path}", "train a model first: 'dvc repro train'") from None
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} is damaged ({error})", "run 'dvc repro -f train'") from None
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The content of a model folder's model.json."""
+    content: dict[str, Any] = read_json(folder / SETTINGS, "train")
+    return content

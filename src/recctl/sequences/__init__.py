@@ -1,0 +1,1 @@
+"""Vocabulary, split protocols, the flat sequence store."""

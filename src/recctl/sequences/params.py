@@ -1,0 +1,32 @@
+"""The `sequence-split` section of params.yaml."""
+
+from typing import ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from recctl.config import Section
+
+
+class SequenceSplitParams(Section):
+    """How interactions become histories with held-out targets."""
+
+    section: ClassVar[str] = "sequence-split"
+
+    protocol: str = "leave-one-out"
+    """`leave-one-out` or `global-time`; sequences/protocols.py holds the table."""
+    minimum_user_interactions: int = Field(default=5, ge=1)
+    """Users with fewer interactions are left out (k-core by users)."""
+    minimum_item_interactions: int = Field(default=1, ge=1)
+    """Items with fewer are left out; above 1 both rules are repeated until they hold."""
+    test_from: str | None = None
+    """global-time: the test set begins at this ISO 8601 time (UTC if no offset)."""
+    test_share: float = Field(default=0.1, gt=0, lt=1)
+    """global-time without test_from: the share of interactions that come last."""
+    validation_share: float = Field(default=0.1, gt=0, lt=1)
+    """global-time: the share of the interactions before the test set kept for validation."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.test_from is not None and self.protocol != "global-time":
+            raise ValueError("test_from belongs to the protocol global-time")
+        return self

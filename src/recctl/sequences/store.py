@@ -1,0 +1,154 @@
+"""Histories as flat arrays: a batch is slices of one array, never a list of lists."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recctl.errors import UserError
+from recctl.files import missing, read_json
+from recctl.sequences.vocabulary import COLD, Vocabulary
+
+Part = Literal["validation", "test"]
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Sequences of item indices in time order: sequence i is items[starts[i]:ends[i]].
+
+    >>> histories = Histories.of([[4, 2], [7]])
+    >>> histories[1], len(histories), histories.lengths
+    (array([7], dtype=int32), 2, array([2, 1]))
+    """
+
+    items: NDArray[np.int32]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, lists: list[list[int]]) -> "Histories":
+        """From plain lists, for tests and small requests."""
+        ends = np.cumsum([len(one) for one in lists], dtype=np.int64)
+        starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]]) if lists else ends
+        flat = [item for one in lists for item in one]
+        return cls(np.array(flat, dtype=np.int32), starts, ends)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, i: int) -> NDArray[np.int32]:
+        return self.items[self.starts[i] : self.ends[i]]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        return self.ends - self.starts
+
+    def select(self, rows: NDArray[np.int64] | slice) -> "Histories":
+        """Some of the sequences, sharing the items."""
+        return Histories(self.items, self.starts[rows], self.ends[rows])
+
+    def without_cold(self) -> "Histories":
+        """The same sequences without items that training never saw, as serving drops them."""
+        known = self.items != COLD
+        if known.all():
+            return self
+        before = np.concatenate([np.zeros(1, np.int64), np.cumsum(known, dtype=np.int64)])
+        return Histories(self.items[known], before[self.starts], before[self.ends])
+
+    def flat(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """All (row, item) pairs: the row of each item and the item."""
+        lengths = self.lengths
+        rows = np.repeat(np.arange(len(self)), lengths)
+        within = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        return rows, self.items[self.starts[rows] + within]
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Test (or validation) cases: a history and the item that came next, one per user."""
+
+    users: NDArray[np.int64]
+    """user_index of each case."""
+    histories: Histories
+    """What the model may see, without cold items."""
+    targets: NDArray[np.int32]
+    """item_index of each target, COLD for an item that training never saw."""
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+
+@dataclass(frozen=True)
+class SequenceData:
+    """What sequence-split wrote: every user's items in time order, and three positions per user.
+
+    A user's training sequence is items[offsets[u]:train_end[u]]. `validation[u]` and `test[u]`
+    are the absolute positions of the targets, -1 for none; the history of a target is all that
+    stands before it in the user's sequence.
+    """
+
+    folder: Path
+    items: NDArray[np.int32]
+    """item_index of every interaction, COLD for items that training never saw; (interactions,)"""
+    times: NDArray[np.int64]
+    """Microseconds since 1970-01-01 UTC; (interactions,)"""
+    offsets: NDArray[np.int64]
+    """Where each user begins, and the end; (users + 1,)"""
+    train_end: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+    @classmethod
+    def load(cls, folder: Path) -> "SequenceData":
+        """Memory-map the arrays of a folder; UserError when one is missing or damaged."""
+        names = ("items", "times", "offsets", "train_end", "validation", "test")
+        return cls(folder, *(_open(folder / f"{name}.npy") for name in names))
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary.load(self.folder / "vocabulary.json")
+
+    @cached_property
+    def user_ids(self) -> list[str]:
+        """External user ids in the order of user_index."""
+        import pyarrow.parquet as pq
+
+        ids: list[str] = pq.read_table(self.folder / "users.parquet")["user_id"].to_pylist()
+        return ids
+
+    @property
+    def fingerprint(self) -> str:
+        """The split's fingerprint, from its report."""
+        report = read_json(self.folder / "report.json", "sequence-split")
+        return str(report["fingerprint"])
+
+    def train(self) -> Histories:
+        """The training sequences, empty ones left out."""
+        kept = self.train_end > self.offsets[:-1]
+        return Histories(self.items, self.offsets[:-1][kept], self.train_end[kept])
+
+    def cases(self, part: Part) -> Cases:
+        """The cases of a part, in the order of user_index."""
+        positions = self.validation if part == "validation" else self.test
+        users = np.flatnonzero(positions >= 0)
+        at = np.asarray(positions[users])
+        histories = Histories(self.items, np.asarray(self.offsets[users]), at)
+        return Cases(users, histories.without_cold(), np.asarray(self.items[at]))
+
+    def histories(self) -> Histories:
+        """All that is known of every user, without cold items: what serving starts from."""
+        return Histories(self.items, self.offsets[:-1], self.offsets[1:]).without_cold()
+
+
+def _open(path: Path) -> NDArray[np.int64]:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+    except FileNotFoundError:
+        raise missing(path, "sequence-split") from None
+    except (ValueError, EOFError) as error:
+        raise UserError(
+            f"{path} is damaged ({error})", "run 'dvc repro -f sequence-split'"
+        ) from None

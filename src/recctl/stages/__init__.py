@@ -1,0 +1,1 @@
+"""The five DVC stages: read params and files, call the core, write files."""
