@@ -1,1 +1,36 @@
 """Recommenders, one file each, and the table of their names."""
+
+from pathlib import Path
+
+import torch
+
+from recctl.errors import UserError, unknown_name
+from recctl.models.base import SETTINGS, WEIGHTS, Recommender, load_tensors, read_settings
+from recctl.models.bert4rec import Bert4Rec
+
+MODELS: dict[str, type[Recommender]] = {model.kind: model for model in (Bert4Rec,)}
+
+
+def load_model(folder: Path, device: torch.device) -> Recommender:
+    """The model that a folder holds, ready to score on `device`.
+
+    Raises UserError when the folder's files are missing, damaged or of an unknown model.
+    """
+    content = read_settings(folder)
+    try:
+        kind, settings = content["model"], content["settings"]
+    except (KeyError, TypeError):
+        raise UserError(
+            f"{folder / SETTINGS} does not describe a model", "run 'dvc repro -f train'"
+        ) from None
+    if kind not in MODELS:
+        raise unknown_name("model", kind, list(MODELS))
+    tensors = load_tensors(folder / WEIGHTS)
+    try:
+        return MODELS[kind].restore(settings, tensors, device)
+    except (KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{folder / WEIGHTS} does not fit {SETTINGS} beside it ({reason})",
+            "run 'dvc repro -f train'",
+        ) from None

@@ -1,0 +1,77 @@
+"""An epoch's plan: which windows of which sequences are batched together."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recctl.sequences.store import Histories
+
+_POOL = 16
+"""Batches whose rows are sorted by length together: enough for little padding, few enough that a
+batch still mixes lengths and users from all over the data."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One epoch: rows in the order of training, cut into batches.
+
+    Row i is the window items[starts[i] : starts[i] + lengths[i]] with masked[i] positions to mask;
+    `last_only[i]` says that it is its last item alone.
+    """
+
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    masked: NDArray[np.int64]
+    last_only: NDArray[np.bool_]
+    bounds: NDArray[np.int64]
+    """Batch b holds the rows bounds[b]:bounds[b + 1]."""
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+
+def plan_epoch(
+    train: Histories,
+    rng: np.random.Generator,
+    *,
+    max_length: int,
+    batch_size: int,
+    mask_probability: float,
+    last_item_share: float,
+) -> Plan:
+    """Draw an epoch over the training sequences.
+
+    Each sequence gives one row; a sequence longer than `max_length` gives a window of it at a
+    random place. A share of the sequences gives a second row with only the last item masked: the
+    task that evaluation and serving set (section 3.6 of the paper). The number of masked items is
+    mask_probability * length, rounded up or down at random so that its mean is exact, and at least
+    one.
+    """
+    extra = rng.permutation(len(train))[: round(last_item_share * len(train))]
+    rows = np.concatenate([rng.permutation(len(train)), extra])
+    last_only = np.arange(len(rows)) >= len(train)
+    full = train.lengths[rows]
+    lengths = np.minimum(full, max_length)
+    slack = full - lengths
+    offset = np.where(last_only, slack, rng.integers(0, slack + 1))
+    starts = train.starts[rows] + offset
+    masked = np.floor(mask_probability * lengths + rng.random(len(rows))).astype(np.int64)
+    masked = np.where(last_only, 1, np.clip(masked, 1, lengths))
+    order, bounds = _batches(lengths, batch_size, rng)
+    return Plan(starts[order], lengths[order], masked[order], last_only[order], bounds)
+
+
+def _batches(
+    lengths: NDArray[np.int64], batch_size: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """An order of the rows and the batches' bounds: similar lengths together, batches shuffled."""
+    count = len(lengths)
+    shuffled = rng.permutation(count)
+    pool = np.arange(count) // (_POOL * batch_size)
+    grouped = shuffled[np.lexsort((lengths[shuffled], pool))]
+    edges = np.append(np.arange(0, count, batch_size), count)
+    batches = rng.permutation(len(edges) - 1)
+    order = np.concatenate([grouped[edges[b] : edges[b + 1]] for b in batches])
+    sizes = np.diff(edges)[batches]
+    return order, np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])

@@ -1,0 +1,69 @@
+"""The cloze task: hide some items of each window, on the device, without a loop over rows."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ClozeBatch:
+    """Windows with hidden items.
+
+    `at` (batch, m) holds each row's masked positions, filled up with 0 to the batch's largest
+    number; `chosen` (n,) picks the true ones from the flattened (batch * m) and `targets` (n,) are
+    the items that stood there.
+    """
+
+    tokens: Tensor
+    real: Tensor | None
+    at: Tensor
+    chosen: Tensor
+    targets: Tensor
+
+
+def cloze_batch(
+    items: Tensor,
+    starts: Tensor,
+    lengths: Tensor,
+    masked: Tensor,
+    last_only: Tensor,
+    *,
+    longest: int,
+    shortest: int,
+    most_masked: int,
+    pad: int,
+    mask: int,
+    generator: torch.Generator,
+) -> ClozeBatch:
+    """Gather windows of the flat `items` and mask `masked` random positions of each row.
+
+    starts, lengths, masked, last_only: (batch,), on the device of `items`. `longest`, `shortest`
+    and `most_masked` are their extremes, known to the host so that a GPU need not be asked.
+    """
+    columns = torch.arange(longest, device=items.device)
+    inside = columns < lengths[:, None]
+    window = items[torch.where(inside, starts[:, None] + columns, starts[:, None])].long()
+    at = _positions(lengths, last_only, inside, most_masked, generator)
+    hidden = torch.arange(most_masked, device=items.device) < masked[:, None]
+    at = torch.where(hidden, at, 0)
+    tokens = torch.where(inside, window, pad)
+    # Where a row hides fewer, the surplus goes to a column beyond the end, which is then cut off.
+    spare = torch.cat([tokens, tokens.new_zeros(len(tokens), 1)], dim=1)
+    tokens = spare.scatter(1, torch.where(hidden, at, longest), mask)[:, :longest].contiguous()
+    chosen = hidden.flatten().nonzero().squeeze(1)
+    targets = window.gather(1, at).flatten()[chosen]
+    return ClozeBatch(tokens, None if shortest == longest else inside, at, chosen, targets)
+
+
+def _positions(
+    lengths: Tensor,
+    last_only: Tensor,
+    inside: Tensor,
+    most_masked: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """Distinct random positions of each row, (batch, most_masked); the last item's for some."""
+    keys = torch.rand(inside.shape, device=inside.device, generator=generator)
+    at = keys.masked_fill_(~inside, -1.0).topk(most_masked, dim=1, sorted=True).indices
+    return torch.where(last_only[:, None], lengths[:, None] - 1, at)

@@ -1,0 +1,279 @@
+"""The cloze training loop: every step a pure function of (weights, params, data, position)."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recctl.devices import autocast_dtype, keep_freed_memory
+from recctl.errors import UserError
+from recctl.models.bert4rec import Bert4Rec, Encoder
+from recctl.sequences.batching import Plan, plan_epoch
+from recctl.sequences.cloze import ClozeBatch, cloze_batch
+from recctl.sequences.store import Histories
+from recctl.training.checkpoint import Checkpoint
+from recctl.training.loss import catalogue_cross_entropy
+from recctl.training.params import TrainParams
+from recctl.training.progress import Epoch, TrainingProgress
+from recctl.training.schedule import learning_rate
+
+Validate = Callable[[Bert4Rec], float]
+"""Full-ranking NDCG@10 on the validation cases."""
+
+
+@dataclass
+class Position:
+    """Where the training stands; with the weights and the optimiser it is all there is to keep."""
+
+    epoch: int = 1
+    batch: int = 0
+    """Batches of this epoch already trained."""
+    step: int = 0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    best_epoch: int = 0
+    best_ndcg: float = -1.0
+    validations_since_best: int = 0
+    curve: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A finished training."""
+
+    model: Bert4Rec
+    curve: list[Epoch]
+    best_epoch: int
+    best_ndcg: float
+    sequences_per_second: float
+    capped: bool
+    """The best epoch was the last one allowed: more epochs might have been better."""
+
+
+class Trainer:
+    """Trains an encoder, resuming where a checkpoint left off.
+
+    All randomness of a step comes from a generator seeded by (seed, epoch, batch) and the epoch's
+    plan from (seed, epoch): a training that was killed and resumed draws what an undisturbed one
+    draws, and on a CPU with the same number of threads ends with the same weights.
+    """
+
+    def __init__(
+        self, train: Histories, n_items: int, params: TrainParams, device: torch.device
+    ) -> None:
+        if device.type == "cpu":
+            keep_freed_memory()
+        else:
+            torch.set_float32_matmul_precision("high")
+        self.params, self.device, self.train = params, device, train
+        self.position = Position()
+        self.encoder = _build(n_items, params).to(device)
+        self.best: dict[str, Tensor] = {}
+        self._forward = torch.compile(self.encoder) if params.compile else self.encoder
+        self._optimiser = _optimiser(self.encoder, params)
+        self._generator = torch.Generator(device)
+        self._items = torch.from_numpy(np.ascontiguousarray(train.items)).to(device)
+        self._dtype = autocast_dtype(device, params.precision)
+
+    def run(
+        self, validate: Validate, checkpoint: Checkpoint, show: TrainingProgress
+    ) -> Fit:
+        """Train to the end: `patience` validations without a better one, or max_epochs."""
+        self._resume(checkpoint, show)
+        while not self._finished():
+            row = self._epoch(validate, checkpoint, show)
+            self._next_epoch(row)
+            show.epoch(row, last=self._finished())
+            if checkpoint.due():
+                checkpoint.save(self._state())
+        checkpoint.save(self._state())
+        return self._fit(show)
+
+    def _epoch(self, validate: Validate, checkpoint: Checkpoint, show: TrainingProgress) -> Epoch:
+        here, params = self.position, self.params
+        plan = self._plan(here.epoch)
+        rows = _on_device(plan, self.device)
+        losses: list[Tensor] = []
+        rate = 0.0
+        while here.batch < len(plan):
+            rate = self._set_rate(len(plan))
+            losses.append(self._step(plan, rows))
+            here.batch += 1
+            here.step += 1
+            size = int(plan.bounds[here.batch] - plan.bounds[here.batch - 1])
+            show.step(here.batch, len(plan), size, here.epoch)
+            if checkpoint.due():
+                self._count(losses)
+                checkpoint.save(self._state())
+        self._count(losses)
+        loss = here.loss_sum / max(1, here.loss_count)
+        if not math.isfinite(loss):
+            raise UserError(
+                f"the training loss is not finite in epoch {here.epoch}",
+                "lower train.learning_rate in params.yaml",
+            )
+        wanted = here.epoch % params.validate_every == 0 or here.epoch == params.max_epochs
+        ndcg = self._validate(validate) if wanted else None
+        return Epoch(here.epoch, loss, rate, ndcg)
+
+    def _plan(self, epoch: int) -> Plan:
+        shape = self.params.bert4rec
+        return plan_epoch(
+            self.train,
+            np.random.default_rng([self.params.seed, epoch]),
+            max_length=shape.max_length,
+            batch_size=self.params.batch_size,
+            mask_probability=shape.mask_probability,
+            last_item_share=shape.last_item_share,
+        )
+
+    def _set_rate(self, batches: int) -> float:
+        params = self.params
+        epochs = params.decay_epochs or max(1, params.max_epochs * 2 // 3)
+        rate = learning_rate(
+            self.position.step,
+            peak=params.learning_rate,
+            warmup=params.warmup_steps,
+            decay_steps=epochs * batches,
+        )
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def _seed_step(self) -> None:
+        here = self.position
+        seed = np.random.SeedSequence([self.params.seed, here.epoch, here.batch])
+        number = int(seed.generate_state(1, np.uint64)[0])
+        self._generator.manual_seed(number)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(number)  # for dropout, which draws from the default generator
+
+    def _step(self, plan: Plan, rows: tuple[Tensor, ...]) -> Tensor:
+        self._seed_step()
+        batch = self._batch(plan, rows)
+        self._optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
+            hidden = self._forward(batch.tokens, batch.real, batch.at, self._generator)
+        chosen = hidden.flatten(0, 1)[batch.chosen]
+        encoder = self.encoder
+        loss = catalogue_cross_entropy(
+            chosen, encoder.catalogue(), encoder.item_bias, batch.targets
+        )
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(encoder.parameters(), self.params.clip_norm)
+        self._optimiser.step()
+        return loss.detach()
+
+    def _batch(self, plan: Plan, rows: tuple[Tensor, ...]) -> ClozeBatch:
+        part = slice(*plan.bounds[self.position.batch : self.position.batch + 2])
+        starts, lengths, masked, last_only = (one[part] for one in rows)
+        return cloze_batch(
+            self._items,
+            starts,
+            lengths,
+            masked,
+            last_only,
+            longest=int(plan.lengths[part].max()),
+            shortest=int(plan.lengths[part].min()),
+            most_masked=int(plan.masked[part].max()),
+            pad=self.encoder.n_items,
+            mask=self.encoder.n_items + 1,
+            generator=self._generator,
+        )
+
+    def _count(self, losses: list[Tensor]) -> None:
+        """Add up losses that wait on the device; asking for each at once would stall a GPU."""
+        for loss in torch.stack(losses).tolist() if losses else []:
+            self.position.loss_sum += loss
+            self.position.loss_count += 1
+        losses.clear()
+
+    def _validate(self, validate: Validate) -> float:
+        ndcg = validate(Bert4Rec(self.encoder))
+        here = self.position
+        here.validations_since_best += 1
+        if ndcg > here.best_ndcg:
+            here.best_ndcg, here.best_epoch, here.validations_since_best = ndcg, here.epoch, 0
+            self.best = {
+                name: tensor.detach().clone() for name, tensor in self.encoder.state_dict().items()
+            }
+        return ndcg
+
+    def _next_epoch(self, row: Epoch) -> None:
+        here = self.position
+        here.curve.append(asdict(row))
+        here.epoch, here.batch, here.loss_sum, here.loss_count = here.epoch + 1, 0, 0.0, 0
+
+    def _finished(self) -> bool:
+        here, params = self.position, self.params
+        return here.epoch > params.max_epochs or here.validations_since_best >= params.patience
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "position": asdict(self.position),
+            "weights": self.encoder.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "best": self.best,
+        }
+
+    def _resume(self, checkpoint: Checkpoint, show: TrainingProgress) -> None:
+        for path in checkpoint.aside()[:1]:
+            show.say(f"train: set aside, for it is of other params, data or code: {path}")
+        state = checkpoint.load()
+        if state is None:
+            return
+        self.position = Position(**state["position"])
+        self.encoder.load_state_dict(state["weights"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self.best = {name: tensor.to(self.device) for name, tensor in state["best"].items()}
+        show.say(
+            f"train: resumed in epoch {self.position.epoch} after {self.position.batch} batches, "
+            f"from {checkpoint.path}"
+        )
+
+    def _fit(self, show: TrainingProgress) -> Fit:
+        here = self.position
+        self.encoder.load_state_dict(self.best)
+        return Fit(
+            model=Bert4Rec(self.encoder),
+            curve=[Epoch(**row) for row in here.curve],
+            best_epoch=here.best_epoch,
+            best_ndcg=here.best_ndcg,
+            sequences_per_second=show.rate(),
+            capped=here.best_epoch == self.params.max_epochs,
+        )
+
+
+def _build(n_items: int, params: TrainParams) -> Encoder:
+    shape = params.bert4rec
+    encoder = Encoder(
+        n_items,
+        shape.max_length,
+        shape.hidden_size,
+        shape.layers,
+        shape.heads,
+        shape.dropout,
+        shape.attention_dropout,
+    )
+    encoder.initialise(torch.Generator().manual_seed(params.seed))
+    return encoder
+
+
+def _optimiser(encoder: Encoder, params: TrainParams) -> torch.optim.Optimizer:
+    """AdamW; biases and norms are not decayed (as BERT's own training does)."""
+    parameters = list(encoder.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": params.weight_decay},
+        {"params": [p for p in parameters if p.dim() == 1], "weight_decay": 0.0},
+    ]
+    fused = next(encoder.parameters()).device.type in ("cpu", "cuda")
+    return torch.optim.AdamW(groups, lr=params.learning_rate, fused=fused)
+
+
+def _on_device(plan: Plan, device: torch.device) -> tuple[Tensor, ...]:
+    arrays = (plan.starts, plan.lengths, plan.masked, plan.last_only)
+    return tuple(torch.from_numpy(one).to(device) for one in arrays)

@@ -1,0 +1,86 @@
+"""What a person sees of a training: a bar on a terminal, plain lines elsewhere."""
+
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+_LINE_EVERY_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of the training curve."""
+
+    epoch: int
+    loss: float
+    learning_rate: float
+    ndcg: float | None
+    """Full-ranking NDCG@10 on the validation targets, None where it was not computed."""
+
+
+class TrainingProgress:
+    """Shows epochs, loss, validation NDCG@10, sequences per second and the time left."""
+
+    def __init__(self, max_epochs: int, sequences: int, console: Console | None = None) -> None:
+        self._console = console or Console()
+        self._max_epochs, self._sequences = max_epochs, sequences
+        self._started, self._trained, self._last_line = time.monotonic(), 0, 0.0
+        self._best: Epoch | None = None
+        self._bar = Progress(
+            TextColumn("[bold]train[/]"),
+            BarColumn(),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._task: TaskID = self._bar.add_task("first epoch", total=max_epochs)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._console.print(text, highlight=False, soft_wrap=True)
+
+    def step(self, done: int, total: int, rows: int, epoch: int) -> None:
+        """Count a batch of `rows` windows: number `done` of `total` in the epoch."""
+        self._trained += rows
+        self._bar.update(self._task, completed=epoch - 1 + done / total)
+
+    def epoch(self, row: Epoch, last: bool) -> None:
+        """Show a finished epoch."""
+        if row.ndcg is not None and (self._best is None or row.ndcg > (self._best.ndcg or 0.0)):
+            self._best = row
+        text = self._text(row)
+        self._bar.update(self._task, description=text, completed=row.epoch)
+        now = time.monotonic()
+        if not self._console.is_terminal and (last or now - self._last_line > _LINE_EVERY_SECONDS):
+            self.say(f"train: {text}")
+            self._last_line = now
+
+    def rate(self) -> float:
+        """Windows trained per second so far, validations included."""
+        return self._trained / max(time.monotonic() - self._started, 1e-9)
+
+    def _text(self, row: Epoch) -> str:
+        ndcg = "" if row.ndcg is None else f"  ndcg@10 {row.ndcg:.4f}"
+        best = f" (best {self._best.ndcg:.4f} at {self._best.epoch})" if self._best else ""
+        return (
+            f"epoch {row.epoch}/{self._max_epochs}  loss {row.loss:.4f}{ndcg}{best}"
+            f"  {self.rate():,.0f} sequences/s"
+        )
