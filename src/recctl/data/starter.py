@@ -36,13 +36,13 @@ FIRST_DAY = int(datetime(2023, 1, 1, tzinfo=UTC).timestamp())
 """Day 0 begins at this time, in unix seconds."""
 SECONDS_A_DAY = 86_400
 
-LAUNCH_STORIES = 265
-LAUNCH_USERS = 700
-STORIES_A_DAY = 0.15
-USERS_A_DAY = 1.8
+LAUNCH_STORIES = 280
+LAUNCH_USERS = 750
+STORIES_A_DAY = 0.16
+USERS_A_DAY = 1.9
 MEAN_STAY = 900.0
 """Days until half a viewer's like have left, roughly: stays are exponential."""
-MEAN_SESSIONS_A_DAY = 0.036
+MEAN_SESSIONS_A_DAY = 0.038
 FRANCHISE_SHARE = 0.3
 ZIPF_EXPONENT = 0.9
 PREMIERE_DAYS = 30
@@ -53,7 +53,7 @@ MOOD_CHANGES = 0.12
 """The chance that a session begins with another mood than the last one ended with."""
 TASTE_DRIFT = 0.25
 """How far a taste moves when the mood changes, as a share of a fresh one."""
-CONTINUES = (0.0, 0.55, 0.85, 0.95)
+CONTINUES = (0.0, 0.25, 0.7, 0.9)
 """The chance of watching a next part, by the number of franchises that have one waiting."""
 IN_TURN = 0.75
 """The chance that the franchise continued is the one left alone longest."""
@@ -243,7 +243,8 @@ class World:
 
 
 def _taste(rng: np.random.Generator) -> NDArray[np.float64]:
-    return rng.dirichlet(np.full(len(titles.GENRES), 0.25))
+    # Some genres are liked by many: the first by most.
+    return rng.dirichlet(1.5 / np.arange(2, len(titles.GENRES) + 2))
 
 
 def _mood(taste: NDArray[np.float64], rng: np.random.Generator) -> int:

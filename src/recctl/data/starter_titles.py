@@ -1,4 +1,4 @@
-"""Titles for the starter data's films, put together from word lists; none belongs to a real film."""
+"""Titles for the starter data's films, put together from word lists; none is a real film's."""
 
 import numpy as np
 
@@ -31,24 +31,23 @@ _THINGS = {
     "Science Fiction": ("Signal", "Orbit", "Colony", "Android", "Airlock", "Eclipse", "Beacon"),
     "Western": ("Saddle", "Outlaw", "Gulch", "Stagecoach", "Marshal", "Prairie", "Spur"),
 }
+# fmt: off
 _TONES = (
-    ("Amber", "Borrowed", "Crooked", "Distant", "Emerald", "Forgotten", "Gentle", "Hollow")
-    + ("Idle", "Jealous", "Last", "Midnight", "Northern", "Ordinary", "Patient", "Quiet")
-    + ("Restless", "Scarlet", "Tender", "Unlikely", "Velvet", "Wandering", "Younger")
+    "Amber", "Borrowed", "Crooked", "Distant", "Emerald", "Forgotten", "Gentle", "Hollow",
+    "Idle", "Jealous", "Lonely", "Midnight", "Northern", "Ordinary", "Patient", "Quiet",
+    "Restless", "Scarlet", "Tender", "Unlikely", "Velvet", "Wandering", "Younger",
 )
 _FRONTS = (
-    ("Alder", "Bramble", "Cinder", "Dun", "Elder", "Fen", "Gosling", "Hazel", "Ister", "Jun")
-    + ("Karrow", "Lumen", "Marrow", "Nettle", "Ombre", "Pell", "Quill", "Ravel", "Sorrel")
-    + ("Thistle", "Umber", "Vesper", "Wick", "Yarrow")
+    "Alder", "Bramble", "Cinder", "Dun", "Elder", "Fen", "Gosling", "Hazel", "Ister", "Jun",
+    "Karrow", "Lumen", "Marrow", "Nettle", "Ombre", "Pell", "Quill", "Ravel", "Sorrel",
+    "Thistle", "Umber", "Vesper", "Wick", "Yarrow",
 )
 _BACKS = ("mere", "by", "dane", "fold", "gate", "holm", "ley", "moor", "quay", "stead", "vane")
-_CHAPTERS = ("The Beginning", "The Return", "The Long Night", "The Reckoning", "The Crossing") + (
-    "The Heir",
-    "The Far Shore",
-    "The Silence",
-    "The Bargain",
-    "The Homecoming",
+_CHAPTERS = (
+    "The Return", "The Long Night", "The Reckoning", "The Crossing", "The Heir", "The Far Shore",
+    "The Silence", "The Bargain", "Against the Wind", "A Debt Repaid", "Nine Doors", "Old Friends",
 )
+# fmt: on
 
 
 def name(rng: np.random.Generator, genre: str, parts: int, taken: set[str]) -> list[str]:
