@@ -1,0 +1,557 @@
+"""MLflow tracking: one run per training, its curve while it grows, its evaluation afterwards.
+
+The one module of the core that imports mlflow, and only inside its functions. A run carries what
+is needed to repeat it: parameters, the data's md5, the code's commit, the split's fingerprint, the
+environment. Environment variables are never logged, and addresses only without passwords.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import getpass
+import importlib.metadata
+import logging
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recctl import __version__
+from recctl.errors import UserError
+from recctl.files import read_json, write_json
+from recctl.layout import Layout
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "recctl"
+"""Where runs are filed unless MLFLOW_EXPERIMENT_NAME says otherwise."""
+
+BATCH_METRICS = 1000
+BATCH_PARAMS = 100
+"""What one log_batch may hold; MLflow refuses more."""
+
+SECONDS_BETWEEN_BATCHES = 2.0
+SECONDS_AFTER_FAILURE = 60.0
+
+_REMEMBERED = 4
+"""Unfinished runs kept in mind, as many as there are checkpoints kept."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tracking:
+    """A tracking server that answered, and the experiment for this project's runs."""
+
+    client: "MlflowClient"
+    uri: str
+    experiment: str
+    experiment_id: str
+
+    def reference(self, run_id: str) -> dict[str, str]:
+        """What run.json keeps: enough to find the run again, nothing secret."""
+        return {
+            "run_id": run_id,
+            "experiment": self.experiment,
+            "tracking_uri": _portable(self.uri),
+        }
+
+
+def tracking_uri(layout: Layout) -> str:
+    """MLFLOW_TRACKING_URI, or an absolute sqlite address in the project.
+
+    A relative sqlite path counts from the project's root, whatever the current directory. An
+    experiment that DVC runs in a temporary copy below .dvc/tmp is tracked in the project itself,
+    for the copy is deleted afterwards.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or "sqlite:///mlflow.db"
+    database = _sqlite_file(uri)
+    if database is None:
+        return uri
+    return f"sqlite:///{_project(layout.root) / database}"
+
+
+def _project(root: Path) -> Path:
+    for folder in root.parents:
+        if folder.name == ".dvc" and root.is_relative_to(folder / "tmp"):
+            return folder.parent
+    return root
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    name = uri.removeprefix("sqlite:///")
+    return None if name == uri or not name or ":memory:" in name else Path(name.partition("?")[0])
+
+
+def redact(text: str) -> str:
+    """The text with user names, passwords and tokens taken out of the addresses in it.
+
+    >>> redact("no answer from https://ann:s3cret@mlflow.example:5000/api?token=abc&x=1")
+    'no answer from https://mlflow.example:5000/api?token=***&x=1'
+    """
+    text = re.sub(r"(?<=://)[^/\s'\"]*@", "", text)
+    secret = r"(?i)([?&][^=&\s]*(?:password|passwd|token|secret|key|signature)[^=&\s]*=)[^&\s'\"]+"
+    return re.sub(secret, r"\1***", text)
+
+
+def _portable(uri: str) -> str:
+    """The address without secrets and without the folders of this machine."""
+    database = _sqlite_file(uri)
+    return f"sqlite:///{database.name}" if database else redact(uri)
+
+
+def connect(layout: Layout) -> Tracking:
+    """Reach the tracking server and find or make the experiment.
+
+    Raises UserError within some seconds, in one line, when the server does not answer, refuses,
+    or its database is damaged or of another MLflow version.
+    """
+    uri = tracking_uri(layout)
+    with _plainly(uri), _patience(timeout=4, retries=1), _first_touch(uri):
+        client = _mlflow_client(uri)
+        client.search_experiments(max_results=1)
+        name, identifier = _experiment(client, uri)
+    return Tracking(client, uri, name, identifier)
+
+
+def _mlflow_client(uri: str) -> "MlflowClient":
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    import mlflow
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return mlflow.MlflowClient(uri, registry_uri=uri)
+
+
+@contextlib.contextmanager
+def _first_touch(uri: str) -> Iterator[None]:
+    """One process at a time: several that create the same sqlite tables at once all crash."""
+    database = _sqlite_file(uri)
+    if database is None:
+        yield
+        return
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with database.with_name(database.name + ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _patience(timeout: int, retries: int) -> Iterator[None]:
+    """How long MLflow waits for a server in this block, where the user has not said.
+
+    MLflow's own seven retries of 120 seconds would hold up a training for minutes.
+    """
+    wanted = {
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout),
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(retries),
+    }
+    ours = {name: value for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def _plainly(uri: str) -> Iterator[None]:
+    """Turn what MLflow and the libraries below it raise into one line without secrets."""
+    import requests
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except UserError:
+        raise
+    except (
+        MlflowException,
+        SQLAlchemyError,
+        requests.RequestException,
+        ImportError,
+        OSError,
+    ) as error:
+        reason = " ".join(redact(str(error)).split())
+        raise UserError(f"MLflow at {redact(uri)}: {_short(reason)}", _mend(uri, reason)) from None
+
+
+def _short(reason: str) -> str:
+    cause = re.search(r"Failed to establish a new connection: (.*?)['\")]*$", reason)
+    text = cause.group(1) if cause else reason.partition(" (Background on this error at")[0]
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+def _mend(uri: str, reason: str) -> str:
+    if "out-of-date database schema" in reason:
+        return f"back it up and run 'mlflow db upgrade {redact(uri)}'"
+    if _sqlite_file(uri):
+        return "check that this file can be written and is a database of MLflow, or move it away"
+    return "start the server, or mend or unset MLFLOW_TRACKING_URI (unset: a file in the project)"
+
+
+def _experiment(client: "MlflowClient", uri: str) -> tuple[str, str]:
+    """Name and id of the experiment for new runs.
+
+    A local experiment remembers the absolute folder of its artifacts. In a project that was moved
+    or copied that folder is another one's, so the runs go to `NAME-2` and so on.
+    """
+    base = os.environ.get("MLFLOW_EXPERIMENT_NAME", "").strip() or EXPERIMENT
+    database = _sqlite_file(uri)
+    folder = (database.parent / "mlartifacts").as_uri() if database else None
+    number = 1
+    while True:
+        name = base if number == 1 else f"{base}-{number}"
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            return name, _create_experiment(client, name, folder)
+        if found.lifecycle_stage == "deleted":
+            raise UserError(
+                f"the MLflow experiment '{name}' at {redact(uri)} is deleted",
+                "restore it, or set MLFLOW_EXPERIMENT_NAME to another name",
+            )
+        if folder is None or found.artifact_location == folder:
+            return name, found.experiment_id
+        number += 1
+
+
+def _create_experiment(client: "MlflowClient", name: str, folder: str | None) -> str:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        identifier: str = client.create_experiment(name, artifact_location=folder)
+    except MlflowException as error:
+        found = client.get_experiment_by_name(name)  # another process may have been first
+        if error.error_code != "RESOURCE_ALREADY_EXISTS" or found is None:
+            raise
+        identifier = found.experiment_id
+    return identifier
+
+
+class TrainingRun:
+    """A run under way. A server that fails in mid-training costs a warning, never the training."""
+
+    def __init__(self, tracking: Tracking, run_id: str, epochs: set[int]) -> None:
+        self.tracking = tracking
+        self.run_id = run_id
+        self._epochs = epochs
+        """Epochs that are logged or wait to be."""
+        self._waiting: list[Any] = []
+        self._next = 0.0
+        self._warned = False
+
+    def log_epoch(self, row: Mapping[str, float | None]) -> None:
+        """Log one row of the curve: `epoch` and the values at its end; None for no value.
+
+        Rows are sent at most every two seconds. An epoch that was logged before the run was
+        interrupted is not logged twice.
+        """
+        epoch = int(row["epoch"] or 0)
+        if epoch in self._epochs:
+            return
+        self._epochs.add(epoch)
+        self._waiting += _metrics({k: v for k, v in row.items() if k != "epoch"}, step=epoch)
+        if time.monotonic() >= self._next:
+            self._send()
+
+    def log_curve(self, rows: Iterable[Mapping[str, float | None]]) -> None:
+        """Log the rows that are not logged yet; a resumed training gives those it starts from."""
+        for row in rows:
+            self.log_epoch(row)
+
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Log the training's final figures."""
+        self._waiting += _metrics(metrics, step=0)
+        self._send()
+
+    def log_files(self, files: Sequence[Path], folder: str = "training") -> None:
+        """Keep copies of files (or whole folders) with the run."""
+        with self._forgiving(), self._talking():
+            _log_files(self.tracking.client, self.run_id, files, folder)
+
+    def _send(self) -> None:
+        self._next = time.monotonic() + SECONDS_AFTER_FAILURE
+        with self._forgiving(), self._talking():
+            while self._waiting:
+                self.tracking.client.log_batch(self.run_id, self._waiting[:BATCH_METRICS])
+                del self._waiting[:BATCH_METRICS]
+            self._next = time.monotonic() + SECONDS_BETWEEN_BATCHES
+
+    def _end(self, status: str) -> None:
+        self._send()
+        with self._forgiving(), self._talking():
+            self.tracking.client.set_terminated(self.run_id, status)
+
+    @contextlib.contextmanager
+    def _talking(self) -> Iterator[None]:
+        with _plainly(self.tracking.uri), _patience(timeout=20, retries=2):
+            yield
+
+    @contextlib.contextmanager
+    def _forgiving(self) -> Iterator[None]:
+        try:
+            yield
+        except UserError as error:
+            if not self._warned:
+                print(f"recctl: the training goes on without MLflow: {error}", file=sys.stderr)
+            self._warned = True
+
+
+@contextlib.contextmanager
+def training_run(
+    layout: Layout,
+    *,
+    name: str,
+    fingerprint: str,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str] | None = None,
+) -> Iterator[TrainingRun]:
+    """The MLflow run of one training, from its first epoch to `artifacts/training/run.json`.
+
+    `fingerprint` is that of the checkpoint: a training that was interrupted and is resumed
+    continues its run instead of leaving a second one. The run ends FINISHED, FAILED on an
+    exception, KILLED on an interrupt. `params` may be nested; keys are joined with dots.
+
+    Raises UserError before anything is trained when the server cannot be reached.
+    """
+    tracking = connect(layout)
+    with _plainly(tracking.uri), _patience(timeout=20, retries=2):
+        unfinished = _unfinished(layout)
+        _close_others(tracking.client, unfinished, fingerprint)
+        run = _resumed(tracking, unfinished.get(fingerprint))
+        run = run or _begun(tracking, layout, name, tags or {})
+        _remember(layout, fingerprint, run.run_id)
+        _log_params(tracking.client, run.run_id, params)
+    status = "FAILED"
+    try:
+        yield run
+        write_json(layout.training / "run.json", tracking.reference(run.run_id))
+        _remember(layout, fingerprint, None)
+        status = "FINISHED"
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
+        raise
+    finally:
+        run._end(status)
+
+
+def _unfinished(layout: Layout) -> dict[str, str]:
+    """Runs that did not end well, by the fingerprint of their training, oldest first."""
+    path = layout.state / "tracking.json"
+    return dict(read_json(path, "train")["unfinished"]) if path.exists() else {}
+
+
+def _remember(layout: Layout, fingerprint: str, run_id: str | None) -> None:
+    runs = {key: value for key, value in _unfinished(layout).items() if key != fingerprint}
+    if run_id is not None:
+        runs[fingerprint] = run_id
+    recent = dict(list(runs.items())[-_REMEMBERED:])
+    write_json(layout.state / "tracking.json", {"unfinished": recent})
+
+
+def _close_others(client: "MlflowClient", unfinished: Mapping[str, str], fingerprint: str) -> None:
+    """Runs of other trainings that still count as running were killed without a word."""
+    for other in (run_id for key, run_id in unfinished.items() if key != fingerprint):
+        run = _find_run(client, other)
+        if run and run.info.status == "RUNNING":
+            client.set_terminated(other, "KILLED")
+
+
+def _resumed(tracking: Tracking, run_id: str | None) -> TrainingRun | None:
+    run = _find_run(tracking.client, run_id) if run_id else None
+    if run is None or run_id is None or run.info.status == "FINISHED":
+        return None
+    tracking.client.update_run(run_id, "RUNNING")
+    return TrainingRun(tracking, run_id, _logged_epochs(tracking.client, run))
+
+
+def _logged_epochs(client: "MlflowClient", run: Any) -> set[int]:
+    histories = (client.get_metric_history(run.info.run_id, key) for key in run.data.metrics)
+    return {metric.step for history in histories for metric in history}
+
+
+def _find_run(client: "MlflowClient", run_id: str) -> Any:
+    """The run, or None when this server does not hold it."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+    return run if run.info.lifecycle_stage == "active" else None
+
+
+def _begun(tracking: Tracking, layout: Layout, name: str, tags: Mapping[str, str]) -> TrainingRun:
+    everything = {**lineage(layout), **environment(), **tags, "recctl.stage": "train"}
+    run = tracking.client.create_run(tracking.experiment_id, tags=everything, run_name=name)
+    tracking.client.log_text(run.info.run_id, packages(), "environment/packages.txt")
+    return TrainingRun(tracking, run.info.run_id, epochs=set())
+
+
+def _log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) -> None:
+    from mlflow.entities import Param
+
+    known = client.get_run(run_id).data.params
+    missing = [Param(key, value) for key, value in flatten(params).items() if key not in known]
+    for start in range(0, len(missing), BATCH_PARAMS):
+        client.log_batch(run_id, params=missing[start : start + BATCH_PARAMS])
+
+
+def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as text by dotted name.
+
+    >>> flatten({"train": {"epochs": 3, "device": None}})
+    {'train.epochs': '3', 'train.device': 'None'}
+    """
+    flat: dict[str, str] = {}
+    for key, value in params.items():
+        inner = flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else None
+        flat.update({f"{prefix}{key}": str(value)} if inner is None else inner)
+    return flat
+
+
+def _metrics(row: Mapping[str, float | None], step: int) -> list[Any]:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    return [
+        Metric(metric_name(name), float(value), now, step)
+        for name, value in row.items()
+        if value is not None
+    ]
+
+
+def metric_name(name: str) -> str:
+    """The name under which MLflow takes a metric: it refuses `@`.
+
+    >>> metric_name("full/model/ndcg@10")
+    'full/model/ndcg_at_10'
+    """
+    return re.sub(r"[^\w\-. :/]", "_", name.replace("@", "_at_"))
+
+
+def _log_files(client: "MlflowClient", run_id: str, files: Sequence[Path], folder: str) -> None:
+    for file in files:
+        if file.is_dir():
+            client.log_artifacts(run_id, str(file), f"{folder}/{file.name}")
+        else:
+            client.log_artifact(run_id, str(file), folder)
+
+
+def log_evaluation(
+    layout: Layout,
+    *,
+    metrics: Mapping[str, float],
+    files: Sequence[Path] = (),
+    tags: Mapping[str, str] | None = None,
+) -> str:
+    """Add an evaluation to the run that trained the model; gives back the id of the run.
+
+    A model that came out of DVC's cache was trained on another machine, and its run may be unknown
+    to this server: then a run is made that names it in the tag `recctl.trained_as`, once.
+    Raises UserError when the server cannot be reached.
+    """
+    from mlflow.entities import RunTag
+
+    trained = str(read_json(layout.training / "run.json", "train")["run_id"])
+    tracking = connect(layout)
+    client = tracking.client
+    with _plainly(tracking.uri), _patience(timeout=20, retries=2):
+        found = _find_run(client, trained)
+        run_id: str = found.info.run_id if found else _stand_in(tracking, layout, trained)
+        values = _metrics(metrics, step=0)
+        for start in range(0, len(values), BATCH_METRICS):
+            client.log_batch(run_id, values[start : start + BATCH_METRICS])
+        client.log_batch(run_id, tags=[RunTag(key, str(tag)) for key, tag in (tags or {}).items()])
+        _log_files(client, run_id, files, "evaluation")
+    return run_id
+
+
+def _stand_in(tracking: Tracking, layout: Layout, trained: str) -> str:
+    """A run for a model whose own run lies on another server; the same one every time."""
+    client = tracking.client
+    query = f"tags.`recctl.trained_as` = '{trained}'"
+    found = client.search_runs([tracking.experiment_id], query, max_results=1)
+    if found:
+        identifier: str = found[0].info.run_id
+        return identifier
+    tags = {**lineage(layout), **environment(), "recctl.trained_as": trained}
+    run = client.create_run(tracking.experiment_id, tags=tags, run_name=f"restored-{trained[:8]}")
+    client.set_terminated(run.info.run_id, "FINISHED")
+    return str(run.info.run_id)
+
+
+def lineage(layout: Layout) -> dict[str, str]:
+    """Tags that say which data and which code a run comes from; 'none' where it cannot be told."""
+    commit = _git(layout.root, "rev-parse", "HEAD")
+    # dvc.lock changes while the pipeline runs; it would make every run look dirty.
+    changes = _git(layout.root, "status", "--porcelain", "--", ".", ":!dvc.lock")
+    remote = _git(layout.root, "config", "--get", "remote.origin.url")
+    tags = {
+        "recctl.data_md5": data_md5(layout),
+        "recctl.split_fingerprint": _split_fingerprint(layout),
+        "recctl.git_dirty": "none" if changes is None else str(bool(changes)).lower(),
+        "mlflow.source.git.commit": commit or "none",
+        "mlflow.source.name": "recctl stage train",
+        "mlflow.source.type": "LOCAL",
+    }
+    return {**tags, "mlflow.source.git.repoURL": redact(remote)} if remote else tags
+
+
+def data_md5(layout: Layout) -> str:
+    """DVC's md5 of the raw data, from data.dvc."""
+    pointer = layout.root / "data.dvc"
+    text = pointer.read_text(encoding="utf-8") if pointer.exists() else ""
+    found = re.search(r"^\s*(?:-\s+)?md5:\s*(\S+)", text.partition("outs:")[2], re.MULTILINE)
+    return found.group(1) if found else "none"
+
+
+def _split_fingerprint(layout: Layout) -> str:
+    report = layout.sequences / "report.json"
+    if not report.exists():
+        return "none"
+    return str(read_json(report, "sequence-split").get("fingerprint", "none"))
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """What git prints, or None without git or outside a repository."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def environment() -> dict[str, str]:
+    """Tags that say where a run was made."""
+    return {
+        "recctl.version": __version__,
+        "recctl.python": platform.python_version(),
+        "recctl.torch": importlib.metadata.version("torch"),
+        "recctl.platform": platform.platform(),
+        "mlflow.user": _user(),
+    }
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def packages() -> str:
+    """Every installed package with its version, one per line, as pip freeze lists them."""
+    found = {(d.name, d.version) for d in importlib.metadata.distributions() if d.name}
+    lines = [f"{name}=={version}" for name, version in found]
+    return "\n".join(sorted(lines, key=str.lower)) + "\n"
