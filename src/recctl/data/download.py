@@ -1,0 +1,242 @@
+"""Downloads that resume, are checked, and are whole or not there."""
+
+import hashlib
+import json
+import re
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import requests
+
+from recctl.data.recognise import reading
+from recctl.errors import UserError
+from recctl.files import sync, write_json
+
+CHUNK = 2**18
+TIMEOUT = (10.0, 60.0)
+"""Seconds to connect, and to wait for the next bytes."""
+ATTEMPTS = 5
+"""Tries in a row that bring no further byte."""
+
+Progress = Callable[[int, int | None], None]
+"""Told the bytes that are here and the bytes there will be, if that is known."""
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """Where the publisher keeps a file's MD5; `required` is false where it may be missing."""
+
+    address: str
+    required: bool = False
+
+
+class _Incomplete(Exception):
+    """The connection ended early; what came is kept."""
+
+
+def download(
+    address: str,
+    target: Path,
+    *,
+    progress: Progress,
+    say: Callable[[str], None],
+    checksum: Checksum | None = None,
+    pause: float = 1.0,
+) -> Path:
+    """Fetch `address` to `target`, going on where an earlier try stopped, and check what came.
+
+    A file that is there already is checked and kept. The bytes under way lie in `target.part`;
+    `pause` is the first wait between tries, in seconds. Raises UserError when the address cannot
+    be reached, the connection keeps breaking off, or the content is not what was published.
+    """
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _fetch(address, _part(target), progress, say, pause)
+        _check(address, _part(target), target.name, checksum, say)
+        sync(_part(target))
+        _part(target).replace(target)
+        _note(target).unlink(missing_ok=True)
+        sync(target.parent)
+    return target
+
+
+def _part(target: Path) -> Path:
+    return target.with_name(target.name + ".part")
+
+
+def _note(target: Path) -> Path:
+    """What the server said of the bytes under way, so that only the same file is continued."""
+    return target.with_name(target.name + ".part.json")
+
+
+def _fetch(
+    address: str, part: Path, progress: Progress, say: Callable[[str], None], pause: float
+) -> None:
+    failures = 0
+    while True:
+        before = _size(part)
+        try:
+            return _transfer(address, part, progress)
+        except (_Incomplete, requests.ConnectionError, requests.Timeout) as error:
+            failures = 0 if _size(part) > before else failures + 1
+            if failures >= ATTEMPTS:
+                raise _unreachable(address, part, error) from None
+            say(f"{_host(address)}: {_reason(error)}; trying again")
+            time.sleep(pause * 2**failures)
+        except requests.RequestException as error:
+            raise _unreachable(address, part, error) from None
+
+
+def _transfer(address: str, part: Path, progress: Progress) -> None:
+    """One request: the rest of the file where the server allows it, the whole of it otherwise."""
+    headers = {"Accept-Encoding": "identity", **_resume_headers(address, part)}
+    with requests.get(address, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        if response.status_code == 416:  # what is here does not fit what is there
+            part.unlink(missing_ok=True)
+            raise _Incomplete("the file on the server has changed")
+        if response.status_code in (429, 500, 502, 503, 504):
+            raise _Incomplete(f"HTTP {response.status_code}")
+        if response.status_code not in (200, 206):
+            raise UserError(
+                f"{address} answers HTTP {response.status_code} {response.reason}",
+                "get the file by other means and name it with --from",
+            )
+        start = _start(response, part)
+        length = response.headers.get("Content-Length", "")
+        total = start + int(length) if length.isdigit() else None
+        write_json(_note_of(part), {"address": address, "tag": _tag(response), "total": total})
+        _receive(response, part, start, total, progress)
+
+
+def _note_of(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _tag(response: requests.Response) -> str | None:
+    """A strong ETag or the date of change: what If-Range compares."""
+    tag = response.headers.get("ETag", "")
+    return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
+
+
+def _resume_headers(address: str, part: Path) -> dict[str, str]:
+    size = _size(part)
+    try:
+        note = json.loads(_note_of(part).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        note = {}
+    if not size or note.get("address") != address or not note.get("tag"):
+        return {}
+    return {"Range": f"bytes={size}-", "If-Range": note["tag"]}
+
+
+def _start(response: requests.Response, part: Path) -> int:
+    """Where the bytes that come belong: 0 unless the server continues just where we stopped."""
+    if response.status_code == 200:
+        return 0
+    begins = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    if begins is None or int(begins[1]) != _size(part):
+        part.unlink(missing_ok=True)
+        raise _Incomplete("the server continued at another place")
+    return int(begins[1])
+
+
+def _receive(
+    response: requests.Response, part: Path, start: int, total: int | None, progress: Progress
+) -> None:
+    with part.open("r+b" if part.exists() else "wb") as file:
+        file.truncate(start)
+        file.seek(start)
+        progress(start, total)
+        try:
+            for chunk in response.iter_content(CHUNK):
+                file.write(chunk)
+                progress(file.tell(), total)
+        except (requests.exceptions.ChunkedEncodingError, requests.ConnectionError) as error:
+            raise _Incomplete("the connection broke off") from error
+        here = file.tell()
+    if total is not None and here < total:
+        raise _Incomplete(f"the connection ended at {here:,} of {total:,} bytes")
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _host(address: str) -> str:
+    return urlsplit(address).netloc or address
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    if isinstance(error, requests.ConnectionError):
+        return "no connection"
+    return str(error)
+
+
+def _unreachable(address: str, part: Path, error: Exception) -> UserError:
+    kept = f"; {_size(part):,} bytes are kept" if _size(part) else ""
+    return UserError(
+        f"{address} could not be fetched ({_reason(error)}){kept}",
+        "run the command again later, or get the file by other means and name it with --from",
+    )
+
+
+def _check(
+    address: str,
+    part: Path,
+    name: str,
+    checksum: Checksum | None,
+    say: Callable[[str], None],
+) -> None:
+    """Refuse what is not the file; the bytes go, for nothing can be added to make them right."""
+    try:
+        if checksum is not None:
+            _check_md5(address, part, checksum, say)
+        if name.endswith(".zip"):
+            _check_zip(address, part)
+    except UserError:
+        part.unlink()
+        _note_of(part).unlink(missing_ok=True)
+        raise
+
+
+def _check_md5(address: str, part: Path, checksum: Checksum, say: Callable[[str], None]) -> None:
+    expected = published_md5(checksum.address)
+    if expected is None and checksum.required:
+        raise UserError(f"no checksum could be read at {checksum.address}", "try again later")
+    if expected is None:
+        say(f"no checksum at {checksum.address}: the archive's own checksums must do")
+        return
+    with part.open("rb") as file:
+        actual = hashlib.file_digest(file, "md5").hexdigest()
+    if actual != expected:
+        raise UserError(
+            f"{address} came with MD5 {actual}, but {expected} is published",
+            "run the command again; if it stays so, the file was changed on its way",
+        )
+    say(f"MD5 {actual} as published")
+
+
+def published_md5(address: str) -> str | None:
+    """The MD5 in a publisher's file, in whatever form md5 programs write; None without one."""
+    try:
+        response = requests.get(address, timeout=TIMEOUT)
+    except requests.RequestException:
+        return None
+    found = re.search(r"\b[0-9a-fA-F]{32}\b", response.text[:1000])
+    return found[0].lower() if response.status_code == 200 and found else None
+
+
+def _check_zip(address: str, part: Path) -> None:
+    with reading(part):
+        if not zipfile.is_zipfile(part):
+            raise UserError(f"{address} is not a zip archive", "check the address")
+        with zipfile.ZipFile(part) as archive:
+            broken = archive.testzip()
+    if broken:
+        raise UserError(f"{address}: '{broken}' in the archive is damaged", "run it again")

@@ -1,0 +1,306 @@
+"""What a file is, told by what is in it: names and suffixes are only a second opinion."""
+
+import ast
+import csv
+import gzip
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
+
+from recctl.errors import UserError
+
+HEAD_BYTES = 256 * 1024
+HEAD_LINES = 200
+
+GZIP = b"\x1f\x8b"
+PARQUET = b"PAR1"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file: on disk, or a member of a zip archive."""
+
+    path: Path
+    size: int
+    member: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's own name, without any folder."""
+        return PurePosixPath(self.member).name if self.member else self.path.name
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.member}" if self.member else str(self.path)
+
+
+def entries(path: Path) -> list[Entry]:
+    """The files that `path` stands for: itself, a zip archive's members, a folder's files.
+
+    Raises UserError when there is nothing, when it cannot be read, or when an archive is broken
+    or names files outside itself.
+    """
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file))
+        return [entry for file in files for entry in entries(file)]
+    with reading(path):
+        size = path.stat().st_size
+        if not zipfile.is_zipfile(path):
+            return [Entry(path, size)]
+        with zipfile.ZipFile(path) as archive:
+            return [_member(path, member) for member in archive.infolist() if _is_file(member)]
+
+
+def _hidden(file: Path) -> bool:
+    return file.name.startswith((".", "_"))
+
+
+def _is_file(member: zipfile.ZipInfo) -> bool:
+    parts = PurePosixPath(member.filename).parts
+    return not member.is_dir() and parts[0] != "__MACOSX" and not parts[-1].startswith(".")
+
+
+def _member(path: Path, member: zipfile.ZipInfo) -> Entry:
+    name = PurePosixPath(member.filename.replace("\\", "/"))
+    if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+        raise UserError(
+            f"{path} holds a file that would lie outside it ('{member.filename}')",
+            "do not trust this archive",
+        )
+    if member.flag_bits & 1 or member.compress_type not in _UNPACKED:
+        raise UserError(
+            f"{path} is encrypted or packed in a way that Python cannot unpack",
+            "unpack it yourself",
+        )
+    return Entry(path, member.file_size, member.filename)
+
+
+_UNPACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what can go wrong in reading a file into a UserError that names it."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"no file or folder {path}", "give the path of an existing one") from None
+    except PermissionError:
+        raise UserError(f"{path} may not be read", "change its permissions") from None
+    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"{path} is damaged or incomplete ({reason})", "get the file again"
+        ) from None
+
+
+@contextmanager
+def opened(entry: Entry, unpack: bool = True) -> Iterator[IO[bytes]]:
+    """The entry's bytes; gzip is taken off unless `unpack` is false."""
+    with reading(entry.path):
+        if entry.member is None:
+            with entry.path.open("rb") as file:
+                yield _without_gzip(file) if unpack else file
+        else:
+            with zipfile.ZipFile(entry.path) as archive, archive.open(entry.member) as file:
+                yield _without_gzip(file) if unpack else file
+
+
+def _without_gzip(file: IO[bytes]) -> IO[bytes]:
+    start = file.read(2)
+    file.seek(0)
+    return cast(IO[bytes], gzip.GzipFile(fileobj=file)) if start == GZIP else file
+
+
+def is_gzip(entry: Entry) -> bool:
+    """Whether the entry's own bytes are gzip."""
+    with opened(entry, unpack=False) as file:
+        return file.read(2) == GZIP
+
+
+def is_parquet(entry: Entry) -> bool:
+    """Whether the entry begins like a parquet file."""
+    with opened(entry) as file:
+        return file.read(4) == PARQUET
+
+
+def head(entry: Entry) -> list[str]:
+    """The first lines as text: UTF-8, or Latin-1 where it is not; none for binary files."""
+    with opened(entry) as file:
+        start = file.read(HEAD_BYTES)
+    if b"\0" in start:
+        return []
+    lines = start.split(b"\n")
+    if len(start) == HEAD_BYTES and len(lines) > 1:
+        lines.pop()  # it may be cut
+    text = decoded(b"\n".join(lines[:HEAD_LINES]))
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def decoded(data: bytes) -> str:
+    """Text of a file that is UTF-8 or, as older MovieLens files are, Latin-1."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def layout(entry: Entry, among: Iterable[str] | None = None) -> str | None:
+    """The name of the layout the entry has, of those `among`; None when it has none of them."""
+    if is_parquet(entry):
+        return None
+    lines = head(entry)
+    for name in among or LAYOUTS:
+        if name in LAYOUTS and lines and LAYOUTS[name](lines):
+            return name
+    return None
+
+
+def has_header(lines: list[str], separator: str) -> bool:
+    """Whether the first of these lines names columns: none of its fields is a number."""
+    return not any(_number(field) for field in lines[0].split(separator))
+
+
+def _number(text: str) -> bool:
+    return text.strip().lstrip("-").replace(".", "", 1).isdigit()
+
+
+def _all_fields(lines: list[str], separator: str, count: int) -> bool:
+    rows = [line.split(separator) for line in lines]
+    return bool(rows) and all(
+        len(row) == count and all(_number(field) for field in row) for row in rows
+    )
+
+
+def _u_data(lines: list[str]) -> bool:
+    fields = [field.lower() for field in lines[0].split("\t")]
+    if len(fields) == 4 and "user" in fields[0] and "time" in fields[3]:
+        return _all_fields(lines[1:], "\t", 4)
+    return _all_fields(lines, "\t", 4)
+
+
+def _ratings_dat(lines: list[str]) -> bool:
+    return _all_fields(lines, "::", 4)
+
+
+def _ratings_csv(lines: list[str]) -> bool:
+    return lines[0].split(",") == ["userId", "movieId", "rating", "timestamp"] and len(lines) > 1
+
+
+def _sequences(lines: list[str]) -> bool:
+    return _all_fields(lines, " ", 2)
+
+
+def _amazon_ratings(lines: list[str]) -> bool:
+    rows = list(csv.reader(lines))
+    return all(
+        len(row) == 4 and _number(row[2]) and float(row[2]) <= 5 and row[3].strip().isdigit()
+        for row in rows
+    )
+
+
+def _records_with(*keys: str) -> Callable[[list[str]], bool]:
+    def matches(lines: list[str]) -> bool:
+        first = record(lines[0]) if lines[0].startswith("{") else None
+        return first is not None and all(key in first for key in keys)
+
+    return matches
+
+
+def record(line: str) -> dict[str, Any] | None:
+    """The dictionary written in a line, as JSON or as a Python literal; None when it is neither.
+
+    Nothing is evaluated: literals only.
+    """
+    for read in (json.loads, ast.literal_eval):
+        try:
+            value = read(line)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+        if isinstance(value, dict):
+            return value
+    return None
+
+
+LAYOUTS: dict[str, Callable[[list[str]], bool]] = {
+    "u.data": _u_data,
+    "ratings.dat": _ratings_dat,
+    "ratings.csv": _ratings_csv,
+    "sequences": _sequences,
+    "amazon-ratings": _amazon_ratings,
+    "amazon-reviews": _records_with("reviewerID", "asin", "unixReviewTime"),
+    "steam-reviews": _records_with("product_id", "date"),
+}
+"""Interaction logs whose form is known, by the name of the file that has it in its archive."""
+
+
+def _u_item(lines: list[str]) -> bool:
+    return all(len(line.split("|")) == 24 for line in lines)
+
+
+def _movies_dat(lines: list[str]) -> bool:
+    rows = [line.split("::") for line in lines]
+    return all(len(row) == 3 and row[0].isdigit() for row in rows)
+
+
+def _movies_csv(lines: list[str]) -> bool:
+    return lines[0].split(",") == ["movieId", "title", "genres"]
+
+
+def _items_csv(lines: list[str]) -> bool:
+    return {"item_id", "title"} <= set(lines[0].split(","))
+
+
+ITEM_LAYOUTS: dict[str, Callable[[list[str]], bool]] = {
+    "u.item": _u_item,
+    "movies.dat": _movies_dat,
+    "movies.csv": _movies_csv,
+    "items.csv": _items_csv,
+}
+"""Files that name the items."""
+
+_ITEMS_OF = {"u.data": "u.item", "ratings.dat": "movies.dat", "ratings.csv": "movies.csv"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """An interaction log of a known layout, and the file that names its items, if there is one."""
+
+    log: Entry
+    layout: str
+    items: Entry | None = None
+
+
+def find(path: Path, among: Iterable[str] | None = None) -> Found | None:
+    """The interaction log in a file, archive or folder; None when nothing there looks like one.
+
+    Where several files have the layout (MovieLens 100K has its own splits beside u.data) the one
+    with the usual name is taken, otherwise the largest.
+    """
+    files = entries(path)
+    logs = [(entry, name) for entry in files if (name := layout(entry, among))]
+    if not logs:
+        return None
+    log, name = max(logs, key=lambda pair: (pair[0].name == pair[1], pair[0].size))
+    return Found(log, name, _items_beside(files, _ITEMS_OF.get(name)))
+
+
+def _items_beside(files: list[Entry], wanted: str | None) -> Entry | None:
+    named = [entry for entry in files if wanted and entry.name.startswith(wanted)]
+    return next((entry for entry in named if item_layout(entry) == wanted), None)
+
+
+def item_layout(entry: Entry) -> str | None:
+    """Which of ITEM_LAYOUTS the entry has."""
+    lines = [] if is_parquet(entry) else head(entry)
+    return next((name for name, fits in ITEM_LAYOUTS.items() if lines and fits(lines)), None)
+
+
+def text_lines(file: IO[bytes]) -> io.TextIOWrapper:
+    """A binary file as UTF-8 lines; UnicodeDecodeError where it is not."""
+    return io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
