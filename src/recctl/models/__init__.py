@@ -7,8 +7,13 @@ import torch
 from recctl.errors import UserError, unknown_name
 from recctl.models.base import SETTINGS, WEIGHTS, Recommender, load_tensors, read_settings
 from recctl.models.bert4rec import Bert4Rec
+from recctl.models.item_knn import ItemKNN
+from recctl.models.markov import Markov
+from recctl.models.popularity import Popularity
 
-MODELS: dict[str, type[Recommender]] = {model.kind: model for model in (Bert4Rec,)}
+MODELS: dict[str, type[Recommender]] = {
+    model.kind: model for model in (Bert4Rec, Popularity, Markov, ItemKNN)
+}
 
 
 def load_model(folder: Path, device: torch.device) -> Recommender:

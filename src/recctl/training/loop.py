@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from recctl.devices import autocast_dtype, keep_freed_memory
 from recctl.errors import UserError
+from recctl.models.base import Recommender
 from recctl.models.bert4rec import Bert4Rec, Encoder
 from recctl.sequences.batching import Plan, plan_epoch
 from recctl.sequences.cloze import ClozeBatch, cloze_batch
@@ -21,7 +22,7 @@ from recctl.training.params import TrainParams
 from recctl.training.progress import Epoch, TrainingProgress
 from recctl.training.schedule import learning_rate
 
-Validate = Callable[[Bert4Rec], float]
+Validate = Callable[[Recommender], float]
 """Full-ranking NDCG@10 on the validation cases."""
 
 
@@ -45,12 +46,14 @@ class Position:
 class Fit:
     """A finished training."""
 
-    model: Bert4Rec
-    curve: list[Epoch]
-    best_epoch: int
+    model: Recommender
     best_ndcg: float
-    sequences_per_second: float
-    capped: bool
+    """Full-ranking NDCG@10 on the validation cases."""
+    curve: list[Epoch] = field(default_factory=list)
+    """Empty for a model that is not trained in epochs."""
+    best_epoch: int = 0
+    sequences_per_second: float = 0.0
+    capped: bool = False
     """The best epoch was the last one allowed: more epochs might have been better."""
 
 
@@ -76,18 +79,27 @@ class Trainer:
         self._forward = torch.compile(self.encoder) if params.compile else self.encoder
         self._optimiser = _optimiser(self.encoder, params)
         self._generator = torch.Generator(device)
-        self._items = torch.from_numpy(np.ascontiguousarray(train.items)).to(device)
+        self._items = torch.from_numpy(np.array(train.items)).to(device)
         self._dtype = autocast_dtype(device, params.precision)
 
     def run(
-        self, validate: Validate, checkpoint: Checkpoint, show: TrainingProgress
+        self,
+        validate: Validate,
+        checkpoint: Checkpoint,
+        show: TrainingProgress,
+        on_epoch: Callable[[Epoch], None] = lambda row: None,
     ) -> Fit:
-        """Train to the end: `patience` validations without a better one, or max_epochs."""
+        """Train to the end: `patience` validations without a better one, or max_epochs.
+
+        `on_epoch` is told each finished epoch of this process. Raises UserError when the loss is
+        no longer finite, or the checkpoint is damaged.
+        """
         self._resume(checkpoint, show)
         while not self._finished():
             row = self._epoch(validate, checkpoint, show)
             self._next_epoch(row)
             show.epoch(row, last=self._finished())
+            on_epoch(row)
             if checkpoint.due():
                 checkpoint.save(self._state())
         checkpoint.save(self._state())

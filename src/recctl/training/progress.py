@@ -25,9 +25,9 @@ class Epoch:
 class TrainingProgress:
     """Shows epochs, loss, validation NDCG@10, sequences per second and the time left."""
 
-    def __init__(self, max_epochs: int, sequences: int, console: Console | None = None) -> None:
+    def __init__(self, max_epochs: int, console: Console | None = None) -> None:
         self._console = console or Console()
-        self._max_epochs, self._sequences = max_epochs, sequences
+        self._max_epochs = max_epochs
         self._started, self._trained, self._last_line = time.monotonic(), 0, 0.0
         self._best: Epoch | None = None
         self._bar = Progress(

@@ -1,0 +1,134 @@
+"""train: sequences -> a model folder that recommends on its own, tracked in MLflow."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from recctl import __version__
+from recctl.devices import pick
+from recctl.errors import UserError
+from recctl.evaluation.metrics import means
+from recctl.evaluation.params import EvaluateParams
+from recctl.evaluation.ranking import rank_cases
+from recctl.files import replacing, write_json
+from recctl.layout import Layout
+from recctl.models.base import Recommender, save_model
+from recctl.sequences.store import Cases, SequenceData
+from recctl.tracking import training_run
+from recctl.training import curve
+from recctl.training.checkpoint import Checkpoint
+from recctl.training.fit import check_model, fingerprint, fit
+from recctl.training.loop import Fit, Validate
+from recctl.training.params import TrainParams
+
+_VALIDATION_CASES = 10_000
+"""Users whose targets are ranked at each validation; a larger set would cost more than it tells."""
+_METRIC = "ndcg@10"
+
+
+def run(layout: Layout) -> None:
+    """Train the model that params.yaml names and write it with its curve.
+
+    Raises UserError for params that do not fit, an unreachable tracking server (before training),
+    a damaged checkpoint, or a loss that is not finite.
+    """
+    params = TrainParams.load(layout.params)
+    check_model(params.model)
+    device = pick(params.device)
+    data = SequenceData.load(layout.sequences)
+    validate = _validation(layout, data)
+    key = fingerprint(params, data.fingerprint)
+    checkpoint = Checkpoint(layout.state / "checkpoints", key)
+    console = Console()
+    tags = {"split_fingerprint": data.fingerprint, "training_fingerprint": key}
+    with training_run(
+        layout, name=params.model, fingerprint=key, params={"train": params.model_dump()}, tags=tags
+    ) as tracked:
+        console.print(
+            f"train: {params.model} on {device.type}, {len(data.train()):,} sequences, "
+            f"{data.vocabulary.size:,} items",
+            highlight=False,
+        )
+        done = fit(
+            data.train(),
+            data.vocabulary.size,
+            params,
+            device,
+            validate=validate,
+            checkpoint=checkpoint,
+            on_epoch=lambda row: tracked.log_epoch(dataclasses.asdict(row)),
+            console=console,
+        )
+        tracked.log_curve(dataclasses.asdict(row) for row in done.curve)
+        about = {"training_fingerprint": key, "split_fingerprint": data.fingerprint}
+        _write(layout, data, params, done, about)
+        tracked.log_metrics(_metrics(done))
+        tracked.log_files([layout.training / "curve.png", layout.model])
+    checkpoint.discard()
+    _say(console, done, params)
+
+
+def _validation(layout: Layout, data: SequenceData) -> Validate:
+    """NDCG@10 on (at most some thousand of) the validation cases, as evaluation would rank them."""
+    filter_seen = EvaluateParams.load(layout.params).filter_seen
+    cases = data.cases("validation")
+    if not len(cases):
+        raise UserError(
+            "the split has no validation target", "look at artifacts/sequences/report.json"
+        )
+    if len(cases) > _VALIDATION_CASES:
+        chosen = np.random.default_rng(0).choice(len(cases), _VALIDATION_CASES, replace=False)
+        rows = np.sort(chosen)
+        cases = Cases(cases.users[rows], cases.histories.select(rows), cases.targets[rows])
+
+    def validate(model: Recommender) -> float:
+        ranks = rank_cases(model, cases, filter_seen=filter_seen).full
+        return means([_METRIC], ranks, model.n_items)[_METRIC]
+
+    return validate
+
+
+def _write(
+    layout: Layout, data: SequenceData, params: TrainParams, done: Fit, about: dict[str, Any]
+) -> None:
+    kept = {**about, "recctl": __version__, "params": params.model_dump(), **_outcome(done)}
+    save_model(done.model, layout.model, kept)
+    _copy(data.folder / "vocabulary.json", layout.model / "vocabulary.json")
+    curve.write_csv(done.curve, layout.training / "curve.csv")
+    curve.write_png(done.curve, done.best_epoch, layout.training / "curve.png")
+    write_json(layout.training / "metrics.json", _metrics(done))
+
+
+def _copy(source: Path, target: Path) -> None:
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def _outcome(done: Fit) -> dict[str, Any]:
+    return {
+        "validation_ndcg@10": done.best_ndcg,
+        "best_epoch": done.best_epoch,
+        "epochs": len(done.curve),
+        "best_epoch_is_cap": done.capped,
+    }
+
+
+def _metrics(done: Fit) -> dict[str, float]:
+    figures = {name: float(value) for name, value in _outcome(done).items()}
+    return {**figures, "sequences_per_second": round(done.sequences_per_second, 1)}
+
+
+def _say(console: Console, done: Fit, params: TrainParams) -> None:
+    at = f" at epoch {done.best_epoch} of {len(done.curve)}" if done.curve else ""
+    console.print(f"train: best validation NDCG@10 {done.best_ndcg:.4f}{at}", highlight=False)
+    if done.capped:
+        console.print(
+            f"train: [bold]warning[/]: the best epoch was the last one allowed; "
+            f"raise train.max_epochs (now {params.max_epochs}): the model may not have converged",
+            highlight=False,
+            soft_wrap=True,
+        )
