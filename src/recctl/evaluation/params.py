@@ -2,23 +2,35 @@
 
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from recctl.config import Section
+from recctl.evaluation import metrics
 
 
 class EvaluateParams(Section):
-    """The evaluation protocol; all of it enters the fingerprint."""
+    """The evaluation protocol; all of it that decides a number enters the fingerprint."""
 
     section: ClassVar[str] = "evaluate"
 
-    metrics: list[str] = ["hr@1", "hr@5", "hr@10", "ndcg@5", "ndcg@10", "mrr"]
+    metrics: list[str] = Field(
+        default=["hr@1", "hr@5", "hr@10", "ndcg@5", "ndcg@10", "mrr"], min_length=1
+    )
     """Metrics of the rank; evaluation/metrics.py holds the table."""
     filter_seen: bool = True
     """Items of the history cannot be recommended again."""
     negatives: int = Field(default=100, ge=1)
     """Candidates beside the target in the sampled protocols."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """For the sampled negatives and the bootstrap."""
     bootstrap_resamples: int = Field(default=2000, ge=100)
     """Resamples of users for each 95% interval."""
+
+    @field_validator("metrics")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            metrics.parse(name)
+        if len(set(names)) < len(names):
+            raise ValueError("a metric is named twice")
+        return names

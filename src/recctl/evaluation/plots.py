@@ -1,0 +1,108 @@
+"""The evaluation's plots: HR@k by k, and slices with their intervals."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from recctl.files import replacing
+
+_COLOURS = {"model": "#0072B2", "popularity": "#6E6E6E", "markov": "#D55E00", "item-knn": "#009E73"}
+"""Okabe and Ito's palette, told apart by colour-blind readers too."""
+_MARKERS = {"model": "o", "popularity": "s", "markov": "D", "item-knn": "^"}
+_STYLE: Any = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E3E3E3",
+    "axes.axisbelow": True,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+}
+
+
+def plot_curve(path: Path, curve: pd.DataFrame, labels: dict[str, str]) -> None:
+    """HR@k for k = 1..50 in full ranking; `labels` are the models' names for people."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7, 4.5), layout="constrained")
+        axes = figure.add_subplot()
+        for model, label in labels.items():
+            axes.plot(
+                curve["k"],
+                curve[model],
+                color=_COLOURS[model],
+                marker=_MARKERS[model],
+                markevery=[0, 4, 9, 19, 29, 39, 49],
+                markersize=4.5,
+                linewidth=2.2 if model == "model" else 1.5,
+                label=label,
+            )
+        axes.set(title="Hit rate by list length, full ranking", xlabel="k", ylabel="HR@k")
+        axes.set_xlim(0, curve["k"].max() + 1)
+        axes.set_xticks([1, 5, *range(10, 51, 10)])
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False, loc="upper left")
+        _save(figure, path)
+
+
+def plot_slices(
+    path: Path, report: list[dict[str, Any]], metric: str, labels: dict[str, str]
+) -> None:
+    """The metric by slice with 95% intervals, one panel per kind of slice."""
+    names = list(dict.fromkeys(one["slice"] for one in report))
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(10, 4.5), layout="constrained")
+        panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+        for axes, name in zip(panels, names, strict=True):
+            _panel(axes, [one for one in report if one["slice"] == name], metric, labels)
+            axes.set_title(f"By {name}")
+        panels[0].set_ylabel(f"{metric.upper()}, full ranking")
+        panels[0].set_ylim(bottom=0)
+        handles, names_shown = panels[0].get_legend_handles_labels()
+        figure.legend(handles, names_shown, loc="outside lower center", ncols=4, frameon=False)
+        _save(figure, path)
+
+
+def _panel(axes: Axes, groups: list[dict[str, Any]], metric: str, labels: dict[str, str]) -> None:
+    """One point with its interval per group and model, the models side by side."""
+    for i, (model, label) in enumerate(labels.items()):
+        shift = (i - (len(labels) - 1) / 2) * 0.16
+        cells = [
+            (at, one["models"][model][metric]) for at, one in enumerate(groups) if one["users"]
+        ]
+        values = [cell["value"] for _, cell in cells]
+        errors = [
+            [cell["value"] - cell["low"] for _, cell in cells],
+            [cell["high"] - cell["value"] for _, cell in cells],
+        ]
+        axes.errorbar(
+            [at + shift for at, _ in cells],
+            values,
+            yerr=errors,
+            fmt=_MARKERS[model],
+            color=_COLOURS[model],
+            markersize=5.5,
+            elinewidth=1.4,
+            capsize=2.5,
+            label=label,
+        )
+    few = ["\n(few)" if one["few_users"] else "" for one in groups]
+    ticks = [
+        f"{one['group']}\n{one['users']:,} users{mark}"
+        for one, mark in zip(groups, few, strict=True)
+    ]
+    axes.set_xticks(range(len(groups)), ticks, fontsize=9)
+    axes.set_xlim(-0.5, len(groups) - 0.5)
+    axes.grid(visible=False, axis="x")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    FigureCanvasAgg(figure)
+    with replacing(path) as temporary:
+        # no Software entry: the same figures give the same file under any matplotlib
+        figure.savefig(temporary, dpi=150, metadata={"Software": None})

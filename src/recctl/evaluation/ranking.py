@@ -1,0 +1,184 @@
+"""The target's rank: this module alone decides candidates, the seen filter and ties.
+
+- Candidates are the whole catalogue, less the history's items where the seen filter is on. PAD and
+  MASK lie outside the catalogue and are never scored.
+- rank = 1 + candidates (other than the target) whose score is not below the target's. Ties count
+  against the model, and so does NaN: a constant scorer comes last.
+- A target whose own score is NaN or -inf has the rank n_items: last of the catalogue.
+- A target that cannot be recommended has the rank n_items + 1: an item that training never saw
+  (COLD), or one of the history's own items where the seen filter is on.
+
+Ranks are counted, not sorted, batch by batch: memory is one batch times the catalogue.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recctl.models.base import Recommender
+from recctl.sequences.store import Cases, Histories
+from recctl.sequences.vocabulary import COLD
+
+NO_ITEM = -1
+"""Fills a list of recommendations or negatives that has fewer items than asked for."""
+
+_SCORES = 16 * 2**20
+"""Scores held at a time: 64 MiB of float32."""
+_BATCH = 512
+"""Histories scored at a time, at most: models hold a few tensors for each."""
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """What one pass of a model over the cases gives, in the order of the cases."""
+
+    full: NDArray[np.int64]
+    """Rank among the whole catalogue; (cases,)"""
+    sampled: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    """Rank among the negatives, by protocol; (cases,) each"""
+    top: NDArray[np.int32] | None = None
+    """The recommended items, best first, NO_ITEM where there are no more; (cases, k)"""
+    seconds: float = 0.0
+
+
+def without_seen(scores: Tensor, histories: Histories) -> Tensor:
+    """A copy of the scores with -inf at each history's own items.
+
+    >>> without_seen(torch.zeros(2, 3), Histories.of([[0], [2, 1]]))
+    tensor([[-inf, 0., 0.],
+            [0., -inf, -inf]])
+    """
+    rows, items = _flat(histories, scores.device)
+    copy = scores.clone()
+    copy[rows, items] = -torch.inf
+    return copy
+
+
+def top_items(scores: Tensor, k: int) -> Tensor:
+    """The k best items of each row, best first; NO_ITEM for those at -inf or NaN; (batch, k).
+
+    >>> top_items(torch.tensor([[0.5, 0.7, -torch.inf]]), k=3)
+    tensor([[ 1,  0, -1]])
+    """
+    finite = scores.nan_to_num(-torch.inf, posinf=torch.inf, neginf=-torch.inf)
+    best, items = finite.topk(min(k, scores.shape[1]), dim=1)
+    return items.masked_fill(best == -torch.inf, NO_ITEM)
+
+
+def target_ranks(scores: Tensor, targets: Tensor, reachable: Tensor) -> Tensor:
+    """Ranks of the targets among the catalogue; (batch,).
+
+    scores (batch, n_items) with -inf at items that are no candidates; targets (batch,) item
+    indices, any where `reachable` (batch,) is false.
+    """
+    n_items = scores.shape[1]
+    own = scores.gather(1, targets[:, None])
+    # -inf at what is no candidate counts as beaten, so n_items stands for the candidates
+    ranks = n_items - torch.count_nonzero(scores < own, dim=1)
+    return torch.where(reachable, ranks, n_items + 1)
+
+
+def sampled_ranks(scores: Tensor, targets: Tensor, reachable: Tensor, negatives: Tensor) -> Tensor:
+    """Ranks of the targets among their negatives (batch, count), NO_ITEM being none; (batch,)."""
+    own = scores.gather(1, targets[:, None])
+    there = negatives != NO_ITEM
+    others = scores.gather(1, negatives.clamp(min=0))
+    ranks = 1 + torch.count_nonzero(there & ~(others < own), dim=1)
+    return torch.where(reachable, ranks, scores.shape[1] + 1)
+
+
+def rank_cases(
+    model: Recommender,
+    cases: Cases,
+    *,
+    filter_seen: bool = True,
+    negatives: dict[str, NDArray[np.int32]] | None = None,
+    top: int = 0,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Ranks:
+    """Score every case once and rank its target, in full and among the negatives.
+
+    `negatives` holds (cases, count) items by protocol; `top` > 0 asks for lists of that length;
+    `progress` is told now and then how many cases are done.
+    """
+    negatives = negatives or {}
+    began = time.perf_counter()
+    full = np.empty(len(cases), np.int64)
+    sampled = {name: np.empty(len(cases), np.int64) for name in negatives}
+    lists = np.full((len(cases), top), NO_ITEM, np.int32) if top else None
+    # batches of equal lengths waste no padding
+    order = np.argsort(cases.histories.lengths, kind="stable")
+    size = max(1, min(_BATCH, _SCORES // model.n_items))
+    told = began
+    for first in range(0, len(order), size):
+        rows = order[first : first + size]
+        with torch.inference_mode():
+            batch = _Batch.score(model, cases, rows, filter_seen)
+            full[rows] = target_ranks(batch.scores, batch.targets, batch.reachable).cpu().numpy()
+            for name, items in negatives.items():
+                sampled[name][rows] = batch.among(items[rows]).cpu().numpy()
+            if lists is not None:
+                best = top_items(batch.scores, top)
+                lists[rows, : best.shape[1]] = best.cpu().numpy()
+        if time.perf_counter() - told > _SECONDS_BETWEEN_LINES:
+            told = time.perf_counter()
+            progress(first + len(rows))
+    return Ranks(full, sampled, lists, time.perf_counter() - began)
+
+
+def unreachable(cases: Cases, *, filter_seen: bool) -> dict[str, int]:
+    """How many targets cannot be recommended, by cause: `cold`, `seen`."""
+    seen = 0
+    for first in range(0, len(cases), 50_000):
+        rows = slice(first, first + 50_000)
+        seen += int(_target_seen(cases.histories.select(rows), cases.targets[rows]).sum())
+    cold = int((cases.targets == COLD).sum())
+    return {"cold": cold, "seen": seen if filter_seen else 0}
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Scores of some cases and what they are asked for, on the scores' device."""
+
+    scores: Tensor
+    targets: Tensor
+    reachable: Tensor
+
+    @classmethod
+    def score(
+        cls, model: Recommender, cases: Cases, rows: NDArray[np.int64], filter_seen: bool
+    ) -> "_Batch":
+        histories, targets = cases.histories.select(rows), cases.targets[rows]
+        scores = model.score(histories)
+        assert scores.shape == (len(rows), model.n_items), scores.shape
+        reachable = targets != COLD
+        if filter_seen:
+            reachable &= ~_target_seen(histories, targets)
+            scores = without_seen(scores, histories)
+        wanted = torch.from_numpy(np.maximum(targets, 0).astype(np.int64)).to(scores.device)
+        return cls(scores, wanted, torch.from_numpy(reachable).to(scores.device))
+
+    def among(self, negatives: NDArray[np.int32]) -> Tensor:
+        items = torch.from_numpy(negatives.astype(np.int64)).to(self.scores.device)
+        return sampled_ranks(self.scores, self.targets, self.reachable, items)
+
+
+def _target_seen(histories: Histories, targets: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Whether each target stands in its own history; (len(histories),)."""
+    rows, items = histories.flat()
+    seen = np.zeros(len(histories), np.bool_)
+    seen[rows[items == targets[rows]]] = True
+    return seen
+
+
+def _flat(histories: Histories, device: torch.device) -> tuple[Tensor, Tensor]:
+    rows, items = histories.flat()
+    both = np.stack([rows, items.astype(np.int64)])
+    moved = torch.from_numpy(both).to(device)
+    return moved[0], moved[1]

@@ -1,0 +1,154 @@
+"""What evaluate writes: metrics, intervals, slices, every user's rank."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from recctl.evaluation import metrics
+from recctl.evaluation.params import EvaluateParams
+from recctl.evaluation.protocols import FULL
+from recctl.evaluation.ranking import Ranks
+from recctl.evaluation.slices import FEW_USERS, Slice
+from recctl.evaluation.statistics import interval
+from recctl.files import replacing
+from recctl.sequences.store import Cases, SequenceData
+from recctl.sequences.vocabulary import COLD
+
+CURVE_CUTOFFS = range(1, 51)
+
+ByModel = Mapping[str, Ranks]
+"""Ranks of every model under the keys of metrics.json: `model`, then the baselines."""
+
+_RANKS = pa.schema(
+    [
+        ("protocol", pa.string()),
+        ("model", pa.string()),
+        ("user_id", pa.string()),
+        ("item_id", pa.string()),
+        ("rank", pa.int32()),
+        ("history_length", pa.int32()),
+        ("target_count", pa.int64()),
+    ]
+)
+
+
+def by_protocol(ranks: ByModel) -> dict[str, dict[str, NDArray[np.int64]]]:
+    """Ranks by protocol and model, the full ranking first."""
+    names = next(iter(ranks.values())).sampled
+    full = {model: one.full for model, one in ranks.items()}
+    sampled = {name: {model: one.sampled[name] for model, one in ranks.items()} for name in names}
+    return {FULL: full, **sampled}
+
+
+def mean_metrics(
+    ranks: ByModel, params: EvaluateParams, n_items: int
+) -> dict[str, dict[str, dict[str, float]]]:
+    """The mean metrics by protocol and model: the body of metrics.json."""
+    return {
+        protocol: {
+            model: metrics.means(params.metrics, one, n_items) for model, one in models.items()
+        }
+        for protocol, models in by_protocol(ranks).items()
+    }
+
+
+def intervals(
+    ranks: NDArray[np.int64], params: EvaluateParams, n_items: int
+) -> dict[str, dict[str, float]]:
+    """Mean and 95% interval of each metric over some ranks; (cases,), at least one."""
+    found = {}
+    for name in params.metrics:
+        values = metrics.per_case(name, ranks, n_items)
+        # every cell draws from the same seed, so that its interval hangs on nothing else
+        rng = np.random.default_rng(params.seed)
+        found[name] = vars(interval(values, params.bootstrap_resamples, rng))
+    return found
+
+
+def slice_report(
+    slices: list[Slice], ranks: ByModel, params: EvaluateParams, n_items: int
+) -> list[dict[str, Any]]:
+    """Every slice with each model's intervals in full ranking; none where it has no users."""
+    return [
+        {
+            "slice": one.name,
+            "group": one.group,
+            "rule": one.rule,
+            "users": one.users,
+            "few_users": one.users < FEW_USERS,
+            "models": {
+                model: intervals(each.full[one.members], params, n_items)
+                for model, each in ranks.items()
+            }
+            if one.users
+            else {},
+        }
+        for one in slices
+    ]
+
+
+def write_ranks(
+    path: Path, data: SequenceData, cases: Cases, ranks: ByModel, counts: NDArray[np.int64]
+) -> None:
+    """ranks.parquet: one row per protocol, model and user, as docs/architecture.md says.
+
+    The target's item_id is null where training never saw it.
+    """
+    cold = cases.targets == COLD
+    known = pa.array(np.maximum(cases.targets, 0), mask=cold)
+    common = [
+        pa.array(data.user_ids, pa.string()).take(pa.array(cases.users)),
+        pa.array(data.vocabulary.items, pa.string()).take(known),
+        pa.array(cases.histories.lengths, pa.int32()),
+        pa.array(np.where(cold, 0, counts[cases.targets]), pa.int64()),
+    ]
+    user_id, item_id, history_length, target_count = common
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, _RANKS, "zstd") as writer:
+        for protocol, models in by_protocol(ranks).items():
+            for model, one in models.items():
+                names = [pa.repeat(name, len(one)) for name in (protocol, model)]
+                rank = pa.array(one, pa.int32())
+                columns = [*names, user_id, item_id, rank, history_length, target_count]
+                writer.write_table(pa.Table.from_arrays(columns, schema=_RANKS))
+
+
+def write_curve(path: Path, ranks: ByModel, n_items: int) -> pd.DataFrame:
+    """hr_at_k.csv: full-ranking HR@k by k, one column per model; returns what it wrote."""
+    columns = {
+        model: [metrics.per_case(f"hr@{k}", one.full, n_items).mean() for k in CURVE_CUTOFFS]
+        for model, one in ranks.items()
+    }
+    table = pd.DataFrame({"k": list(CURVE_CUTOFFS), **columns})
+    _write_csv(path, table)
+    return table
+
+
+def write_slices(path: Path, report: list[dict[str, Any]]) -> pd.DataFrame:
+    """slices.csv: a row per slice, group, model and metric; returns what it wrote."""
+    rows = [
+        {
+            "slice": one["slice"],
+            "group": one["group"],
+            "users": one["users"],
+            "model": model,
+            "metric": metric,
+            **cell,
+        }
+        for one in report
+        for model, cells in one["models"].items()
+        for metric, cell in cells.items()
+    ]
+    table = pd.DataFrame(rows)
+    _write_csv(path, table)
+    return table
+
+
+def _write_csv(path: Path, table: pd.DataFrame) -> None:
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")

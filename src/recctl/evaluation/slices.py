@@ -1,0 +1,81 @@
+"""Slices of the test users: where a model is strong and where it fails.
+
+- `history length`: short, medium, long, cut at the tertiles of the test users' history lengths.
+- `target popularity`: head, middle, tail. Items in the order of training popularity, cut where
+  they have gathered a third and two thirds of all training interactions; an item that crosses a
+  cut belongs to the more popular part. Cold targets are in none of them.
+- `cold targets`: all users, only those whose target training saw (warm), and the others (cold).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recctl.sequences.store import Cases
+from recctl.sequences.vocabulary import COLD
+
+FEW_USERS = 200
+"""Below this many users a slice's numbers are called uncertain in reports."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Some of the test users, by a rule."""
+
+    name: str
+    """What the users are told apart by."""
+    group: str
+    rule: str
+    """The group's bounds, in words."""
+    members: NDArray[np.bool_]
+    """(cases,)"""
+
+    @property
+    def users(self) -> int:
+        return int(self.members.sum())
+
+
+def slices(cases: Cases, counts: NDArray[np.int64]) -> list[Slice]:
+    """All slices of the cases; `counts` (n_items,) are the training counts by item index."""
+    return [
+        *by_history_length(cases.histories.lengths),
+        *by_target_popularity(cases.targets, counts),
+        *by_cold_target(cases.targets),
+    ]
+
+
+def by_history_length(lengths: NDArray[np.int64]) -> list[Slice]:
+    """Short, medium and long histories, by tertiles of the users."""
+    low, high = np.quantile(lengths, [1 / 3, 2 / 3], method="inverted_cdf").astype(int).tolist()
+    rules = [
+        ("short", f"at most {low} items", lengths <= low),
+        ("medium", f"{low + 1} to {high} items", (lengths > low) & (lengths <= high)),
+        ("long", f"more than {high} items", lengths > high),
+    ]
+    return [Slice("history length", *rule) for rule in rules]
+
+
+def by_target_popularity(targets: NDArray[np.int32], counts: NDArray[np.int64]) -> list[Slice]:
+    """Targets of the head, the middle and the tail of training popularity."""
+    before = np.cumsum(counts) - counts
+    part = np.minimum(3 * before // max(int(counts.sum()), 1), 2)  # 0 head, 1 middle, 2 tail
+    of_target = np.where(targets == COLD, COLD, part[targets])
+    sizes = np.bincount(part, minlength=3).tolist()
+    rules = ["most popular items", "items after them", "least popular items"]
+    return [
+        Slice("target popularity", group, f"the {size:,} {rule}", of_target == i)
+        for i, (group, size, rule) in enumerate(
+            zip(["head", "middle", "tail"], sizes, rules, strict=True)
+        )
+    ]
+
+
+def by_cold_target(targets: NDArray[np.int32]) -> list[Slice]:
+    """All users, those whose target training saw, and those whose target it never saw."""
+    cold = targets == COLD
+    return [
+        Slice("cold targets", "all", "every test user", np.ones(len(targets), np.bool_)),
+        Slice("cold targets", "warm", "target seen in training", ~cold),
+        Slice("cold targets", "cold", "target never seen in training", cold),
+    ]

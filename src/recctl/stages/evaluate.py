@@ -1,0 +1,171 @@
+"""evaluate: rank every user's target with the model and the baselines, and say how good that is."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from recctl import devices
+from recctl.errors import UserError
+from recctl.evaluation import plots, protocols, report
+from recctl.evaluation.beyond import beyond_accuracy
+from recctl.evaluation.params import EvaluateParams
+from recctl.evaluation.ranking import Ranks, rank_cases, unreachable
+from recctl.evaluation.slices import slices
+from recctl.evaluation.tables import primary_metric, tables
+from recctl.files import write_json
+from recctl.layout import Layout
+from recctl.models import load_model
+from recctl.models.base import Recommender
+from recctl.models.item_knn import ItemKNN
+from recctl.models.markov import Markov
+from recctl.models.popularity import Popularity
+from recctl.sequences.store import Cases, Histories, SequenceData
+from recctl.sequences.vocabulary import Vocabulary
+
+BASELINES: dict[str, Callable[[Histories, int], Recommender]] = {
+    Popularity.kind: Popularity.fit,
+    Markov.kind: Markov.fit,
+    ItemKNN.kind: ItemKNN.fit,
+}
+LIST_LENGTH = 10
+"""Items of the lists that coverage, novelty and popularity bias are measured on."""
+
+
+def run(layout: Layout) -> None:
+    """Read sequences and model; write artifacts/evaluation and print the table.
+
+    Raises UserError when there is nothing to evaluate or the model belongs to other data.
+    """
+    params = EvaluateParams.load(layout.params)
+    data = SequenceData.load(layout.sequences)
+    model = load_model(layout.model, devices.pick())
+    _check_catalogue(layout, model, data)
+    cases = data.cases("test")
+    if not len(cases):
+        raise UserError(
+            f"no test cases in {layout.sequences}",
+            "check the sequence-split section of params.yaml and the data",
+        )
+    counts = np.array(data.vocabulary.counts, np.int64)
+    ranks = _rank_all(model, data, cases, counts, params)
+    result = _report(model, data, cases, counts, params, ranks)
+    _write(layout.evaluation, result, ranks, data, cases, counts, params)
+    show(result)
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the tables of a report.json."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120
+    for table in tables(result):
+        console.print(table)
+    missed = result["unreachable_targets"]
+    console.print(
+        f"Targets that cannot be recommended, counted as misses: {missed['cold']:,} cold, "
+        f"{missed['seen']:,} in their own history."
+    )
+
+
+def _check_catalogue(layout: Layout, model: Recommender, data: SequenceData) -> None:
+    known = Vocabulary.load(layout.model / "vocabulary.json")
+    if known.items != data.vocabulary.items or model.n_items != data.vocabulary.size:
+        raise UserError(
+            f"the model in {layout.model} was trained on another vocabulary than "
+            f"{layout.sequences} has ({model.n_items:,} items against {data.vocabulary.size:,})",
+            "run 'dvc repro train'",
+        )
+
+
+def _rank_all(
+    model: Recommender,
+    data: SequenceData,
+    cases: Cases,
+    counts: NDArray[np.int64],
+    params: EvaluateParams,
+) -> dict[str, Ranks]:
+    """Ranks by the keys of metrics.json: `model`, then the baselines."""
+    negatives = protocols.sampled_negatives(cases, counts, params)
+    ranks: dict[str, Ranks] = {}
+    for name in ("model", *BASELINES):
+        one = model if name == "model" else BASELINES[name](data.train(), len(counts))
+        ranks[name] = rank_cases(
+            one,
+            cases,
+            filter_seen=params.filter_seen,
+            negatives=negatives,
+            top=LIST_LENGTH,
+            progress=lambda done, name=name: _say(f"{name}: {done:,} of {len(cases):,} users"),  # type: ignore[misc]
+        )
+        seconds = ranks[name].seconds
+        _say(f"{name}: ranked {len(cases):,} users in {seconds:.1f} s")
+    return ranks
+
+
+def _report(
+    model: Recommender,
+    data: SequenceData,
+    cases: Cases,
+    counts: NDArray[np.int64],
+    params: EvaluateParams,
+    ranks: dict[str, Ranks],
+) -> dict[str, Any]:
+    """The content of report.json; no timings, so that the same input gives the same file."""
+    n_items = len(counts)
+    protocol = protocols.describe(data, cases, params)
+    return {
+        "fingerprint": protocols.fingerprint(protocol),
+        "protocol": protocol,
+        "kind": model.kind,
+        "users": len(cases),
+        "catalogue": n_items,
+        "metrics": params.metrics,
+        "bootstrap_resamples": params.bootstrap_resamples,
+        "protocols": {
+            name: {key: report.intervals(one, params, n_items) for key, one in models.items()}
+            for name, models in report.by_protocol(ranks).items()
+        },
+        "slices": report.slice_report(slices(cases, counts), ranks, params, n_items),
+        "unreachable_targets": unreachable(cases, filter_seen=params.filter_seen),
+        "list_length": LIST_LENGTH,
+        "beyond_accuracy": {
+            key: beyond_accuracy(_top(one), cases.histories, counts) for key, one in ranks.items()
+        },
+    }
+
+
+def _write(
+    folder: Path,
+    result: dict[str, Any],
+    ranks: dict[str, Ranks],
+    data: SequenceData,
+    cases: Cases,
+    counts: NDArray[np.int64],
+    params: EvaluateParams,
+) -> None:
+    n_items = len(counts)
+    report.write_ranks(folder / "ranks.parquet", data, cases, ranks, counts)
+    curve = report.write_curve(folder / "hr_at_k.csv", ranks, n_items)
+    report.write_slices(folder / "slices.csv", result["slices"])
+    labels = {key: f"{result['kind']} (model)" if key == "model" else key for key in ranks}
+    plots.plot_curve(folder / "hr_at_k.png", curve, labels)
+    metric = primary_metric(params.metrics)
+    plots.plot_slices(folder / "slices.png", result["slices"], metric, labels)
+    write_json(folder / "report.json", result)
+    means = report.mean_metrics(ranks, params, n_items)
+    content = {"fingerprint": result["fingerprint"], "users": len(cases), **means}
+    write_json(folder / "metrics.json", content)
+
+
+def _top(ranks: Ranks) -> NDArray[np.int32]:
+    assert ranks.top is not None
+    return ranks.top
+
+
+def _say(line: str) -> None:
+    print(f"evaluate: {line}", file=sys.stderr, flush=True)
