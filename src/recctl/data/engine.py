@@ -1,0 +1,112 @@
+"""Where table expressions run: DuckDB inside this process, or Spark."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import ibis
+import ibis.expr.types as ir
+
+from recctl.errors import UserError
+
+Engine = Literal["duckdb", "spark"]
+
+MEMORY_LIMIT = 3 * 2**30
+"""Bytes DuckDB may hold before it spills to disk; half of the machine's memory where that is less."""
+
+
+@contextlib.contextmanager
+def connected(engine: Engine, state: Path) -> Iterator[Any]:
+    """An ibis connection that is closed at the end; spilled data lies below `state` meanwhile."""
+    if engine == "duckdb":
+        with duckdb(state) as connection:
+            yield connection
+    else:
+        with spark(state) as connection:
+            yield connection
+
+
+@contextlib.contextmanager
+def duckdb(state: Path) -> Iterator[Any]:
+    """An ibis connection to an embedded DuckDB with bounded memory."""
+    state.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=state, prefix="duckdb-") as spill:
+        connection = ibis.duckdb.connect(
+            memory_limit=f"{_memory_limit() // 2**20}MiB",
+            threads=_threads(),
+            temp_directory=spill,
+        )
+        try:
+            yield connection
+        finally:
+            connection.disconnect()
+
+
+@contextlib.contextmanager
+def spark(state: Path) -> Iterator[Any]:
+    """An ibis connection to Spark: the active session, or a new local one.
+
+    Raises UserError when pyspark or Java is missing.
+    """
+    try:
+        from pyspark.sql import SparkSession
+    except ImportError:
+        raise UserError(
+            "the engine 'spark' needs pyspark", "pip install 'recctl[spark]', or use duckdb"
+        ) from None
+    running = SparkSession.getActiveSession()
+    session = running or _local_spark(state)
+    try:
+        yield ibis.pyspark.connect(session)
+    finally:
+        if running is None:
+            session.stop()
+
+
+def _local_spark(state: Path) -> Any:
+    from pyspark.errors import PySparkRuntimeError
+    from pyspark.sql import SparkSession
+
+    settings = {
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": str(2 * _threads()),
+        "spark.sql.warehouse.dir": str(state / "spark-warehouse"),
+        "spark.log.level": "ERROR",
+    }
+    builder = SparkSession.builder.master(f"local[{_threads()}]").appName("recctl")
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    try:
+        return builder.getOrCreate()
+    except (PySparkRuntimeError, FileNotFoundError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"Spark does not start ({reason})", "install Java 17 or newer, or use duckdb"
+        ) from None
+
+
+def batches(connection: Any, expression: ir.Table, rows: int = 1_000_000) -> Iterator[Any]:
+    """The rows of an expression as arrow record batches, never all of them in memory at once."""
+    if connection.name == "duckdb":
+        # ibis 12 asks for them by a method that duckdb 2 no longer has.
+        relation = connection.con.sql(connection.compile(expression))
+        yield from relation.to_arrow_reader(rows)
+    else:
+        yield from connection.to_pyarrow_batches(expression, chunk_size=rows)
+
+
+def _threads() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory_limit() -> int:
+    if not hasattr(os, "sysconf"):
+        return MEMORY_LIMIT
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(MEMORY_LIMIT, physical // 2)

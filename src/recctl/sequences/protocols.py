@@ -1,0 +1,135 @@
+"""Split protocols: where in every user's sequence training ends and the targets stand."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recctl.errors import UserError, unknown_name
+from recctl.sequences.params import SequenceSplitParams
+
+NO_TARGET = -1
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Three positions per user in the flat arrays, as `SequenceData` documents them."""
+
+    train_end: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: NDArray[np.int64]
+    cuts: tuple[int, int] | None = None
+    """Where validation and test begin, in microseconds since 1970; None without such times."""
+    no_history: tuple[int, int] = (0, 0)
+    """Users of validation and of test left out for want of a history."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A way to split, and the settings it depends on."""
+
+    split: Callable[[NDArray[np.int64], NDArray[np.int64], SequenceSplitParams], Positions]
+    """From offsets (users + 1,) and times (interactions,)."""
+    settings: tuple[str, ...] = ()
+
+
+def leave_one_out(
+    offsets: NDArray[np.int64], times: NDArray[np.int64], params: SequenceSplitParams
+) -> Positions:
+    """The last interaction is the test target, the second last that of validation.
+
+    BERT4Rec (Sun et al. 2019), section 4.2. A user with fewer than three interactions, who would
+    keep no history for one of the two, trains only.
+
+    >>> positions = leave_one_out(np.array([0, 4, 6]), np.arange(6), SequenceSplitParams())
+    >>> positions.train_end, positions.validation, positions.test
+    (array([2, 6]), array([ 2, -1]), array([ 3, -1]))
+    """
+    ends = offsets[1:]
+    enough = ends - offsets[:-1] >= 3
+    return Positions(
+        train_end=np.where(enough, ends - 2, ends),
+        validation=np.where(enough, ends - 2, NO_TARGET),
+        test=np.where(enough, ends - 1, NO_TARGET),
+    )
+
+
+def global_time(
+    offsets: NDArray[np.int64], times: NDArray[np.int64], params: SequenceSplitParams
+) -> Positions:
+    """All users are cut at the same two times; the target is a user's first interaction after one.
+
+    Training is what comes before the validation cut. The history of a target is all that
+    stands before it; a user without one is no case.
+    """
+    validation_cut, test_cut = _cuts(times, params)
+    starts, ends = offsets[:-1], offsets[1:]
+    train_end = starts + _count(times < validation_cut, offsets)
+    test_begin = starts + _count(times < test_cut, offsets)
+    in_validation, in_test = train_end < test_begin, test_begin < ends
+    return Positions(
+        train_end=train_end,
+        validation=np.where(in_validation & (train_end > starts), train_end, NO_TARGET),
+        test=np.where(in_test & (test_begin > starts), test_begin, NO_TARGET),
+        cuts=(validation_cut, test_cut),
+        no_history=(
+            int(np.count_nonzero(in_validation & (train_end == starts))),
+            int(np.count_nonzero(in_test & (test_begin == starts))),
+        ),
+    )
+
+
+PROTOCOLS = {
+    "leave-one-out": Protocol(leave_one_out),
+    "global-time": Protocol(global_time, ("test_from", "test_share", "validation_share")),
+}
+
+
+def protocol(name: str) -> Protocol:
+    """The protocol of a name; UserError with the known ones when there is none."""
+    if name not in PROTOCOLS:
+        raise unknown_name("split protocol", name, sorted(PROTOCOLS))
+    return PROTOCOLS[name]
+
+
+def _cuts(times: NDArray[np.int64], params: SequenceSplitParams) -> tuple[int, int]:
+    if params.test_from is not None:
+        test_cut = _microseconds(params.test_from)
+    else:
+        test_cut = _last_share(times, params.test_share)
+    before = times[times < test_cut]
+    if len(before) == 0:
+        raise UserError(
+            "the split global-time leaves nothing to train on: no interaction is older than the "
+            "test cut",
+            "mend sequence-split.test_from or test_share in params.yaml",
+        )
+    return _last_share(before, params.validation_share), test_cut
+
+
+def _last_share(times: NDArray[np.int64], share: float) -> int:
+    """The time at which the last `share` of the interactions begins; equal times stay together."""
+    first = min(int(np.ceil(len(times) * (1 - share))), len(times) - 1)
+    return int(np.partition(times, first)[first])
+
+
+def _count(chosen: NDArray[np.bool_], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many are chosen in every user's slice; (users,)."""
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(chosen, dtype=np.int64)])
+    counts: NDArray[np.int64] = before[offsets[1:]] - before[offsets[:-1]]
+    return counts
+
+
+def _microseconds(text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(
+            f"params.yaml: 'sequence-split.test_from': '{text}' is not an ISO 8601 time",
+            "write it like 2024-03-01 or 2024-03-01T12:00:00Z",
+        ) from None
+    moment = moment.replace(tzinfo=moment.tzinfo or UTC)
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

@@ -1,0 +1,203 @@
+"""Interactions to flat arrays: k-core in the engine, the rest on integers in numpy."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import ibis.expr.types as ir
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from recctl.errors import UserError
+from recctl.sequences.params import SequenceSplitParams
+from recctl.sequences.protocols import Positions, protocol
+from recctl.sequences.vocabulary import COLD, Vocabulary
+
+
+@dataclass(frozen=True)
+class Log:
+    """Interactions as integers, ordered by user, time and row."""
+
+    items: NDArray[np.int32]
+    """Index into item_ids; (interactions,)"""
+    times: NDArray[np.int64]
+    """Microseconds since 1970-01-01 UTC; (interactions,)"""
+    offsets: NDArray[np.int64]
+    """Where each user begins, and the end; (users + 1,)"""
+    user_ids: pa.Array
+    """In byte order, as item_ids."""
+    item_ids: pa.Array
+
+
+@dataclass(frozen=True)
+class Split:
+    """All that sequence-split writes."""
+
+    items: NDArray[np.int32]
+    times: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    positions: Positions
+    user_ids: pa.Array
+    vocabulary: Vocabulary
+    fingerprint: str
+
+
+def core(interactions: ir.Table, by_user: int, by_item: int) -> ir.Table:
+    """The k-core: interactions of users and items that keep at least so many of them.
+
+    Where both rules bite, each removal may break the other, so they are repeated until nothing
+    changes.
+    """
+    if by_item <= 1:
+        return _enough(interactions, "user_id", by_user)
+    kept = interactions.select("user_id", "item_id", "timestamp", "row").cache()
+    rows = -1
+    while (left := kept.count().to_pyarrow().as_py()) != rows:
+        rows = left
+        kept = _enough(_enough(kept, "item_id", by_item), "user_id", by_user).cache()
+    return kept
+
+
+def _enough(table: ir.Table, column: str, minimum: int) -> ir.Table:
+    if minimum <= 1:
+        return table
+    counts = table.group_by(column).agg(n=table.count())
+    return table.semi_join(counts.filter(counts.n >= minimum), column)
+
+
+def encode(batches: Iterable[pa.RecordBatch]) -> Log:
+    """Batches of user_id, item_id, timestamp and row, in any order, as a `Log`.
+
+    Engines need not keep the order of a table: it is checked, and restored where it is lost.
+    """
+    table = pa.Table.from_batches([_narrow(batch) for batch in batches], _NARROW)
+    users, user_ids = _codes(table["user_id"])
+    items, item_ids = _codes(table["item_id"])
+    times, rows = table["timestamp"].to_numpy(), table["row"].to_numpy()
+    if not _ordered(users, times, rows):
+        order = np.lexsort((rows, times, users))
+        users, items, times = users[order], items[order], times[order]
+    counts = np.bincount(users, minlength=len(user_ids))
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
+    return Log(items, times, offsets, user_ids, item_ids)
+
+
+_CODED = pa.dictionary(pa.int32(), pa.string())
+_NARROW = pa.schema(
+    {"user_id": _CODED, "item_id": _CODED, "timestamp": pa.int64(), "row": pa.int64()}
+)
+
+
+def _narrow(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A batch with its strings as codes: a tenth of the memory."""
+    times = batch.column("timestamp").cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    columns = [
+        batch.column("user_id").cast(pa.string()).dictionary_encode(),
+        batch.column("item_id").cast(pa.string()).dictionary_encode(),
+        times,
+        batch.column("row").cast(pa.int64()),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=_NARROW)
+
+
+def _codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array]:
+    """Each value's index among the distinct values in byte order, and those values."""
+    if len(column) == 0:
+        return np.empty(0, np.int32), pa.array([], pa.string())
+    column = column.unify_dictionaries()
+    ids = column.chunk(0).dictionary
+    codes = pa.chunked_array([chunk.indices for chunk in column.chunks]).to_numpy()
+    order = pc.sort_indices(ids).to_numpy()
+    place = np.empty(len(order), np.int32)
+    place[order] = np.arange(len(order), dtype=np.int32)
+    return place[codes], ids.take(pa.array(order))
+
+
+def _ordered(
+    users: NDArray[np.int32], times: NDArray[np.int64], rows: NDArray[np.int64]
+) -> bool:
+    later = times[1:] > times[:-1]
+    same = times[1:] == times[:-1]
+    in_user = later | (same & (rows[1:] > rows[:-1]))
+    return bool(np.all((users[1:] > users[:-1]) | ((users[1:] == users[:-1]) & in_user)))
+
+
+def split(log: Log, params: SequenceSplitParams, titles: dict[str, str]) -> Split:
+    """Hold out targets and number the items by their popularity in training.
+
+    Raises UserError when nothing is left to train on, to validate with, or to test with.
+    """
+    positions = protocol(params.protocol).split(log.offsets, log.times, params)
+    counts = np.bincount(log.items[training(log.offsets, positions)], minlength=len(log.item_ids))
+    # Codes are in the byte order of the ids, so they settle ties of popularity.
+    order = np.lexsort((np.arange(len(counts)), -counts))[: np.count_nonzero(counts)]
+    index = np.full(len(counts), COLD, np.int32)
+    index[order] = np.arange(len(order), dtype=np.int32)
+    ids = log.item_ids.take(pa.array(order)).to_pylist()
+    named = {item: titles[item] for item in ids if item in titles}
+    vocabulary = Vocabulary(tuple(ids), tuple(counts[order].tolist()), named)
+    items = index[log.items]
+    return Split(
+        items,
+        log.times,
+        log.offsets,
+        positions,
+        log.user_ids,
+        vocabulary,
+        fingerprint(log, items, positions, ids, params),
+    )
+
+
+def training(offsets: NDArray[np.int64], positions: Positions) -> NDArray[np.bool_]:
+    """Which interactions are training; (interactions,)."""
+    runs = np.stack([positions.train_end - offsets[:-1], offsets[1:] - positions.train_end], axis=1)
+    return np.repeat(np.tile([True, False], len(runs)), runs.ravel())
+
+
+def fingerprint(
+    log: Log,
+    items: NDArray[np.int32],
+    positions: Positions,
+    item_ids: list[str],
+    params: SequenceSplitParams,
+) -> str:
+    """A sha256 of all that decides what a model is trained on and asked.
+
+    Over the protocol with the settings it depends on, the item ids in index order, the ids of
+    the users with a target, and the arrays, little-endian.
+    """
+    chosen = protocol(params.protocol)
+    settings: dict[str, Any] = {name: getattr(params, name) for name in chosen.settings}
+    asked = np.flatnonzero((positions.validation >= 0) | (positions.test >= 0))
+    about = {
+        "version": 1,
+        "protocol": params.protocol,
+        "settings": settings,
+        "items": item_ids,
+        "users": log.user_ids.take(pa.array(asked)).to_pylist(),
+    }
+    hashed = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    hashed.update(np.ascontiguousarray(items, "<i4").data)
+    for array in (
+        log.times,
+        log.offsets,
+        positions.train_end,
+        positions.validation,
+        positions.test,
+    ):
+        hashed.update(np.ascontiguousarray(array, "<i8").data)
+    return hashed.hexdigest()
+
+
+def repeated(log: Log, targets: NDArray[np.int64]) -> int:
+    """How many targets are items that the user's history holds already."""
+    lengths = np.diff(log.offsets)
+    target_items = np.where(targets >= 0, log.items[targets], COLD)
+    same = log.items == np.repeat(target_items, lengths)
+    before = np.arange(len(log.items)) < np.repeat(targets, lengths)
+    counts = np.concatenate([np.zeros(1, np.int64), np.cumsum(same & before)])
+    return int(np.count_nonzero(counts[log.offsets[1:]] > counts[log.offsets[:-1]]))
