@@ -25,6 +25,7 @@ from recctl import __version__
 from recctl.errors import UserError
 from recctl.files import read_json, write_json
 from recctl.layout import Layout
+from recctl.telemetry import switch_off
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -69,7 +70,7 @@ def tracking_uri(layout: Layout) -> str:
     for the copy is deleted afterwards.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or "sqlite:///mlflow.db"
-    database = _sqlite_file(uri)
+    database = sqlite_file(uri)
     if database is None:
         return uri
     return f"sqlite:///{_project(layout.root) / database}"
@@ -82,7 +83,8 @@ def _project(root: Path) -> Path:
     return root
 
 
-def _sqlite_file(uri: str) -> Path | None:
+def sqlite_file(uri: str) -> Path | None:
+    """The database behind an sqlite address, None for any other address."""
     name = uri.removeprefix("sqlite:///")
     return None if name == uri or not name or ":memory:" in name else Path(name.partition("?")[0])
 
@@ -100,7 +102,7 @@ def redact(text: str) -> str:
 
 def _portable(uri: str) -> str:
     """The address without secrets and without the folders of this machine."""
-    database = _sqlite_file(uri)
+    database = sqlite_file(uri)
     return f"sqlite:///{database.name}" if database else redact(uri)
 
 
@@ -119,7 +121,7 @@ def connect(layout: Layout) -> Tracking:
 
 
 def _mlflow_client(uri: str) -> "MlflowClient":
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    switch_off()
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     import mlflow
 
@@ -131,7 +133,7 @@ def _mlflow_client(uri: str) -> "MlflowClient":
 @contextlib.contextmanager
 def _first_touch(uri: str) -> Iterator[None]:
     """One process at a time: several that create the same sqlite tables at once all crash."""
-    database = _sqlite_file(uri)
+    database = sqlite_file(uri)
     if database is None:
         yield
         return
@@ -191,7 +193,7 @@ def _short(reason: str) -> str:
 def _mend(uri: str, reason: str) -> str:
     if "out-of-date database schema" in reason:
         return f"back it up and run 'mlflow db upgrade {redact(uri)}'"
-    if _sqlite_file(uri):
+    if sqlite_file(uri):
         return "check that this file can be written and is a database of MLflow, or move it away"
     return "start the server, or mend or unset MLFLOW_TRACKING_URI (unset: a file in the project)"
 
@@ -203,7 +205,7 @@ def _experiment(client: "MlflowClient", uri: str) -> tuple[str, str]:
     or copied that folder is another one's, so the runs go to `NAME-2` and so on.
     """
     base = os.environ.get("MLFLOW_EXPERIMENT_NAME", "").strip() or EXPERIMENT
-    database = _sqlite_file(uri)
+    database = sqlite_file(uri)
     folder = (database.parent / "mlartifacts").as_uri() if database else None
     number = 1
     while True:
@@ -232,6 +234,12 @@ def _create_experiment(client: "MlflowClient", name: str, folder: str | None) ->
             raise
         identifier = found.experiment_id
     return identifier
+
+
+def count_models(tracking: Tracking) -> int:
+    """How many models the registry holds; UserError when it does not answer."""
+    with _plainly(tracking.uri), _patience(timeout=4, retries=1):
+        return len(tracking.client.search_registered_models(max_results=1000))
 
 
 class TrainingRun:

@@ -1,18 +1,10 @@
 """The command line: parse, call, print. Heavy imports happen inside the commands."""
 
 import errno
-import os
 import sys
 
 from recctl.errors import UserError
-
-TELEMETRY_OFF = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "GX_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "true",
-    "DVC_NO_ANALYTICS": "true",
-}
+from recctl.telemetry import switch_off
 
 
 def main() -> None:
@@ -21,8 +13,7 @@ def main() -> None:
     Exit codes: 0 done, 1 a defect of recctl (with its traceback), 2 the user's to mend (one line),
     130 interrupted.
     """
-    for name, value in TELEMETRY_OFF.items():
-        os.environ.setdefault(name, value)
+    switch_off()
     from recctl.cli.app import app
 
     try:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from recctl import __version__
-from recctl.cli import stage
+from recctl.cli import doctor, recommend, stage
 
 app = typer.Typer(
     name="recctl",
@@ -15,6 +15,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(stage.app, name="stage")
+app.command(name="recommend")(recommend.recommend)
+app.command(name="doctor")(doctor.doctor)
 
 
 def _version(show: bool) -> None:

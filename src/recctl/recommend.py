@@ -1,0 +1,103 @@
+"""Recommendations for one history: the model folder is enough, a user's id needs the sequences."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from recctl.errors import UserError
+from recctl.evaluation.ranking import NO_ITEM, top_items, without_seen
+from recctl.models import load_model
+from recctl.models.base import Recommender
+from recctl.sequences.store import Histories, SequenceData
+from recctl.sequences.vocabulary import COLD, Vocabulary
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One recommended item; rank 1 comes first."""
+
+    rank: int
+    item_id: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model that can recommend: its weights and the names of its items."""
+
+    model: Recommender
+    vocabulary: Vocabulary
+
+    @classmethod
+    def load(cls, folder: Path) -> "Served":
+        """Read a model folder onto the CPU, where one request is answered soonest.
+
+        Raises UserError when the folder or a file of it is missing, damaged or of another model.
+        """
+        if not folder.is_dir():
+            raise UserError(f"no model folder {folder}", "train one: 'dvc repro train'")
+        model = load_model(folder, torch.device("cpu"))
+        vocabulary = Vocabulary.load(folder / "vocabulary.json")
+        if vocabulary.size != model.n_items:
+            raise UserError(
+                f"{folder} holds a model of {model.n_items} items and a vocabulary of "
+                f"{vocabulary.size}",
+                "restore the folder whole: 'dvc checkout', or train again: 'dvc repro -f train'",
+            )
+        return cls(model, vocabulary)
+
+    def known(self, item_ids: Sequence[str]) -> tuple[list[str], list[str]]:
+        """The items that training saw and those it did not, each in the order given."""
+        index = self.vocabulary.index
+        unknown = [item for item in item_ids if item not in index]
+        return [item for item in item_ids if item in index], unknown
+
+    def recommend(
+        self, item_ids: Sequence[str], k: int, *, filter_seen: bool
+    ) -> list[Recommendation]:
+        """The k items to recommend after a history (oldest first), fewer if there are no more.
+
+        The same scores, seen filter and order that evaluation ranks with. All `item_ids` must be
+        known; an empty history is allowed.
+        """
+        history = Histories.of([[self.vocabulary.index[item] for item in item_ids]])
+        with torch.inference_mode():
+            scores = self.model.score(history)
+            if filter_seen:
+                scores = without_seen(scores, history)
+            best = [item for item in top_items(scores, k)[0].tolist() if item != NO_ITEM]
+        return [
+            Recommendation(rank, self.vocabulary.items[item], float(scores[0, item]))
+            for rank, item in enumerate(best, start=1)
+        ]
+
+
+@dataclass(frozen=True)
+class UserHistory:
+    """What is known of a user."""
+
+    item_ids: list[str]
+    """Oldest first, without cold items."""
+    cold: int
+    """Interactions with items that training never saw."""
+
+
+def user_history(sequences: Path, user_id: str) -> UserHistory:
+    """All of a user's items in time order, from what sequence-split wrote.
+
+    Raises UserError when the user is not there.
+    """
+    data = SequenceData.load(sequences)
+    try:
+        user = data.user_ids.index(user_id)
+    except ValueError:
+        raise UserError(
+            f"no user '{user_id}' in {sequences}",
+            "users with fewer interactions than sequence-split.minimum_user_interactions are left "
+            "out: recommend for them with --history ITEM,ITEM,...",
+        ) from None
+    items = data.items[data.offsets[user] : data.offsets[user + 1]]
+    known = items[items != COLD].tolist()
+    return UserHistory([data.vocabulary.items[item] for item in known], len(items) - len(known))
