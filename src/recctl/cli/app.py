@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from recctl import __version__
-from recctl.cli import doctor, recommend, stage
+from recctl.cli import data, doctor, recommend, stage
 
 app = typer.Typer(
     name="recctl",
@@ -14,6 +14,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(data.app, name="data")
 app.add_typer(stage.app, name="stage")
 app.command(name="recommend")(recommend.recommend)
 app.command(name="doctor")(doctor.doctor)

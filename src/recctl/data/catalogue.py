@@ -12,10 +12,10 @@ from recctl.errors import unknown_name
 Settings = dict[str, dict[str, int | float | bool]]
 
 _MOVIELENS = "https://files.grouplens.org/datasets/movielens"
-_AMAZON = "http://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
+_AMAZON = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
 
-_MOVIELENS_LICENCE = "research use, no redistribution, commercial use by permission (GroupLens)"
-_UCSD_LICENCE = "no licence stated; offered for research, cite the papers named by UCSD"
+_MOVIELENS_LICENCE = "research only, no redistribution (see its README)"
+_UCSD_LICENCE = "none stated; for research, cite its papers"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,10 @@ class KnownSet:
     """Settings by section of params.yaml, dotted keys."""
 
 
-def _suited(length: int, mask: float, per_item: int = 1) -> Settings:
+def _suited(length: int, mask: float, per_item: int = 1, short: float = 0.5) -> Settings:
+    """`short` is the share of users that may have a short history before the k-core is taken."""
     return {
+        "validate": {"maximum_short_share": short},
         "train": {"bert4rec.max_length": length, "bert4rec.mask_probability": mask},
         "sequence-split": {
             "minimum_user_interactions": 5,
@@ -74,7 +76,7 @@ def _amazon(name: str, category: str, count: int) -> KnownSet:
         format="csv without header, or the reviews as JSON lines",
         layouts=("amazon-ratings", "amazon-reviews", "sequences"),
         interactions=count,
-        settings=_suited(50, 0.6, per_item=5),
+        settings=_suited(50, 0.6, per_item=5, short=1.0),
     )
 
 
@@ -103,7 +105,7 @@ _SETS = (
         format="Python literals, one per line, gzip",
         layouts=("steam-reviews", "sequences"),
         interactions=7_793_069,
-        settings=_suited(50, 0.4, per_item=5),
+        settings=_suited(50, 0.4, per_item=5, short=1.0),
     ),
 )
 

@@ -1,18 +1,18 @@
 """Downloads that resume, are checked, and are whole or not there."""
 
+import gzip
 import hashlib
 import json
 import re
 import time
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
 
-from recctl.data.recognise import reading
+from recctl.data.recognise import GZIP, reading
 from recctl.errors import UserError
 from recctl.files import sync, write_json
 
@@ -26,14 +26,6 @@ Progress = Callable[[int, int | None], None]
 """Told the bytes that are here and the bytes there will be, if that is known."""
 
 
-@dataclass(frozen=True)
-class Checksum:
-    """Where the publisher keeps a file's MD5; `required` is false where it may be missing."""
-
-    address: str
-    required: bool = False
-
-
 class _Incomplete(Exception):
     """The connection ended early; what came is kept."""
 
@@ -44,12 +36,13 @@ def download(
     *,
     progress: Progress,
     say: Callable[[str], None],
-    checksum: Checksum | None = None,
+    checksum: str | None = None,
     pause: float = 1.0,
 ) -> Path:
     """Fetch `address` to `target`, going on where an earlier try stopped, and check what came.
 
-    A file that is there already is checked and kept. The bytes under way lie in `target.part`;
+    A file that is there already was checked before and is kept. `checksum` is the address of the
+    publisher's MD5. The bytes under way lie in `target.part`;
     `pause` is the first wait between tries, in seconds. Raises UserError when the address cannot
     be reached, the connection keeps breaking off, or the content is not what was published.
     """
@@ -59,7 +52,7 @@ def download(
         _check(address, _part(target), target.name, checksum, say)
         sync(_part(target))
         _part(target).replace(target)
-        _note(target).unlink(missing_ok=True)
+        _note(_part(target)).unlink(missing_ok=True)
         sync(target.parent)
     return target
 
@@ -68,9 +61,9 @@ def _part(target: Path) -> Path:
     return target.with_name(target.name + ".part")
 
 
-def _note(target: Path) -> Path:
+def _note(part: Path) -> Path:
     """What the server said of the bytes under way, so that only the same file is continued."""
-    return target.with_name(target.name + ".part.json")
+    return part.with_name(part.name + ".json")
 
 
 def _fetch(
@@ -108,12 +101,8 @@ def _transfer(address: str, part: Path, progress: Progress) -> None:
         start = _start(response, part)
         length = response.headers.get("Content-Length", "")
         total = start + int(length) if length.isdigit() else None
-        write_json(_note_of(part), {"address": address, "tag": _tag(response), "total": total})
+        write_json(_note(part), {"address": address, "tag": _tag(response), "total": total})
         _receive(response, part, start, total, progress)
-
-
-def _note_of(part: Path) -> Path:
-    return part.with_name(part.name + ".json")
 
 
 def _tag(response: requests.Response) -> str | None:
@@ -125,7 +114,7 @@ def _tag(response: requests.Response) -> str | None:
 def _resume_headers(address: str, part: Path) -> dict[str, str]:
     size = _size(part)
     try:
-        note = json.loads(_note_of(part).read_text(encoding="utf-8"))
+        note = json.loads(_note(part).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         note = {}
     if not size or note.get("address") != address or not note.get("tag"):
@@ -190,7 +179,7 @@ def _check(
     address: str,
     part: Path,
     name: str,
-    checksum: Checksum | None,
+    checksum: str | None,
     say: Callable[[str], None],
 ) -> None:
     """Refuse what is not the file; the bytes go, for nothing can be added to make them right."""
@@ -199,18 +188,18 @@ def _check(
             _check_md5(address, part, checksum, say)
         if name.endswith(".zip"):
             _check_zip(address, part)
+        if name.endswith(".gz"):
+            _check_gzip(address, part)
     except UserError:
         part.unlink()
-        _note_of(part).unlink(missing_ok=True)
+        _note(part).unlink(missing_ok=True)
         raise
 
 
-def _check_md5(address: str, part: Path, checksum: Checksum, say: Callable[[str], None]) -> None:
-    expected = published_md5(checksum.address)
-    if expected is None and checksum.required:
-        raise UserError(f"no checksum could be read at {checksum.address}", "try again later")
+def _check_md5(address: str, part: Path, checksum: str, say: Callable[[str], None]) -> None:
+    expected = published_md5(checksum)
     if expected is None:
-        say(f"no checksum at {checksum.address}: the archive's own checksums must do")
+        say(f"no checksum at {checksum}: the archive's own must do")
         return
     with part.open("rb") as file:
         actual = hashlib.file_digest(file, "md5").hexdigest()
@@ -240,3 +229,12 @@ def _check_zip(address: str, part: Path) -> None:
             broken = archive.testzip()
     if broken:
         raise UserError(f"{address}: '{broken}' in the archive is damaged", "run it again")
+
+
+def _check_gzip(address: str, part: Path) -> None:
+    with part.open("rb") as file:
+        if file.read(2) != GZIP:
+            raise UserError(f"{address} is not a gzip file", "check the address")
+    with reading(part), gzip.open(part) as unpacked:
+        while unpacked.read(2**22):
+            pass

@@ -1,0 +1,89 @@
+"""What `data/` holds now, counted from the raw files."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from recctl.data import engine, formats, interactions, versions
+from recctl.data.params import IngestParams
+from recctl.layout import Layout
+
+FIRST_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Description:
+    """A raw log in numbers."""
+
+    name: str
+    format: str
+    version: str | None
+    """The digest in data.dvc."""
+    files: dict[str, int]
+    """Bytes of each file in data/."""
+    rows: int
+    bad_rows: int
+    """Rows that ingest will put into quarantine, exact duplicates not counted."""
+    users: int
+    items: int
+    repeats: int
+    """Good rows whose user had the same item in another row before."""
+    first: str | None
+    """Time of the first interaction, ISO 8601; None where only the order is known."""
+    last: str | None
+    first_rows: list[dict[str, str | None]]
+
+
+def describe(layout: Layout) -> Description:
+    """Count the log in `data/` as params.yaml says it is to be read.
+
+    Raises UserError when a file is missing, unreadable or lacks a column.
+    """
+    params = IngestParams.load(layout.params)
+    with engine.duckdb(layout.state) as connection:
+        staged = formats.stage(connection, params, layout.data)
+        typed = interactions.classified(staged.table, params, staged.unit)
+        counts = _counts(typed)
+        rows = staged.table.order_by("row").limit(FIRST_ROWS).to_pandas()
+    timed = params.format != "sequences"
+    return Description(
+        name=params.name,
+        format=params.format,
+        version=versions.digest(layout),
+        files={file.name: file.stat().st_size for file in sorted(layout.data.iterdir())},
+        rows=counts["rows"],
+        bad_rows=counts["rows"] - counts["good"],
+        users=counts["users"],
+        items=counts["items"],
+        repeats=counts["good"] - counts["pairs"],
+        first=_iso(counts["first"]) if timed else None,
+        last=_iso(counts["last"]) if timed else None,
+        first_rows=[_texts(row, timed) for row in rows.to_dict("records")],
+    )
+
+
+def _counts(typed: Any) -> dict[str, Any]:
+    good = typed.cause.isnull()
+    kept = typed.filter(good)
+    counts = typed.aggregate(
+        rows=typed.count(),
+        good=good.sum().fill_null(0),
+        users=typed.user_id.nunique(where=good),
+        items=typed.item_id.nunique(where=good),
+        first=typed.us.min(where=good),
+        last=typed.us.max(where=good),
+    )
+    found = counts.to_pyarrow().to_pylist()[0]
+    pairs = kept.select("user_id", "item_id").distinct().count().to_pyarrow().as_py()
+    return {**found, "pairs": pairs}
+
+
+def _iso(microseconds: int | None) -> str | None:
+    if microseconds is None:
+        return None
+    return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat(timespec="seconds")
+
+
+def _texts(row: dict[Any, Any], timed: bool) -> dict[str, str | None]:
+    columns = ["user_id", "item_id", *(["timestamp"] if timed else []), "weight"]
+    return {key: row[key] for key in columns if isinstance(row[key], str)}

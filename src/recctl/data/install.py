@@ -1,0 +1,126 @@
+"""Put a data set in its place: `data/` swapped, params.yaml edited, DVC told, nothing lost."""
+
+import fcntl
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recctl.data import versions, yaml_edit
+from recctl.data.catalogue import Settings
+from recctl.data.params import IngestParams
+from recctl.errors import UserError
+from recctl.files import replacing, replacing_folder
+from recctl.layout import Layout
+
+Fill = Callable[[Path], IngestParams]
+"""Puts files into an empty folder and says how they are read."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One setting of params.yaml that was changed."""
+
+    setting: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True)
+class Used:
+    """What `use` did."""
+
+    ingest: IngestParams
+    files: dict[str, int]
+    """Bytes of each file in data/."""
+    changes: list[Change]
+    before: Path | None
+    """Where the data.dvc and params.yaml of the data before lie; None when there was none."""
+
+
+def install(layout: Layout, fill: Fill, settings: Settings) -> Used:
+    """Fill a new folder, then let it take the place of `data/`, and tell params.yaml and DVC.
+
+    Until the new folder is whole nothing is touched. The order after that: data/, params.yaml,
+    data.dvc; killed in between, DVC still holds the data before, and the same command run again
+    asks for 'dvc add data' and goes on.
+    """
+    with _one_at_a_time(layout):
+        versions.require_held(layout)
+        before = _keep_pointers(layout)
+        with replacing_folder(layout.data) as folder:
+            ingest = fill(folder)
+            text, changes = _new_params(layout, ingest, settings)
+        with replacing(layout.params) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        versions.add(layout)
+    files = {path.name: path.stat().st_size for path in sorted(layout.data.iterdir())}
+    return Used(ingest, files, changes, before)
+
+
+@contextmanager
+def _one_at_a_time(layout: Layout) -> Iterator[None]:
+    """A lock that the operating system lets go when the process ends, however it ends."""
+    layout.state.mkdir(parents=True, exist_ok=True)
+    with (layout.state / "data.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                "another 'recctl data use' is at work in this project", "wait until it has ended"
+            ) from None
+        _sweep(layout)
+        yield
+
+
+def _sweep(layout: Layout) -> None:
+    """Remove what a killed process left of a new data/; never the data itself."""
+    found = layout.root.glob(f".{layout.data.name}.*")
+    leftovers = sorted(path for path in found if path.is_dir())
+    old = [path for path in leftovers if path.suffix == ".old"]
+    if old and not layout.data.exists():
+        old[0].rename(layout.data)
+    for path in leftovers:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _keep_pointers(layout: Layout) -> Path | None:
+    """Copies of data.dvc and params.yaml by which the data before can be brought back."""
+    digest = versions.digest(layout)
+    if digest is None:
+        return None
+    folder = layout.state / "replaced" / digest
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("data.dvc", layout.params.name):
+        shutil.copyfile(layout.root / name, folder / name)
+    return folder
+
+
+def _new_params(
+    layout: Layout, ingest: IngestParams, settings: Settings
+) -> tuple[str, list[Change]]:
+    """The text of params.yaml with the ingest section and the settings that are in it already.
+
+    Keys of the ingest section that no longer say anything become null; `engine` is the user's.
+    """
+    text = layout.params.read_text(encoding="utf-8")
+    changes = []
+    for path, value in _wanted(ingest, settings):
+        known = yaml_edit.has(text, path)
+        if not known and (path[0] != ingest.section or value is None):
+            continue
+        before = yaml_edit.get(text, path) if known else None
+        text = yaml_edit.put(text, path, value)
+        if before != value:
+            changes.append(Change(".".join(path), before, value))
+    return text, changes
+
+
+def _wanted(ingest: IngestParams, settings: Settings) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in ingest.model_dump(exclude={"engine"}).items():
+        yield (ingest.section, key), value
+    for section, keys in settings.items():
+        for key, setting in keys.items():
+            yield (section, *key.split(".")), setting
