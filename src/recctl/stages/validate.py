@@ -1,0 +1,47 @@
+"""The stage `validate`: check the interactions against the expectations in params.yaml."""
+
+from datetime import UTC, datetime
+
+from rich.console import Console
+
+from recctl.data import engine
+from recctl.files import replacing_folder, write_json
+from recctl.layout import Layout
+from recctl.validation import checks, drift, report
+from recctl.validation.facts import Log
+from recctl.validation.params import ValidateParams
+from recctl.validation.rules import rules
+from recctl.validation.suite import Suite
+
+
+def run(layout: Layout) -> None:
+    """Check artifacts/interactions/ and write artifacts/validation/, also when a rule failed.
+
+    Raises UserError when a critical rule failed.
+    """
+    params = ValidateParams.load(layout.params)
+    profiles = layout.validation / "profiles"
+    suite = Suite()
+    with engine.duckdb(layout.state) as connection:
+        findings = checks.check(
+            Log(layout.interactions),
+            rules(params, datetime.now(UTC)),
+            suite,
+            connection,
+            profiles,
+        )
+    _write(layout, findings, suite)
+    report.show(findings.outcomes, Console())
+    failure = report.failure(findings.outcomes)
+    if failure is not None:
+        raise failure
+    assert findings.profile is not None
+    drift.remember(findings.profile, profiles)
+
+
+def _write(layout: Layout, findings: checks.Findings, suite: Suite) -> None:
+    outcomes, profile = findings.outcomes, findings.profile
+    write_json(layout.validation / "report.json", report.report(outcomes, profile, findings.drift))
+    write_json(layout.validation / "metrics.json", report.metrics(outcomes, profile))
+    with replacing_folder(layout.validation / "data_docs") as folder:
+        suite.write_docs(folder)

@@ -1,0 +1,157 @@
+"""What the rules look at: narrow tables of the interactions, computed by ibis on DuckDB.
+
+Great Expectations on pandas would need many times the memory for the log as a whole, so it gets
+the log's rows in parts and all else as summaries. Both are exact: nothing is sampled.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import ibis
+import ibis.expr.types as ir
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recctl.data.interactions import INTERACTIONS
+from recctl.errors import UserError
+from recctl.files import missing, read_json
+
+PART_ROWS = 2_000_000
+"""Rows of the log that Great Expectations sees at once."""
+
+MOST_GROUPS = 100_000
+"""Groups of suspected duplicates that are looked at."""
+
+ON_PURPOSE = ("low-weight",)
+"""Causes of quarantine that the user asked for; they say nothing about the data's quality."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """The files that ingest wrote."""
+
+    folder: Path
+
+    @property
+    def interactions(self) -> Path:
+        return self.folder / "interactions.parquet"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.folder / "quarantine.parquet"
+
+    def name(self) -> str:
+        """The data set's name, as ingest reports it."""
+        report = read_json(self.folder / "report.json", made_by="ingest")
+        return str(report.get("name", "")) if isinstance(report, dict) else ""
+
+    def rows(self) -> int:
+        """How many interactions there are."""
+        return int(pq.read_metadata(self.interactions).num_rows)
+
+    def parts(self) -> Iterator[pd.DataFrame]:
+        """The rows, at most PART_ROWS at a time, numbered through; one empty part if none."""
+        columns = [name for name in INTERACTIONS.names if name != "row"]
+        start = 0
+        with pq.ParquetFile(self.interactions) as file:
+            for batch in file.iter_batches(batch_size=PART_ROWS, columns=columns):
+                part = batch.to_pandas()
+                part.index = pd.RangeIndex(start, start + len(part))
+                start += len(part)
+                yield part
+            if start == 0:
+                yield file.schema_arrow.empty_table().select(columns).to_pandas()
+
+
+@contextlib.contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Turns damage found in ingest's files into a UserError."""
+    try:
+        yield
+    except (pa.ArrowInvalid, duckdb.IOException, duckdb.InvalidInputException) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"the files in {folder} cannot be read ({reason})", "run 'dvc repro -f ingest'"
+        ) from None
+
+
+def schema(log: Log) -> pd.DataFrame:
+    """The columns of interactions.parquet: `column`, `expected` and `found` types.
+
+    Raises UserError when ingest's files are missing or not parquet.
+    """
+    for path in (log.interactions, log.quarantine):
+        if not path.exists():
+            raise missing(path, made_by="ingest")
+    with reading(log.folder):
+        found = pq.read_schema(log.interactions)
+    expected = {column.name: str(column.type) for column in INTERACTIONS.to_pyarrow()}
+    return pd.DataFrame(
+        [
+            {"column": name, "expected": expected.get(name, "absent"), "found": _found(found, name)}
+            for name in dict.fromkeys([*expected, *found.names])
+        ]
+    )
+
+
+def _found(schema: pa.Schema, name: str) -> str:
+    if name not in schema.names:
+        return "absent"
+    # Whether text has 32 or 64 bit offsets is the writer's business.
+    return str(schema.field(name).type).removeprefix("large_")
+
+
+def per_user(interactions: ir.Table) -> pd.DataFrame:
+    """`user_id`, `interactions`: one row per user, ordered by user."""
+    return _counts(interactions, "user_id")
+
+
+def per_item(interactions: ir.Table) -> pd.DataFrame:
+    """`item_id`, `interactions`: one row per item, ordered by item."""
+    return _counts(interactions, "item_id")
+
+
+def _counts(interactions: ir.Table, key: str) -> pd.DataFrame:
+    named = interactions.filter(interactions[key].notnull())
+    counted = named.group_by(key).agg(interactions=named.count())
+    return pd.DataFrame(counted.order_by(key).to_pandas())
+
+
+def suspects(interactions: ir.Table) -> pd.DataFrame:
+    """Rows that may be duplicates: all that share a hash of their values with another.
+
+    Exact duplicates are among them without fail; Great Expectations then compares the values.
+    Of a log that was doubled, the first MOST_GROUPS groups are enough to say so.
+    """
+    keys = interactions.select(key=_hash(interactions)).to_pyarrow()["key"].to_numpy()
+    keys = np.sort(keys)  # of 8 bytes a row, cheaper than a hash table of the groups
+    shared = np.unique(keys[1:][keys[1:] == keys[:-1]])
+    if not len(shared):
+        return pd.DataFrame(interactions.limit(0).to_pandas())
+    wanted = ibis.memtable({"key": shared[:MOST_GROUPS]})
+    hashed = interactions.mutate(key=_hash(interactions))
+    return pd.DataFrame(hashed.semi_join(wanted, "key").drop("key").order_by("row").to_pandas())
+
+
+def _hash(rows: ir.Table) -> Any:
+    # Without the shift, user 1 with item 2 would be user 2 with item 1.
+    ids = rows.user_id.hash() ^ (rows.item_id.hash() >> 1)
+    return ids ^ rows.timestamp.hash() ^ rows.weight.hash()
+
+
+def quarantine(quarantined: ir.Table, interactions: int) -> pd.DataFrame:
+    """`cause`, `rows`, `share` of all rows of the source, for the causes that are faults."""
+    counts = quarantined.group_by("cause").agg(rows=quarantined.count()).to_pandas()
+    everything = interactions + int(counts["rows"].sum())
+    faults = counts[~counts["cause"].isin(ON_PURPOSE)]
+    return pd.DataFrame(
+        faults.assign(share=faults["rows"] / max(everything, 1)).sort_values(
+            ["rows", "cause"], ascending=[False, True], ignore_index=True
+        )
+    )

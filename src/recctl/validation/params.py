@@ -1,0 +1,131 @@
+"""The `validate` section of params.yaml: thresholds, and how severe each rule is."""
+
+from datetime import UTC, date, datetime
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, model_validator
+
+from recctl.config import Section, Settings
+from recctl.errors import unknown_name
+
+Severity = Literal["critical", "warning", "ignore"]
+
+SEVERITIES: dict[str, Severity] = {
+    "schema": "critical",
+    "users-present": "critical",
+    "items-present": "critical",
+    "times-present": "critical",
+    "weights-present": "critical",
+    "weights-in-range": "critical",
+    "times-not-early": "critical",
+    "times-not-future": "critical",
+    "interactions-unique": "critical",
+    "user-count": "critical",
+    "item-count": "critical",
+    "interaction-count": "critical",
+    "short-histories": "warning",
+    "quarantine-share": "critical",
+    "volume-drift": "warning",
+    "volume-break": "critical",
+    "popularity-drift": "warning",
+    "popularity-break": "critical",
+}
+"""Every rule, in the order of the report, with its severity unless params.yaml says otherwise."""
+
+
+def _iso_text(value: object) -> object:
+    # YAML reads an unquoted 2020-01-31 as a date, which is what the user meant.
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _iso_time(text: str) -> str:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("must be an ISO 8601 time such as 2015-01-31") from None
+    return text
+
+
+IsoTime = Annotated[str, BeforeValidator(_iso_text), AfterValidator(_iso_time)]
+
+
+class Counts(Settings):
+    """How many of something there may be, both ends allowed; null is no limit."""
+
+    minimum: int = Field(default=1, ge=1)
+    maximum: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        _check_order(self.minimum, self.maximum)
+        return self
+
+
+class Range(Settings):
+    """Between which numbers something may lie, both ends allowed; null is no limit."""
+
+    minimum: FiniteFloat | None = None
+    maximum: FiniteFloat | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        _check_order(self.minimum, self.maximum)
+        return self
+
+
+def _check_order(low: float | None, high: float | None) -> None:
+    if low is not None and high is not None and low > high:
+        raise ValueError(f"minimum {low} is above maximum {high}")
+
+
+class ValidateParams(Section):
+    """Thresholds of the expectations; docs/validation.md explains every rule."""
+
+    section: ClassVar[str] = "validate"
+
+    users: Counts = Counts(minimum=50)
+    items: Counts = Counts(minimum=50)
+    interactions: Counts = Counts(minimum=1000)
+    weight: Range = Range()
+    """Weights must be present and finite whatever this says."""
+    earliest_time: IsoTime | None = None
+    """No interaction is older (UTC if no offset); null for logs without real times."""
+    future_tolerance_hours: float = Field(default=24.0, ge=0, le=24 * 366)
+    """How far in the future a time may lie: clocks and time zones are off now and then."""
+    short_history: int = Field(default=5, ge=1)
+    """A history with fewer interactions is short."""
+    maximum_short_share: float = Field(default=0.5, ge=0, le=1)
+    """The share of users that may have a short history."""
+    maximum_quarantine_share: float = Field(default=0.05, ge=0, le=1)
+    """The share of source rows that may be bad; rows of low weight are left out on purpose."""
+    volume_drift: Range = Range(minimum=0.9, maximum=2.0)
+    """Interactions now / in the previous version; the rule volume-drift."""
+    volume_break: Range = Range(minimum=0.5, maximum=10.0)
+    """The same for the rule volume-break."""
+    popularity_drift: float = Field(default=0.1, ge=0, le=1)
+    """The most bits of Jensen-Shannon divergence between the items' shares; popularity-drift."""
+    popularity_break: float = Field(default=0.5, ge=0, le=1)
+    """The same for the rule popularity-break."""
+    severity: dict[str, Severity] = Field(default={})
+    """Severities that differ from the usual ones, by rule."""
+
+    @model_validator(mode="after")
+    def _known_rules(self) -> Self:
+        for name in self.severity:
+            if name not in SEVERITIES:
+                raise ValueError(str(unknown_name("rule", name, list(SEVERITIES))))
+        if self.severity.get("schema", "critical") != "critical":
+            raise ValueError("the rule 'schema' stays critical: all others rely on it")
+        return self
+
+    def severity_of(self, rule: str) -> Severity:
+        """How severe a failure of `rule` is."""
+        return self.severity.get(rule, SEVERITIES[rule])
+
+    @property
+    def earliest(self) -> datetime | None:
+        """`earliest_time` as a time in UTC."""
+        if self.earliest_time is None:
+            return None
+        time = datetime.fromisoformat(self.earliest_time)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

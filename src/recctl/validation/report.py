@@ -1,0 +1,135 @@
+"""Outcomes for people and for programs: the table, report.json, metrics.json."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from recctl.errors import UserError
+from recctl.validation.drift import Comparison, Profile
+from recctl.validation.suite import Outcome, Verdict
+
+_STYLES: dict[Verdict, str] = {"passed": "green", "failed": "bold red", "not checked": "dim"}
+
+_METRICS = {
+    "short-histories": "short_history_share",
+    "quarantine-share": "quarantine_share",
+    "volume-drift": "volume_ratio",
+    "volume-break": "volume_ratio",
+    "popularity-drift": "popularity_divergence",
+    "popularity-break": "popularity_divergence",
+}
+"""Rules whose observed number is worth following from version to version."""
+
+
+def failed(outcomes: Sequence[Outcome], severity: str) -> list[str]:
+    """The names of the rules of this severity that failed."""
+    return [
+        outcome.rule.name
+        for outcome in outcomes
+        if outcome.verdict == "failed" and outcome.rule.severity == severity
+    ]
+
+
+def failure(outcomes: Sequence[Outcome]) -> UserError | None:
+    """The error that stops the pipeline, if a critical rule failed."""
+    names = failed(outcomes, "critical")
+    if not names:
+        return None
+    checked = sum(outcome.verdict != "not checked" for outcome in outcomes)
+    return UserError(
+        f"validation failed: {len(names)} of {checked} expectations: {', '.join(names)}",
+        "fix the data or the thresholds under 'validate' in params.yaml",
+    )
+
+
+def report(outcomes: Sequence[Outcome], profile: Profile | None, drift: Comparison) -> Any:
+    """All outcomes as JSON, with the rows that failed."""
+    return {
+        "passed": failure(outcomes) is None,
+        "data": profile.name if profile else None,
+        "version": profile.digest if profile else None,
+        "previous_version": drift.previous,
+        "rules": [
+            {
+                "rule": outcome.rule.name,
+                "severity": outcome.rule.severity,
+                "verdict": outcome.verdict,
+                "observed": outcome.observed,
+                "unit": outcome.rule.unit,
+                "limit": outcome.rule.limit,
+                "note": outcome.note,
+                "samples": outcome.samples,
+            }
+            for outcome in outcomes
+        ],
+    }
+
+
+def metrics(outcomes: Sequence[Outcome], profile: Profile | None) -> dict[str, float]:
+    """One flat table of numbers, for `dvc metrics show` and `diff`."""
+    numbers: dict[str, float] = {
+        "rules_checked": sum(outcome.verdict != "not checked" for outcome in outcomes),
+        "failed_critical": len(failed(outcomes, "critical")),
+        "failed_warning": len(failed(outcomes, "warning")),
+    }
+    if profile:
+        numbers |= {
+            "users": profile.users,
+            "items": len(profile.items),
+            "interactions": profile.interactions,
+        }
+    for outcome in outcomes:
+        if outcome.rule.name in _METRICS and outcome.observed is not None:
+            numbers[_METRICS[outcome.rule.name]] = outcome.observed
+    return numbers
+
+
+def show(outcomes: Sequence[Outcome], console: Console) -> None:
+    """Print every rule's outcome, then sample rows of those that failed."""
+    console.print(_overview(outcomes))
+    for outcome in outcomes:
+        if outcome.verdict == "failed" and outcome.samples:
+            console.print(_samples(outcome))
+
+
+def _overview(outcomes: Sequence[Outcome]) -> Table:
+    table = Table("rule", "severity", "observed", "limit", "verdict", title="validate")
+    for outcome in outcomes:
+        style = "yellow" if _is_warning(outcome) else _STYLES[outcome.verdict]
+        table.add_row(
+            outcome.rule.name,
+            outcome.rule.severity,
+            outcome.note or observed(outcome),
+            outcome.rule.limit,
+            f"[{style}]{'warning' if _is_warning(outcome) else outcome.verdict}[/]",
+        )
+    return table
+
+
+def _is_warning(outcome: Outcome) -> bool:
+    return outcome.verdict == "failed" and outcome.rule.severity == "warning"
+
+
+def _samples(outcome: Outcome) -> Table:
+    table = Table(*outcome.samples[0], title=f"{outcome.rule.name}: {observed(outcome)}")
+    for row in outcome.samples:
+        table.add_row(*(_text(value) for value in row.values()))
+    return table
+
+
+def observed(outcome: Outcome) -> str:
+    """The number observed, with its unit."""
+    value, unit = outcome.observed, outcome.rule.unit
+    if value is None:
+        return "-"
+    if unit.startswith("of "):
+        return f"{value:.2%} {unit}"
+    return f"{value:,} {unit}" if value == int(value) else f"{value:.4f} {unit}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "(missing)" if value is None else str(value)
