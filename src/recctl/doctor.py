@@ -52,17 +52,16 @@ def examine(start: Path | None = None) -> list[Check]:
         layout = Layout.find(start)
     except UserError as error:
         return [*_machine(start or Path.cwd(), None), Check("project", "blocked", str(error))]
-    about = [
+    settings = _guarded("settings", lambda: _settings(layout))
+    checks = {"data": _data, "remote": _remote, "git": _git, "tracking": _tracking}
+    if settings.state == "ok":
+        checks = {"engine": _engine, **checks}
+    return [
+        *_machine(layout.root, layout),
         Check("project", "ok", str(layout.root)),
-        _guarded("settings", lambda: _settings(layout)),
-        *_each({"engine": _engine, "data": _data, "remote": _remote, "git": _git}, layout),
-        _guarded("tracking", lambda: _tracking(layout)),
+        settings,
+        *(_guarded(name, functools.partial(check, layout)) for name, check in checks.items()),
     ]
-    return [*_machine(layout.root, layout), *about]
-
-
-def _each(checks: dict[str, Callable[[Layout], Check]], layout: Layout) -> list[Check]:
-    return [_guarded(name, functools.partial(check, layout)) for name, check in checks.items()]
 
 
 def _guarded(name: str, check: Callable[[], Check]) -> Check:
@@ -337,8 +336,9 @@ def _remote(layout: Layout) -> Check:
         )
     states = set(json.loads(done.stdout or "{}").values())
     if "missing" in states:
+        state: State = "warning" if layout.data.exists() else "blocked"
         fix = "push it from where it was added: 'dvc push data.dvc'"
-        return Check("remote", "warning", "neither cache nor remote holds this data", fix)
+        return Check("remote", state, "neither cache nor remote holds this data", fix)
     if "new" in states:
         fix = "push it: 'dvc push data.dvc'"
         return Check("remote", "warning", "the remote does not hold this data yet", fix)

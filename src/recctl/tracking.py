@@ -37,6 +37,9 @@ BATCH_METRICS = 1000
 BATCH_PARAMS = 100
 """What one log_batch may hold; MLflow refuses more."""
 
+SECONDS_TO_ANSWER = 4
+"""What a server gets, twice, before it counts as unreachable."""
+
 SECONDS_BETWEEN_BATCHES = 2.0
 SECONDS_AFTER_FAILURE = 60.0
 
@@ -113,7 +116,7 @@ def connect(layout: Layout) -> Tracking:
     or its database is damaged or of another MLflow version.
     """
     uri = tracking_uri(layout)
-    with _plainly(uri), _patience(timeout=4, retries=1), _first_touch(uri):
+    with _plainly(uri), _patience(SECONDS_TO_ANSWER, retries=1), _first_touch(uri):
         client = _mlflow_client(uri)
         client.search_experiments(max_results=1)
         name, identifier = _experiment(client, uri)
@@ -186,7 +189,7 @@ def _plainly(uri: str) -> Iterator[None]:
 
 def _short(reason: str) -> str:
     cause = re.search(r"Failed to establish a new connection: (.*?)['\")]*$", reason)
-    text = cause.group(1) if cause else reason.partition(" (Background on this error at")[0]
+    text = cause.group(1) if cause else re.split(r" \[SQL: | \(Background on this", reason)[0]
     return text if len(text) <= 300 else text[:297] + "..."
 
 
@@ -238,7 +241,7 @@ def _create_experiment(client: "MlflowClient", name: str, folder: str | None) ->
 
 def count_models(tracking: Tracking) -> int:
     """How many models the registry holds; UserError when it does not answer."""
-    with _plainly(tracking.uri), _patience(timeout=4, retries=1):
+    with _plainly(tracking.uri), _patience(SECONDS_TO_ANSWER, retries=1):
         return len(tracking.client.search_registered_models(max_results=1000))
 
 

@@ -55,4 +55,4 @@ def _print(checks: "list[Check]") -> None:
     if blocked:
         console.print(f"[red]Not usable yet[/]: {', '.join(blocked)}")
     else:
-        console.print("Ready: 'dvc repro' can run.")
+        console.print("Ready: nothing keeps 'dvc repro --pull' from running.")
