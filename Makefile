@@ -1,0 +1,65 @@
+# The two that matter: `make repro` and `make test`. Both build what they need first.
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+# DVC, MLflow, Prefect and Great Expectations send nothing.
+export DVC_NO_ANALYTICS := true
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export GX_ANALYTICS_ENABLED := false
+export DO_NOT_TRACK := true
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# The stages are found by name (`recctl stage ...`), so the environment comes first.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev repro test lint bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed ## Build .venv with recctl and all it needs (PYTHON=... picks the interpreter)
+
+setup-dev: $(VENV)/.installed-dev ## The same, with the tools for tests and checks
+
+repro: $(VENV)/.installed ## Fetch the data, run the stages that changed, print the metrics
+	@dvc repro --pull
+	@recctl report
+
+test: $(VENV)/.installed-dev ## Run the whole test suite (ARGS=... goes to pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev ## Style, formatting, types, import layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-dev ## Measure speed and memory; prints tables
+	@for bench in benchmarks/[a-z]*.py; do \
+		echo "== $$bench"; $(BIN)/python $$bench $(ARGS) || exit 1; done
+
+clean: ## Remove artifacts/ and tools' caches; data, DVC's cache, MLflow's runs and .venv stay
+	@rm -rf artifacts build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find src flows tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+# Torch is installed together with the rest: the constraints pick one version of each package.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@python=$(PYTHON); \
+	for name in $(if $(PYTHON),,python3.11 python3.12 python3.13 python3 python); do \
+		if $$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+			>/dev/null 2>&1; then python=$$name; break; fi; done; \
+	if [ -z "$$python" ]; then \
+		echo 'make: no Python 3.11 or newer with venv found; say where: make setup PYTHON=/path/to/python3' >&2; \
+		exit 2; fi; \
+	echo "Building $(VENV) with $$($$python --version): some minutes and about 2 GB, once"; \
+	$$python -m venv $(VENV)
+	@$(BIN)/python -m pip install -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo 'Adding the tools for tests and checks'
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
