@@ -7,6 +7,18 @@ from pydantic import Field, field_validator
 from recctl.config import Section
 from recctl.evaluation import metrics
 
+FULL = "full"
+"""The protocol that ranks the target among the whole catalogue: the headline, what gates read."""
+
+
+def sampled_names(negatives: int) -> list[str]:
+    """The sampled protocols' names: by whose weights they draw, and how many.
+
+    >>> sampled_names(100)
+    ['sampled-popularity-100', 'sampled-uniform-100']
+    """
+    return [f"sampled-popularity-{negatives}", f"sampled-uniform-{negatives}"]
+
 
 class EvaluateParams(Section):
     """The evaluation protocol; all of it that decides a number enters the fingerprint."""

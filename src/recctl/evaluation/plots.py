@@ -89,9 +89,11 @@ def _panel(axes: Axes, groups: list[dict[str, Any]], metric: str, labels: dict[s
             markersize=5.5,
             elinewidth=1.4,
             capsize=2.5,
+            clip_on=False,
+            zorder=3,
             label=label,
         )
-    few = ["\n(few)" if one["few_users"] else "" for one in groups]
+    few = ["\n(few)" if 0 < one["users"] and one["few_users"] else "" for one in groups]
     ticks = [
         f"{one['group']}\n{one['users']:,} users{mark}"
         for one, mark in zip(groups, few, strict=True)

@@ -9,20 +9,8 @@ from numpy.typing import NDArray
 
 from recctl.evaluation import metrics
 from recctl.evaluation.negatives import draw_negatives
-from recctl.evaluation.params import EvaluateParams
+from recctl.evaluation.params import EvaluateParams, sampled_names
 from recctl.sequences.store import Cases, SequenceData
-
-FULL = "full"
-"""The target against the whole catalogue: the headline, and what gates read."""
-
-
-def sampled_names(negatives: int) -> list[str]:
-    """The sampled protocols' names: by whose weights they draw, and how many.
-
-    >>> sampled_names(100)
-    ['sampled-popularity-100', 'sampled-uniform-100']
-    """
-    return [f"sampled-popularity-{negatives}", f"sampled-uniform-{negatives}"]
 
 
 def sampled_negatives(

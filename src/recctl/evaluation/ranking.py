@@ -54,9 +54,10 @@ def without_seen(scores: Tensor, histories: Histories) -> Tensor:
     tensor([[-inf, 0., 0.],
             [0., -inf, -inf]])
     """
-    rows, items = _flat(histories, scores.device)
-    copy = scores.clone()
-    copy[rows, items] = -torch.inf
+    rows, items = histories.flat()
+    at = torch.from_numpy(rows * scores.shape[1] + items).to(scores.device)
+    copy = scores.clone(memory_format=torch.contiguous_format)
+    copy.view(-1).scatter_(0, at, -torch.inf)
     return copy
 
 
@@ -80,7 +81,7 @@ def target_ranks(scores: Tensor, targets: Tensor, reachable: Tensor) -> Tensor:
     n_items = scores.shape[1]
     own = scores.gather(1, targets[:, None])
     # -inf at what is no candidate counts as beaten, so n_items stands for the candidates
-    ranks = n_items - torch.count_nonzero(scores < own, dim=1)
+    ranks = n_items - (scores < own).sum(1, dtype=torch.int32)
     return torch.where(reachable, ranks, n_items + 1)
 
 
@@ -89,7 +90,7 @@ def sampled_ranks(scores: Tensor, targets: Tensor, reachable: Tensor, negatives:
     own = scores.gather(1, targets[:, None])
     there = negatives != NO_ITEM
     others = scores.gather(1, negatives.clamp(min=0))
-    ranks = 1 + torch.count_nonzero(there & ~(others < own), dim=1)
+    ranks = 1 + (there & ~(others < own)).sum(1, dtype=torch.int32)
     return torch.where(reachable, ranks, scores.shape[1] + 1)
 
 
@@ -175,10 +176,3 @@ def _target_seen(histories: Histories, targets: NDArray[np.int32]) -> NDArray[np
     seen = np.zeros(len(histories), np.bool_)
     seen[rows[items == targets[rows]]] = True
     return seen
-
-
-def _flat(histories: Histories, device: torch.device) -> tuple[Tensor, Tensor]:
-    rows, items = histories.flat()
-    both = np.stack([rows, items.astype(np.int64)])
-    moved = torch.from_numpy(both).to(device)
-    return moved[0], moved[1]

@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from recctl.evaluation import metrics
-from recctl.evaluation.params import EvaluateParams
-from recctl.evaluation.protocols import FULL
+from recctl.evaluation.params import FULL, EvaluateParams
 from recctl.evaluation.ranking import Ranks
 from recctl.evaluation.slices import FEW_USERS, Slice
 from recctl.evaluation.statistics import interval
@@ -109,7 +108,10 @@ def write_ranks(
         pa.array(np.where(cold, 0, counts[cases.targets]), pa.int64()),
     ]
     user_id, item_id, history_length, target_count = common
-    with replacing(path) as temporary, pq.ParquetWriter(temporary, _RANKS, "zstd") as writer:
+    with (
+        replacing(path) as temporary,
+        pq.ParquetWriter(temporary, _RANKS, compression="zstd") as writer,
+    ):
         for protocol, models in by_protocol(ranks).items():
             for model, one in models.items():
                 names = [pa.repeat(name, len(one)) for name in (protocol, model)]
@@ -129,21 +131,19 @@ def write_curve(path: Path, ranks: ByModel, n_items: int) -> pd.DataFrame:
     return table
 
 
-def write_slices(path: Path, report: list[dict[str, Any]]) -> pd.DataFrame:
-    """slices.csv: a row per slice, group, model and metric; returns what it wrote."""
-    rows = [
-        {
-            "slice": one["slice"],
-            "group": one["group"],
-            "users": one["users"],
-            "model": model,
-            "metric": metric,
-            **cell,
-        }
-        for one in report
-        for model, cells in one["models"].items()
-        for metric, cell in cells.items()
-    ]
+def write_slices(path: Path, report: list[dict[str, Any]], metric: str) -> pd.DataFrame:
+    """slices.csv: one metric by group, each model with its interval; returns what it wrote.
+
+    Groups without users are left out.
+    """
+    rows = []
+    for one in report:
+        if one["users"]:
+            row = {"slice": one["slice"], "group": one["group"], "users": one["users"]}
+            for model, cells in one["models"].items():
+                value, low, high = cells[metric].values()
+                row |= {model: value, f"{model}_low": low, f"{model}_high": high}
+            rows.append(row | {"metric": metric})
     table = pd.DataFrame(rows)
     _write_csv(path, table)
     return table

@@ -3,12 +3,30 @@
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from recctl.evaluation.protocols import FULL
+from recctl.evaluation.params import FULL
 
-BASELINES_NOTE = "beside the paper only; gates use full ranking"
+_SAMPLED_NOTE = "beside the paper only; gates use full ranking"
+_WIDTH = 120
+"""Columns where the output is no terminal: a log keeps whole lines."""
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print a report's tables."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
+    for table in tables(report):
+        console.print(table)
+    missed = report["unreachable_targets"]
+    console.print(
+        f"Targets that cannot be recommended, counted as misses: {missed['cold']:,} cold, "
+        f"{missed['seen']:,} in their own history.",
+        highlight=False,
+    )
 
 
 def tables(report: dict[str, Any]) -> list[Table]:
@@ -23,7 +41,7 @@ def tables(report: dict[str, Any]) -> list[Table]:
 def _protocol(report: dict[str, Any], protocol: str) -> Table:
     """Models by metrics with their 95% intervals; the best value of each metric in bold."""
     users, catalogue = f"{report['users']:,} test users", f"{report['catalogue']:,} items"
-    note = f"{users}, {catalogue}" if protocol == FULL else BASELINES_NOTE
+    note = f"{users}, {catalogue}" if protocol == FULL else _SAMPLED_NOTE
     name = "full ranking" if protocol == FULL else protocol
     table = _table(name, note)
     for metric in report["metrics"]:
@@ -53,7 +71,7 @@ def _slices(report: dict[str, Any]) -> Table:
         cells = [one["models"].get(model, {}).get(metric) for model in models]
         best = max((cell["value"] for cell in cells if cell), default=None)
         row = [_cell(cell, cell["value"] == best) if cell else Text("-") for cell in cells]
-        users = f"{'~' if one['few_users'] else ''}{one['users']:,}"
+        users = f"{'~' if 0 < one['users'] and one['few_users'] else ''}{one['users']:,}"
         name = Text.assemble(f"{one['slice']}: {one['group']}", (f"\n{one['rule']}", "dim"))
         table.add_row(name, users, *row)
     return table

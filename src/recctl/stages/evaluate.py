@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
 from recctl import devices
 from recctl.errors import UserError
@@ -16,7 +15,7 @@ from recctl.evaluation.beyond import beyond_accuracy
 from recctl.evaluation.params import EvaluateParams
 from recctl.evaluation.ranking import Ranks, rank_cases, unreachable
 from recctl.evaluation.slices import slices
-from recctl.evaluation.tables import primary_metric, tables
+from recctl.evaluation.tables import primary_metric, show
 from recctl.files import write_json
 from recctl.layout import Layout
 from recctl.models import load_model
@@ -26,14 +25,17 @@ from recctl.models.markov import Markov
 from recctl.models.popularity import Popularity
 from recctl.sequences.store import Cases, Histories, SequenceData
 from recctl.sequences.vocabulary import Vocabulary
+from recctl.tracking import log_evaluation
 
 BASELINES: dict[str, Callable[[Histories, int], Recommender]] = {
     Popularity.kind: Popularity.fit,
     Markov.kind: Markov.fit,
     ItemKNN.kind: ItemKNN.fit,
 }
+Means = dict[str, dict[str, dict[str, float]]]
 LIST_LENGTH = 10
 """Items of the lists that coverage, novelty and popularity bias are measured on."""
+_TRACKED = ("metrics.json", "report.json", "hr_at_k.png", "slices.png")
 
 
 def run(layout: Layout) -> None:
@@ -43,7 +45,10 @@ def run(layout: Layout) -> None:
     """
     params = EvaluateParams.load(layout.params)
     data = SequenceData.load(layout.sequences)
-    model = load_model(layout.model, devices.pick())
+    device = devices.pick()
+    if device.type == "cpu":
+        devices.keep_freed_memory()
+    model = load_model(layout.model, device)
     _check_catalogue(layout, model, data)
     cases = data.cases("test")
     if not len(cases):
@@ -54,22 +59,10 @@ def run(layout: Layout) -> None:
     counts = np.array(data.vocabulary.counts, np.int64)
     ranks = _rank_all(model, data, cases, counts, params)
     result = _report(model, data, cases, counts, params, ranks)
-    _write(layout.evaluation, result, ranks, data, cases, counts, params)
+    means = report.mean_metrics(ranks, params, len(counts))
+    _write(layout.evaluation, result, means, ranks, data, cases, counts, params)
     show(result)
-
-
-def show(result: dict[str, Any]) -> None:
-    """Print the tables of a report.json."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = 120
-    for table in tables(result):
-        console.print(table)
-    missed = result["unreachable_targets"]
-    console.print(
-        f"Targets that cannot be recommended, counted as misses: {missed['cold']:,} cold, "
-        f"{missed['seen']:,} in their own history."
-    )
+    _track(layout, result["fingerprint"], means)
 
 
 def _check_catalogue(layout: Layout, model: Recommender, data: SequenceData) -> None:
@@ -142,6 +135,7 @@ def _report(
 def _write(
     folder: Path,
     result: dict[str, Any],
+    means: Means,
     ranks: dict[str, Ranks],
     data: SequenceData,
     cases: Cases,
@@ -151,15 +145,29 @@ def _write(
     n_items = len(counts)
     report.write_ranks(folder / "ranks.parquet", data, cases, ranks, counts)
     curve = report.write_curve(folder / "hr_at_k.csv", ranks, n_items)
-    report.write_slices(folder / "slices.csv", result["slices"])
+    metric = primary_metric(params.metrics)
+    report.write_slices(folder / "slices.csv", result["slices"], metric)
     labels = {key: f"{result['kind']} (model)" if key == "model" else key for key in ranks}
     plots.plot_curve(folder / "hr_at_k.png", curve, labels)
-    metric = primary_metric(params.metrics)
     plots.plot_slices(folder / "slices.png", result["slices"], metric, labels)
     write_json(folder / "report.json", result)
-    means = report.mean_metrics(ranks, params, n_items)
     content = {"fingerprint": result["fingerprint"], "users": len(cases), **means}
     write_json(folder / "metrics.json", content)
+
+
+def _track(layout: Layout, fingerprint: str, means: Means) -> None:
+    """Add the metrics and plots to the MLflow run that trained the model."""
+    log_evaluation(
+        layout,
+        metrics={
+            f"{protocol}/{model}/{name}": value
+            for protocol, models in means.items()
+            for model, values in models.items()
+            for name, value in values.items()
+        },
+        files=[layout.evaluation / name for name in _TRACKED],
+        tags={"evaluation_fingerprint": fingerprint},
+    )
 
 
 def _top(ranks: Ranks) -> NDArray[np.int32]:

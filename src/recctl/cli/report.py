@@ -1,0 +1,22 @@
+"""`recctl report`: the last evaluation's tables again."""
+
+from typing import Annotated
+
+import typer
+
+
+def report(
+    as_json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
+) -> None:
+    """Print the metrics, slices and baselines of the last evaluation."""
+    from recctl.evaluation.tables import show
+    from recctl.files import read_json
+    from recctl.layout import Layout
+
+    content = read_json(Layout.find().evaluation / "report.json", "evaluate")
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    else:
+        show(content)
