@@ -4,7 +4,7 @@ import hashlib
 import pickle
 import time
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ import torch
 
 from recctl.errors import UserError
 from recctl.files import replacing
+
+EVERY_SECONDS = 20.0
+"""Training time that a kill can cost."""
 
 _KEPT_ASIDE = 3
 _SOURCES = ("models", "sequences", "training")
@@ -40,11 +43,7 @@ class Checkpoint:
 
     folder: Path
     fingerprint: str
-    every_seconds: float = 20.0
-    _saved_at: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._saved_at = time.monotonic()
+    _saved_at: float = field(default_factory=time.monotonic)
 
     @property
     def path(self) -> Path:
@@ -52,7 +51,7 @@ class Checkpoint:
 
     def due(self) -> bool:
         """Whether enough time has passed to write again."""
-        return time.monotonic() - self._saved_at >= self.every_seconds
+        return time.monotonic() - self._saved_at >= EVERY_SECONDS
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint; killed in the middle, the former one stays."""
