@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 
 from recctl.data.recognise import GZIP, reading
 from recctl.errors import UserError
@@ -141,10 +142,11 @@ def _receive(
         file.seek(start)
         progress(start, total)
         try:
-            for chunk in response.iter_content(CHUNK):
+            # read1 gives what has come; iter_content would drop a chunk that breaks off within.
+            while chunk := response.raw.read1(CHUNK):
                 file.write(chunk)
                 progress(file.tell(), total)
-        except (requests.exceptions.ChunkedEncodingError, requests.ConnectionError) as error:
+        except (urllib3.exceptions.HTTPError, ConnectionError) as error:
             raise _Incomplete("the connection broke off") from error
         here = file.tell()
     if total is not None and here < total:

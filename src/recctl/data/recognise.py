@@ -52,7 +52,8 @@ def entries(path: Path) -> list[Entry]:
         if not zipfile.is_zipfile(path):
             return [Entry(path, size)]
         with zipfile.ZipFile(path) as archive:
-            return [_member(path, member) for member in archive.infolist() if _is_file(member)]
+            members = [(member, _member(path, member)) for member in archive.infolist()]
+        return [entry for member, entry in members if _is_file(member)]
 
 
 def _hidden(file: Path) -> bool:

@@ -1,0 +1,242 @@
+"""Downloads against a server on this machine that misbehaves on request."""
+
+import gzip
+import hashlib
+import io
+import threading
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recctl.data.download import ATTEMPTS, download
+from recctl.errors import UserError
+
+BODY = bytes(range(256)) * 4096  # 1 MiB
+
+
+@dataclass
+class Server:
+    """A server of one body, and what it is to do wrong."""
+
+    body: bytes = BODY
+    ranges: bool = True
+    tag: str | None = '"v1"'
+    length: bool = True
+    cuts: list[int] = field(default_factory=list)
+    """The first requests end after so many bytes."""
+    statuses: list[int] = field(default_factory=list)
+    """The first requests are answered so."""
+    extra: dict[str, bytes] = field(default_factory=dict)
+    """Other paths."""
+    asked: list[str | None] = field(default_factory=list)
+    """The Range header of every request for the body."""
+    address: str = ""
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        if handler.path in self.extra:
+            self.send(handler, 200, self.extra[handler.path], {})
+        elif handler.path.endswith(".md5"):
+            self.send(handler, 404, b"", {})
+        else:
+            self.answer_body(handler)
+
+    def answer_body(self, handler: BaseHTTPRequestHandler) -> None:
+        wanted = handler.headers.get("Range")
+        self.asked.append(wanted)
+        if self.statuses:
+            return self.send(handler, self.statuses.pop(0), b"", {})
+        start, headers = 0, {"ETag": self.tag} if self.tag else {}
+        if wanted and self.ranges and handler.headers.get("If-Range") == self.tag:
+            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            if start >= len(self.body):
+                return self.send(handler, 416, b"", {})
+            headers["Content-Range"] = f"bytes {start}-{len(self.body) - 1}/{len(self.body)}"
+        return self.send(handler, 206 if start else 200, self.body[start:], headers)
+
+    def send(
+        self, handler: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str]
+    ) -> None:
+        handler.send_response(status)
+        if self.length:
+            handler.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(body[: self.cuts.pop(0)] if self.cuts and status < 300 else body)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    told = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            told.answer(self)
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        told.address = f"http://127.0.0.1:{http.server_address[1]}/file"
+        yield told
+        http.shutdown()
+        thread.join()
+
+
+def fetch(server: Server, target: Path, checksum: str | None = None) -> list[str]:
+    """Download, and return what was said."""
+    said: list[str] = []
+    download(
+        server.address,
+        target,
+        progress=lambda done, total: said.append(f"{done}/{total}"),
+        say=said.append,
+        checksum=checksum,
+        pause=0.0,
+    )
+    return said
+
+
+def test_a_whole_file_with_its_progress(server: Server, tmp_path: Path) -> None:
+    said = fetch(server, tmp_path / "downloads" / "file")
+    assert (tmp_path / "downloads" / "file").read_bytes() == BODY
+    assert said[0] == "0/1048576"
+    assert said[-1] == "1048576/1048576"
+    assert [path.name for path in (tmp_path / "downloads").iterdir()] == ["file"]
+
+
+def test_a_file_that_is_there_is_not_fetched_again(server: Server, tmp_path: Path) -> None:
+    fetch(server, tmp_path / "file")
+    fetch(server, tmp_path / "file")
+    assert server.asked == [None]
+
+
+def test_a_broken_connection_is_resumed_where_it_stopped(server: Server, tmp_path: Path) -> None:
+    server.cuts = [300_000, 200_000]
+    said = fetch(server, tmp_path / "file")
+    assert server.asked == [None, "bytes=300000-", "bytes=500000-"]
+    assert (tmp_path / "file").read_bytes() == BODY
+    assert any("trying again" in line for line in said)
+
+
+def test_a_later_command_goes_on_with_what_is_there(server: Server, tmp_path: Path) -> None:
+    server.cuts = [300_000] + [0] * ATTEMPTS
+    with pytest.raises(UserError, match="300,000 bytes are kept; run the command again later"):
+        fetch(server, tmp_path / "file")
+    assert not (tmp_path / "file").exists()
+    assert len(server.asked) == 1 + ATTEMPTS
+    fetch(server, tmp_path / "file")
+    assert server.asked[-1] == "bytes=300000-"
+    assert (tmp_path / "file").read_bytes() == BODY
+
+
+def test_a_server_without_ranges_sends_it_all_again(server: Server, tmp_path: Path) -> None:
+    server.ranges, server.cuts = False, [300_000]
+    fetch(server, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == BODY
+
+
+def test_a_file_that_changed_meanwhile_is_fetched_anew(server: Server, tmp_path: Path) -> None:
+    server.cuts = [300_000] + [0] * ATTEMPTS
+    with pytest.raises(UserError):
+        fetch(server, tmp_path / "file")
+    server.body, server.tag = b"new" * 100_000, '"v2"'
+    fetch(server, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == b"new" * 100_000
+
+
+def test_without_a_tag_nothing_is_stitched_together(server: Server, tmp_path: Path) -> None:
+    server.tag, server.cuts = None, [300_000]
+    fetch(server, tmp_path / "file")
+    assert server.asked == [None, None]
+    assert (tmp_path / "file").read_bytes() == BODY
+
+
+def test_a_part_longer_than_the_file_is_thrown_away(server: Server, tmp_path: Path) -> None:
+    server.cuts = [300_000] + [0] * ATTEMPTS
+    with pytest.raises(UserError):
+        fetch(server, tmp_path / "file")
+    server.body = b"short"
+    fetch(server, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == b"short"
+
+
+def test_a_busy_server_is_asked_again(server: Server, tmp_path: Path) -> None:
+    server.statuses = [503, 429]
+    fetch(server, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("status", [404, 403, 410])
+def test_a_missing_file_is_one_line_and_no_second_try(
+    server: Server, tmp_path: Path, status: int
+) -> None:
+    server.statuses = [status]
+    with pytest.raises(UserError, match=f"answers HTTP {status} .*--from"):
+        fetch(server, tmp_path / "file")
+    assert len(server.asked) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nobody_at_the_address(tmp_path: Path) -> None:
+    # Port 9 of this machine: the discard service, which nothing here offers.
+    with pytest.raises(UserError, match=r"could not be fetched \(no connection\)"):
+        fetch(Server(address="http://127.0.0.1:9/file"), tmp_path / "file")
+    with pytest.raises(UserError, match="could not be fetched"):
+        fetch(Server(address="http:///file"), tmp_path / "file")
+
+
+@pytest.mark.parametrize("form", ["{}  file\n", "MD5 (file) = {}\n", "{}"])
+def test_a_published_checksum_is_compared(server: Server, tmp_path: Path, form: str) -> None:
+    md5 = hashlib.md5(BODY).hexdigest()
+    server.extra["/file.md5"] = form.format(md5).encode()
+    assert f"MD5 {md5} as published" in fetch(server, tmp_path / "file", server.address + ".md5")
+
+
+def test_a_wrong_checksum_leaves_nothing_behind(server: Server, tmp_path: Path) -> None:
+    server.extra["/file.md5"] = b"0" * 32
+    with pytest.raises(UserError, match=f"but {'0' * 32} is published"):
+        fetch(server, tmp_path / "file", server.address + ".md5")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_checksum_is_said(server: Server, tmp_path: Path) -> None:
+    said = fetch(server, tmp_path / "file", server.address + ".md5")
+    assert said[-1].startswith("no checksum at ")
+
+
+def zipped() -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        archive.writestr("u.data", "1\t2\t3\t4\n" * 100)
+    return data.getvalue()
+
+
+@pytest.mark.parametrize("name", ["file.zip", "file.gz"])
+def test_archives_are_checked(server: Server, tmp_path: Path, name: str) -> None:
+    whole = zipped() if name == "file.zip" else gzip.compress(b"1 2\n" * 100)
+    server.body = whole
+    fetch(server, tmp_path / name)
+    (tmp_path / name).unlink()
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2] ^= 0xFF
+    for bad in (b"<html>please log in</html>", bytes(damaged)):
+        server.body = bad
+        with pytest.raises(UserError, match=r"is not a|damaged"):
+            fetch(server, tmp_path / name)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_cut_short_by_a_server_that_tells_no_length(
+    server: Server, tmp_path: Path
+) -> None:
+    server.body, server.length, server.cuts = zipped(), False, [500]
+    with pytest.raises(UserError, match="is not a zip archive"):
+        fetch(server, tmp_path / "file.zip")
