@@ -13,23 +13,21 @@ from recctl.layout import Layout
 def require_held(layout: Layout) -> None:
     """UserError unless DVC could bring back what `data/` holds now.
 
-    Nothing there counts as held. Otherwise data.dvc must describe it exactly, and the files must
-    be in the cache or, where they are not, in the remote.
+    Nothing there counts as held. Otherwise data.dvc must describe it exactly; files that the cache
+    lacks are added to it.
     """
     _require_project(layout)
     if not layout.data.exists() or not any(layout.data.iterdir()):
         return
     if not _pointer(layout).is_file():
         raise _not_held("DVC does not hold data/ yet", "dvc add data")
-    # A missing pointer's status would be an error; a healthy one's is empty.
     status = _dvc_json(layout, "status", "--json", "data.dvc")
     if not status:
         return
     if "not in cache" not in json.dumps(status):
         raise _not_held("data/ was changed since DVC took it", "dvc add data")
-    remote = _dvc_json(layout, "data", "status", "--json", "--not-in-remote", "data")
-    if "not_in_remote" in remote or not _has_remote(layout):
-        raise _not_held("data/ is neither in DVC's cache nor in its remote", "dvc add data")
+    # The files are those of data.dvc, only the cache was cleared: what is here refills it.
+    _dvc(layout, "add", "--quiet", "data")
 
 
 def _not_held(what: str, command: str) -> UserError:
@@ -67,10 +65,6 @@ def _pointer(layout: Layout) -> Any:
 def _require_project(layout: Layout) -> None:
     if not (layout.root / ".dvc").is_dir():
         raise UserError(f"{layout.root} is not a DVC project", "run 'dvc init' there")
-
-
-def _has_remote(layout: Layout) -> bool:
-    return bool(_dvc(layout, "remote", "list").strip())
 
 
 def _dvc_json(layout: Layout, *arguments: str) -> Any:
