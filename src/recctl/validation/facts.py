@@ -57,16 +57,15 @@ class Log:
 
     def parts(self) -> Iterator[pd.DataFrame]:
         """The rows, at most PART_ROWS at a time, numbered through; one empty part if none."""
-        columns = [name for name in INTERACTIONS.names if name != "row"]
         start = 0
         with pq.ParquetFile(self.interactions) as file:
-            for batch in file.iter_batches(batch_size=PART_ROWS, columns=columns):
+            for batch in file.iter_batches(batch_size=PART_ROWS):
                 part = batch.to_pandas()
                 part.index = pd.RangeIndex(start, start + len(part))
                 start += len(part)
                 yield part
             if start == 0:
-                yield file.schema_arrow.empty_table().select(columns).to_pandas()
+                yield file.schema_arrow.empty_table().to_pandas()
 
 
 @contextlib.contextmanager

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from recctl.errors import UserError
 from recctl.validation.drift import Comparison, Profile
@@ -87,23 +89,32 @@ def metrics(outcomes: Sequence[Outcome], profile: Profile | None) -> dict[str, f
 
 
 def show(outcomes: Sequence[Outcome], console: Console) -> None:
-    """Print every rule's outcome, then sample rows of those that failed."""
+    """Print every rule's outcome, why rules were not checked, and sample rows of failures."""
     console.print(_overview(outcomes))
+    for note in dict.fromkeys(outcome.note for outcome in outcomes if outcome.note):
+        console.print(f"Not checked: {note}.", highlight=False)
+    shown: list[list[dict[str, Any]]] = []
     for outcome in outcomes:
-        if outcome.verdict == "failed" and outcome.samples:
-            console.print(_samples(outcome))
+        # Two rules may look at the same rows with different limits.
+        if outcome.samples and outcome.samples not in shown:
+            console.print(Text(f"{outcome.rule.name}: {observed(outcome)}", "bold"))
+            console.print(_samples(outcome.samples))
+            shown.append(outcome.samples)
 
 
 def _overview(outcomes: Sequence[Outcome]) -> Table:
-    table = Table("rule", "severity", "observed", "limit", "verdict", title="validate")
+    table = Table(title="Validation", title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("rule", "severity", "observed", "limit", "verdict"):
+        table.add_column(heading, no_wrap=heading in ("rule", "verdict"))
     for outcome in outcomes:
+        verdict = "warning" if _is_warning(outcome) else outcome.verdict
         style = "yellow" if _is_warning(outcome) else _STYLES[outcome.verdict]
         table.add_row(
             outcome.rule.name,
             outcome.rule.severity,
-            outcome.note or observed(outcome),
+            observed(outcome),
             outcome.rule.limit,
-            f"[{style}]{'warning' if _is_warning(outcome) else outcome.verdict}[/]",
+            Text(verdict, style),
         )
     return table
 
@@ -112,10 +123,11 @@ def _is_warning(outcome: Outcome) -> bool:
     return outcome.verdict == "failed" and outcome.rule.severity == "warning"
 
 
-def _samples(outcome: Outcome) -> Table:
-    table = Table(*outcome.samples[0], title=f"{outcome.rule.name}: {observed(outcome)}")
-    for row in outcome.samples:
-        table.add_row(*(_text(value) for value in row.values()))
+def _samples(rows: list[dict[str, Any]]) -> Table:
+    """Rows that failed; ids are shown as they are, whatever brackets they hold."""
+    table = Table(*rows[0], box=SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*(Text(_plain(value)) for value in row.values()))
     return table
 
 
@@ -126,10 +138,12 @@ def observed(outcome: Outcome) -> str:
         return "-"
     if unit.startswith("of "):
         return f"{value:.2%} {unit}"
+    if value == 1:
+        unit = unit.removesuffix("s")
     return f"{value:,} {unit}" if value == int(value) else f"{value:.4f} {unit}"
 
 
-def _text(value: Any) -> str:
+def _plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return "(missing)" if value is None else str(value)

@@ -44,7 +44,7 @@ def rules(params: ValidateParams, now: datetime) -> list[Rule]:
         **{f"{noun}-present": _present(column) for noun, column in _COLUMNS.items()},
         "weights-in-range": _weights(params.weight),
         "times-not-early": _not_early(params.earliest),
-        "times-not-future": _not_future(now + timedelta(hours=params.future_tolerance_hours)),
+        "times-not-future": _not_future(now, params.future_tolerance_hours),
         "interactions-unique": _unique(),
         "user-count": _count("users", params.users),
         "item-count": _count("items", params.items),
@@ -74,7 +74,9 @@ _COLUMNS = {
 
 def _schema() -> Rule:
     pair = {"column_A": "found", "column_B": "expected"}
-    return Rule("schema", "ExpectColumnPairValuesToBeEqual", pair, "no other columns", "columns")
+    return Rule(
+        "schema", "ExpectColumnPairValuesToBeEqual", pair, "these columns and types", "columns"
+    )
 
 
 def _present(column: str) -> Rule:
@@ -102,9 +104,10 @@ def _not_early(earliest: datetime | None) -> Rule | None:
     return Rule("interactions", "ExpectColumnValuesToBeBetween", settings, limit, "rows")
 
 
-def _not_future(latest: datetime) -> Rule:
-    settings = {"column": "timestamp", "max_value": latest}
-    limit = f"to {latest:%Y-%m-%d %H:%M}"
+def _not_future(now: datetime, hours: float) -> Rule:
+    settings = {"column": "timestamp", "max_value": now + timedelta(hours=hours)}
+    # Without the time of day: the report is the same whenever the stage runs.
+    limit = f"at most {hours:g} h ahead"
     return Rule("interactions", "ExpectColumnValuesToBeBetween", settings, limit, "rows")
 
 
@@ -129,15 +132,15 @@ def _total(limits: Counts) -> Rule:
 def _short(length: int, share: float) -> Rule:
     # Rounded, for 1 - 0.7 is a little more than the 0.3 that was meant.
     settings = {"column": "interactions", "min_value": length, "mostly": round(1 - share, 12)}
-    limit = f"at most {share:.1%} under {length}"
+    limit = f"at most {_percent(share)} under {length}"
     return Rule("users", "ExpectColumnValuesToBeBetween", settings, limit, "of users", "share")
 
 
 def _quarantine(share: float) -> Rule:
     settings = {"column": "share", "max_value": share}
-    limit = f"at most {share:.1%}"
+    limit = f"at most {_percent(share)}"
     return Rule(
-        "quarantine", "ExpectColumnSumToBeBetween", settings, limit, "of the source's rows", "value"
+        "quarantine", "ExpectColumnSumToBeBetween", settings, limit, "of source rows", "value"
     )
 
 
@@ -170,3 +173,7 @@ def _between(limits: Counts | Range) -> str:
     if low is None:
         return f"at most {high:,}"
     return f"{low:,} to {high:,}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g}%"

@@ -44,6 +44,7 @@ class Suite:
         self._context = self._gx.get_context(mode="ephemeral")
         self._context.variables.progress_bars = {"globally": False}
         self._source = self._context.data_sources.add_pandas("recctl")
+        self._verdicts: dict[str, bool] = {}  # by the name of the run
 
     def check(
         self, frame: Frame, rules: list[Rule], tables: Iterable[pd.DataFrame]
@@ -72,6 +73,7 @@ class Suite:
             {"class_name": "SiteBuilder", "store_backend": backend, "site_index_builder": index},
         )
         self._context.build_data_docs(site_names=["recctl"])
+        _link_pages(folder, self._verdicts)
 
     def _definition(self, frame: Frame, rules: list[Rule]) -> Any:
         """What Great Expectations calls a validation: a suite of expectations and a batch."""
@@ -93,16 +95,17 @@ class Suite:
         )
 
     def _run(self, definition: Any, frame: Frame, table: pd.DataFrame) -> list[dict[str, Any]]:
-        first = f", rows from {table.index[0]:,}" if len(table) and table.index[0] else ""
-        identifier = self._gx.RunIdentifier(run_name=f"{frame}{first}")
+        several = frame == "interactions" and len(table) and table.index[0] > 0
+        run_name = f"{frame}-from-{table.index[0]}" if several else frame
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             outcome = definition.run(
                 batch_parameters={"dataframe": table},
                 # Not COMPLETE, which would put every failing row into Data Docs.
                 result_format={"result_format": "SUMMARY", "partial_unexpected_count": SAMPLES},
-                run_id=identifier,
+                run_id=self._gx.RunIdentifier(run_name=run_name),
             )
+        self._verdicts[run_name] = bool(outcome.success)
         return [result.to_json_dict() for result in outcome.results]
 
 
@@ -162,6 +165,23 @@ def _plain(value: Any) -> Any:
     if value in (float("inf"), float("-inf")):
         return str(value)
     return value.item() if hasattr(value, "item") else value
+
+
+def _link_pages(folder: Path, verdicts: dict[str, bool]) -> None:
+    """List the result pages at the end of index.html.
+
+    Great Expectations' own list is drawn by scripts from the network, and is empty without it.
+    """
+    index = folder / "index.html"
+    links = "".join(
+        f'<li><a href="{page.relative_to(folder).as_posix()}">{name}</a>: '
+        f"{'all expectations met' if verdicts.get(name) else 'failed'}</li>"
+        for page in sorted(folder.glob("validations/*/*/*/*.html"))
+        for name in [page.parts[-3]]
+    )
+    end = f"<h5>Result pages</h5><ul>{links}</ul></body>"
+    text = index.read_text(encoding="utf-8")
+    index.write_text(text.replace("</body>", end), encoding="utf-8")
 
 
 def _check_evaluated(rule: Rule, result: dict[str, Any]) -> None:
