@@ -93,7 +93,7 @@ def _panel(axes: Axes, groups: list[dict[str, Any]], metric: str, labels: dict[s
             zorder=3,
             label=label,
         )
-    few = ["\n(few)" if 0 < one["users"] and one["few_users"] else "" for one in groups]
+    few = ["\n(few)" if one["users"] > 0 and one["few_users"] else "" for one in groups]
     ticks = [
         f"{one['group']}\n{one['users']:,} users{mark}"
         for one, mark in zip(groups, few, strict=True)

@@ -71,7 +71,7 @@ def _slices(report: dict[str, Any]) -> Table:
         cells = [one["models"].get(model, {}).get(metric) for model in models]
         best = max((cell["value"] for cell in cells if cell), default=None)
         row = [_cell(cell, cell["value"] == best) if cell else Text("-") for cell in cells]
-        users = f"{'~' if 0 < one['users'] and one['few_users'] else ''}{one['users']:,}"
+        users = f"{'~' if one['users'] > 0 and one['few_users'] else ''}{one['users']:,}"
         name = Text.assemble(f"{one['slice']}: {one['group']}", (f"\n{one['rule']}", "dim"))
         table.add_row(name, users, *row)
     return table
