@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from recctl import __version__
-from recctl.cli import data, doctor, recommend, stage
+from recctl.cli import data, doctor, recommend, report, stage
 
 app = typer.Typer(
     name="recctl",
@@ -18,6 +18,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(stage.app, name="stage")
 app.command(name="recommend")(recommend.recommend)
 app.command(name="doctor")(doctor.doctor)
+app.command(name="report")(report.report)
 
 
 def _version(show: bool) -> None:

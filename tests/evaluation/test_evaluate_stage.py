@@ -1,0 +1,277 @@
+"""The evaluate stage in a project of its own, end to end, with a popularity model."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from recctl.cli.app import app
+from recctl.errors import UserError
+from recctl.evaluation.metrics import per_case
+from recctl.evaluation.params import EvaluateParams
+from recctl.files import write_json
+from recctl.layout import Layout
+from recctl.models.base import save_model
+from recctl.models.popularity import Popularity
+from recctl.sequences.store import SequenceData
+from recctl.sequences.vocabulary import Vocabulary
+from recctl.stages import evaluate
+
+USERS, ITEMS = 60, 30
+MODELS = ["model", "popularity", "markov", "item-knn"]
+OUTPUTS = [
+    "hr_at_k.csv",
+    "hr_at_k.png",
+    "metrics.json",
+    "ranks.parquet",
+    "report.json",
+    "slices.csv",
+    "slices.png",
+]
+PARAMS = "evaluate:\n  metrics: [hr@1, hr@10, ndcg@10, mrr]\n  negatives: 5\n"
+
+
+def write_sequences(folder, seed=0):
+    """Users who walk the items in order, leave-one-out; user 0's target is cold, 1's is seen."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(5, 12, USERS)
+    walks = [(rng.integers(ITEMS) + np.arange(n)) % ITEMS for n in lengths]
+    walks[0][-1] = -1
+    walks[1][-1] = walks[1][0]
+    counts = np.bincount(np.concatenate([walk[:-2] for walk in walks]), minlength=ITEMS)
+    order = np.argsort(-counts, kind="stable")
+    place = np.append(np.argsort(order), -1)  # COLD stays COLD
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    arrays = {
+        "items": place[np.concatenate(walks)].astype(np.int32),
+        "times": np.arange(offsets[-1]),
+        "offsets": offsets,
+        "train_end": offsets[1:] - 2,
+        "validation": offsets[1:] - 2,
+        "test": offsets[1:] - 1,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    pq.write_table(pa.table({"user_id": [f"u{i}" for i in range(USERS)]}), folder / "users.parquet")
+    names = tuple(f"i{i}" for i in order)
+    Vocabulary(names, tuple(counts[order].tolist())).save(folder / "vocabulary.json")
+    write_json(folder / "report.json", {"fingerprint": f"split-{seed}"})
+
+
+@pytest.fixture
+def tracked(monkeypatch):
+    """What the stage hands to MLflow, kept in a list instead."""
+    calls = []
+
+    def keep(layout, *, metrics, files=(), tags=None):
+        calls.append({"metrics": dict(metrics), "files": [*files], "tags": dict(tags or {})})
+        return "run"
+
+    monkeypatch.setattr(evaluate, "log_evaluation", keep)
+    return calls
+
+
+@pytest.fixture
+def project(tmp_path, tracked):
+    layout = Layout(tmp_path)
+    layout.params.write_text(PARAMS)
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    write_sequences(layout.sequences)
+    data = SequenceData.load(layout.sequences)
+    layout.model.mkdir(parents=True)
+    save_model(Popularity.fit(data.train(), data.vocabulary.size), layout.model)
+    shutil.copy(layout.sequences / "vocabulary.json", layout.model)
+    return layout
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def test_metrics_follow_from_the_ranks_of_every_user(project):
+    evaluate.run(project)
+    metrics = read(project.evaluation / "metrics.json")
+    ranks = pd.read_parquet(project.evaluation / "ranks.parquet")
+    protocols = ["full", "sampled-popularity-5", "sampled-uniform-5"]
+    assert list(metrics) == ["fingerprint", "users", *protocols]
+    assert metrics["users"] == USERS
+    for protocol in protocols:
+        assert list(metrics[protocol]) == MODELS
+        for model in MODELS:
+            rows = ranks[(ranks.protocol == protocol) & (ranks.model == model)]
+            assert rows.user_id.tolist() == [f"u{i}" for i in range(USERS)]
+            for name, value in metrics[protocol][model].items():
+                assert value == pytest.approx(per_case(name, rows["rank"].to_numpy(), ITEMS).mean())
+
+
+def test_a_popularity_model_equals_its_baseline_and_order_beats_both(project):
+    evaluate.run(project)
+    full = read(project.evaluation / "metrics.json")["full"]
+    assert full["model"] == full["popularity"]
+    assert full["markov"]["hr@1"] > 0.9  # the users walk in order: only two targets cannot be had
+    assert full["markov"]["hr@1"] <= (USERS - 2) / USERS
+    assert full["popularity"]["hr@1"] < 0.2
+
+
+def test_targets_that_cannot_be_recommended_are_kept_counted_and_last(project):
+    evaluate.run(project)
+    report = read(project.evaluation / "report.json")
+    assert report["unreachable_targets"] == {"cold": 1, "seen": 1}
+    ranks = pd.read_parquet(project.evaluation / "ranks.parquet")
+    cold, seen = ranks[ranks.user_id == "u0"], ranks[ranks.user_id == "u1"]
+    assert set(cold["rank"]) == set(seen["rank"]) == {ITEMS + 1}
+    assert cold.item_id.isna().all()
+    assert set(cold.target_count) == {0}
+    assert seen.item_id.notna().all()
+    assert (seen.target_count > 0).all()
+    groups = {one["group"]: one for one in report["slices"]}
+    assert groups["cold"]["users"] == 1
+    assert groups["cold"]["few_users"]
+    assert groups["cold"]["models"]["markov"]["mrr"]["value"] == 0
+    assert groups["warm"]["users"] == USERS - 1
+
+
+def test_the_report_holds_intervals_round_every_mean(project):
+    evaluate.run(project)
+    report, metrics = (read(project.evaluation / f"{name}.json") for name in ("report", "metrics"))
+    for protocol, models in report["protocols"].items():
+        for model, cells in models.items():
+            for name, cell in cells.items():
+                assert cell["value"] == metrics[protocol][model][name]
+                assert cell["low"] <= cell["value"] <= cell["high"]
+    assert set(report["beyond_accuracy"]) == set(MODELS)
+
+
+def test_curve_and_slices_are_tables_that_dvc_can_plot(project):
+    evaluate.run(project)
+    curve = pd.read_csv(project.evaluation / "hr_at_k.csv")
+    assert list(curve) == ["k", *MODELS]
+    assert curve.k.tolist() == list(range(1, 51))
+    assert (curve[MODELS].diff().dropna() >= 0).all().all()
+    metrics = read(project.evaluation / "metrics.json")["full"]
+    assert curve.markov[9] == pytest.approx(metrics["markov"]["hr@10"], abs=1e-6)
+    slices = pd.read_csv(project.evaluation / "slices.csv")
+    assert set(slices.metric) == {"ndcg@10"}
+    everyone = slices[slices.group == "all"].iloc[0]
+    assert everyone.markov == pytest.approx(metrics["markov"]["ndcg@10"], abs=1e-6)
+    assert everyone.markov_low < everyone.markov < everyone.markov_high
+
+
+def test_the_same_input_gives_the_same_files(project, tmp_path):
+    evaluate.run(project)
+    assert sorted(path.name for path in project.evaluation.iterdir()) == OUTPUTS
+    before = {name: (project.evaluation / name).read_bytes() for name in OUTPUTS}
+    evaluate.run(project)
+    for name in OUTPUTS:
+        assert (project.evaluation / name).read_bytes() == before[name], name
+
+
+def test_the_run_in_mlflow_gets_metrics_and_plots(project, tracked):
+    evaluate.run(project)
+    metrics = read(project.evaluation / "metrics.json")
+    (call,) = tracked
+    assert call["metrics"]["full/model/ndcg@10"] == metrics["full"]["model"]["ndcg@10"]
+    assert len(call["metrics"]) == 3 * len(MODELS) * 4
+    assert call["tags"] == {"evaluation_fingerprint": metrics["fingerprint"]}
+    assert all(file.is_file() for file in call["files"])
+
+
+def fingerprint(project):
+    evaluate.run(project)
+    return read(project.evaluation / "metrics.json")["fingerprint"]
+
+
+@pytest.mark.parametrize("change", ["filter_seen: false", "seed: 1", "negatives: 6"])
+def test_the_fingerprint_changes_with_the_protocol(project, change):
+    before = fingerprint(project)
+    kept = PARAMS.replace("  negatives: 5\n", "") if "negatives" in change else PARAMS
+    project.params.write_text(f"{kept}  {change}\n")
+    assert fingerprint(project) != before
+
+
+def test_the_fingerprint_changes_with_the_targets_alone(project):
+    before = fingerprint(project)
+    path = project.sequences / "items.npy"
+    items = np.load(path)
+    items[-1] = (items[-1] + 1) % ITEMS
+    np.save(path, items)
+    assert fingerprint(project) != before
+
+
+def test_the_fingerprint_does_not_change_with_what_is_shown(project):
+    before = fingerprint(project)
+    project.params.write_text("evaluate:\n  metrics: [hr@3]\n  negatives: 5\n")
+    assert fingerprint(project) == before
+
+
+def test_a_model_of_other_data_is_refused_and_nothing_is_touched(project):
+    evaluate.run(project)
+    before = (project.evaluation / "metrics.json").read_bytes()
+    known = Vocabulary.load(project.model / "vocabulary.json")
+    Vocabulary((*known.items[1:], "other"), known.counts).save(project.model / "vocabulary.json")
+    with pytest.raises(UserError, match="another vocabulary") as caught:
+        evaluate.run(project)
+    assert "\n" not in str(caught.value)
+    assert (project.evaluation / "metrics.json").read_bytes() == before
+
+
+def test_a_split_without_test_cases_is_refused(project):
+    np.save(project.sequences / "test.npy", np.full(USERS, -1))
+    with pytest.raises(UserError, match="no test cases"):
+        evaluate.run(project)
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("metrics: [hr@10, ndgc@10]", "did you mean 'ndcg@10'"),
+        ("metrics: []", "evaluate.metrics"),
+        ("metrics: [mrr, mrr]", "named twice"),
+        ("negatives: 0", "evaluate.negatives"),
+        ("negative: 7", "did you mean 'negatives'"),
+    ],
+)
+def test_params_that_do_not_fit_are_refused_in_one_line(project, section, message):
+    project.params.write_text(f"evaluate:\n  {section}\n")
+    with pytest.raises(UserError, match=message) as caught:
+        EvaluateParams.load(project.params)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_report_can_be_printed_again(project, monkeypatch):
+    evaluate.run(project)
+    monkeypatch.chdir(project.root)
+    runner = CliRunner()
+    shown = runner.invoke(app, ["report"])
+    assert shown.exit_code == 0
+    for words in ("full ranking", "popularity (model)", "beside the paper only", "1 cold, 1 in"):
+        assert words in shown.output
+    as_json = runner.invoke(app, ["report", "--json"])
+    assert json.loads(as_json.output) == read(project.evaluation / "report.json")
+
+
+def test_one_item_and_one_user_are_enough(project):
+    """A catalogue of one item that everyone has seen: nothing works, nothing breaks."""
+    folder = project.sequences
+    for name, value in {
+        "items": np.zeros(3, np.int32),
+        "times": np.arange(3),
+        "offsets": np.array([0, 3]),
+        "train_end": np.array([1]),
+        "validation": np.array([1]),
+        "test": np.array([2]),
+    }.items():
+        np.save(folder / f"{name}.npy", value)
+    pq.write_table(pa.table({"user_id": ["u"]}), folder / "users.parquet")
+    Vocabulary(("i",), (1,)).save(folder / "vocabulary.json")
+    shutil.copy(folder / "vocabulary.json", project.model)
+    save_model(Popularity.fit(SequenceData.load(folder).train(), 1), project.model)
+    evaluate.run(project)
+    full = read(project.evaluation / "metrics.json")["full"]
+    assert {value for model in full.values() for value in model.values()} == {0.0}
