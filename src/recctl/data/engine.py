@@ -9,13 +9,15 @@ from typing import Any, Literal
 
 import ibis
 import ibis.expr.types as ir
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from recctl.errors import UserError
 
 Engine = Literal["duckdb", "spark"]
 
 MEMORY_LIMIT = 3 * 2**30
-"""Bytes DuckDB may hold before it spills to disk; half of the machine's memory where that is less."""
+"""Bytes DuckDB may hold before it spills to disk; or half of the machine's memory, if less."""
 
 
 @contextlib.contextmanager
@@ -30,14 +32,21 @@ def connected(engine: Engine, state: Path) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
+def scratch(state: Path) -> Iterator[Path]:
+    """A folder below `state` that is gone afterwards."""
+    state.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=state, prefix="tables-") as folder:
+        yield Path(folder)
+
+
+@contextlib.contextmanager
 def duckdb(state: Path) -> Iterator[Any]:
     """An ibis connection to an embedded DuckDB with bounded memory."""
-    state.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=state, prefix="duckdb-") as spill:
+    with scratch(state) as spill:
         connection = ibis.duckdb.connect(
             memory_limit=f"{_memory_limit() // 2**20}MiB",
             threads=_threads(),
-            temp_directory=spill,
+            temp_directory=str(spill),
         )
         try:
             yield connection
@@ -92,13 +101,25 @@ def _local_spark(state: Path) -> Any:
 
 
 def batches(connection: Any, expression: ir.Table, rows: int = 1_000_000) -> Iterator[Any]:
-    """The rows of an expression as arrow record batches, never all of them in memory at once."""
+    """The rows of an expression as arrow record batches, `rows` at a time."""
     if connection.name == "duckdb":
         # ibis 12 asks for them by a method that duckdb 2 no longer has.
         relation = connection.con.sql(connection.compile(expression))
         yield from relation.to_arrow_reader(rows)
     else:
         yield from connection.to_pyarrow_batches(expression, chunk_size=rows)
+
+
+def write_parquet(connection: Any, expression: ir.Table, path: Path) -> int:
+    """Write an expression's rows in their order to one parquet file; how many they are."""
+    if connection.name == "duckdb":
+        connection.to_parquet(expression, path)
+    else:
+        schema = expression.schema().to_pyarrow()
+        with pq.ParquetWriter(path, schema) as writer:
+            for batch in batches(connection, expression):
+                writer.write_table(pa.Table.from_batches([batch]).cast(schema))
+    return int(pq.read_metadata(path).num_rows)
 
 
 def _threads() -> int:

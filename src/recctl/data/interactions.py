@@ -4,12 +4,15 @@ Everything here is an ibis expression over the staged table of `recctl.data.form
 DuckDB and on Spark alike.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import ibis
 import ibis.expr.types as ir
 
 from recctl.data.params import IngestParams, TimeUnit
+
+Clock = TimeUnit | Literal["row"]
+"""What tells the time: text in a unit, or the row's own number."""
 
 INTERACTIONS = ibis.schema(
     {
@@ -47,13 +50,14 @@ CAUSES = {
 }
 """Why a row goes to quarantine; a row with several faults gets the first of them."""
 
-_UTC = "timestamp('UTC', 6)"
-_EPOCH = ibis.literal("1970-01-01 00:00:00", type=_UTC)
+UTC = "timestamp('UTC', 6)"
+EPOCH = ibis.literal("1970-01-01 00:00:00", type=UTC)
+"""Times are counted from it, in microseconds."""
 _MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
-_LATEST = 253_402_300_800_000_000
-"""The year 10000, in microseconds: a later time is one read in the wrong unit."""
-_LARGEST = 9.2e18
-"""Near the largest int64: times and weights beyond it are no numbers to reckon with."""
+EARLIEST, LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""The years 1 and 9999 in microseconds: a time beyond them is one read in the wrong unit."""
+_LARGEST = 1e300
+"""A weight beyond it is no number to reckon with."""
 _DECIMAL = r"^[ \t]*[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?[ \t]*$"
 _ISO = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -61,89 +65,102 @@ _ISO = (
 )
 
 
-def classified(staged: ir.Table, params: IngestParams, unit: TimeUnit | None) -> ir.Table:
+def classified(staged: ir.Table, params: IngestParams, clock: Clock) -> ir.Table:
     """The staged rows with their typed values and `cause`, which is null for a good row.
 
     Adds `us` (int64, microseconds since 1970), `value` (float64, the weight) and `cause`.
-    `unit` is what the source says of its times; None where only params.yaml knows.
     """
-    typed = staged.mutate(
-        us=microseconds(staged.timestamp, unit or params.time_unit), value=weight(staged, params)
-    )
-    return typed.mutate(cause=cause(typed, params))
+    weighed = params.weight_column is not None
+    value = finite(staged.weight) if weighed else ibis.literal(1.0).cast("float64")
+    typed = staged.mutate(us=microseconds(staged, clock), value=value)
+    return typed.mutate(cause=_cause(typed, params, clock))
 
 
-def microseconds(text: Any, unit: TimeUnit) -> Any:
-    """Time as text to microseconds since 1970-01-01 UTC, null where it cannot be read."""
-    us = _iso_microseconds(text) if unit == "iso" else _numeric_microseconds(text, unit)
-    return us.between(-_LATEST, _LATEST).ifelse(us, ibis.null("int64"))
+def microseconds(staged: ir.Table, clock: Clock) -> Any:
+    """The time in microseconds since 1970-01-01 UTC, null where it cannot be read."""
+    if clock == "row":
+        return staged.row
+    if clock == "iso":
+        return _iso_microseconds(staged.timestamp)
+    if clock == "ns":
+        return _nanoseconds_to_microseconds(staged.timestamp)
+    return _scaled_microseconds(staged.timestamp, _MICROSECONDS[clock])
+
+
+def _scaled_microseconds(text: Any, scale: int) -> Any:
+    whole = text.try_cast("int64")
+    # Engines disagree on which texts are integers; on one that prints as it reads they do not.
+    plain = (whole.cast("string") == text) & whole.between(EARLIEST // scale, LATEST // scale)
+    return ibis.cases((plain, whole * scale), else_=_fractional(text, scale))
+
+
+def _nanoseconds_to_microseconds(text: Any) -> Any:
+    whole = text.try_cast("int64")
+    # `/` divides floats: only a multiple of 1000, as whole as its quotient, survives it exactly.
+    thousands = ((whole - whole % 1000) / 1000).round().cast("int64")
+    return ibis.cases((whole.cast("string") == text, thousands), else_=_fractional(text, 0.001))
+
+
+def _fractional(text: Any, scale: float) -> Any:
+    """Decimal text times `scale`, rounded; null when it is none or beyond all calendars."""
+    scaled = decimal(text) * scale
+    bounded = scaled.between(float(EARLIEST), float(LATEST)).ifelse(scaled, ibis.null("float64"))
+    return bounded.round().cast("int64")
 
 
 def _iso_microseconds(text: Any) -> Any:
     plain = text.strip().upper()
     good = plain.re_search(_ISO).ifelse(plain, ibis.null("string"))
-    return good.try_cast(_UTC).delta(_EPOCH, unit="microsecond")
+    return good.try_cast(UTC).delta(EPOCH, unit="microsecond")
 
 
-def _numeric_microseconds(text: Any, unit: TimeUnit) -> Any:
-    # Whole numbers stay integers: as a float, nanoseconds would lose their last digits.
-    inexact = number(text)
-    inexact = inexact.between(-_LARGEST, _LARGEST).ifelse(inexact, ibis.null("float64"))
-    integral = inexact == inexact.floor()
-    exact = integral.ifelse(text.try_cast("int64"), ibis.null("int64"))
-    if unit == "ns":
-        exact = ((exact - exact % 1000) / 1000).round()
-    scaled = inexact * (_MICROSECONDS[unit] if unit != "ns" else 0.001)
-    in_range = scaled.between(-_LATEST, _LATEST).ifelse(scaled, ibis.null("float64"))
-    if unit == "ns":
-        return ibis.coalesce(exact, in_range.round())
-    bounded = in_range.notnull().ifelse(exact, ibis.null("int64"))
-    return ibis.coalesce(bounded * _MICROSECONDS[unit], in_range.round())
+def decimal(text: Any) -> Any:
+    """Text as a float; null for what is not a decimal number, whatever else an engine accepts."""
+    return text.re_search(_DECIMAL).ifelse(text, ibis.null("string")).try_cast("float64")
 
 
-def number(text: Any) -> Any:
-    """Text as a float; null for what is not a decimal number, whatever the engine accepts."""
-    decimal = text.re_search(_DECIMAL).ifelse(text, ibis.null("string"))
-    return decimal.try_cast("float64")
-
-
-def weight(staged: ir.Table, params: IngestParams) -> Any:
-    """The weight as a finite number, 1 where the log has none, null where it cannot be read."""
-    if params.weight_column is None:
-        return ibis.literal(1.0).cast("float64")
-    value = number(staged.weight)
+def finite(text: Any) -> Any:
+    """Text as a float; null for what is not a finite decimal number."""
+    value = decimal(text)
     return value.between(-_LARGEST, _LARGEST).ifelse(value, ibis.null("float64"))
 
 
-def cause(typed: ir.Table, params: IngestParams) -> Any:
+def _cause(typed: ir.Table, params: IngestParams, clock: Clock) -> Any:
     """The first fault of each row, in the order of CAUSES; null for a good row."""
     faults = [
         (typed.line.notnull(), "bad-line"),
         (_blank(typed.user_id), "no-user"),
         (_blank(typed.item_id), "no-item"),
-        (_blank(typed.timestamp), "no-time"),
-        (typed.us.isnull(), "bad-time"),
-        (typed.value.isnull(), "bad-weight"),
     ]
+    if clock != "row":
+        faults += [
+            (_blank(typed.timestamp), "no-time"),
+            (typed.us.isnull(), "bad-time"),
+        ]
+    if params.weight_column is not None:
+        faults.append((typed.value.isnull(), "bad-weight"))
     if params.minimum_weight is not None:
         faults.append((typed.value < params.minimum_weight, "low-weight"))
     return ibis.cases(*faults, else_=ibis.null("string"))
 
 
 def _blank(text: Any) -> Any:
-    return text.isnull() | (text.strip() == "")
+    # Stripping is slow, and a text of white space only sorts before "!", the first visible sign.
+    return text.isnull() | ((text < "!") & (text.strip() == ""))
 
 
-def interactions(typed: ir.Table) -> ir.Table:
+def interactions(typed: ir.Table, clock: Clock) -> ir.Table:
     """The good rows, of exact duplicates the first one, ordered by user, time and row."""
-    good = typed.filter(typed.cause.isnull())
-    first = good.group_by("user_id", "item_id", "us", "value").agg(row=good.row.min())
-    return first.order_by("user_id", "us", "row").select(
-        user_id=first.user_id,
-        item_id=first.item_id,
-        timestamp=_EPOCH + first.us.as_interval("us"),
-        weight=first.value,
-        row=first.row,
+    good = typed.filter(typed.cause.isnull()).select("user_id", "item_id", "us", "value", "row")
+    if clock != "row":  # where the row is the time, no two rows are alike
+        keys = ("user_id", "item_id", "us", "value")
+        good = good.group_by(*keys).agg(row=good.row.min())
+    return good.order_by("user_id", "us", "row").select(
+        user_id=good.user_id,
+        item_id=good.item_id,
+        timestamp=EPOCH + good.us.as_interval("us"),
+        weight=good.value,
+        row=good.row,
     )
 
 

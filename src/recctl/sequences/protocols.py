@@ -22,8 +22,8 @@ class Positions:
     test: NDArray[np.int64]
     cuts: tuple[int, int] | None = None
     """Where validation and test begin, in microseconds since 1970; None without such times."""
-    no_history: tuple[int, int] = (0, 0)
-    """Users of validation and of test left out for want of a history."""
+    without_history: tuple[int, int] = (0, 0)
+    """Users left out of validation and of test because nothing stands before their target."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,10 @@ class Protocol:
     """A way to split, and the settings it depends on."""
 
     split: Callable[[NDArray[np.int64], NDArray[np.int64], SequenceSplitParams], Positions]
-    """From offsets (users + 1,) and times (interactions,)."""
+    """From offsets (users + 1,) and times (interactions,), which ascend for each user."""
+    needs: str
+    """What is missing where it leaves no target, and how to mend that."""
+    fix: str
     settings: tuple[str, ...] = ()
 
 
@@ -74,7 +77,7 @@ def global_time(
         validation=np.where(in_validation & (train_end > starts), train_end, NO_TARGET),
         test=np.where(in_test & (test_begin > starts), test_begin, NO_TARGET),
         cuts=(validation_cut, test_cut),
-        no_history=(
+        without_history=(
             int(np.count_nonzero(in_validation & (train_end == starts))),
             int(np.count_nonzero(in_test & (test_begin == starts))),
         ),
@@ -82,8 +85,15 @@ def global_time(
 
 
 PROTOCOLS = {
-    "leave-one-out": Protocol(leave_one_out),
-    "global-time": Protocol(global_time, ("test_from", "test_share", "validation_share")),
+    "leave-one-out": Protocol(
+        leave_one_out, "no user has three interactions", "bring longer histories"
+    ),
+    "global-time": Protocol(
+        global_time,
+        "no user has interactions on both sides of the cut",
+        "mend sequence-split.test_from, test_share or validation_share in params.yaml",
+        settings=("test_from", "test_share", "validation_share"),
+    ),
 }
 
 

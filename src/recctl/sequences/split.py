@@ -117,9 +117,7 @@ def _codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array]:
     return place[codes], ids.take(pa.array(order))
 
 
-def _ordered(
-    users: NDArray[np.int32], times: NDArray[np.int64], rows: NDArray[np.int64]
-) -> bool:
+def _ordered(users: NDArray[np.int32], times: NDArray[np.int64], rows: NDArray[np.int64]) -> bool:
     later = times[1:] > times[:-1]
     same = times[1:] == times[:-1]
     in_user = later | (same & (rows[1:] > rows[:-1]))
@@ -129,9 +127,10 @@ def _ordered(
 def split(log: Log, params: SequenceSplitParams, titles: dict[str, str]) -> Split:
     """Hold out targets and number the items by their popularity in training.
 
-    Raises UserError when nothing is left to train on, to validate with, or to test with.
+    Raises UserError when there is one user or one item only, or no target.
     """
     positions = protocol(params.protocol).split(log.offsets, log.times, params)
+    _check(log, positions, params)
     counts = np.bincount(log.items[training(log.offsets, positions)], minlength=len(log.item_ids))
     # Codes are in the byte order of the ids, so they settle ties of popularity.
     order = np.lexsort((np.arange(len(counts)), -counts))[: np.count_nonzero(counts)]
@@ -149,6 +148,25 @@ def split(log: Log, params: SequenceSplitParams, titles: dict[str, str]) -> Spli
         log.user_ids,
         vocabulary,
         fingerprint(log, items, positions, ids, params),
+    )
+
+
+def _check(log: Log, positions: Positions, params: SequenceSplitParams) -> None:
+    if len(log.user_ids) == 1:
+        raise UserError("there is one user only: nobody to learn from", "bring more data")
+    if len(log.item_ids) == 1:
+        raise UserError("there is one item only: nothing to rank", "bring more data")
+    if not np.any(positions.train_end > log.offsets[:-1]):
+        raise _nothing("train on", params)
+    for part, targets in (("validate", positions.validation), ("test", positions.test)):
+        if not np.any(targets >= 0):
+            raise _nothing(f"{part} with", params)
+
+
+def _nothing(purpose: str, params: SequenceSplitParams) -> UserError:
+    chosen = protocol(params.protocol)
+    return UserError(
+        f"the split {params.protocol} leaves nothing to {purpose}: {chosen.needs}", chosen.fix
     )
 
 

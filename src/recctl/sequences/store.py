@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,9 +143,9 @@ class SequenceData:
         return Histories(self.items, self.offsets[:-1], self.offsets[1:]).without_cold()
 
 
-def _open(path: Path) -> NDArray[np.int64]:
+def _open(path: Path) -> Any:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+        return np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise missing(path, "sequence-split") from None
     except (ValueError, EOFError) as error:

@@ -1,53 +1,84 @@
 """The stage `sequence-split`: interactions to histories with held-out targets."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from recctl.data import engine
 from recctl.data.params import IngestParams
-from recctl.files import missing, read_json, replacing_folder, write_json
+from recctl.errors import UserError
+from recctl.files import missing, replacing_folder, write_json
 from recctl.layout import Layout
 from recctl.sequences import split as splitting
 from recctl.sequences.params import SequenceSplitParams
 from recctl.sequences.protocols import protocol
+from recctl.sequences.split import Log, Split
+from recctl.sequences.vocabulary import COLD
+from recctl.stages import tables
 
 
 def run(layout: Layout) -> None:
-    """Read artifacts/interactions/ and write artifacts/sequences/."""
+    """Read artifacts/interactions/ and write artifacts/sequences/.
+
+    Raises UserError when too little is left to train on or to test with.
+    """
     params = SequenceSplitParams.load(layout.params)
     protocol(params.protocol)
-    path = layout.interactions / "interactions.parquet"
-    if not path.is_file():
-        raise missing(path, "ingest")
-    with engine.connected(IngestParams.load(layout.params).engine, layout.state) as connection:
-        interactions = connection.read_parquet(path)
-        core = splitting.core(
-            interactions, params.minimum_user_interactions, params.minimum_item_interactions
-        )
-        narrow = core.select("user_id", "item_id", "timestamp", "row")
-        log = splitting.encode(engine.batches(connection, narrow))
-    titles = pq.read_table(layout.interactions / "items.parquet").to_pydict()
-    split = splitting.split(log, params, dict(zip(titles["item_id"], titles["title"], strict=True)))
-    before = read_json(layout.interactions / "report.json", "ingest")
-    report = {
-        "fingerprint": split.fingerprint,
-        "users": len(split.user_ids),
-        "items": split.vocabulary.size,
-        "interactions": len(split.items),
-    }
+    found, log = _log(layout, params)
+    if len(log.user_ids) == 0:
+        raise _empty_core(params, found)
+    split = splitting.split(log, params, _titles(layout.interactions / "items.parquet"))
+    report = _report(log, split, params, found)
     with replacing_folder(layout.sequences) as folder:
         write(split, folder)
         write_json(folder / "report.json", report)
-    print(report)
+    _show(report)
 
 
-def write(split: splitting.Split, folder: Path) -> None:
+def _log(layout: Layout, params: SequenceSplitParams) -> tuple[int, Log]:
+    """How many interactions there are, and those of the core."""
+    path = layout.interactions / "interactions.parquet"
+    if not path.is_file():
+        raise missing(path, "ingest")
+    try:
+        found = pq.read_metadata(path).num_rows
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path} is damaged ({error})", "run 'dvc repro -f ingest'") from None
+    with engine.connected(IngestParams.load(layout.params).engine, layout.state) as connection:
+        core = splitting.core(
+            connection.read_parquet(path),
+            params.minimum_user_interactions,
+            params.minimum_item_interactions,
+        )
+        columns = core.select("user_id", "item_id", "timestamp", "row")
+        return found, splitting.encode(engine.batches(connection, columns))
+
+
+def _empty_core(params: SequenceSplitParams, found: int) -> UserError:
+    by_user, by_item = params.minimum_user_interactions, params.minimum_item_interactions
+    items = f" with items of at least {by_item}" if by_item > 1 else ""
+    return UserError(
+        f"no user of the {found:,} interactions has at least {by_user} of them{items}",
+        "lower sequence-split.minimum_user_interactions (or _item_) in params.yaml, or bring "
+        "more data",
+    )
+
+
+def _titles(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        raise missing(path, "ingest")
+    columns = pq.read_table(path, columns=["item_id", "title"]).to_pydict()
+    return dict(zip(columns["item_id"], columns["title"], strict=True))
+
+
+def write(split: Split, folder: Path) -> None:
     """The arrays, users and vocabulary of a split, as `SequenceData` reads them."""
-    arrays: dict[str, Any] = {
+    arrays: dict[str, NDArray[Any]] = {
         "items": split.items,
         "times": split.times,
         "offsets": split.offsets,
@@ -59,3 +90,72 @@ def write(split: splitting.Split, folder: Path) -> None:
         np.save(folder / f"{name}.npy", array, allow_pickle=False)
     pq.write_table(pa.table({"user_id": split.user_ids}), folder / "users.parquet")
     split.vocabulary.save(folder / "vocabulary.json")
+
+
+def _report(log: Log, split: Split, params: SequenceSplitParams, found: int) -> dict[str, Any]:
+    positions = split.positions
+    lengths = np.diff(split.offsets)
+    report: dict[str, Any] = {
+        "fingerprint": split.fingerprint,
+        "protocol": params.protocol,
+        "users": len(split.user_ids),
+        "items": split.vocabulary.size,
+        "cold_items": len(log.item_ids) - split.vocabulary.size,
+        "interactions": len(split.items),
+        "interactions_outside_core": found - len(split.items),
+        "training_interactions": int((positions.train_end - split.offsets[:-1]).sum()),
+        "median_length": float(np.median(lengths)),
+        "longest": int(lengths.max()),
+    }
+    for part, targets, without in (
+        ("validation", positions.validation, positions.without_history[0]),
+        ("test", positions.test, positions.without_history[1]),
+    ):
+        asked = targets[targets >= 0]
+        report[part] = {
+            "users": len(asked),
+            "cold_targets": int(np.count_nonzero(split.items[asked] == COLD)),
+            "repeated_targets": splitting.repeated(log, targets),
+            "users_without_history": without,
+        }
+    if positions.cuts is not None:
+        report["validation_from"], report["test_from"] = map(_iso, positions.cuts)
+    return report
+
+
+def _iso(microseconds: int) -> str:
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)).isoformat()
+
+
+_PART_NOTES = {
+    "cold_targets": "items that training never saw",
+    "repeated_targets": "items that the user's history holds already",
+    "users_without_history": "left out: nothing stands before their target",
+}
+
+
+def _show(report: dict[str, Any]) -> None:
+    rows: dict[str, int | float | str] = {
+        "users": report["users"],
+        "items": report["items"],
+        "interactions": report["interactions"],
+        "  in training": report["training_interactions"],
+        "  outside the core": report["interactions_outside_core"],
+        "median history": report["median_length"],
+    }
+    notes = {
+        "items": "the catalogue: what training holds",
+        "  outside the core": "left out: of users or items with too few",
+    }
+    for part in ("validation", "test"):
+        facts = report[part]
+        rows[f"{part} users"] = facts["users"]
+        for name, note in _PART_NOTES.items():
+            if facts[name]:
+                rows[f"  {part}: {name.replace('_', ' ')}"] = facts[name]
+                notes[f"  {part}: {name.replace('_', ' ')}"] = note
+    rows["fingerprint"] = report["fingerprint"][:12]
+    if "test_from" in report:
+        rows["validation from"] = report["validation_from"]
+        rows["test from"] = report["test_from"]
+    tables.show(f"sequence-split: {report['protocol']}", rows, notes)
