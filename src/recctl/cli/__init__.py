@@ -20,9 +20,10 @@ def main() -> None:
         app()
     except UserError as error:
         _fail(str(error))
-    except KeyboardInterrupt:
-        print("recctl: interrupted", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as leaving:
+        if leaving.code == _INTERRUPTED:  # typer's answer to KeyboardInterrupt, without a word
+            print("recctl: interrupted", file=sys.stderr)
+        raise
     except OSError as error:
         if error.errno not in _CIRCUMSTANCES:
             raise
@@ -30,6 +31,7 @@ def main() -> None:
         _fail(f"{error.strerror}{where}; {_CIRCUMSTANCES[error.errno]}")
 
 
+_INTERRUPTED = 130
 _CIRCUMSTANCES = {
     errno.ENOSPC: "free some disk space and run the command again",
     errno.EDQUOT: "your disk quota is used up: free some space and run the command again",
