@@ -1,4 +1,4 @@
-"""A tiny training whose every detail is fixed: 120 users who each like one of 6 genres of 4 items."""
+"""A tiny training whose every detail is fixed: each of 120 users likes one of 6 genres."""
 
 from pathlib import Path
 

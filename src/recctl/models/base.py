@@ -62,7 +62,8 @@ def save_model(model: Recommender, folder: Path, about: dict[str, Any] | None = 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     """Read a safetensors file; UserError when it is missing or damaged."""
     try:
-        return load_file(path)
+        tensors: dict[str, torch.Tensor] = load_file(path)
+        return tensors
     except FileNotFoundError:
         raise UserError(f"no {path}", "train a model first: 'dvc repro train'") from None
     except (SafetensorError, json.JSONDecodeError) as error:

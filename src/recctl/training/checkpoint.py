@@ -79,7 +79,12 @@ class Checkpoint:
         )
 
     def aside(self) -> list[Path]:
-        """Checkpoints of other trainings, newest first; all but the newest few are deleted."""
+        """Checkpoints of other trainings, newest first.
+
+        All but the newest few are deleted, and so is what a kill left half written.
+        """
+        for partial in self.folder.glob(".*.pt"):
+            partial.unlink(missing_ok=True)
         others = [path for path in self.folder.glob("*.pt") if path != self.path]
         others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
         for old in others[_KEPT_ASIDE:]:

@@ -107,15 +107,13 @@ class Trainer:
 
     def _epoch(self, validate: Validate, checkpoint: Checkpoint, show: TrainingProgress) -> Epoch:
         here, params = self.position, self.params
-        plan = self._plan(here.epoch)
-        rows = _on_device(plan, self.device)
+        plan = self.plan(here.epoch)
+        rows = on_device(plan, self.device)
         losses: list[Tensor] = []
         rate = 0.0
         while here.batch < len(plan):
-            rate = self._set_rate(len(plan))
-            losses.append(self._step(plan, rows))
-            here.batch += 1
-            here.step += 1
+            batch_loss, rate = self.train_batch(plan, rows)
+            losses.append(batch_loss)
             size = int(plan.bounds[here.batch] - plan.bounds[here.batch - 1])
             show.step(here.batch, len(plan), size, here.epoch)
             if checkpoint.due():
@@ -132,7 +130,16 @@ class Trainer:
         ndcg = self._validate(validate) if wanted else None
         return Epoch(here.epoch, loss, rate, ndcg)
 
-    def _plan(self, epoch: int) -> Plan:
+    def train_batch(self, plan: Plan, rows: tuple[Tensor, ...]) -> tuple[Tensor, float]:
+        """Train the plan's next batch; its loss (on the device) and learning rate."""
+        rate = self._set_rate(len(plan))
+        loss = self._step(plan, rows)
+        self.position.batch += 1
+        self.position.step += 1
+        return loss, rate
+
+    def plan(self, epoch: int) -> Plan:
+        """The windows and batches of an epoch."""
         shape = self.params.bert4rec
         return plan_epoch(
             self.train,
@@ -286,6 +293,7 @@ def _optimiser(encoder: Encoder, params: TrainParams) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=params.learning_rate, fused=fused)
 
 
-def _on_device(plan: Plan, device: torch.device) -> tuple[Tensor, ...]:
+def on_device(plan: Plan, device: torch.device) -> tuple[Tensor, ...]:
+    """A plan's rows as tensors, sent once per epoch."""
     arrays = (plan.starts, plan.lengths, plan.masked, plan.last_only)
     return tuple(torch.from_numpy(one).to(device) for one in arrays)

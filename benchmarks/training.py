@@ -1,0 +1,145 @@
+"""Training speed of BERT4Rec on the CPU: sequences per second, peak memory, share of the peak.
+
+    python benchmarks/training.py [--log ml-1m.txt.gz] [--threads 2]
+
+Without --log a log of MovieLens 1M's shape is generated. A sequence is a user's last 200 items;
+the optimiser, clipping and masking are in, validation is not; no extra samples are drawn, so that
+an epoch is what public implementations call one. Rates are medians over windows of batches; the
+matrix-product peak is measured before and after.
+"""
+
+import argparse
+import gzip
+import resource
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from recctl.sequences.store import Histories
+from recctl.training.loop import Trainer, on_device
+from recctl.training.params import Bert4RecParams, TrainParams
+
+SHAPES = {
+    "ml-1m": {"users": 6040, "items": 3416, "mean": 163.0, "max_length": 200, "mask": 0.2},
+    "shop": {"users": 40_000, "items": 54_000, "mean": 9.0, "max_length": 50, "mask": 0.6},
+}
+
+
+def generated(users: int, items: int, mean: float) -> Histories:
+    """Histories with log-normal lengths (median 60% of the mean) and Zipf items."""
+    rng = np.random.default_rng(0)
+    lengths = np.maximum(3, rng.lognormal(np.log(0.6 * mean), 1.0, users)).astype(np.int64)
+    share = 1 / np.arange(1, items + 1) ** 0.8
+    drawn = rng.choice(items, lengths.sum(), p=share / share.sum()).astype(np.int32)
+    ends = np.cumsum(lengths)
+    return Histories(drawn, ends - lengths, ends)
+
+
+def read(path: Path) -> Histories:
+    """A benchmark file of `user item` lines, all but each user's last two items."""
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+        pairs: NDArray[np.int64] = np.loadtxt(file, dtype=np.int64)
+    _, counts = np.unique(pairs[:, 0], return_counts=True)
+    _, item, popularity = np.unique(pairs[:, 1], return_inverse=True, return_counts=True)
+    by_popularity = np.argsort(np.argsort(-popularity, kind="stable"))
+    ends = np.cumsum(counts)
+    return Histories(by_popularity[item].astype(np.int32), ends - counts, ends - 2)
+
+
+def peak_gflops() -> float:
+    """The fp32 rate of a large matrix product, the best of several, in GFLOP/s."""
+    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+    best = 0.0
+    for _ in range(12):
+        began = time.perf_counter()
+        a @ b
+        best = max(best, 2 * 2048**3 / (time.perf_counter() - began) / 1e9)
+    return best
+
+
+def flops(trainer: Trainer, lengths: NDArray[np.int64], masked: NDArray[np.int64]) -> float:
+    """Multiply-adds of matrix products that one epoch needs, forward and backward, as FLOP.
+
+    Per layer and position: 12 d^2 of projections and 4 L d of attention; in the last layer all but
+    the keys and values (2 d^2) only at masked positions; then the head over the catalogue.
+    Backward costs twice the forward.
+    """
+    shape, n_items = trainer.params.bert4rec, trainer.encoder.n_items
+    d, layers = shape.hidden_size, shape.layers
+    tokens, pairs, hidden = lengths.sum(), (lengths**2).sum(), masked.sum()
+    inner = (layers - 1) * (12 * d * d * tokens + 2 * d * pairs)
+    last = 2 * d * d * tokens + 10 * d * d * hidden + 2 * d * (lengths * masked).sum()
+    head = d * d * hidden + d * n_items * hidden
+    return float(6 * (inner + last + head))
+
+
+def measure(name: str, train: Histories, repeats: int, row: Table) -> None:
+    """Train for some windows of batches and add a row to the table."""
+    shape = SHAPES[name]
+    params = TrainParams(
+        device="cpu",
+        bert4rec=Bert4RecParams(
+            max_length=int(shape["max_length"]),
+            mask_probability=shape["mask"],
+            last_item_share=0.0,
+        ),
+    )
+    n_items = max(int(shape["items"]), int(train.items.max()) + 1)
+    trainer = Trainer(train, n_items, params, torch.device("cpu"))
+    plan = trainer.plan(1)
+    rows = on_device(plan, trainer.device)
+    before, rates = peak_gflops(), []
+    trainer.train_batch(plan, rows)
+    window = max(1, min(len(plan) // 4, 20))
+    for _ in range(repeats):
+        if trainer.position.batch + window > len(plan):
+            trainer.position.batch = 0
+        first, began = trainer.position.batch, time.perf_counter()
+        for _ in range(window):
+            trainer.train_batch(plan, rows)
+        spent = time.perf_counter() - began
+        part = slice(int(plan.bounds[first]), int(plan.bounds[first + window]))
+        work = flops(trainer, plan.lengths[part], plan.masked[part])
+        rates.append((len(plan.lengths[part]) / spent, work / spent / 1e9))
+    peak = max(before, peak_gflops())
+    per_second = statistics.median(rate for rate, _ in rates)
+    share = statistics.median(rate for _, rate in rates) / peak
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    row.add_row(
+        name, f"{len(train):,}", f"{n_items:,}", f"{per_second:,.0f}",
+        f"{min(r for r, _ in rates):,.0f} - {max(r for r, _ in rates):,.0f}",
+        f"{share:.0%} of {peak:,.0f}", f"{memory:.2f} GiB",
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--log", type=Path, help="a file of `user item` lines, such as ml-1m")
+    parser.add_argument("--shape", choices=list(SHAPES), default="ml-1m")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=12)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    shape = SHAPES[options.shape]
+    train = (
+        read(options.log)
+        if options.log
+        else generated(int(shape["users"]), int(shape["items"]), shape["mean"])
+    )
+    table = Table(
+        title=f"BERT4Rec training, d=64, 2 layers, batch 128, fp32, {options.threads} threads"
+    )
+    for column in ("shape", "users", "items", "sequences/s", "range", "GFLOP/s", "peak RSS"):
+        table.add_column(column, justify="right")
+    measure(options.shape, train, options.repeats, table)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
