@@ -106,6 +106,11 @@ def _found(schema: pa.Schema, name: str) -> str:
     return str(schema.field(name).type).removeprefix("large_")
 
 
+def frame(table: ir.Table) -> pd.DataFrame:
+    """A table in memory; by way of arrow, for ibis uses what pandas 3 has deprecated."""
+    return pd.DataFrame(table.to_pyarrow().to_pandas())
+
+
 def per_user(interactions: ir.Table) -> pd.DataFrame:
     """`user_id`, `interactions`: one row per user, ordered by user."""
     return _counts(interactions, "user_id")
@@ -119,7 +124,7 @@ def per_item(interactions: ir.Table) -> pd.DataFrame:
 def _counts(interactions: ir.Table, key: str) -> pd.DataFrame:
     named = interactions.filter(interactions[key].notnull())
     counted = named.group_by(key).agg(interactions=named.count())
-    return pd.DataFrame(counted.order_by(key).to_pandas())
+    return frame(counted.order_by(key))
 
 
 def suspects(interactions: ir.Table) -> pd.DataFrame:
@@ -132,10 +137,10 @@ def suspects(interactions: ir.Table) -> pd.DataFrame:
     keys = np.sort(keys)  # of 8 bytes a row, cheaper than a hash table of the groups
     shared = np.unique(keys[1:][keys[1:] == keys[:-1]])
     if not len(shared):
-        return pd.DataFrame(interactions.limit(0).to_pandas())
+        return frame(interactions.limit(0))
     wanted = ibis.memtable({"key": shared[:MOST_GROUPS]})
     hashed = interactions.mutate(key=_hash(interactions))
-    return pd.DataFrame(hashed.semi_join(wanted, "key").drop("key").order_by("row").to_pandas())
+    return frame(hashed.semi_join(wanted, "key").drop("key").order_by("row"))
 
 
 def _hash(rows: ir.Table) -> Any:
@@ -146,7 +151,7 @@ def _hash(rows: ir.Table) -> Any:
 
 def quarantine(quarantined: ir.Table, interactions: int) -> pd.DataFrame:
     """`cause`, `rows`, `share` of all rows of the source, for the causes that are faults."""
-    counts = quarantined.group_by("cause").agg(rows=quarantined.count()).to_pandas()
+    counts = frame(quarantined.group_by("cause").agg(rows=quarantined.count()))
     everything = interactions + int(counts["rows"].sum())
     faults = counts[~counts["cause"].isin(ON_PURPOSE)]
     return pd.DataFrame(
