@@ -155,6 +155,7 @@ def test_the_starter_set_is_the_same_each_time(project: Layout) -> None:
     assert versions.digest(project) == first
     assert sorted(used.files) == ["interactions.csv.gz", "items.csv"]
     assert used.changes == []
+    assert used.before is None
     with pytest.raises(UserError, match="generated, not read; leave --from out"):
         known(project, "starter", project.data)
 

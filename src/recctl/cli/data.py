@@ -249,7 +249,7 @@ def _show_used(used: "Used", json: bool) -> None:
     for change in used.changes:
         typer.echo(f"params.yaml: {change.setting}: {change.before} -> {change.after}")
     if used.before is not None:
-        typer.echo(f"the data before: cp {used.before}/* . && dvc checkout data.dvc")
+        typer.echo(f"back to the data before: cp {used.before}/* . && dvc checkout data.dvc")
     typer.echo("next: dvc repro")
 
 

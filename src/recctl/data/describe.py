@@ -1,7 +1,9 @@
 """What `data/` holds now, counted from the raw files."""
 
+import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from recctl.data import engine, formats, interactions, versions
@@ -40,11 +42,15 @@ def describe(layout: Layout) -> Description:
     Raises UserError when a file is missing, unreadable or lacks a column.
     """
     params = IngestParams.load(layout.params)
-    with engine.duckdb(layout.state) as connection:
-        staged = formats.stage(connection, params, layout.data)
-        typed = interactions.classified(staged.table, params, staged.unit)
+    layout.state.mkdir(exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=layout.state, prefix="describe-") as scratch,
+        engine.duckdb(layout.state) as connection,
+    ):
+        staged = formats.stage(connection, params, layout.data, Path(scratch))
+        typed = interactions.classified(staged.table, params, staged.clock)
         counts = _counts(typed)
-        rows = staged.table.order_by("row").limit(FIRST_ROWS).to_pandas()
+        rows = staged.table.order_by("row").limit(FIRST_ROWS).to_pyarrow().to_pylist()
     timed = params.format != "sequences"
     return Description(
         name=params.name,
@@ -58,7 +64,7 @@ def describe(layout: Layout) -> Description:
         repeats=counts["good"] - counts["pairs"],
         first=_iso(counts["first"]) if timed else None,
         last=_iso(counts["last"]) if timed else None,
-        first_rows=[_texts(row, timed) for row in rows.to_dict("records")],
+        first_rows=[_texts(row, timed) for row in rows],
     )
 
 
@@ -84,6 +90,6 @@ def _iso(microseconds: int | None) -> str | None:
     return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat(timespec="seconds")
 
 
-def _texts(row: dict[Any, Any], timed: bool) -> dict[str, str | None]:
+def _texts(row: dict[str, Any], timed: bool) -> dict[str, str | None]:
     columns = ["user_id", "item_id", *(["timestamp"] if timed else []), "weight"]
     return {key: row[key] for key in columns if isinstance(row[key], str)}

@@ -20,7 +20,7 @@ from recctl.files import sync, write_json
 CHUNK = 2**18
 TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and to wait for the next bytes."""
-ATTEMPTS = 5
+ATTEMPTS = 4
 """Tries in a row that bring no further byte."""
 
 Progress = Callable[[int, int | None], None]
@@ -38,7 +38,7 @@ def download(
     progress: Progress,
     say: Callable[[str], None],
     checksum: str | None = None,
-    pause: float = 1.0,
+    pause: float = 0.5,
 ) -> Path:
     """Fetch `address` to `target`, going on where an earlier try stopped, and check what came.
 

@@ -123,10 +123,10 @@ def _json_rows(entry: Entry) -> Iterator[Row]:
 
 def _sequence_rows(entry: Entry) -> Iterator[Row]:
     for number, line in enumerate(_lines(entry), 1):
-        fields = line.rstrip("\r\n").split(" ")
+        fields = line.rstrip("\r\n").replace("\t", " ").split(" ")
         if fields != [""] and len(fields) != 2:
             raise UserError(
-                f"{entry}: line {number} holds {len(fields)} fields, not two with a space between",
+                f"{entry}: line {number} holds {len(fields)} fields, not two",
                 "check --format",
             )
         if fields != [""]:

@@ -37,7 +37,7 @@ class Used:
     """Bytes of each file in data/."""
     changes: list[Change]
     before: Path | None
-    """Where the data.dvc and params.yaml of the data before lie; None when there was none."""
+    """Where the data.dvc and params.yaml of other data before lie; None when there was none."""
 
 
 def install(layout: Layout, fill: Fill, settings: Settings) -> Used:
@@ -56,6 +56,8 @@ def install(layout: Layout, fill: Fill, settings: Settings) -> Used:
         with replacing(layout.params) as temporary:
             temporary.write_text(text, encoding="utf-8")
         versions.add(layout)
+        if before is not None and before.name == versions.digest(layout):
+            before = None
     files = {path.name: path.stat().st_size for path in sorted(layout.data.iterdir())}
     return Used(ingest, files, changes, before)
 

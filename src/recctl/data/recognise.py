@@ -193,7 +193,7 @@ def _ratings_csv(lines: list[str]) -> bool:
 
 
 def _sequences(lines: list[str]) -> bool:
-    return _all_fields(lines, " ", 2)
+    return _all_fields(lines, " ", 2) or _all_fields(lines, "\t", 2)
 
 
 def _amazon_ratings(lines: list[str]) -> bool:

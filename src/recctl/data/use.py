@@ -108,9 +108,9 @@ def _local(
     if not address.startswith(("http://", "https://")):
         return Path(address), False
     name = Path(urlsplit(address).path).name or known.name
-    target = layout.state / "downloads" / f"{known.name}-{name}"
+    target = layout.state / "downloads" / known.name / name
     if not target.exists():
-        say(f"fetching {address} ({known.licence})")
+        say(f"fetching {address}; licence: {known.licence}")
     checksum = known.checksum if address == known.address else None
     download(address, target, progress=progress, say=say, checksum=checksum)
     return target, True
@@ -120,10 +120,10 @@ def _find_known(known: KnownSet, path: Path) -> Found:
     found = recognise.find(path, known.layouts)
     if found is None:
         other = recognise.find(path)
-        like = f"it looks like {other.layout}; " if other else ""
+        like = f"; it looks like {other.layout}" if other else ""
         raise UserError(
-            f"{path} does not hold {known.name} ({known.format}, or 'user item' lines)",
-            f"{like}use it as data of your own: recctl data use {path}",
+            f"{path} does not hold {known.name} ({known.format}, or 'user item' lines){like}",
+            "give another --from, or use it as data of your own: recctl data use PATH",
         )
     return found
 
