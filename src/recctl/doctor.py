@@ -335,7 +335,8 @@ def _remote(layout: Layout) -> Check:
             "remote", "warning", found.found, found.fix if "wait" in str(found.fix) else fix
         )
     states = set(json.loads(done.stdout or "{}").values())
-    if "missing" in states:
+    # with the list of the folder's files gone too, DVC calls it "in sync" and warns beside it
+    if "missing" in states or "do not exist neither locally nor on remote" in done.stderr:
         state: State = "warning" if layout.data.exists() else "blocked"
         fix = "push it from where it was added: 'dvc push data.dvc'"
         return Check("remote", state, "neither cache nor remote holds this data", fix)

@@ -1,0 +1,260 @@
+"""recctl doctor: what it finds in projects that are well and in projects that are not."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from recctl import doctor, telemetry
+from recctl.cli.app import app
+from recctl.doctor import Check
+from recctl.layout import Layout
+
+ROOT = Path(__file__).parents[2]
+
+
+def dvc(root: Path, *arguments: str) -> None:
+    command = [sys.executable, "-m", "dvc", *arguments]
+    subprocess.run(command, cwd=root, check=True, capture_output=True)
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*telemetry.OFF, "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", "/")
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with data that its DVC remote holds; no git, which is only a warning."""
+    root = tmp_path_factory.mktemp("healthy")
+    shutil.copy(ROOT / "params.yaml", root)
+    (root / "dvc.yaml").write_text("stages: {}\n")
+    (root / "data").mkdir()
+    (root / "data" / "log.csv").write_text("user_id,item_id,timestamp\n")
+    dvc(root, "init", "--no-scm")
+    dvc(root, "config", "core.analytics", "false")
+    dvc(root, "remote", "add", "-d", "starter", "starter")
+    dvc(root, "add", "data")
+    dvc(root, "push")
+    return root
+
+
+@pytest.fixture
+def project(healthy: Path, tmp_path: Path) -> Layout:
+    shutil.copytree(healthy, tmp_path / "project")
+    return Layout(tmp_path / "project")
+
+
+def look(layout: Layout, name: str) -> Check:
+    """One check alone; all of them take seconds."""
+    checks = {
+        "packages": lambda layout: doctor._packages(),
+        "device": lambda layout: doctor._device(doctor._wanted_device(layout)),
+        "disk": lambda layout: doctor._disk(layout.root),
+        "data": doctor._data,
+        "remote": doctor._remote,
+        "engine": doctor._engine,
+        "tracking": doctor._tracking,
+    }
+    return doctor._guarded(name, lambda: checks[name](layout))
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["doctor", *arguments])
+    return done.exit_code, done.output
+
+
+def test_a_healthy_project(project: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.root)
+    code, output = run("--json")
+    content = json.loads(output)
+    found = {check["name"]: check for check in content["checks"]}
+    assert {name for name, check in found.items() if check["state"] == "blocked"} == set()
+    assert (code, content["usable"]) == (0, True)
+    assert list(found) == [
+        "packages", "telemetry", "cores", "memory", "disk", "device",
+        "project", "settings", "engine", "data", "remote", "git", "tracking",
+    ]  # fmt: skip
+    assert found["data"]["state"] == found["remote"]["state"] == "ok"
+    assert found["packages"]["values"]["torch"] == torch.__version__
+    assert found["device"]["values"]["gflops"]["float32"] > 0.1
+    assert not (project.root / "mlflow.db").exists()
+
+
+def test_what_a_person_sees(project: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.root)
+    monkeypatch.setenv("DO_NOT_TRACK", "false")
+    code, output = run()
+    assert code == 0
+    assert "✓  disk" in output
+    assert "!  telemetry" in output
+    assert "to do: unset it, or set DO_NOT_TRACK=true" in output
+    assert "Ready" in output
+
+
+def test_outside_of_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, output = run()
+    assert code == 2
+    assert "✗  project" in output
+    assert "Not usable yet: project" in output
+
+
+def test_a_terminal_that_knows_only_ascii(tmp_path: Path) -> None:
+    environment = {"PYTHONIOENCODING": "ascii", "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        [Path(sys.executable).with_name("recctl"), "doctor"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "x  project" in done.stdout
+    assert done.stderr == ""
+
+
+def test_misspelt_settings(project: Layout) -> None:
+    text = project.params.read_text()
+    project.params.write_text(text.replace("batch_size:", "batchsize:"))
+    found = {check.name: check for check in doctor.examine(project.root)}
+    assert found["settings"].state == "blocked"
+    assert "batchsize" in found["settings"].found
+    assert "engine" not in found
+    assert found["device"].state == "ok"
+
+
+def test_a_device_that_is_not_there(project: Layout) -> None:
+    if torch.backends.mps.is_available():
+        pytest.skip("this machine has mps")
+    text = project.params.read_text()
+    project.params.write_text(text.replace("device: auto", "device: mps"))
+    found = look(project, "device")
+    assert found.state == "blocked"
+    assert "'mps' is not available" in found.found
+
+
+def test_data_that_was_not_fetched_yet(project: Layout) -> None:
+    shutil.rmtree(project.data)
+    shutil.rmtree(project.root / ".dvc" / "cache")
+    found = look(project, "data")
+    assert (found.state, found.fix) == ("warning", "fetch it: 'dvc pull data.dvc'")
+    assert look(project, "remote").state == "ok"
+
+
+def test_data_that_is_nowhere(project: Layout) -> None:
+    shutil.rmtree(project.data)
+    shutil.rmtree(project.root / ".dvc" / "cache")
+    shutil.rmtree(project.root / "starter")
+    assert look(project, "remote").state == "blocked"
+
+
+def test_data_changed_by_hand(project: Layout) -> None:
+    (project.data / "log.csv").write_text("another\n")
+    found = look(project, "data")
+    assert found.state == "warning"
+    assert "differs" in found.found
+    assert "dvc add data" in str(found.fix)
+
+
+def test_data_that_the_remote_lacks(project: Layout) -> None:
+    (project.data / "log.csv").write_text("another\n")
+    dvc(project.root, "add", "data")
+    assert look(project, "data").state == "ok"
+    found = look(project, "remote")
+    assert (found.state, found.fix) == ("warning", "push it: 'dvc push data.dvc'")
+
+
+def test_no_data_at_all(project: Layout) -> None:
+    (project.root / "data.dvc").unlink()
+    found = look(project, "data")
+    assert found.state == "blocked"
+    assert "recctl data use" in str(found.fix)
+
+
+def test_no_remote(project: Layout) -> None:
+    dvc(project.root, "remote", "remove", "starter")
+    found = look(project, "remote")
+    assert found.state == "warning"
+    assert "dvc remote add" in str(found.fix)
+
+
+def test_a_remote_that_cannot_be_reached_keeps_its_secrets(project: Layout) -> None:
+    dvc(project.root, "remote", "modify", "starter", "url", "http://ann:s3cret@127.0.0.1:9/x")
+    found = look(project, "remote")
+    assert found.state == "warning"
+    assert "s3cret" not in found.found
+
+
+def test_a_tracking_server_that_cannot_be_reached(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:s3cret@127.0.0.1:{port}")
+    found = look(project, "tracking")
+    assert found.state == "blocked"
+    assert f"http://127.0.0.1:{port}" in found.found
+    assert "s3cret" not in found.found
+
+
+def test_a_package_outside_of_its_range(project: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = doctor._version
+    versions = {"sqlalchemy": "2.1.9", "duckdb": None}
+    monkeypatch.setattr(doctor, "_version", lambda name: versions.get(name, real(name)))
+    found = look(project, "packages")
+    assert found.state == "blocked"
+    assert found.found == "duckdb missing (needs >=1.4), sqlalchemy 2.1.9 (needs <2.1,>=2.0)"
+    assert "pip install" in str(found.fix)
+
+
+def test_little_disk(project: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    def usage(free: float) -> Any:
+        return lambda path: shutil._ntuple_diskusage(10**12, 10**12 - free, free)  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(shutil, "disk_usage", usage(2**30))
+    assert look(project, "disk").state == "warning"
+    monkeypatch.setattr(shutil, "disk_usage", usage(2**20))
+    assert look(project, "disk").state == "blocked"
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), RuntimeError("CUDA error"), ValueError("odd")])
+def test_a_check_that_fails_is_a_finding(error: Exception) -> None:
+    def broken() -> Check:
+        raise error
+
+    found = doctor._guarded("device", broken)
+    assert (found.name, found.state, found.found) == ("device", "blocked", str(error))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "state"),
+    [
+        ("MLFLOW_DISABLE_TELEMETRY", "1", "warning"),
+        ("MLFLOW_DISABLE_TELEMETRY", "true", "ok"),
+        ("DO_NOT_TRACK", "1", "ok"),
+        ("GX_ANALYTICS_ENABLED", "true", "warning"),
+    ],
+)
+def test_telemetry(monkeypatch: pytest.MonkeyPatch, name: str, value: str, state: str) -> None:
+    monkeypatch.setenv(name, value)
+    assert doctor._telemetry(None).state == state
+
+
+def test_spark_without_java(project: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = project.params.read_text()
+    project.params.write_text(text.replace("  name: starter", "  engine: spark\n  name: starter"))
+    monkeypatch.setattr(doctor, "_version", lambda name: None)
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(project.root))
+    found = look(project, "engine")
+    assert found.state == "blocked"
+    assert "pyspark" in found.found
+    assert "Java" in found.found
