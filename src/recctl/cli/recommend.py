@@ -130,7 +130,8 @@ def _print(
     if known:
         shown = list(enumerate(known, start=1))[-_SHOWN:]
         title = f"History, last {len(shown)} of {len(known)}"
-        console.print(_table(served, title, [(number, item, None) for number, item in shown]))
+        console.print(title, style="bold")
+        console.print(_table(served, [(number, item, None) for number, item in shown]))
     if dropped:
         names = escape(", ".join(dropped))
         console.print(f"Dropped from the history, for the model does not know them: {names}")
@@ -139,21 +140,21 @@ def _print(
             f"Dropped from the history: {cold} interactions with items new since training"
         )
     rows = [(one.rank, one.item_id, one.score) for one in chosen]
-    console.print(_table(served, f"Recommended {whom}", rows))
     if not rows:
         console.print("Nothing is left to recommend: the history holds the whole catalogue")
+        return
+    console.print(f"Recommended {escape(whom)}", style="bold")
+    console.print(_table(served, rows))
 
 
-def _table(
-    served: "Served", title: str, rows: "Sequence[tuple[int, str, float | None]]"
-) -> "Table":
+def _table(served: "Served", rows: "Sequence[tuple[int, str, float | None]]") -> "Table":
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
     titles = served.vocabulary.titles
     scored = any(score is not None for _, _, score in rows)
-    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD)
     table.add_column("#", justify="right")
     table.add_column("item", no_wrap=True)
     if titles:
