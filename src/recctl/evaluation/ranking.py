@@ -29,7 +29,7 @@ NO_ITEM = -1
 
 _SCORES = 16 * 2**20
 """Scores held at a time: 64 MiB of float32."""
-_BATCH = 512
+_BATCH = 256
 """Histories scored at a time, at most: models hold a few tensors for each."""
 _SECONDS_BETWEEN_LINES = 10.0
 
