@@ -3,6 +3,7 @@
 import contextlib
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -67,12 +68,15 @@ def spark(state: Path) -> Iterator[Any]:
             "the engine 'spark' needs pyspark", "pip install 'recctl[spark]', or use duckdb"
         ) from None
     running = SparkSession.getActiveSession()
-    session = running or _local_spark(state)
-    try:
-        yield ibis.pyspark.connect(session)
-    finally:
-        if running is None:
-            session.stop()
+    with warnings.catch_warnings():
+        # pyspark says at every turn that pandas 3 is new to it; what is used of it here works.
+        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas")
+        session = running or _local_spark(state)
+        try:
+            yield ibis.pyspark.connect(session)
+        finally:
+            if running is None:
+                session.stop()
 
 
 def _local_spark(state: Path) -> Any:
@@ -83,6 +87,7 @@ def _local_spark(state: Path) -> Any:
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
         "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.shuffle.partitions": str(2 * _threads()),
         "spark.sql.warehouse.dir": str(state / "spark-warehouse"),

@@ -263,8 +263,7 @@ def _id(column: Any) -> Any:
     """An id as text; pandas makes 7.0 and NaN of integer ids where one is missing."""
     if not column.type().is_floating():
         return column.cast("string")
-    text = column.cast("string").re_replace(r"[.]0$", "")
-    return column.isnan().ifelse(ibis.null("string"), text)
+    return column.cast("string").nullif("nan").re_replace(r"[.]0$", "")
 
 
 def titles(path: Path) -> tuple[pa.Table, int]:

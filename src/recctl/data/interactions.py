@@ -71,7 +71,7 @@ def classified(staged: ir.Table, params: IngestParams, clock: Clock) -> ir.Table
     Adds `us` (int64, microseconds since 1970), `value` (float64, the weight) and `cause`.
     """
     weighed = params.weight_column is not None
-    value = finite(staged.weight) if weighed else ibis.literal(1.0).cast("float64")
+    value = finite(staged.weight) if weighed else ibis.literal("1").cast("float64")
     typed = staged.mutate(us=microseconds(staged, clock), value=value)
     return typed.mutate(cause=_cause(typed, params, clock))
 
