@@ -18,6 +18,7 @@ def batch(lengths: list[int], masked: list[int], last_only: list[bool], seed: in
         longest=max(lengths),
         shortest=min(lengths),
         most_masked=max(masked),
+        total_masked=sum(masked),
         pad=PAD,
         mask=MASK,
         generator=torch.Generator().manual_seed(seed),

@@ -32,14 +32,16 @@ def cloze_batch(
     longest: int,
     shortest: int,
     most_masked: int,
+    total_masked: int,
     pad: int,
     mask: int,
     generator: torch.Generator,
 ) -> ClozeBatch:
     """Gather windows of the flat `items` and mask `masked` random positions of each row.
 
-    starts, lengths, masked, last_only: (batch,), on the device of `items`. `longest`, `shortest`
-    and `most_masked` are their extremes, known to the host so that a GPU need not be asked.
+    starts, lengths, masked, last_only: (batch,), on the device of `items`. `longest`, `shortest`,
+    `most_masked` and `total_masked` are their extremes and sum, known to the host so that a GPU
+    need not be asked.
     """
     columns = torch.arange(longest, device=items.device)
     inside = columns < lengths[:, None]
@@ -51,7 +53,8 @@ def cloze_batch(
     # Where a row hides fewer, the surplus goes to a column beyond the end, which is then cut off.
     spare = torch.cat([tokens, tokens.new_zeros(len(tokens), 1)], dim=1)
     tokens = spare.scatter(1, torch.where(hidden, at, longest), mask)[:, :longest].contiguous()
-    chosen = hidden.flatten().nonzero().squeeze(1)
+    # A stable sort finds the true ones without asking the device how many there are.
+    chosen = hidden.flatten().to(torch.uint8).argsort(descending=True, stable=True)[:total_masked]
     targets = window.gather(1, at).flatten()[chosen]
     return ClozeBatch(tokens, None if shortest == longest else inside, at, chosen, targets)
 

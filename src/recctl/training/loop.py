@@ -76,7 +76,7 @@ class Trainer:
         self.position = Position()
         self.encoder = _build(n_items, params).to(device)
         self.best: dict[str, Tensor] = {}
-        self._forward = torch.compile(self.encoder) if params.compile else self.encoder
+        self._forward = torch.compile(self.encoder, dynamic=True) if params.compile else self.encoder
         self._optimiser = _optimiser(self.encoder, params)
         self._generator = torch.Generator(device)
         self._items = torch.from_numpy(np.array(train.items)).to(device)
@@ -199,6 +199,7 @@ class Trainer:
             longest=int(plan.lengths[part].max()),
             shortest=int(plan.lengths[part].min()),
             most_masked=int(plan.masked[part].max()),
+            total_masked=int(plan.masked[part].sum()),
             pad=self.encoder.n_items,
             mask=self.encoder.n_items + 1,
             generator=self._generator,
