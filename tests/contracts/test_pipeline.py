@@ -127,6 +127,16 @@ def test_a_change_of_its_params_runs_a_stage_again(stage: str) -> None:
     assert stage in load("dvc.yaml")["stages"][stage]["params"]
 
 
+@pytest.mark.parametrize("stage", SECTIONS)
+def test_params_that_a_stage_names_stand_in_params_yaml(stage: str) -> None:
+    """A default is not enough: DVC refuses to run a stage whose parameter it cannot find."""
+    for name in load("dvc.yaml")["stages"][stage]["params"]:
+        value = load("params.yaml")
+        for key in name.split("."):
+            assert key in value, f"params.yaml lacks {name}, which dvc.yaml names"
+            value = value[key]
+
+
 @pytest.mark.parametrize("section", doctor.sections(), ids=lambda section: section.section)
 def test_params_yaml_is_accepted(section: Any) -> None:
     section.load(ROOT / "params.yaml")
