@@ -140,7 +140,8 @@ def suspects(interactions: ir.Table) -> pd.DataFrame:
         return frame(interactions.limit(0))
     wanted = ibis.memtable({"key": shared[:MOST_GROUPS]})
     hashed = interactions.mutate(key=_hash(interactions))
-    return frame(hashed.semi_join(wanted, "key").drop("key").order_by("row"))
+    shared_rows = hashed.semi_join(wanted, "key").drop("key")
+    return frame(shared_rows.order_by("user_id", "timestamp", "item_id", "row"))
 
 
 def _hash(rows: ir.Table) -> Any:

@@ -75,7 +75,11 @@ _COLUMNS = {
 def _schema() -> Rule:
     pair = {"column_A": "found", "column_B": "expected"}
     return Rule(
-        "schema", "ExpectColumnPairValuesToBeEqual", pair, "these columns and types", "columns"
+        "schema",
+        "ExpectColumnPairValuesToBeEqual",
+        pair,
+        "these columns and types",
+        "wrong columns",
     )
 
 
