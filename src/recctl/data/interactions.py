@@ -96,16 +96,22 @@ def _scaled_microseconds(text: Any, scale: int) -> Any:
 
 def _nanoseconds_to_microseconds(text: Any) -> Any:
     whole = text.try_cast("int64")
-    # `/` divides floats: only a multiple of 1000, as whole as its quotient, survives it exactly.
-    thousands = ((whole - whole % 1000) / 1000).round().cast("int64")
-    return ibis.cases((whole.cast("string") == text, thousands), else_=_fractional(text, 0.001))
+    # `/` divides floats, which hold whole numbers exactly up to 2**53: two small ones do.
+    below_second = whole % 10**9
+    seconds = _quotient(whole - below_second, 10**9)
+    us = seconds * 10**6 + _quotient(below_second - below_second % 1000, 1000)
+    return ibis.cases((whole.cast("string") == text, us), else_=_fractional(text, 0.001))
+
+
+def _quotient(multiple: Any, divisor: int) -> Any:
+    return (multiple / divisor).round().cast("int64")
 
 
 def _fractional(text: Any, scale: float) -> Any:
     """Decimal text times `scale`, rounded; null when it is none or beyond all calendars."""
     scaled = decimal(text) * scale
-    bounded = scaled.between(float(EARLIEST), float(LATEST)).ifelse(scaled, ibis.null("float64"))
-    return bounded.round().cast("int64")
+    dated = (scaled >= float(EARLIEST)) & (scaled < float(LATEST))
+    return dated.ifelse(scaled, ibis.null("float64")).round().cast("int64")
 
 
 def _iso_microseconds(text: Any) -> Any:
