@@ -1,15 +1,14 @@
 """The evaluation's plots: HR@k by k, and slices with their intervals."""
 
 from pathlib import Path
-from typing import Any
-
-import matplotlib as mpl
-import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from recctl.files import replacing
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLOURS = {"model": "#0072B2", "popularity": "#6E6E6E", "markov": "#D55E00", "item-knn": "#009E73"}
 """Okabe and Ito's palette, told apart by colour-blind readers too."""
@@ -26,9 +25,12 @@ _STYLE: Any = {
 }
 
 
-def plot_curve(path: Path, curve: pd.DataFrame, labels: dict[str, str]) -> None:
+def plot_curve(path: Path, curve: "pd.DataFrame", labels: dict[str, str]) -> None:
     """HR@k for k = 1..50 in full ranking; `labels` are the models' names for people."""
-    with mpl.rc_context(_STYLE):
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(_STYLE):
         figure = Figure(figsize=(7, 4.5), layout="constrained")
         axes = figure.add_subplot()
         for model, label in labels.items():
@@ -54,8 +56,11 @@ def plot_slices(
     path: Path, report: list[dict[str, Any]], metric: str, labels: dict[str, str]
 ) -> None:
     """The metric by slice with 95% intervals, one panel per kind of slice."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     names = list(dict.fromkeys(one["slice"] for one in report))
-    with mpl.rc_context(_STYLE):
+    with rc_context(_STYLE):
         figure = Figure(figsize=(10, 4.5), layout="constrained")
         panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
         for axes, name in zip(panels, names, strict=True):
@@ -68,7 +73,7 @@ def plot_slices(
         _save(figure, path)
 
 
-def _panel(axes: Axes, groups: list[dict[str, Any]], metric: str, labels: dict[str, str]) -> None:
+def _panel(axes: "Axes", groups: list[dict[str, Any]], metric: str, labels: dict[str, str]) -> None:
     """One point with its interval per group and model, the models side by side."""
     for i, (model, label) in enumerate(labels.items()):
         shift = (i - (len(labels) - 1) / 2) * 0.16
@@ -103,7 +108,9 @@ def _panel(axes: Axes, groups: list[dict[str, Any]], metric: str, labels: dict[s
     axes.grid(visible=False, axis="x")
 
 
-def _save(figure: Figure, path: Path) -> None:
+def _save(figure: "Figure", path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     FigureCanvasAgg(figure)
     with replacing(path) as temporary:
         # no Software entry: the same figures give the same file under any matplotlib

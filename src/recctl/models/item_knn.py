@@ -5,8 +5,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from scipy import sparse
-from sklearn import config_context
-from sklearn.neighbors import NearestNeighbors
 
 from recctl.models.base import Recommender
 from recctl.models.sparse import from_tensors, to_tensors
@@ -67,6 +65,9 @@ class ItemKNN(Recommender):
 
 def _nearest(items: sparse.csr_array, neighbours: int) -> sparse.csr_array:
     """Cosines of each item (n_items, users) with its nearest others; (n_items, n_items)."""
+    from sklearn import config_context  # two seconds that only fitting needs
+    from sklearn.neighbors import NearestNeighbors
+
     n_items = items.shape[0]
     k = min(neighbours, n_items - 1)
     if k == 0:
