@@ -113,5 +113,5 @@ def _save(figure: "Figure", path: Path) -> None:
 
     FigureCanvasAgg(figure)
     with replacing(path) as temporary:
-        # no Software entry: the same figures give the same file under any matplotlib
+        # without Software, which would put matplotlib's version into the file
         figure.savefig(temporary, dpi=150, metadata={"Software": None})
