@@ -1,4 +1,4 @@
-"""Interactions to flat arrays: k-core in the engine, the rest on integers in numpy."""
+"""Interactions to flat arrays: the engine drops what is too rare, numpy does the rest."""
 
 import hashlib
 import json
@@ -46,20 +46,15 @@ class Split:
     fingerprint: str
 
 
-def core(interactions: ir.Table, by_user: int, by_item: int) -> ir.Table:
-    """The k-core: interactions of users and items that keep at least so many of them.
+def core(interactions: ir.Table, params: SequenceSplitParams) -> ir.Table:
+    """The interactions of users and items that have enough of them, counted once.
 
-    Where both rules bite, each removal may break the other, so they are repeated until nothing
-    changes.
+    With a minimum for users alone this is the k-core; with both, each removal may break the
+    other rule, and `encode` repeats them on what this leaves.
     """
-    if by_item <= 1:
-        return _enough(interactions, "user_id", by_user)
-    kept = interactions.select("user_id", "item_id", "timestamp", "row").cache()
-    rows = -1
-    while (left := kept.count().to_pyarrow().as_py()) != rows:
-        rows = left
-        kept = _enough(_enough(kept, "item_id", by_item), "user_id", by_user).cache()
-    return kept
+    common = _enough(interactions, "item_id", params.minimum_item_interactions)
+    kept = _enough(common, "user_id", params.minimum_user_interactions)
+    return kept.select("user_id", "item_id", "timestamp", "row")
 
 
 def _enough(table: ir.Table, column: str, minimum: int) -> ir.Table:
@@ -69,8 +64,8 @@ def _enough(table: ir.Table, column: str, minimum: int) -> ir.Table:
     return table.semi_join(counts.filter(counts.n >= minimum), column)
 
 
-def encode(batches: Iterable[pa.RecordBatch]) -> Log:
-    """Batches of user_id, item_id, timestamp and row, in any order, as a `Log`.
+def encode(batches: Iterable[pa.RecordBatch], params: SequenceSplitParams) -> Log:
+    """Batches of user_id, item_id, timestamp and row, in any order, as the k-core's `Log`.
 
     Engines need not keep the order of a table: it is checked, and restored where it is lost.
     """
@@ -81,9 +76,36 @@ def encode(batches: Iterable[pa.RecordBatch]) -> Log:
     if not _ordered(users, times, rows):
         order = np.lexsort((rows, times, users))
         users, items, times = users[order], items[order], times[order]
+    if params.minimum_item_interactions > 1:
+        kept = _settled(users, items, params)
+        times = times[kept]
+        users, user_ids = _compact(users[kept], user_ids)
+        items, item_ids = _compact(items[kept], item_ids)
     counts = np.bincount(users, minlength=len(user_ids))
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
     return Log(items, times, offsets, user_ids, item_ids)
+
+
+def _settled(
+    users: NDArray[np.int32], items: NDArray[np.int32], params: SequenceSplitParams
+) -> NDArray[np.int64]:
+    """The places of the largest part in which both minima hold."""
+    kept = np.arange(len(users))
+    while True:
+        by_user, by_item = np.bincount(users[kept]), np.bincount(items[kept])
+        enough = (by_user[users[kept]] >= params.minimum_user_interactions) & (
+            by_item[items[kept]] >= params.minimum_item_interactions
+        )
+        if enough.all():
+            return kept
+        kept = kept[enough]
+
+
+def _compact(codes: NDArray[np.int32], ids: pa.Array) -> tuple[NDArray[np.int32], pa.Array]:
+    """Codes without gaps, and the ids that are left, in the same order."""
+    used = np.bincount(codes, minlength=len(ids)) > 0
+    place = np.cumsum(used, dtype=np.int32) - 1
+    return place[codes], ids.filter(pa.array(used))
 
 
 _CODED = pa.dictionary(pa.int32(), pa.string())
@@ -127,10 +149,12 @@ def _ordered(users: NDArray[np.int32], times: NDArray[np.int64], rows: NDArray[n
 def split(log: Log, params: SequenceSplitParams, titles: dict[str, str]) -> Split:
     """Hold out targets and number the items by their popularity in training.
 
-    Raises UserError when there is one user or one item only, or no target.
+    Raises UserError when the core is empty, when there is one user or one item only, or when
+    there is nothing to train on or no target.
     """
+    _check_log(log, params)
     positions = protocol(params.protocol).split(log.offsets, log.times, params)
-    _check(log, positions, params)
+    _check_positions(log, positions, params)
     counts = np.bincount(log.items[training(log.offsets, positions)], minlength=len(log.item_ids))
     # Codes are in the byte order of the ids, so they settle ties of popularity.
     order = np.lexsort((np.arange(len(counts)), -counts))[: np.count_nonzero(counts)]
@@ -151,11 +175,22 @@ def split(log: Log, params: SequenceSplitParams, titles: dict[str, str]) -> Spli
     )
 
 
-def _check(log: Log, positions: Positions, params: SequenceSplitParams) -> None:
+def _check_log(log: Log, params: SequenceSplitParams) -> None:
+    if len(log.user_ids) == 0:
+        by_item = params.minimum_item_interactions
+        items = f" with items that have at least {by_item}" if by_item > 1 else ""
+        raise UserError(
+            f"no user has at least {params.minimum_user_interactions} interactions{items}",
+            "lower sequence-split.minimum_user_interactions or minimum_item_interactions in "
+            "params.yaml, or bring more data",
+        )
     if len(log.user_ids) == 1:
         raise UserError("there is one user only: nobody to learn from", "bring more data")
     if len(log.item_ids) == 1:
         raise UserError("there is one item only: nothing to rank", "bring more data")
+
+
+def _check_positions(log: Log, positions: Positions, params: SequenceSplitParams) -> None:
     if not np.any(positions.train_end > log.offsets[:-1]):
         raise _nothing("train on", params)
     for part, targets in (("validate", positions.validation), ("test", positions.test)):

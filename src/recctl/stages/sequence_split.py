@@ -30,8 +30,6 @@ def run(layout: Layout) -> None:
     params = SequenceSplitParams.load(layout.params)
     protocol(params.protocol)
     found, log = _log(layout, params)
-    if len(log.user_ids) == 0:
-        raise _empty_core(params, found)
     split = splitting.split(log, params, _titles(layout.interactions / "items.parquet"))
     report = _report(log, split, params, found)
     with replacing_folder(layout.sequences) as folder:
@@ -50,23 +48,8 @@ def _log(layout: Layout, params: SequenceSplitParams) -> tuple[int, Log]:
     except pa.ArrowInvalid as error:
         raise UserError(f"{path} is damaged ({error})", "run 'dvc repro -f ingest'") from None
     with engine.connected(IngestParams.load(layout.params).engine, layout.state) as connection:
-        core = splitting.core(
-            connection.read_parquet(path),
-            params.minimum_user_interactions,
-            params.minimum_item_interactions,
-        )
-        columns = core.select("user_id", "item_id", "timestamp", "row")
-        return found, splitting.encode(engine.batches(connection, columns))
-
-
-def _empty_core(params: SequenceSplitParams, found: int) -> UserError:
-    by_user, by_item = params.minimum_user_interactions, params.minimum_item_interactions
-    items = f" with items of at least {by_item}" if by_item > 1 else ""
-    return UserError(
-        f"no user of the {found:,} interactions has at least {by_user} of them{items}",
-        "lower sequence-split.minimum_user_interactions (or _item_) in params.yaml, or bring "
-        "more data",
-    )
+        core = splitting.core(connection.read_parquet(path), params)
+        return found, splitting.encode(engine.batches(connection, core), params)
 
 
 def _titles(path: Path) -> dict[str, str]:

@@ -1,0 +1,131 @@
+"""Small logs, and the split done again in plain Python, list by list."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import ibis
+import pyarrow as pa
+
+from recctl.sequences import split as splitting
+from recctl.sequences.params import SequenceSplitParams
+from recctl.sequences.split import Log, Split
+from recctl.sequences.vocabulary import COLD
+
+Row = tuple[str, str, int]
+"""User, item, microseconds; a row's place in the list is its number."""
+
+
+def table(rows: list[Row], order: list[int] | None = None) -> pa.Table:
+    """Rows as ingest's table, in the order given."""
+    places = order if order is not None else list(range(len(rows)))
+    columns = {
+        "user_id": pa.array([rows[n][0] for n in places], pa.string()),
+        "item_id": pa.array([rows[n][1] for n in places], pa.string()),
+        "timestamp": pa.array([rows[n][2] for n in places], pa.timestamp("us", "UTC")),
+        "row": pa.array(places, pa.int64()),
+    }
+    return pa.table(columns)
+
+
+def encoded(rows: list[Row], params: SequenceSplitParams, order: list[int] | None = None) -> Log:
+    """The rows of the core as arrays, by way of ibis on DuckDB."""
+    core = splitting.core(ibis.memtable(table(rows, order)), params).to_pyarrow()
+    return splitting.encode(core.to_batches(max_chunksize=3), params)
+
+
+def split(rows: list[Row], order: list[int] | None = None, **settings: Any) -> Split:
+    """The split of a few rows; every user and item counts unless told otherwise."""
+    params = SequenceSplitParams(**{"minimum_user_interactions": 1, **settings})
+    return splitting.split(encoded(rows, params, order), params, {})
+
+
+def core_of(rows: list[tuple[int, Row]], by_user: int, by_item: int) -> list[tuple[int, Row]]:
+    """Drop what is too rare until nothing is."""
+    while True:
+        users = Counter(row[0] for _, row in rows)
+        items = Counter(row[1] for _, row in rows)
+        left = [r for r in rows if users[r[1][0]] >= by_user and items[r[1][1]] >= by_item]
+        if left == rows:
+            return rows
+        rows = left
+
+
+@dataclass
+class Expected:
+    """What one user's part of a split should be."""
+
+    user: str
+    training: list[str]
+    validation: tuple[list[str], str] | None
+    """The history and the target."""
+    test: tuple[list[str], str] | None
+
+
+def expected(rows: list[Row], params: SequenceSplitParams, cuts: tuple[int, int]) -> list[Expected]:
+    """The split in plain Python; `cuts` is where validation and test begin for global-time."""
+    core = core_of(
+        list(enumerate(rows)), params.minimum_user_interactions, params.minimum_item_interactions
+    )
+    users = sorted({row[0] for _, row in core}, key=str.encode)
+    one = _leave_one_out if params.protocol == "leave-one-out" else _global_time
+    return [
+        one(user, sorted((row[2], n, row[1]) for n, row in core if row[0] == user), cuts)
+        for user in users
+    ]
+
+
+def _leave_one_out(user: str, history: list[tuple[int, int, str]], _: object) -> Expected:
+    items = [item for _, _, item in history]
+    if len(items) < 3:
+        return Expected(user, items, None, None)
+    return Expected(user, items[:-2], (items[:-2], items[-2]), (items[:-1], items[-1]))
+
+
+def _global_time(user: str, history: list[tuple[int, int, str]], cuts: tuple[int, int]) -> Expected:
+    before_validation = [item for time, _, item in history if time < cuts[0]]
+    between = [item for time, _, item in history if cuts[0] <= time < cuts[1]]
+    after = [item for time, _, item in history if time >= cuts[1]]
+    known = before_validation + between
+    return Expected(
+        user,
+        before_validation,
+        (before_validation, between[0]) if before_validation and between else None,
+        (known, after[0]) if known and after else None,
+    )
+
+
+def found(made: Split) -> list[Expected]:
+    """A split's arrays as lists of item ids; a cold item's id is `COLD`."""
+    names = [*made.vocabulary.items, COLD]
+    items = [names[index] for index in made.items]
+    positions = made.positions
+    result = []
+    for u, user in enumerate(made.user_ids.to_pylist()):
+        start = int(made.offsets[u])
+        result.append(
+            Expected(
+                user,
+                items[start : positions.train_end[u]],
+                _case(items, start, int(positions.validation[u])),
+                _case(items, start, int(positions.test[u])),
+            )
+        )
+    return result
+
+
+def _case(items: list[str], start: int, at: int) -> tuple[list[str], str] | None:
+    return None if at < 0 else (items[start:at], items[at])
+
+
+def cold_hidden(parts: list[Expected]) -> list[Expected]:
+    """The same with items outside of training replaced, as `found` shows them."""
+    trained = {item for part in parts for item in part.training}
+
+    def hide(item: str) -> Any:
+        return item if item in trained else COLD
+
+    def case(one: tuple[list[str], str] | None) -> tuple[list[str], str] | None:
+        return one and ([hide(item) for item in one[0]], hide(one[1]))
+
+    return [Expected(p.user, p.training, case(p.validation), case(p.test)) for p in parts]
