@@ -209,6 +209,11 @@ def test_a_finished_training_done_again_is_a_new_run(project: Layout) -> None:
     assert train(project) != train(project)
 
 
+def test_nothing_is_printed(project: Layout, capfd: pytest.CaptureFixture[str]) -> None:
+    train(project)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_an_unreachable_server_stops_before_training(
     project: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:

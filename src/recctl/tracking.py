@@ -43,6 +43,9 @@ SECONDS_TO_ANSWER = 4
 SECONDS_BETWEEN_BATCHES = 2.0
 SECONDS_AFTER_FAILURE = 60.0
 
+_UNHURRIED = (20, 2)
+"""Timeout in seconds and retries where nothing waits for the answer."""
+
 _REMEMBERED = 4
 """Unfinished runs kept in mind, as many as there are checkpoints kept."""
 
@@ -126,6 +129,8 @@ def connect(layout: Layout) -> Tracking:
 def _mlflow_client(uri: str) -> "MlflowClient":
     switch_off()
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    # it would print the address of a run with the password in it
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     import mlflow
 
     for name in ("mlflow", "alembic"):
@@ -187,9 +192,18 @@ def _plainly(uri: str) -> Iterator[None]:
         raise UserError(f"MLflow at {redact(uri)}: {_short(reason)}", _mend(uri, reason)) from None
 
 
+_CAUSES = (
+    r"Failed to establish a new connection: (.*?)['\")]*$",
+    r"(Failed to resolve '[^']*')",
+    r"(Read timed out)",
+)
+
+
 def _short(reason: str) -> str:
-    cause = re.search(r"Failed to establish a new connection: (.*?)['\")]*$", reason)
-    text = cause.group(1) if cause else re.split(r" \[SQL: | \(Background on this", reason)[0]
+    for pattern in _CAUSES:
+        if cause := re.search(pattern, reason):
+            return cause.group(1)
+    text: str = re.split(r" \[SQL: | \(Background on this", reason)[0]
     return text if len(text) <= 300 else text[:297] + "..."
 
 
@@ -283,26 +297,22 @@ class TrainingRun:
 
     def log_files(self, files: Sequence[Path], folder: str = "training") -> None:
         """Keep copies of files (or whole folders) with the run."""
-        with self._forgiving(), self._talking():
+        with self._forgiving(), _plainly(self.tracking.uri), _patience(*_UNHURRIED):
             _log_files(self.tracking.client, self.run_id, files, folder)
 
-    def _send(self) -> None:
+    def _send(self, patience: tuple[int, int] | None = None) -> None:
         self._next = time.monotonic() + SECONDS_AFTER_FAILURE
-        with self._forgiving(), self._talking():
+        wait = _patience(*(patience or (SECONDS_TO_ANSWER, 0)))
+        with self._forgiving(), _plainly(self.tracking.uri), wait:
             while self._waiting:
                 self.tracking.client.log_batch(self.run_id, self._waiting[:BATCH_METRICS])
                 del self._waiting[:BATCH_METRICS]
             self._next = time.monotonic() + SECONDS_BETWEEN_BATCHES
 
     def _end(self, status: str) -> None:
-        self._send()
-        with self._forgiving(), self._talking():
+        self._send(_UNHURRIED)
+        with self._forgiving(), _plainly(self.tracking.uri), _patience(*_UNHURRIED):
             self.tracking.client.set_terminated(self.run_id, status)
-
-    @contextlib.contextmanager
-    def _talking(self) -> Iterator[None]:
-        with _plainly(self.tracking.uri), _patience(timeout=20, retries=2):
-            yield
 
     @contextlib.contextmanager
     def _forgiving(self) -> Iterator[None]:
@@ -310,7 +320,10 @@ class TrainingRun:
             yield
         except UserError as error:
             if not self._warned:
-                print(f"recctl: the training goes on without MLflow: {error}", file=sys.stderr)
+                print(
+                    f"recctl: the training goes on without MLflow until it answers again: {error}",
+                    file=sys.stderr,
+                )
             self._warned = True
 
 
@@ -332,7 +345,7 @@ def training_run(
     Raises UserError before anything is trained when the server cannot be reached.
     """
     tracking = connect(layout)
-    with _plainly(tracking.uri), _patience(timeout=20, retries=2):
+    with _plainly(tracking.uri), _patience(*_UNHURRIED):
         unfinished = _unfinished(layout)
         _close_others(tracking.client, unfinished, fingerprint)
         run = _resumed(tracking, unfinished.get(fingerprint))
@@ -475,7 +488,7 @@ def log_evaluation(
     trained = str(read_json(layout.training / "run.json", "train")["run_id"])
     tracking = connect(layout)
     client = tracking.client
-    with _plainly(tracking.uri), _patience(timeout=20, retries=2):
+    with _plainly(tracking.uri), _patience(*_UNHURRIED):
         found = _find_run(client, trained)
         run_id: str = found.info.run_id if found else _stand_in(tracking, layout, trained)
         values = _metrics(metrics, step=0)
