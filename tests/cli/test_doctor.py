@@ -249,8 +249,7 @@ def test_telemetry(monkeypatch: pytest.MonkeyPatch, name: str, value: str, state
 
 
 def test_spark_without_java(project: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = project.params.read_text()
-    project.params.write_text(text.replace("  name: starter", "  engine: spark\n  name: starter"))
+    project.params.write_text("ingest: {name: log, files: [log.csv], format: csv, engine: spark}\n")
     monkeypatch.setattr(doctor, "_version", lambda name: None)
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(project.root))
