@@ -36,28 +36,36 @@ FIRST_DAY = int(datetime(2023, 1, 1, tzinfo=UTC).timestamp())
 """Day 0 begins at this time, in unix seconds."""
 SECONDS_A_DAY = 86_400
 
-LAUNCH_STORIES = 280
+LAUNCH_STORIES = 273
 LAUNCH_USERS = 750
 STORIES_A_DAY = 0.16
 USERS_A_DAY = 1.9
 MEAN_STAY = 900.0
-"""Days until half a viewer's like have left, roughly: stays are exponential."""
+"""Days a viewer stays on average; stays are exponential."""
 MEAN_SESSIONS_A_DAY = 0.038
-FRANCHISE_SHARE = 0.3
-ZIPF_EXPONENT = 0.9
+
+ZIPF_EXPONENT = 1.6
+FRANCHISE_SHARE = 0.38
+"""The share of stories that have more than one part ..."""
+PARTS = (2, 7)
+"""... and how many: at least the first, less than the second."""
+WHOLE_AT_LAUNCH = 0.7
+"""The share of the first day's franchises with all parts out; the others grow by sequels."""
+SEQUEL_GAP = (40, 120)
+"""Days between the parts of a franchise that grows."""
 PREMIERE_DAYS = 30
 PREMIERE_PULL = 4.0
 """How many times its weight a story has in the days after its premiere."""
 
-MOOD_CHANGES = 0.12
+MOOD_CHANGES = 0.35
 """The chance that a session begins with another mood than the last one ended with."""
 TASTE_DRIFT = 0.25
 """How far a taste moves when the mood changes, as a share of a fresh one."""
-CONTINUES = (0.0, 0.25, 0.7, 0.9)
+CONTINUES = (0.0, 0.1, 0.5, 0.95, 0.97)
 """The chance of watching a next part, by the number of franchises that have one waiting."""
 IN_TURN = 0.75
 """The chance that the franchise continued is the one left alone longest."""
-DROPS = 0.06
+DROPS = 0.03
 """The chance that a franchise is given up after a part."""
 
 
@@ -144,20 +152,27 @@ class World:
         self._stories += [self._story(rng) for _ in range(count)]
 
     def _story(self, rng: np.random.Generator) -> _Story:
-        genre = int(rng.integers(len(titles.GENRES)))
-        other = int(rng.integers(len(titles.GENRES)))
+        genre, other = rng.integers(len(titles.GENRES), size=2).tolist()
         genres = "|".join(titles.GENRES[each] for each in dict.fromkeys((genre, other)))
-        parts = int(rng.integers(3, 8)) if rng.random() < FRANCHISE_SHARE else 1
+        parts = int(rng.integers(*PARTS)) if rng.random() < FRANCHISE_SHARE else 1
         names = titles.name(rng, titles.GENRES[genre], parts, self._taken)
-        # At the launch most parts of a franchise are out; the others follow one by one.
-        out = int(rng.integers(1, parts + 1)) if self.day == 0 else 1
-        gaps = rng.integers(60, 240, size=parts)
+        days = self._release_days(parts, rng)
+        return _Story(
+            genre=genre,
+            weight=float(rng.integers(1, 200)) ** -ZIPF_EXPONENT,
+            premiere=self.day if self.day > 0 else -PREMIERE_DAYS,
+            coming=[(day, name, genres) for day, name in zip(days, names, strict=True)],
+        )
+
+    def _release_days(self, parts: int, rng: np.random.Generator) -> list[int]:
+        """When the parts come out: at the launch some or all at once, the others one by one."""
+        out = 1
+        if self.day == 0:
+            out = parts if rng.random() < WHOLE_AT_LAUNCH else int(rng.integers(1, parts + 1))
+        gaps = rng.integers(*SEQUEL_GAP, size=parts)
         gaps[:out] = 0
-        days = self.day + np.cumsum(gaps)
-        coming = [(int(day), name, genres) for day, name in zip(days, names, strict=True)]
-        weight = float(rng.integers(1, 200)) ** -ZIPF_EXPONENT
-        premiere = self.day if self.day > 0 else -PREMIERE_DAYS
-        return _Story(genre=genre, weight=weight, premiere=premiere, coming=coming)
+        days: list[int] = (self.day + np.cumsum(gaps)).tolist()
+        return days
 
     def _release(self) -> None:
         for story in self._stories:
