@@ -44,14 +44,16 @@ def plan_epoch(
 
     Each sequence gives one row; a sequence longer than `max_length` gives a window of it at a
     random place. A share of the sequences gives a second row with only the last item masked: the
-    task that evaluation and serving set (section 3.6 of the paper). The number of masked items is
-    mask_probability * length, rounded up or down at random so that its mean is exact, and at least
-    one.
+    task that evaluation and serving set (section 3.6 of the paper). That row ends at a random item
+    of the sequence, so that the task is learnt for histories of any length and not for the same
+    last item over and over. The number of masked items is mask_probability * length, rounded up or
+    down at random so that its mean is exact, and at least one.
     """
     extra = rng.permutation(len(train))[: round(last_item_share * len(train))]
     rows = np.concatenate([rng.permutation(len(train)), extra])
     last_only = np.arange(len(rows)) >= len(train)
     full = train.lengths[rows]
+    full = np.where(last_only, rng.integers(1, full + 1), full)
     lengths = np.minimum(full, max_length)
     slack = full - lengths
     offset = np.where(last_only, slack, rng.integers(0, slack + 1))

@@ -25,7 +25,7 @@ from recctl.models.markov import Markov
 from recctl.models.popularity import Popularity
 from recctl.sequences.store import Cases, Histories, SequenceData
 from recctl.sequences.vocabulary import Vocabulary
-from recctl.tracking import log_evaluation
+from recctl.tracking import connect, log_evaluation
 
 BASELINES: dict[str, Callable[[Histories, int], Recommender]] = {
     Popularity.kind: Popularity.fit,
@@ -41,9 +41,11 @@ _TRACKED = ("metrics.json", "report.json", "hr_at_k.png", "slices.png")
 def run(layout: Layout) -> None:
     """Read sequences and model; write artifacts/evaluation and print the table.
 
-    Raises UserError when there is nothing to evaluate or the model belongs to other data.
+    Raises UserError when there is nothing to evaluate, when the model belongs to other data, or
+    when the tracking server cannot be reached (before the work, not after).
     """
     params = EvaluateParams.load(layout.params)
+    connect(layout)
     data = SequenceData.load(layout.sequences)
     device = devices.pick()
     if device.type == "cpu":
