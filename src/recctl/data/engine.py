@@ -118,6 +118,12 @@ def batches(connection: Any, expression: ir.Table, rows: int = 1_000_000) -> Ite
         yield from SparkSession.active().sql(query).toArrow().to_batches(max_chunksize=rows)
 
 
+def one_row(connection: Any, expression: ir.Table) -> dict[str, Any]:
+    """The only row of an expression, its times with their zone."""
+    [row] = [row for batch in batches(connection, expression) for row in batch.to_pylist()]
+    return dict(row)
+
+
 def write_parquet(connection: Any, expression: ir.Table, path: Path) -> int:
     """Write an expression's rows in their order to one parquet file; how many they are."""
     if connection.name == "duckdb":

@@ -71,7 +71,7 @@ def _clean(
     """Write interactions and quarantine; what there is to report."""
     typed = interactions.classified(rows, params, clock)
     kept, set_aside = folder / "interactions.parquet", folder / "quarantine.parquet"
-    rows_in = int(rows.count().to_pyarrow().as_py())
+    rows_in = engine.one_row(connection, rows.agg(count=rows.count()))["count"]
     rows_out = engine.write_parquet(connection, interactions.interactions(typed, clock), kept)
     if rows_out < rows_in:
         left = interactions.quarantine(typed, connection.read_parquet(kept).select("row"))
@@ -108,7 +108,7 @@ def _facts(connection: Any, kept: ir.Table, clock: interactions.Clock) -> dict[s
         first=kept.timestamp.min(),
         last=kept.timestamp.max(),
     )
-    [values] = next(engine.batches(connection, facts)).to_pylist()
+    values = engine.one_row(connection, facts)
     first, last = values["first"], values["last"]
     days = round((last - first).total_seconds() / 86_400, 2)
     span = {"days": days, "first_time": first.isoformat(), "last_time": last.isoformat()}

@@ -1,6 +1,6 @@
 """Write an interaction log of any size, in time order, the same for the same seed.
 
-    python benchmarks/generate_log.py log.csv --interactions 25000000 --users 250000 --items 50000
+    python benchmarks/_generate_log.py log.csv --interactions 25000000 --users 250000 --items 50000
 
 Users are lognormal in activity and items Zipf in popularity; the log is streamed, so its size
 does not matter to memory. A name that ends with .parquet makes a parquet file.
