@@ -26,14 +26,15 @@ validate: {}
 sequence-split: {protocol: leave-one-out, minimum_user_interactions: 5}
 """
 STAGES = ("ingest", "validate", "sequence-split")
-COMMAND = "import sys; sys.argv[1:] = ['stage', '{}']; import recctl.cli as c; c.main()"
+RECCTL = str(Path(sys.executable).with_name("recctl"))
 
 
 def run(name: str, folder: Path) -> tuple[float, float]:
     """Seconds and peak GiB of one stage; raises when it fails."""
     start = time.perf_counter()
-    command = [sys.executable, "-c", COMMAND.format(name)]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        [RECCTL, "stage", name], cwd=folder, stdout=subprocess.DEVNULL
+    ) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:

@@ -28,6 +28,7 @@ from _generate_log import batches
 from recctl.layout import Layout
 from recctl.stages import ingest, sequence_split
 
+RECCTL = str(Path(sys.executable).with_name("recctl"))
 PARAMS = """
 ingest: {{name: bench, files: [{name}], format: sequences}}
 sequence-split: {{protocol: leave-one-out, minimum_user_interactions: 5}}
@@ -81,16 +82,7 @@ def same(ours: Path, bare: Path) -> None:
 
 
 def command(layout: Layout, *arguments: str) -> None:
-    subprocess.run(
-        [sys.executable, *arguments], cwd=layout.root, check=True, stdout=subprocess.DEVNULL
-    )
-
-
-def stage(name: str) -> list[str]:
-    return [
-        "-c",
-        f"import sys; sys.argv[1:] = ['stage', '{name}']; import recctl.cli as c; c.main()",
-    ]
+    subprocess.run(arguments, cwd=layout.root, check=True, stdout=subprocess.DEVNULL)
 
 
 def main() -> None:
@@ -117,9 +109,9 @@ def measure(layout: Layout, log: Path, bare: Path, repeats: int) -> None:
     script = str(Path(_bare_duckdb.__file__).resolve())
     outside = in_turns(
         {
-            "bare": lambda: command(layout, script, str(log), str(bare)),
-            "ingest": lambda: command(layout, *stage("ingest")),
-            "sequence-split": lambda: command(layout, *stage("sequence-split")),
+            "bare": lambda: command(layout, sys.executable, script, str(log), str(bare)),
+            "ingest": lambda: command(layout, RECCTL, "stage", "ingest"),
+            "sequence-split": lambda: command(layout, RECCTL, "stage", "sequence-split"),
         },
         max(3, repeats // 2),
     )
