@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -122,15 +121,14 @@ def test_the_careful_reader_accounts_for_every_line(raw: list[bytes]) -> None:
         found = list(lines.delimited(path, shape))
     expected = [line.rstrip(b"\r") for line in raw]
     assert len(found) == sum(1 for line in expected if line)
-    texts = Counter(text for _, text in found)
-    assert texts == Counter(line.decode(errors="backslashreplace") for line in expected if line)
+    assert [text for _, text in found] == [line for line in expected if line]
 
 
 def test_an_open_quote_costs_its_own_line_only(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_text('u,i\n1,"open\n' + "".join(f"{n},x\n" for n in range(100)))
     found = list(lines.delimited(path, lines.Shape(",", ("u", "i"))))
-    assert found[0] == (None, '1,"open')
+    assert found[0] == (None, b'1,"open')
     assert [record for record, _ in found[1:]] == [[str(n), "x"] for n in range(100)]
 
 

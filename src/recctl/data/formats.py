@@ -197,7 +197,7 @@ def _careful(
     return connection.read_parquet(target)
 
 
-def _records(path: Path, shape: Shape, params: IngestParams) -> Iterator[tuple[Record, str]]:
+def _records(path: Path, shape: Shape, params: IngestParams) -> Iterator[tuple[Record, bytes]]:
     if params.format == "jsonl":
         yield from lines.json_lines(path, shape.names)
         return
@@ -207,22 +207,26 @@ def _records(path: Path, shape: Shape, params: IngestParams) -> Iterator[tuple[R
 
 
 def _chunks(
-    records: Iterator[tuple[Record, str]],
-) -> Iterator[tuple[int, list[tuple[Record, str]]]]:
+    records: Iterator[tuple[Record, bytes]],
+) -> Iterator[tuple[int, list[tuple[Record, bytes]]]]:
     first = 0
     while chunk := list(islice(records, CHUNK)):
         yield first, chunk
         first += len(chunk)
 
 
-def _chunk_table(first: int, chunk: list[tuple[Record, str]]) -> pa.Table:
+def _chunk_table(first: int, chunk: list[tuple[Record, bytes]]) -> pa.Table:
     empty: list[str | None] = [None] * 4
     rows = [
-        [first + place, *((record or []) + empty)[:4], None if record else text]
+        [first + place, *((record or []) + empty)[:4], None if record else _shown(text)]
         for place, (record, text) in enumerate(chunk)
     ]
     columns = [pa.array(column) for column in zip(*rows, strict=True)]
     return pa.table(columns, names=list(STAGED.names)).cast(STAGED.to_pyarrow())
+
+
+def _shown(text: bytes) -> str:
+    return text.decode(errors="backslashreplace")
 
 
 def _parquet(connection: Any, params: IngestParams, paths: list[Path]) -> Staged:

@@ -81,38 +81,52 @@ def header(path: Path, delimiter: str) -> tuple[str, ...]:
     raise UserError(f"{path} is empty", "give a file with interactions")
 
 
-def delimited(path: Path, shape: Shape) -> Iterator[tuple[Record, str]]:
+def delimited(path: Path, shape: Shape) -> Iterator[tuple[Record, bytes]]:
     """Each record of a delimited file, and its text; empty lines do not count."""
     source = lines(path)
     if shape.header:
         next(source, None)
     ahead: deque[bytes] = deque()
-    while _fill(ahead, source, 1):
-        record, used = _first(ahead, source, shape)
-        text = b"\n".join(ahead.popleft() for _ in range(used))
+    while (line := ahead.popleft() if ahead else next(source, None)) is not None:
+        record, text = _record(line, shape), line
+        if record is None and _open_quote(line, shape):
+            record, text = _joined(line, ahead, source, shape)
         if text:
-            yield record, text.decode(errors="backslashreplace")
+            yield record, text
 
 
-def _fill(ahead: deque[bytes], source: Iterator[bytes], count: int) -> bool:
-    ahead.extend(islice(source, max(0, count - len(ahead))))
-    return len(ahead) >= count
+def _open_quote(text: bytes, shape: Shape) -> bool:
+    return shape.quoted and text.count(b'"') % 2 == 1
 
 
-def _first(ahead: deque[bytes], source: Iterator[bytes], shape: Shape) -> tuple[Record, int]:
-    """The first record and how many lines it takes; a bad line is always one."""
-    for used in range(1, LONGEST_RECORD + 1):
-        if not _fill(ahead, source, used):
+def _joined(
+    line: bytes, ahead: deque[bytes], source: Iterator[bytes], shape: Shape
+) -> tuple[Record, bytes]:
+    """The record that begins in a line and ends in a later one; a bad line where there is none."""
+    text = line
+    for used in range(1, LONGEST_RECORD):
+        if len(ahead) < used:
+            ahead.extend(islice(source, 1))
+        if len(ahead) < used:
             break
-        text = b"\n".join(islice(ahead, used))
-        fields = _fields(text, shape)
-        if fields is not None and len(fields) == len(shape.names) + 1 and fields[-1] is None:
-            fields.pop()
-        if fields is not None and len(fields) == len(shape.names):
-            return fields, used
-        if not (shape.quoted and text.count(b'"') % 2):
-            break
-    return None, 1
+        text += b"\n" + ahead[used - 1]
+        if _open_quote(text, shape):
+            continue
+        record = _record(text, shape)
+        if record is not None:
+            for _ in range(used):
+                ahead.popleft()
+            return record, text
+        break
+    return None, line
+
+
+def _record(text: bytes, shape: Shape) -> Record:
+    """The fields if they are as many as there are columns; one empty field more is let pass."""
+    fields = _fields(text, shape)
+    if fields is not None and len(fields) == len(shape.names) + 1 and fields[-1] is None:
+        fields.pop()
+    return fields if fields is not None and len(fields) == len(shape.names) else None
 
 
 def _fields(line: bytes, shape: Shape) -> Record:
@@ -147,11 +161,11 @@ def _quoted_fields(text: str, field: re.Pattern[str]) -> Record:
     return None
 
 
-def json_lines(path: Path, names: tuple[str, ...]) -> Iterator[tuple[Record, str]]:
+def json_lines(path: Path, names: tuple[str, ...]) -> Iterator[tuple[Record, bytes]]:
     """The named values of each JSON object in a file of one per line, and the line."""
     for line in lines(path):
         if line.strip():
-            yield _values(line, names), line.decode(errors="backslashreplace")
+            yield _values(line, names), line
 
 
 def json_keys(line: bytes) -> list[str]:
