@@ -33,9 +33,11 @@ def test_windows_lie_within_their_sequence(lengths: list[int], seed: int) -> Non
     owner = np.searchsorted(train.ends, made.starts, side="right")
     assert (made.starts >= train.starts[owner]).all()
     assert (made.starts + made.lengths <= train.ends[owner]).all()
-    assert (made.lengths == np.minimum(train.lengths[owner], 6)).all()
-    at_end = made.starts + made.lengths == train.ends[owner]
-    assert at_end[made.last_only].all()
+    cloze = ~made.last_only
+    assert (made.lengths[cloze] == np.minimum(train.lengths[owner], 6)[cloze]).all()
+    # a row for the last item holds all that comes before it, as far as six items hold it
+    whole = made.starts == train.starts[owner]
+    assert (whole | (made.lengths == 6))[made.last_only].all()
     assert ((made.masked >= 1) & (made.masked <= made.lengths)).all()
     assert (made.masked[made.last_only] == 1).all()
     assert made.bounds[0] == 0
@@ -51,9 +53,15 @@ def test_the_mean_number_of_masked_items_is_exact() -> None:
 
 
 def test_long_sequences_give_windows_from_everywhere() -> None:
-    train, made = plan([20] * 2_000, last_item_share=0.0)
+    _, made = plan([20] * 2_000, last_item_share=0.0)
     offsets = made.starts % 20
     assert set(offsets) == set(range(15))  # 20 - 6 + 1 places
+
+
+def test_last_items_are_from_everywhere() -> None:
+    _, made = plan([20] * 4_000, last_item_share=1.0)
+    last = (made.starts + made.lengths - 1)[made.last_only] % 20
+    assert np.bincount(last, minlength=20).min() > 4_000 / 20 - 5 * (4_000 / 20) ** 0.5
 
 
 def test_batches_hold_similar_lengths() -> None:

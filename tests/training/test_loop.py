@@ -35,7 +35,7 @@ def test_golden_run(undisturbed: Fit) -> None:
 
 
 def test_it_learns(undisturbed: Fit) -> None:
-    assert undisturbed.curve[0].loss == pytest.approx(math.log(tiny.N_ITEMS), rel=0.05)
+    assert undisturbed.curve[0].loss == pytest.approx(math.log(tiny.N_ITEMS), rel=0.15)
     assert undisturbed.curve[-1].loss < undisturbed.curve[0].loss - 0.3
     assert undisturbed.best_ndcg > 0.3  # chance: the sum of 1 / log2(r + 1) to 10, over 24: 0.19
 

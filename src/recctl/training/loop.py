@@ -76,7 +76,9 @@ class Trainer:
         self.position = Position()
         self.encoder = _build(n_items, params).to(device)
         self.best: dict[str, Tensor] = {}
-        self._forward = torch.compile(self.encoder, dynamic=True) if params.compile else self.encoder
+        self._forward = (
+            torch.compile(self.encoder, dynamic=True) if params.compile else self.encoder
+        )
         self._optimiser = _optimiser(self.encoder, params)
         self._generator = torch.Generator(device)
         self._items = torch.from_numpy(np.array(train.items)).to(device)
