@@ -12,6 +12,7 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
+from duckdb import IOException, OutOfMemoryException
 
 from recctl.errors import UserError
 
@@ -42,8 +43,11 @@ def scratch(state: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def duckdb(state: Path) -> Iterator[Any]:
-    """An ibis connection to an embedded DuckDB with bounded memory."""
-    with scratch(state) as spill:
+    """An ibis connection to an embedded DuckDB with bounded memory.
+
+    Raises UserError when the disk is full, a file cannot be read or memory does not suffice.
+    """
+    with scratch(state) as spill, _circumstances():
         connection = ibis.duckdb.connect(
             memory_limit=f"{_memory_limit() // 2**20}MiB",
             threads=_threads(),
@@ -53,6 +57,24 @@ def duckdb(state: Path) -> Iterator[Any]:
             yield connection
         finally:
             connection.disconnect()
+
+
+@contextlib.contextmanager
+def _circumstances() -> Iterator[None]:
+    """Turns what DuckDB says of the machine it runs on into a UserError."""
+    try:
+        yield
+    except IOException as error:
+        text = " ".join(str(error).split())
+        if "No space left on device" in text:
+            raise UserError("no space left on the disk", "free some and run it again") from None
+        raise UserError(f"DuckDB cannot read or write ({text})", "check the file named") from None
+    except OutOfMemoryException as error:
+        text = " ".join(str(error).split())
+        raise UserError(
+            f"DuckDB's memory and its room on disk do not suffice ({text})",
+            "free some disk space below .recctl, or use a machine with more memory",
+        ) from None
 
 
 @contextlib.contextmanager

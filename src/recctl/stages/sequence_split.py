@@ -70,9 +70,18 @@ def write(split: Split, folder: Path) -> None:
         "test": split.positions.test,
     }
     for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        _save(folder / f"{name}.npy", array)
     pq.write_table(pa.table({"user_id": split.user_ids}), folder / "users.parquet")
     split.vocabulary.save(folder / "vocabulary.json")
+
+
+def _save(path: Path, array: NDArray[Any]) -> None:
+    """np.save, with an error that says so where the disk is full."""
+    whole = np.ascontiguousarray(array)
+    with path.open("wb") as file:
+        header = np.lib.format.header_data_from_array_1_0(whole)
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(whole.data)
 
 
 def _report(log: Log, split: Split, params: SequenceSplitParams, found: int) -> dict[str, Any]:
