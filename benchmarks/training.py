@@ -84,9 +84,11 @@ def measure(name: str, train: Histories, repeats: int, row: Table) -> None:
     shape = SHAPES[name]
     params = TrainParams(
         device="cpu",
+        batch_size=128,
         bert4rec=Bert4RecParams(
             max_length=int(shape["max_length"]),
             mask_probability=shape["mask"],
+            dropout=0.2,
             last_item_share=0.0,
         ),
     )

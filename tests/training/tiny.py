@@ -23,7 +23,9 @@ PARAMS = TrainParams(
     batch_size=8,
     learning_rate=1e-2,
     warmup_steps=5,
-    bert4rec=Bert4RecParams(max_length=10, hidden_size=16, mask_probability=0.3),
+    bert4rec=Bert4RecParams(
+        max_length=10, hidden_size=16, dropout=0.2, mask_probability=0.3, last_item_share=0.1
+    ),
 )
 
 

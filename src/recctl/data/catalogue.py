@@ -89,7 +89,7 @@ _SETS = (
         format="csv with header, gzip",
         layouts=("table",),
         interactions=80_000,
-        settings=_suited(50, 0.2),
+        settings=_suited(50, 0.35),
     ),
     _movielens("ml-100k", "MovieLens 100K", "zip with u.data (tabs)", "u.data", 100_000),
     _movielens("ml-1m", "MovieLens 1M", "zip with ratings.dat (::)", "ratings.dat", 1_000_209),

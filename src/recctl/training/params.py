@@ -15,12 +15,12 @@ class Bert4RecParams(Settings):
     hidden_size: int = Field(default=64, ge=1)
     layers: int = Field(default=2, ge=1)
     heads: int = Field(default=2, ge=1)
-    dropout: float = Field(default=0.2, ge=0, lt=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
     attention_dropout: float = Field(default=0.0, ge=0, lt=1)
     """On attention weights; 0 lets the fused attention kernels run."""
     mask_probability: float = Field(default=0.2, gt=0, lt=1)
     """Share of a sequence's items that are masked; at least one is."""
-    last_item_share: float = Field(default=0.1, ge=0, le=1)
+    last_item_share: float = Field(default=0.5, ge=0, le=1)
     """Extra samples with only the last item masked, as a share of the sequences."""
 
     @model_validator(mode="after")
@@ -50,8 +50,8 @@ class TrainParams(Section):
     """Stop after this many validations without a better NDCG@10."""
     validate_every: int = Field(default=1, ge=1)
     """Epochs between validations."""
-    batch_size: int = Field(default=128, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
+    batch_size: int = Field(default=32, ge=1)
+    learning_rate: float = Field(default=2e-3, gt=0)
     warmup_steps: int = Field(default=100, ge=0)
     decay_epochs: int | None = Field(default=None, ge=1)
     """The learning rate falls linearly to a tenth until this epoch, then stays; default: two
