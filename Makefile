@@ -41,9 +41,11 @@ lint: $(VENV)/.installed-dev ## Style, formatting, types, import layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/.installed-dev ## Measure speed and memory; prints tables
-	@for bench in benchmarks/[a-z]*.py; do \
-		echo "== $$bench"; $(BIN)/python $$bench $(ARGS) || exit 1; done
+bench: $(VENV)/.installed-dev ## Measure speed and memory (LOG=path of MovieLens 1M's `user item` text, if you have it)
+	$(BIN)/python benchmarks/pipeline.py $(if $(LOG),--log $(LOG))
+	$(BIN)/python benchmarks/training.py $(if $(LOG),--log $(LOG))
+	$(BIN)/python benchmarks/evaluation.py $(if $(LOG),--log $(LOG))
+	$(BIN)/python benchmarks/large_log.py
 
 clean: ## Remove artifacts/ and tools' caches; data, DVC's cache, MLflow's runs and .venv stay
 	@rm -rf artifacts build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
