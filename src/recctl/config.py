@@ -1,6 +1,7 @@
 """params.yaml: typed sections, read with errors that say what, where and how to mend it."""
 
 import difflib
+from datetime import date
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -16,7 +17,12 @@ SECTIONS = ("ingest", "validate", "sequence-split", "train", "evaluate")
 class Settings(BaseModel):
     """A frozen group of settings that refuses unknown keys; `model_config` is pydantic's."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def iso_text(value: object) -> object:
+    """A date as text: YAML makes one of an unquoted 2020-01-31, which is not what was meant."""
+    return value.isoformat() if isinstance(value, date) else value
 
 
 class Section(Settings):
@@ -71,6 +77,8 @@ def _first_mistake(cls: type[Section], error: ValidationError) -> str:
         return _unknown(where, _known_keys(cls, keys[:-1]), "setting")
     if mistake["type"] == "missing":
         return f"'{where}' is missing; add it"
+    if mistake["type"] == "model_type":
+        return f"'{where}' is to hold settings; write them below it as 'key: value' lines"
     value = f", not {mistake['input']!r}" if not isinstance(mistake["input"], dict) else ""
     return f"'{where}': {mistake['msg'].removeprefix('Value error, ')}{value}"
 

@@ -1,12 +1,13 @@
 """Files that are whole or not there: written to a temporary name, fsynced, renamed."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Like `replacing`, for a whole folder."""
+    """Like `replacing`, for a whole folder; what a killed process left is swept up first."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    recover_folder(folder)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     old = temporary.with_name(temporary.name + ".old")
     try:
@@ -57,6 +59,31 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def recover_folder(folder: Path) -> None:
+    """Mend what `replacing_folder` left if it was killed: the former folder comes back."""
+    leftovers = sorted(path for path in folder.parent.glob(f".{folder.name}.*") if path.is_dir())
+    former = [path for path in leftovers if path.suffix == ".old"]
+    if former and not folder.exists():
+        former[0].rename(folder)
+    for path in leftovers:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path, busy: str) -> Iterator[None]:
+    """Hold a lock that the operating system lets go when the process ends, however it ends.
+
+    Raises UserError that says `busy` when another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(busy, "wait until it has ended") from None
+        yield
+
+
 def sync(path: Path) -> None:
     """Ask the operating system to write a file or a folder's entries to disk."""
     handle = os.open(path, os.O_RDONLY)
@@ -73,19 +100,50 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: Path, made_by: str) -> Any:
-    """Read JSON that the stage `made_by` wrote; UserError when missing or not JSON."""
+def read_json(path: Path, made_by: str, keys: Sequence[str] = ()) -> Any:
+    """Read JSON that the stage `made_by` wrote.
+
+    Raises UserError when it is missing, not JSON, or not an object that holds all the `keys`.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError):
         raise missing(path, made_by) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON ({error})", f"run {made_by} again") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise damaged(path, made_by, f"not valid JSON: {error}") from None
+    for key in keys:
+        if not isinstance(content, dict) or key not in content:
+            raise damaged(path, made_by, f"it has no '{key}'")
+    return content
+
+
+def read_table(path: Path, made_by: str, columns: list[str]) -> Any:
+    """Some columns of a parquet file that the stage `made_by` wrote, as an arrow table.
+
+    Raises UserError when the file is missing, not parquet, or lacks a column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise missing(path, made_by)
+    try:
+        return pq.read_table(path, columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise damaged(path, made_by, str(error)) from None
 
 
 def missing(path: Path, made_by: str) -> UserError:
     """The error for a file that an earlier stage should have written."""
     return UserError(f"no {path}", f"it is written by '{made_by}': run 'dvc repro {made_by}'")
+
+
+def damaged(path: Path, made_by: str, reason: str) -> UserError:
+    """The error for a file of an earlier stage that cannot be read; the reason's first line."""
+    first = reason.strip().splitlines()[0] if reason.strip() else "no reason given"
+    return UserError(f"{path} is damaged ({first})", f"run 'dvc repro -f {made_by}'")
 
 
 def digest(path: Path) -> str:

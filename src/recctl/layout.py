@@ -22,6 +22,8 @@ class Layout:
         for folder in (here, *here.parents):
             if (folder / "dvc.yaml").is_file() and (folder / "params.yaml").is_file():
                 return cls(folder)
+        if (here / "dvc.yaml").is_file():
+            raise UserError(f"no file {here / 'params.yaml'}", "restore it from git")
         raise UserError(
             f"no recctl project in {here} or above it (no dvc.yaml with a params.yaml beside it)",
             "change into the project's folder",

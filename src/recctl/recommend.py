@@ -39,7 +39,7 @@ class Served:
         if not folder.is_dir():
             raise UserError(f"no model folder {folder}", "train one: 'dvc repro train'")
         model = load_model(folder, torch.device("cpu"))
-        vocabulary = Vocabulary.load(folder / "vocabulary.json")
+        vocabulary = Vocabulary.load(folder / "vocabulary.json", "train")
         if vocabulary.size != model.n_items:
             raise UserError(
                 f"{folder} holds a model of {model.n_items} items and a vocabulary of "
@@ -59,7 +59,8 @@ class Served:
     ) -> list[Recommendation]:
         """The k items to recommend after a history (oldest first), fewer if there are no more.
 
-        The same scores, seen filter and order that evaluation ranks with. All `item_ids` must be
+        The same scores and seen filter that evaluation ranks with (which counts equal scores
+        against the model, where this list has to choose an order). All `item_ids` must be
         known; an empty history is allowed.
         """
         history = Histories.of([[self.vocabulary.index[item] for item in item_ids]])

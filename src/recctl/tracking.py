@@ -134,7 +134,8 @@ def _mlflow_client(uri: str) -> "MlflowClient":
     import mlflow
 
     for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        # what goes wrong is raised, and said once, in one line
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     return mlflow.MlflowClient(uri, registry_uri=uri)
 
 
@@ -368,7 +369,15 @@ def training_run(
 def _unfinished(layout: Layout) -> dict[str, str]:
     """Runs that did not end well, by the fingerprint of their training, oldest first."""
     path = layout.state / "tracking.json"
-    return dict(read_json(path, "train")["unfinished"]) if path.exists() else {}
+    if not path.exists():
+        return {}
+    try:
+        runs = read_json(path, "train", ["unfinished"])["unfinished"]
+    except UserError:
+        runs = None
+    if not isinstance(runs, dict) or not all(isinstance(run, str) for run in runs.values()):
+        raise UserError(f"{path} is damaged", "delete it: interrupted runs are then not continued")
+    return runs
 
 
 def _remember(layout: Layout, fingerprint: str, run_id: str | None) -> None:
@@ -485,7 +494,7 @@ def log_evaluation(
     """
     from mlflow.entities import RunTag
 
-    trained = str(read_json(layout.training / "run.json", "train")["run_id"])
+    trained = trained_run(layout)
     tracking = connect(layout)
     client = tracking.client
     with _plainly(tracking.uri), _patience(*_UNHURRIED):
@@ -497,6 +506,11 @@ def log_evaluation(
         client.log_batch(run_id, tags=[RunTag(key, str(tag)) for key, tag in (tags or {}).items()])
         _log_files(client, run_id, files, "evaluation")
     return run_id
+
+
+def trained_run(layout: Layout) -> str:
+    """The id of the run that trained the model; UserError when train did not leave it."""
+    return str(read_json(layout.training / "run.json", "train", ["run_id"])["run_id"])
 
 
 def _stand_in(tracking: Tracking, layout: Layout, trained: str) -> str:
@@ -533,7 +547,7 @@ def lineage(layout: Layout) -> dict[str, str]:
 def data_md5(layout: Layout) -> str:
     """DVC's md5 of the raw data, from data.dvc."""
     pointer = layout.root / "data.dvc"
-    text = pointer.read_text(encoding="utf-8") if pointer.exists() else ""
+    text = pointer.read_text(encoding="utf-8", errors="replace") if pointer.is_file() else ""
     found = re.search(r"^\s*(?:-\s+)?md5:\s*(\S+)", text.partition("outs:")[2], re.MULTILINE)
     return found.group(1) if found else "none"
 
@@ -542,7 +556,7 @@ def _split_fingerprint(layout: Layout) -> str:
     report = layout.sequences / "report.json"
     if not report.exists():
         return "none"
-    return str(read_json(report, "sequence-split").get("fingerprint", "none"))
+    return str(read_json(report, "sequence-split", ["fingerprint"])["fingerprint"])
 
 
 def _git(root: Path, *arguments: str) -> str | None:

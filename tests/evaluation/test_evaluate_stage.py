@@ -33,7 +33,7 @@ OUTPUTS = [
     "slices.csv",
     "slices.png",
 ]
-PARAMS = "evaluate:\n  metrics: [hr@1, hr@10, ndcg@10, mrr]\n  negatives: 5\n"
+PARAMS = "train: {}\nevaluate:\n  metrics: [hr@1, hr@10, ndcg@10, mrr]\n  negatives: 5\n"
 
 
 def write_sequences(folder, seed=0):
@@ -74,6 +74,7 @@ def tracked(monkeypatch):
         return "run"
 
     monkeypatch.setattr(evaluate, "log_evaluation", keep)
+    monkeypatch.setattr(evaluate, "connect", lambda layout: None)
     return calls
 
 
@@ -87,6 +88,7 @@ def project(tmp_path, tracked):
     layout.model.mkdir(parents=True)
     save_model(Popularity.fit(data.train(), data.vocabulary.size), layout.model)
     shutil.copy(layout.sequences / "vocabulary.json", layout.model)
+    write_json(layout.training / "run.json", {"run_id": "run"})
     return layout
 
 

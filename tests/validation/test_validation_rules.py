@@ -342,5 +342,5 @@ def test_damaged_files_are_the_users_to_mend(tmp_path):
         with pytest.raises(UserError, match=f"no .*{name}; .*dvc repro ingest"):
             facts.schema(facts.Log(folder))
         (folder / name).write_bytes(b"PAR1 broken PAR1")
-    with pytest.raises(UserError, match=r"cannot be read .*; run 'dvc repro -f ingest'"):
+    with pytest.raises(UserError, match=r"is damaged .*; run 'dvc repro -f ingest'"):
         facts.schema(facts.Log(folder))

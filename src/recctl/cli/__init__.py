@@ -37,6 +37,9 @@ _CIRCUMSTANCES = {
     errno.EDQUOT: "your disk quota is used up: free some space and run the command again",
     errno.EACCES: "check the permissions of this path",
     errno.EROFS: "the file system is read-only: use a project folder that can be written",
+    errno.EISDIR: "a folder stands where a file should be: move it away",
+    errno.EEXIST: "a file stands where a folder should be: move it away",
+    errno.ENOTDIR: "a file stands where a folder should be: move it away",
 }
 
 

@@ -71,7 +71,13 @@ def recommend(
             }
         )
         return
-    whom = f"for user {user}" if user is not None else "after this history" if known else "for a newcomer"
+    whom = (
+        f"for user {user}"
+        if user is not None
+        else "after this history"
+        if known
+        else "for a newcomer"
+    )
     _print(served, whom, known, dropped, cold, chosen)
 
 

@@ -12,9 +12,10 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
-from duckdb import IOException, OutOfMemoryException
+from duckdb import Error, IOException, OutOfMemoryException
 
 from recctl.errors import UserError
+from recctl.files import damaged
 
 Engine = Literal["duckdb", "spark"]
 
@@ -75,6 +76,21 @@ def _circumstances() -> Iterator[None]:
             f"DuckDB's memory and its room on disk do not suffice ({text})",
             "free some disk space below .recctl, or use a machine with more memory",
         ) from None
+
+
+@contextlib.contextmanager
+def reading(path: Path, made_by: str) -> Iterator[None]:
+    """Turns damage found in a parquet file (or a folder of them) of a stage into a UserError."""
+    try:
+        yield
+    except (IOException, OutOfMemoryException):  # rather the machine's trouble than the file's
+        raise
+    except (Error, pa.ArrowInvalid) as error:
+        raise damaged(path, made_by, " ".join(str(error).split())) from None
+    except OSError as error:
+        if error.errno:
+            raise
+        raise damaged(path, made_by, " ".join(str(error).split())) from None
 
 
 @contextlib.contextmanager

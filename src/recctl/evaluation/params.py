@@ -31,11 +31,11 @@ class EvaluateParams(Section):
     """Metrics of the rank; evaluation/metrics.py holds the table."""
     filter_seen: bool = True
     """Items of the history cannot be recommended again."""
-    negatives: int = Field(default=100, ge=1)
+    negatives: int = Field(default=100, ge=1, le=10**6)
     """Candidates beside the target in the sampled protocols."""
     seed: int = Field(default=0, ge=0)
     """For the sampled negatives and the bootstrap."""
-    bootstrap_resamples: int = Field(default=2000, ge=100)
+    bootstrap_resamples: int = Field(default=2000, ge=100, le=10**6)
     """Resamples of users for each 95% interval."""
 
     @field_validator("metrics")

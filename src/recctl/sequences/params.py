@@ -1,10 +1,10 @@
 """The `sequence-split` section of params.yaml."""
 
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from recctl.config import Section
+from recctl.config import Section, iso_text
 
 
 class SequenceSplitParams(Section):
@@ -14,11 +14,11 @@ class SequenceSplitParams(Section):
 
     protocol: str = "leave-one-out"
     """`leave-one-out` or `global-time`; sequences/protocols.py holds the table."""
-    minimum_user_interactions: int = Field(default=5, ge=1)
+    minimum_user_interactions: int = Field(default=5, ge=1, le=10**9)
     """Users with fewer interactions are left out (k-core by users)."""
-    minimum_item_interactions: int = Field(default=1, ge=1)
+    minimum_item_interactions: int = Field(default=1, ge=1, le=10**9)
     """Items with fewer are left out; above 1 both rules are repeated until they hold."""
-    test_from: str | None = None
+    test_from: Annotated[str | None, BeforeValidator(iso_text)] = None
     """global-time: the test set begins at this ISO 8601 time (UTC if no offset)."""
     test_share: float = Field(default=0.1, gt=0, lt=1)
     """global-time without test_from: the share of interactions that come last."""

@@ -46,6 +46,10 @@ class Split:
     fingerprint: str
 
 
+COLUMNS = ("user_id", "item_id", "timestamp", "row")
+"""What a split needs of the interactions."""
+
+
 def core(interactions: ir.Table, params: SequenceSplitParams) -> ir.Table:
     """The interactions of users and items that have enough of them, counted once.
 
@@ -54,7 +58,7 @@ def core(interactions: ir.Table, params: SequenceSplitParams) -> ir.Table:
     """
     common = _enough(interactions, "item_id", params.minimum_item_interactions)
     kept = _enough(common, "user_id", params.minimum_user_interactions)
-    return kept.select("user_id", "item_id", "timestamp", "row")
+    return kept.select(*COLUMNS)
 
 
 def _enough(table: ir.Table, column: str, minimum: int) -> ir.Table:

@@ -8,8 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from recctl.errors import UserError
-from recctl.files import missing, read_json
+from recctl.files import damaged, missing, read_json, read_table
 from recctl.sequences.vocabulary import COLD, Vocabulary
 
 Part = Literal["validation", "test"]
@@ -103,26 +102,36 @@ class SequenceData:
 
     @classmethod
     def load(cls, folder: Path) -> "SequenceData":
-        """Memory-map the arrays of a folder; UserError when one is missing or damaged."""
+        """Memory-map the arrays of a folder; UserError when one is missing, damaged or misfit."""
         names = ("items", "times", "offsets", "train_end", "validation", "test")
-        return cls(folder, *(_open(folder / f"{name}.npy") for name in names))
+        data = cls(folder, *(_open(folder / f"{name}.npy") for name in names))
+        misfit = _misfit(data)
+        if misfit is not None:
+            reason = "it does not fit the arrays beside it"
+            raise damaged(folder / f"{misfit}.npy", "sequence-split", reason)
+        return data
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        return Vocabulary.load(self.folder / "vocabulary.json")
+        path = self.folder / "vocabulary.json"
+        vocabulary = Vocabulary.load(path)
+        if self.items.max(initial=COLD) >= vocabulary.size:
+            raise damaged(path, "sequence-split", "it lacks items of items.npy")
+        return vocabulary
 
     @cached_property
     def user_ids(self) -> list[str]:
         """External user ids in the order of user_index."""
-        import pyarrow.parquet as pq
-
-        ids: list[str] = pq.read_table(self.folder / "users.parquet")["user_id"].to_pylist()
+        path = self.folder / "users.parquet"
+        ids: list[str] = read_table(path, "sequence-split", ["user_id"])["user_id"].to_pylist()
+        if len(ids) != len(self.offsets) - 1:
+            raise damaged(path, "sequence-split", f"it names {len(ids)} users")
         return ids
 
     @property
     def fingerprint(self) -> str:
         """The split's fingerprint, from its report."""
-        report = read_json(self.folder / "report.json", "sequence-split")
+        report = read_json(self.folder / "report.json", "sequence-split", ["fingerprint"])
         return str(report["fingerprint"])
 
     def train(self) -> Histories:
@@ -138,17 +147,42 @@ class SequenceData:
         histories = Histories(self.items, np.asarray(self.offsets[users]), at)
         return Cases(users, histories.without_cold(), np.asarray(self.items[at]))
 
-    def histories(self) -> Histories:
-        """All that is known of every user, without cold items: what serving starts from."""
-        return Histories(self.items, self.offsets[:-1], self.offsets[1:]).without_cold()
-
 
 def _open(path: Path) -> Any:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise missing(path, "sequence-split") from None
     except (ValueError, EOFError) as error:
-        raise UserError(
-            f"{path} is damaged ({error})", "run 'dvc repro -f sequence-split'"
-        ) from None
+        # Of what is no array at all numpy thinks that it might be a pickle.
+        reason = "not an array" if "pickle" in str(error) else str(error)
+        raise damaged(path, "sequence-split", reason) from None
+
+
+def _misfit(data: SequenceData) -> str | None:
+    """The name of an array whose type, size or values do not fit the others, None if all do."""
+    users, interactions = data.train_end.size, data.items.size
+    sizes = {
+        "items": interactions,
+        "times": interactions,
+        "offsets": users + 1,
+        "train_end": users,
+        "validation": users,
+        "test": users,
+    }
+    for name, size in sizes.items():
+        array = getattr(data, name)
+        if array.dtype.kind != "i" or array.shape != (size,):
+            return name
+    first, end = data.offsets[:-1], data.offsets[1:]
+    if data.offsets[0] != 0 or data.offsets[-1] != interactions or np.any(end < first):
+        return "offsets"
+    if data.items.min(initial=COLD) < COLD:
+        return "items"
+    if np.any((data.train_end < first) | (data.train_end > end)):
+        return "train_end"
+    for name in ("validation", "test"):
+        at = getattr(data, name)
+        if np.any((at >= 0) & ((at < first) | (at >= end))):
+            return name
+    return None

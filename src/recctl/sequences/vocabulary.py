@@ -4,8 +4,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from recctl.errors import UserError
-from recctl.files import read_json, write_json
+from recctl.files import damaged, read_json, write_json
 
 COLD = -1
 """The item_index of an item that training never saw."""
@@ -15,12 +14,12 @@ COLD = -1
 class Vocabulary:
     """Item ids in the order of their item_index, 0 being the most popular in training.
 
-    The catalogue is 0 .. size-1; PAD is `size` and MASK `size + 1`, so that a score over the
-    catalogue needs no offset and neither can ever be a candidate.
+    The catalogue is 0 .. size-1; models put PAD at `size` and MASK at `size + 1`, so that a score
+    over the catalogue needs no offset and neither can ever be a candidate.
 
     >>> vocabulary = Vocabulary(items=("b", "a"), counts=(3, 1))
-    >>> vocabulary.index["a"], vocabulary.pad, vocabulary.mask
-    (1, 2, 3)
+    >>> vocabulary.index["a"], vocabulary.size
+    (1, 2)
     """
 
     items: tuple[str, ...]
@@ -31,14 +30,6 @@ class Vocabulary:
     @property
     def size(self) -> int:
         return len(self.items)
-
-    @property
-    def pad(self) -> int:
-        return self.size
-
-    @property
-    def mask(self) -> int:
-        return self.size + 1
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -53,12 +44,16 @@ class Vocabulary:
         )
 
     @classmethod
-    def load(cls, path: Path) -> "Vocabulary":
+    def load(cls, path: Path, made_by: str = "sequence-split") -> "Vocabulary":
         """Read what `save` wrote; UserError when missing or damaged."""
-        content = read_json(path, "sequence-split")
-        try:
-            return cls(tuple(content["items"]), tuple(content["counts"]), content["titles"])
-        except (KeyError, TypeError) as error:
-            raise UserError(
-                f"{path} is not a vocabulary ({error!r})", "run 'dvc repro sequence-split' again"
-            ) from None
+        content = read_json(path, made_by, ["items", "counts", "titles"])
+        items, counts, titles = content["items"], content["counts"], content["titles"]
+        if not (_all_of(str, items) and _all_of(int, counts) and isinstance(titles, dict)):
+            raise damaged(path, made_by, "not a vocabulary")
+        if len(items) != len(counts) or len(set(items)) != len(items):
+            raise damaged(path, made_by, "its items and counts do not fit together")
+        return cls(tuple(items), tuple(counts), titles)
+
+
+def _all_of(kind: type, values: object) -> bool:
+    return isinstance(values, list) and all(isinstance(value, kind) for value in values)

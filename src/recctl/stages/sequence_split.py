@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from recctl.data import engine
 from recctl.data.params import IngestParams
-from recctl.errors import UserError
-from recctl.files import missing, replacing_folder, write_json
+from recctl.files import damaged, missing, read_table, replacing_folder, write_json
 from recctl.layout import Layout
 from recctl.sequences import split as splitting
 from recctl.sequences.params import SequenceSplitParams
@@ -43,19 +42,18 @@ def _log(layout: Layout, params: SequenceSplitParams) -> tuple[int, Log]:
     path = layout.interactions / "interactions.parquet"
     if not path.is_file():
         raise missing(path, "ingest")
-    try:
-        found = pq.read_metadata(path).num_rows
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{path} is damaged ({error})", "run 'dvc repro -f ingest'") from None
-    with engine.connected(IngestParams.load(layout.params).engine, layout.state) as connection:
+    used = IngestParams.load(layout.params).engine
+    with engine.connected(used, layout.state) as connection, engine.reading(path, "ingest"):
+        found = pq.read_metadata(path)
+        absent = [name for name in splitting.COLUMNS if name not in found.schema.names]
+        if absent:
+            raise damaged(path, "ingest", f"it has no column {', '.join(absent)}")
         core = splitting.core(connection.read_parquet(path), params)
-        return found, splitting.encode(engine.batches(connection, core), params)
+        return found.num_rows, splitting.encode(engine.batches(connection, core), params)
 
 
 def _titles(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        raise missing(path, "ingest")
-    columns = pq.read_table(path, columns=["item_id", "title"]).to_pydict()
+    columns = read_table(path, "ingest", ["item_id", "title"]).to_pydict()
     return dict(zip(columns["item_id"], columns["title"], strict=True))
 
 

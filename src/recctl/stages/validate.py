@@ -41,7 +41,8 @@ def run(layout: Layout) -> None:
 
 def _write(layout: Layout, findings: checks.Findings, suite: Suite) -> None:
     outcomes, profile = findings.outcomes, findings.profile
-    write_json(layout.validation / "report.json", report.report(outcomes, profile, findings.drift))
-    write_json(layout.validation / "metrics.json", report.metrics(outcomes, profile))
     with replacing_folder(layout.validation / "data_docs") as folder:
-        suite.write_docs(folder)
+        suite.write_docs(folder)  # the largest first: on a full disk nothing is replaced
+        content = report.report(outcomes, profile, findings.drift)
+        write_json(layout.validation / "report.json", content)
+        write_json(layout.validation / "metrics.json", report.metrics(outcomes, profile))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from recctl.data import engine
 from recctl.validation import drift, facts
 from recctl.validation.params import SEVERITIES
 from recctl.validation.rules import Frame, Rule
@@ -40,7 +41,7 @@ def check(
         return Findings(
             outcomes + not_checked(rest, reason), None, drift.nothing_to_compare(reason)
         )
-    with facts.reading(log.folder):
+    with engine.reading(log.folder, "ingest"):
         return _check_rows(log, outcomes, rest, suite, connection, profiles)
 
 

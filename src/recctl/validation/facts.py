@@ -4,13 +4,11 @@ Great Expectations on pandas would need many times the memory for the log as a w
 the log's rows in parts and all else as summaries. Both are exact: nothing is sampled.
 """
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import ibis
 import ibis.expr.types as ir
 import numpy as np
@@ -18,9 +16,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recctl.data import engine
 from recctl.data.interactions import INTERACTIONS
-from recctl.errors import UserError
-from recctl.files import missing, read_json
+from recctl.files import damaged, missing, read_json
 
 PART_ROWS = 2_000_000
 """Rows of the log that Great Expectations sees at once."""
@@ -68,27 +66,18 @@ class Log:
                 yield file.schema_arrow.empty_table().to_pandas()
 
 
-@contextlib.contextmanager
-def reading(folder: Path) -> Iterator[None]:
-    """Turns damage found in ingest's files into a UserError."""
-    try:
-        yield
-    except (pa.ArrowInvalid, duckdb.IOException, duckdb.InvalidInputException) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"the files in {folder} cannot be read ({reason})", "run 'dvc repro -f ingest'"
-        ) from None
-
-
 def schema(log: Log) -> pd.DataFrame:
     """The columns of interactions.parquet: `column`, `expected` and `found` types.
 
     Raises UserError when ingest's files are missing or not parquet.
     """
     for path in (log.interactions, log.quarantine):
-        if not path.exists():
+        if not path.is_file():
             raise missing(path, made_by="ingest")
-    with reading(log.folder):
+    with engine.reading(log.quarantine, "ingest"):
+        if "cause" not in pq.read_schema(log.quarantine).names:
+            raise damaged(log.quarantine, "ingest", "it has no column cause")
+    with engine.reading(log.interactions, "ingest"):
         found = pq.read_schema(log.interactions)
     expected = {column.name: str(column.type) for column in INTERACTIONS.to_pyarrow()}
     return pd.DataFrame(

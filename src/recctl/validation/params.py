@@ -1,11 +1,11 @@
 """The `validate` section of params.yaml: thresholds, and how severe each rule is."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, model_validator
 
-from recctl.config import Section, Settings
+from recctl.config import Section, Settings, iso_text
 from recctl.errors import unknown_name
 
 Severity = Literal["critical", "warning", "ignore"]
@@ -33,20 +33,20 @@ SEVERITIES: dict[str, Severity] = {
 """Every rule, in the order of the report, with its severity unless params.yaml says otherwise."""
 
 
-def _iso_text(value: object) -> object:
-    # YAML reads an unquoted 2020-01-31 as a date, which is what the user meant.
-    return value.isoformat() if isinstance(value, date) else value
-
-
 def _iso_time(text: str) -> str:
     try:
-        datetime.fromisoformat(text)
-    except ValueError:
+        _utc(text)
+    except (ValueError, OverflowError):
         raise ValueError("must be an ISO 8601 time such as 2015-01-31") from None
     return text
 
 
-IsoTime = Annotated[str, BeforeValidator(_iso_text), AfterValidator(_iso_time)]
+def _utc(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+IsoTime = Annotated[str, BeforeValidator(iso_text), AfterValidator(_iso_time)]
 
 
 class Counts(Settings):
@@ -125,7 +125,4 @@ class ValidateParams(Section):
     @property
     def earliest(self) -> datetime | None:
         """`earliest_time` as a time in UTC."""
-        if self.earliest_time is None:
-            return None
-        time = datetime.fromisoformat(self.earliest_time)
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        return None if self.earliest_time is None else _utc(self.earliest_time)
