@@ -33,8 +33,16 @@ def pick(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+def prepare(device: torch.device) -> None:
+    """Set this process up for computing on a device: memory on a CPU, TF32 products on a GPU."""
+    if device.type == "cpu":
+        _keep_freed_memory()
+    else:
+        torch.set_float32_matmul_precision("high")
+
+
 @functools.cache
-def keep_freed_memory() -> None:
+def _keep_freed_memory() -> None:
     """Let glibc keep freed memory instead of returning it to the system.
 
     Large tensors otherwise come from fresh pages each time, and a training step spends a third of
@@ -52,6 +60,10 @@ def autocast_dtype(device: torch.device, precision: str) -> torch.dtype | None:
     """The type of matrix products under autocast, None for plain float32."""
     if precision == "bfloat16":
         return torch.bfloat16
-    if precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported():
+    if (
+        precision == "auto"
+        and device.type == "cuda"
+        and torch.cuda.is_bf16_supported(including_emulation=False)
+    ):
         return torch.bfloat16
     return None

@@ -208,8 +208,17 @@ def test_the_fingerprint_changes_with_the_targets_alone(project):
 
 def test_the_fingerprint_does_not_change_with_what_is_shown(project):
     before = fingerprint(project)
-    project.params.write_text("evaluate:\n  metrics: [hr@3]\n  negatives: 5\n")
+    project.params.write_text("train: {}\nevaluate:\n  metrics: [hr@3]\n  negatives: 5\n")
     assert fingerprint(project) == before
+
+
+def test_a_model_of_another_split_is_refused(project):
+    """The same catalogue in the same order, but today's targets were its training items."""
+    data = SequenceData.load(project.sequences)
+    model = Popularity.fit(data.train(), data.vocabulary.size)
+    save_model(model, project.model, {"split_fingerprint": "another"})
+    with pytest.raises(UserError, match="trained on another split"):
+        evaluate.run(project)
 
 
 def test_a_model_of_other_data_is_refused_and_nothing_is_touched(project):

@@ -7,6 +7,7 @@ import torch
 
 from recctl.errors import UserError
 from recctl.training import checkpoint as checkpoints
+from recctl.training.fit import fingerprint
 from recctl.training.loop import Fit, Trainer
 
 from . import tiny
@@ -46,12 +47,21 @@ def test_the_seed_decides(undisturbed: Fit, tmp_path: Path) -> None:
     assert not same(undisturbed, other)
 
 
-@pytest.mark.parametrize("stop_at", [(1, 2), (3, 4), (4, 0)])
+@pytest.mark.parametrize(
+    ("stop_at", "attention_dropout"),
+    [((1, 2), 0.0), ((3, 4), 0.0), ((4, 0), 0.0), ((3, 4), 0.3), ((2, "validation"), 0.0)],
+)
 def test_killed_and_resumed_ends_with_the_same_weights(
-    undisturbed: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: tuple[int, int]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop_at: tuple[int, int | str],
+    attention_dropout: float,
 ) -> None:
     monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
-    trained = Trainer._step
+    shape = tiny.PARAMS.bert4rec.model_copy(update={"attention_dropout": attention_dropout})
+    params = tiny.PARAMS.model_copy(update={"max_epochs": 4, "bert4rec": shape})
+    undisturbed = tiny.train(tmp_path / "undisturbed", params)
+    trained, validated = Trainer._step, Trainer._validate
     steps = 0
 
     class Killed(BaseException):
@@ -64,24 +74,35 @@ def test_killed_and_resumed_ends_with_the_same_weights(
         steps += 1
         return trained(self, *arguments)  # type: ignore[arg-type]
 
+    def validate(self: Trainer, *arguments: object) -> float:
+        if (self.position.epoch, "validation") == stop_at:
+            raise Killed
+        return validated(self, *arguments)  # type: ignore[arg-type]
+
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_step", step)
+        patch.setattr(Trainer, "_validate", validate)
         with pytest.raises(Killed):
-            tiny.train(tmp_path)
+            tiny.train(tmp_path, params)
         before, stop_at = steps, (0, 0)
-        resumed = tiny.train(tmp_path)
+        torch.rand(7)  # whatever else drew from torch's own generator must not matter
+        resumed = tiny.train(tmp_path, params)
     assert same(undisturbed, resumed)
     assert resumed.curve == undisturbed.curve
     batches = math.ceil((tiny.USERS + tiny.USERS // 10) / 8)
     assert before > 0
-    assert steps == tiny.PARAMS.max_epochs * batches  # nothing was trained twice
+    assert steps == 4 * batches  # nothing was trained twice
 
 
 def test_a_finished_training_is_not_trained_again(undisturbed: Fit, tmp_path: Path) -> None:
     tiny.train(tmp_path)
+    (checkpoint,) = tmp_path.glob("*.pt")
+    before = checkpoint.read_bytes()
     again = tiny.train(tmp_path)
     assert same(undisturbed, again)
-    assert again.sequences_per_second == 0
+    assert again.curve == undisturbed.curve
+    assert again.sequences_per_second > 0
+    assert checkpoint.read_bytes() == before
 
 
 def test_a_checkpoint_of_other_params_is_set_aside(undisturbed: Fit, tmp_path: Path) -> None:
@@ -93,22 +114,48 @@ def test_a_checkpoint_of_other_params_is_set_aside(undisturbed: Fit, tmp_path: P
     assert len(list(tmp_path.glob("*.pt"))) == 4  # three aside, and its own
 
 
-@pytest.mark.parametrize("damage", ["cut", "text", "another's"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "text", "another's"])
 def test_a_damaged_checkpoint_is_named_in_one_line(tmp_path: Path, damage: str) -> None:
     tiny.train(tmp_path, tiny.PARAMS.model_copy(update={"max_epochs": 1}))
     (path,) = tmp_path.glob("*.pt")
-    if damage == "cut":
-        path.write_bytes(path.read_bytes()[:-500])
-    elif damage == "text":
-        path.write_text("not a checkpoint")
-    else:
-        path.rename(tmp_path / f"{'e' * 16}.pt")
-    with pytest.raises(UserError) as caught:
-        tiny.train(tmp_path, fingerprint=("e" if damage == "another's" else "f") * 64)
-    assert str(caught.value).startswith(f"checkpoint {tmp_path}")
-    assert "delete it" in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert len(list(tmp_path.glob("*.pt"))) == 1  # and it is still there
+    content = path.read_bytes()
+    contents = {
+        "cut": [content[:length] for length in (1, 31, 32, 33, 5_000, len(content) - 1)],
+        "empty": [b""],
+        "flipped": [
+            content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+            for at in range(0, len(content), 7_919)
+        ],
+        "text": [b"not a checkpoint"],
+        "another's": [content],
+    }
+    fingerprint = "f" * 64
+    if damage == "another's":
+        path.unlink()
+        path, fingerprint = tmp_path / f"{'e' * 16}.pt", "e" * 64
+    for one in contents[damage]:
+        path.write_bytes(one)
+        with pytest.raises(UserError) as caught:
+            tiny.train(tmp_path, fingerprint=fingerprint)
+        assert str(caught.value).startswith(f"checkpoint {path} is damaged")
+        assert "delete it" in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert path.read_bytes() == one  # and it is still there
+
+
+def test_the_fingerprint_tells_trainings_apart() -> None:
+    shape = tiny.PARAMS.bert4rec.model_copy(update={"mask_probability": 0.31})
+    changed = [{"seed": 1}, {"learning_rate": 0.1}, {"max_epochs": 9}, {"bert4rec": shape}]
+    others = [tiny.PARAMS.model_copy(update=change) for change in changed]
+    all_of_them = {
+        fingerprint(tiny.PARAMS, "split", True),
+        fingerprint(tiny.PARAMS, "other split", True),
+        fingerprint(tiny.PARAMS, "split", False),
+        *(fingerprint(params, "split", True) for params in others),
+    }
+    assert len(all_of_them) == 3 + len(others)
+    elsewhere = tiny.PARAMS.model_copy(update={"device": "cpu"})
+    assert fingerprint(elsewhere, "split", True) == fingerprint(tiny.PARAMS, "split", True)
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path) -> None:

@@ -1,9 +1,7 @@
 """Put a data set in its place: `data/` swapped, params.yaml edited, DVC told, nothing lost."""
 
-import fcntl
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,7 @@ from typing import Any
 from recctl.data import versions, yaml_edit
 from recctl.data.catalogue import Settings
 from recctl.data.params import IngestParams
-from recctl.errors import UserError
-from recctl.files import replacing, replacing_folder
+from recctl.files import locked, recover_folder, replacing, replacing_folder
 from recctl.layout import Layout
 
 Fill = Callable[[Path], IngestParams]
@@ -47,7 +44,9 @@ def install(layout: Layout, fill: Fill, settings: Settings) -> Used:
     data.dvc; killed in between, DVC still holds the data before, and the same command run again
     asks for 'dvc add data' and goes on.
     """
-    with _one_at_a_time(layout):
+    busy = "another 'recctl data use' is at work in this project"
+    with locked(layout.state / "data.lock", busy):
+        recover_folder(layout.data)
         versions.require_held(layout)
         before = _keep_pointers(layout)
         with replacing_folder(layout.data) as folder:
@@ -60,32 +59,6 @@ def install(layout: Layout, fill: Fill, settings: Settings) -> Used:
             before = None
     files = {path.name: path.stat().st_size for path in sorted(layout.data.iterdir())}
     return Used(ingest, files, changes, before)
-
-
-@contextmanager
-def _one_at_a_time(layout: Layout) -> Iterator[None]:
-    """A lock that the operating system lets go when the process ends, however it ends."""
-    layout.state.mkdir(parents=True, exist_ok=True)
-    with (layout.state / "data.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                "another 'recctl data use' is at work in this project", "wait until it has ended"
-            ) from None
-        _sweep(layout)
-        yield
-
-
-def _sweep(layout: Layout) -> None:
-    """Remove what a killed process left of a new data/; never the data itself."""
-    found = layout.root.glob(f".{layout.data.name}.*")
-    leftovers = sorted(path for path in found if path.is_dir())
-    old = [path for path in leftovers if path.suffix == ".old"]
-    if old and not layout.data.exists():
-        old[0].rename(layout.data)
-    for path in leftovers:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _keep_pointers(layout: Layout) -> Path | None:

@@ -17,7 +17,7 @@ LEVEL = 0.95
 _MANY = 16
 """A multinomial count costs about as much as drawing this many users."""
 _DRAWS = 2**22
-"""Users drawn at a time by the plain bootstrap."""
+"""Numbers drawn at a time: memory is bounded, whatever the users and resamples."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,13 @@ def resampled_means(
     if len(distinct) * _MANY > len(values):
         return plain_means(values, resamples, rng)
     shares = counts / len(values)
-    drawn = rng.multinomial(len(values), shares, size=resamples)
-    return np.asarray(drawn @ distinct / len(values))
+    means = np.empty(resamples)
+    size = max(1, _DRAWS // len(distinct))
+    for first in range(0, resamples, size):
+        rows = min(size, resamples - first)
+        drawn = rng.multinomial(len(values), shares, size=rows)
+        means[first : first + rows] = drawn @ distinct / len(values)
+    return means
 
 
 def plain_means(

@@ -5,15 +5,16 @@ from pathlib import Path
 import torch
 
 from recctl.errors import UserError, unknown_name
-from recctl.models.base import SETTINGS, WEIGHTS, Recommender, load_tensors, read_settings
+from recctl.models.base import SETTINGS, WEIGHTS, Counted, Recommender, load_tensors, read_settings
 from recctl.models.bert4rec import Bert4Rec
 from recctl.models.item_knn import ItemKNN
 from recctl.models.markov import Markov
 from recctl.models.popularity import Popularity
 
-MODELS: dict[str, type[Recommender]] = {
-    model.kind: model for model in (Bert4Rec, Popularity, Markov, ItemKNN)
-}
+BASELINES: dict[str, type[Counted]] = {model.kind: model for model in (Popularity, Markov, ItemKNN)}
+"""Models that one pass over the data fits, and that stand beside every evaluation."""
+
+MODELS: dict[str, type[Recommender]] = {Bert4Rec.kind: Bert4Rec, **BASELINES}
 
 
 def load_model(folder: Path, device: torch.device) -> Recommender:
@@ -28,8 +29,8 @@ def load_model(folder: Path, device: torch.device) -> Recommender:
         raise UserError(
             f"{folder / SETTINGS} does not describe a model", "run 'dvc repro -f train'"
         ) from None
-    if kind not in MODELS:
-        raise unknown_name("model", kind, list(MODELS))
+    if not isinstance(kind, str) or kind not in MODELS:
+        raise unknown_name(f"model in {folder / SETTINGS}:", str(kind), list(MODELS))
     tensors = load_tensors(folder / WEIGHTS)
     try:
         return MODELS[kind].restore(settings, tensors, device)

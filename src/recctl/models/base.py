@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Self
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from recctl.errors import UserError
-from recctl.files import read_json, replacing, write_json
+from recctl.files import damaged, read_json, replacing, write_json
 from recctl.sequences.store import Histories
 
 WEIGHTS = "model.safetensors"
@@ -50,24 +50,36 @@ class Recommender(ABC):
         """The inverse of `settings` and `tensors`."""
 
 
+class Counted(Recommender):
+    """A model that one pass over the data fits: no epochs, no checkpoint."""
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, train: Histories, n_items: int) -> Self:
+        """Count what it needs over the training sequences."""
+
+
 def save_model(model: Recommender, folder: Path, about: dict[str, Any] | None = None) -> None:
     """Write a model's weights and settings into a folder; `about` is kept beside them."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.tensors().items()}
     with replacing(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary)
+        temporary.write_bytes(save(tensors))  # not save_file: a full disk must be an OSError
     content = {"model": model.kind, "settings": model.settings(), "about": about or {}}
     write_json(folder / SETTINGS, content)
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     """Read a safetensors file; UserError when it is missing or damaged."""
+    if not path.is_file():
+        raise UserError(f"no {path}", "train a model first: 'dvc repro train'")
     try:
         tensors: dict[str, torch.Tensor] = load_file(path)
-        return tensors
-    except FileNotFoundError:
-        raise UserError(f"no {path}", "train a model first: 'dvc repro train'") from None
     except (SafetensorError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} is damaged ({error})", "run 'dvc repro -f train'") from None
+        raise damaged(path, "train", str(error)) from None
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise damaged(path, "train", f"'{name}' is not finite")
+    return tensors
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

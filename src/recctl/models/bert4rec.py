@@ -81,7 +81,8 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         self.n_items, self.max_length, self.drop = n_items, max_length, dropout
-        self.item = nn.Embedding(n_items + 2, hidden_size)  # the catalogue, PAD, MASK
+        self.pad, self.mask = n_items, n_items + 1
+        self.item = nn.Embedding(n_items + 2, hidden_size)
         self.position = nn.Embedding(max_length, hidden_size)
         self.blocks = nn.ModuleList(
             Block(hidden_size, heads, dropout, attention_dropout) for _ in range(layers)
@@ -147,9 +148,9 @@ class Bert4Rec(Recommender):
         """Scores (batch, n_items) for what comes after each history."""
         encoder = self.encoder
         device = encoder.item_bias.device
-        tokens, real, last = (one.to(device) for one in self._input(histories))
-        padding = None if bool((histories.lengths == histories.lengths[0]).all()) else real
-        hidden = encoder(tokens, padding, last[:, None])[:, 0]
+        tokens, real, last = self._input(histories)
+        padding = None if bool(real.all()) else real.to(device)
+        hidden = encoder(tokens.to(device), padding, last[:, None].to(device))[:, 0]
         return torch.addmm(encoder.item_bias, hidden, encoder.catalogue().T)
 
     def _input(self, histories: Histories) -> tuple[Tensor, Tensor, Tensor]:
@@ -163,8 +164,8 @@ class Bert4Rec(Recommender):
             tokens = items[np.where(inside, at, 0)].astype(np.int64)
         else:
             tokens = np.zeros(at.shape, np.int64)
-        tokens[~inside] = self.n_items
-        tokens[np.arange(len(kept)), kept] = self.n_items + 1
+        tokens[~inside] = self.encoder.pad
+        tokens[np.arange(len(kept)), kept] = self.encoder.mask
         real = columns <= kept[:, None]
         return torch.from_numpy(tokens), torch.from_numpy(real), torch.from_numpy(kept)
 

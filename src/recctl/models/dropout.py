@@ -34,7 +34,7 @@ def dropout(x: Tensor, probability: float, generator: torch.Generator | None) ->
         return x
     if x.device.type != "cpu":
         return torch.nn.functional.dropout(x, probability, training=True)
-    dropped = max(1, round(probability * 256))
+    dropped = min(255, max(1, round(probability * 256)))
     words = torch.empty(-(-x.numel() // 8), dtype=torch.int64)
     words.random_(-(2**63), None, generator=generator)
     kept = (words.view(torch.uint8)[: x.numel()] >= dropped).view(torch.uint8).view(x.shape)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from recctl.models.base import Recommender
+from recctl.models.base import Counted
 from recctl.models.sparse import from_tensors, to_tensors
 from recctl.sequences.store import Histories
 
@@ -19,7 +19,7 @@ _ZERO = 1e-5
 _TIE_BREAK = 1e-6
 
 
-class ItemKNN(Recommender):
+class ItemKNN(Counted):
     """Each item keeps its k nearest items by the cosine of their binary vectors over users.
 
     score(j) = sum of cosine(i, j) over the distinct items i of the history that have j among

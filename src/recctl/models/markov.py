@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from recctl.models.base import Recommender
+from recctl.models.base import Counted
 from recctl.models.sparse import from_tensors, to_tensors
 from recctl.sequences.store import Histories
 
@@ -14,7 +14,7 @@ SMOOTHING = 10.0
 """Chosen on validation parts: docs/evaluation.md."""
 
 
-class Markov(Recommender):
+class Markov(Counted):
     """P(next = j | last = i) with a Dirichlet prior at the items' shares of training.
 
     With C(i, j) the number of times j came directly after i, C(i) its sum over j, p(j) the share

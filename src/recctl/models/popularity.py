@@ -5,11 +5,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 
-from recctl.models.base import Recommender
+from recctl.models.base import Counted
 from recctl.sequences.store import Histories
 
 
-class Popularity(Recommender):
+class Popularity(Counted):
     """An item's score is its number of training interactions."""
 
     kind: ClassVar[str] = "popularity"

@@ -1,7 +1,6 @@
 """evaluate: rank every user's target with the model and the baselines, and say how good that is."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +15,15 @@ from recctl.evaluation.params import EvaluateParams
 from recctl.evaluation.ranking import Ranks, rank_cases, unreachable
 from recctl.evaluation.slices import slices
 from recctl.evaluation.tables import primary_metric, show
-from recctl.files import write_json
+from recctl.files import replacing_folder, write_json
 from recctl.layout import Layout
-from recctl.models import load_model
-from recctl.models.base import Recommender
-from recctl.models.item_knn import ItemKNN
-from recctl.models.markov import Markov
-from recctl.models.popularity import Popularity
-from recctl.sequences.store import Cases, Histories, SequenceData
+from recctl.models import BASELINES, load_model
+from recctl.models.base import Recommender, read_settings
+from recctl.sequences.store import Cases, SequenceData
 from recctl.sequences.vocabulary import Vocabulary
-from recctl.tracking import connect, log_evaluation
+from recctl.training.params import TrainParams
+from recctl.tracking import connect, log_evaluation, trained_run
 
-BASELINES: dict[str, Callable[[Histories, int], Recommender]] = {
-    Popularity.kind: Popularity.fit,
-    Markov.kind: Markov.fit,
-    ItemKNN.kind: ItemKNN.fit,
-}
 Means = dict[str, dict[str, dict[str, float]]]
 LIST_LENGTH = 10
 """Items of the lists that coverage, novelty and popularity bias are measured on."""
@@ -47,11 +39,11 @@ def run(layout: Layout) -> None:
     params = EvaluateParams.load(layout.params)
     connect(layout)
     data = SequenceData.load(layout.sequences)
-    device = devices.pick()
-    if device.type == "cpu":
-        devices.keep_freed_memory()
+    device = devices.pick(TrainParams.load(layout.params).device)
+    devices.prepare(device)
     model = load_model(layout.model, device)
     _check_catalogue(layout, model, data)
+    _check_readable(layout, data)
     cases = data.cases("test")
     if not len(cases):
         raise UserError(
@@ -62,19 +54,32 @@ def run(layout: Layout) -> None:
     ranks = _rank_all(model, data, cases, counts, params)
     result = _report(model, data, cases, counts, params, ranks)
     means = report.mean_metrics(ranks, params, len(counts))
-    _write(layout.evaluation, result, means, ranks, data, cases, counts, params)
+    with replacing_folder(layout.evaluation) as folder:
+        _write(folder, result, means, ranks, data, cases, counts, params)
     show(result)
     _track(layout, result["fingerprint"], means)
 
 
 def _check_catalogue(layout: Layout, model: Recommender, data: SequenceData) -> None:
-    known = Vocabulary.load(layout.model / "vocabulary.json")
+    known = Vocabulary.load(layout.model / "vocabulary.json", "train")
     if known.items != data.vocabulary.items or model.n_items != data.vocabulary.size:
         raise UserError(
             f"the model in {layout.model} was trained on another vocabulary than "
             f"{layout.sequences} has ({model.n_items:,} items against {data.vocabulary.size:,})",
             "run 'dvc repro train'",
         )
+    about = read_settings(layout.model).get("about", {})
+    trained_on = about.get("split_fingerprint", data.fingerprint)
+    if trained_on != data.fingerprint:  # today's targets may have been its training items
+        raise UserError(
+            f"the model in {layout.model} was trained on another split than {layout.sequences} holds",
+            "run 'dvc repro train'",
+        )
+
+
+def _check_readable(layout: Layout, data: SequenceData) -> None:
+    """Find out before the ranking and not after it that a small file is damaged."""
+    _ = data.user_ids, data.fingerprint, trained_run(layout)
 
 
 def _rank_all(
@@ -88,7 +93,7 @@ def _rank_all(
     negatives = protocols.sampled_negatives(cases, counts, params)
     ranks: dict[str, Ranks] = {}
     for name in ("model", *BASELINES):
-        one = model if name == "model" else BASELINES[name](data.train(), len(counts))
+        one = model if name == "model" else BASELINES[name].fit(data.train(), len(counts))
         ranks[name] = rank_cases(
             one,
             cases,

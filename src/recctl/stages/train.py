@@ -2,7 +2,6 @@
 
 import dataclasses
 import shutil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from recctl.errors import UserError
 from recctl.evaluation.metrics import means
 from recctl.evaluation.params import EvaluateParams
 from recctl.evaluation.ranking import rank_cases
-from recctl.files import replacing, write_json
+from recctl.files import replacing_folder, write_json
 from recctl.layout import Layout
 from recctl.models.base import Recommender, save_model
 from recctl.sequences.store import Cases, SequenceData
@@ -40,8 +39,10 @@ def run(layout: Layout) -> None:
     check_model(params.model)
     device = pick(params.device)
     data = SequenceData.load(layout.sequences)
-    validate = _validation(layout, data)
-    key = fingerprint(params, data.fingerprint)
+    n_items = data.vocabulary.size
+    filter_seen = EvaluateParams.load(layout.params).filter_seen
+    validate = _validation(data, filter_seen)
+    key = fingerprint(params, data.fingerprint, filter_seen)
     checkpoint = Checkpoint(layout.state / "checkpoints", key)
     console = Console()
     tags = {"split_fingerprint": data.fingerprint, "training_fingerprint": key}
@@ -50,12 +51,12 @@ def run(layout: Layout) -> None:
     ) as tracked:
         console.print(
             f"train: {params.model} on {device.type}, {len(data.train()):,} sequences, "
-            f"{data.vocabulary.size:,} items",
+            f"{n_items:,} items",
             highlight=False,
         )
         done = fit(
             data.train(),
-            data.vocabulary.size,
+            n_items,
             params,
             device,
             validate=validate,
@@ -68,13 +69,11 @@ def run(layout: Layout) -> None:
         _write(layout, data, params, done, about)
         tracked.log_metrics(_metrics(done))
         tracked.log_files([layout.training / "curve.png", layout.model])
-    checkpoint.discard()
     _say(console, done, params)
 
 
-def _validation(layout: Layout, data: SequenceData) -> Validate:
+def _validation(data: SequenceData, filter_seen: bool) -> Validate:
     """NDCG@10 on (at most some thousand of) the validation cases, as evaluation would rank them."""
-    filter_seen = EvaluateParams.load(layout.params).filter_seen
     cases = data.cases("validation")
     if not len(cases):
         raise UserError(
@@ -95,17 +94,14 @@ def _validation(layout: Layout, data: SequenceData) -> Validate:
 def _write(
     layout: Layout, data: SequenceData, params: TrainParams, done: Fit, about: dict[str, Any]
 ) -> None:
+    """The model and how it came about; both folders are new as a whole, or as they were."""
     kept = {**about, "recctl": __version__, "params": params.model_dump(), **_outcome(done)}
-    save_model(done.model, layout.model, kept)
-    _copy(data.folder / "vocabulary.json", layout.model / "vocabulary.json")
-    curve.write_csv(done.curve, layout.training / "curve.csv")
-    curve.write_png(done.curve, done.best_epoch, layout.training / "curve.png")
-    write_json(layout.training / "metrics.json", _metrics(done))
-
-
-def _copy(source: Path, target: Path) -> None:
-    with replacing(target) as temporary:
-        shutil.copyfile(source, temporary)
+    with replacing_folder(layout.model) as model, replacing_folder(layout.training) as training:
+        save_model(done.model, model, kept)
+        shutil.copyfile(data.folder / "vocabulary.json", model / "vocabulary.json")
+        curve.write_csv(done.curve, training / "curve.csv")
+        curve.write_png(done.curve, done.best_epoch, training / "curve.png")
+        write_json(training / "metrics.json", _metrics(done))
 
 
 def _outcome(done: Fit) -> dict[str, Any]:

@@ -1,9 +1,8 @@
 """Checkpoints of an unfinished training: whole or absent, and used only where they fit."""
 
 import hashlib
-import pickle
+import io
 import time
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,18 +16,20 @@ EVERY_SECONDS = 20.0
 """Training time that a kill can cost."""
 
 _KEPT_ASIDE = 3
-_SOURCES = ("models", "sequences", "training")
+_SEAL = hashlib.sha256().digest_size
 
 
 def training_fingerprint(*parts: str) -> str:
-    """The sha256 of all that decides the weights: the parts given (params, data) and our code."""
+    """The sha256 of all that decides the weights: the parts given, torch's version and our code.
+
+    All of the package counts as code: what ranks the validation targets decides as well.
+    """
     hasher = hashlib.sha256()
     for part in parts:
         hasher.update(hashlib.sha256(part.encode()).digest())
     package = Path(__file__).parent.parent
-    for folder in _SOURCES:
-        for source in sorted((package / folder).glob("*.py")):
-            hasher.update(hashlib.sha256(source.read_bytes()).digest())
+    for source in sorted(package.rglob("*.py")):
+        hasher.update(hashlib.sha256(source.read_bytes()).digest())
     hasher.update(torch.__version__.encode())
     return hasher.hexdigest()
 
@@ -44,32 +45,44 @@ class Checkpoint:
     folder: Path
     fingerprint: str
     _saved_at: float = field(default_factory=time.monotonic)
+    _cost: float = 0.0
+    """Seconds that the last save took."""
 
     @property
     def path(self) -> Path:
         return self.folder / f"{self.fingerprint[:16]}.pt"
 
     def due(self) -> bool:
-        """Whether enough time has passed to write again."""
-        return time.monotonic() - self._saved_at >= EVERY_SECONDS
+        """Whether enough time has passed to write again; saving takes a twentieth of it at most."""
+        wait = max(EVERY_SECONDS, 20 * self._cost) if EVERY_SECONDS else 0.0
+        return time.monotonic() - self._saved_at >= wait
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint; killed in the middle, the former one stays."""
-        with replacing(self.path) as temporary:
-            torch.save({"fingerprint": self.fingerprint, **state}, temporary)
+        began = time.monotonic()
+        buffer = io.BytesIO()
+        torch.save({"fingerprint": self.fingerprint, **state}, buffer)
+        content = buffer.getbuffer()
+        with replacing(self.path) as temporary, temporary.open("wb") as file:
+            file.write(hashlib.sha256(content).digest())
+            file.write(content)
         self._saved_at = time.monotonic()
+        self._cost = self._saved_at - began
 
     def load(self) -> dict[str, Any] | None:
         """The state to go on from, None where there is none; UserError when it is damaged."""
         try:
-            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+            content = self.path.read_bytes()
         except FileNotFoundError:
             return None
-        except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise self._damaged(reason) from None
-        if not isinstance(state, dict) or state.get("fingerprint") != self.fingerprint:
-            raise self._damaged("its content does not fit its name")
+        seal, payload = content[:_SEAL], content[_SEAL:]
+        if hashlib.sha256(payload).digest() != seal:
+            raise self._damaged("its content does not fit its digest")
+        state: dict[str, Any] = torch.load(
+            io.BytesIO(payload), map_location="cpu", weights_only=True
+        )
+        if state["fingerprint"] != self.fingerprint:
+            raise self._damaged("it belongs to another training than its name says")
         return state
 
     def _damaged(self, reason: str) -> UserError:
@@ -90,7 +103,3 @@ class Checkpoint:
         for old in others[_KEPT_ASIDE:]:
             old.unlink(missing_ok=True)
         return others[:_KEPT_ASIDE]
-
-    def discard(self) -> None:
-        """Remove the checkpoint of a training that is finished and kept."""
-        self.path.unlink(missing_ok=True)

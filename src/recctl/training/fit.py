@@ -6,19 +6,13 @@ import torch
 from rich.console import Console
 
 from recctl.errors import UserError, unknown_name
-from recctl.models import MODELS
+from recctl.models import BASELINES, MODELS
 from recctl.models.bert4rec import Bert4Rec
-from recctl.models.item_knn import ItemKNN
-from recctl.models.markov import Markov
-from recctl.models.popularity import Popularity
 from recctl.sequences.store import Histories
 from recctl.training.checkpoint import Checkpoint, training_fingerprint
 from recctl.training.loop import Fit, Trainer, Validate
 from recctl.training.params import TrainParams
 from recctl.training.progress import Epoch, TrainingProgress
-
-_COUNTED = {model.kind: model for model in (Popularity, Markov, ItemKNN)}
-"""Models that one pass over the data fits; they have no epochs and no checkpoint."""
 
 
 def check_model(name: str) -> None:
@@ -27,9 +21,12 @@ def check_model(name: str) -> None:
         raise unknown_name("model", name, list(MODELS))
 
 
-def fingerprint(params: TrainParams, split: str) -> str:
-    """What a training depends on: params (bar the device), the split's fingerprint, our code."""
-    return training_fingerprint(params.model_dump_json(exclude={"device"}), split)
+def fingerprint(params: TrainParams, split: str, filter_seen: bool) -> str:
+    """What a training depends on: params (bar the device), the split's fingerprint, the seen
+    filter of its validations, our code."""
+    return training_fingerprint(
+        params.model_dump_json(exclude={"device"}), split, f"filter_seen={filter_seen}"
+    )
 
 
 def fit(
@@ -51,8 +48,8 @@ def fit(
     check_model(params.model)
     if not len(train):
         raise UserError("there is no training sequence", "look at the split's report.json")
-    if params.model in _COUNTED:
-        model = _COUNTED[params.model].fit(train, n_items)
+    if params.model in BASELINES:
+        model = BASELINES[params.model].fit(train, n_items)
         return Fit(model, validate(model))
     assert params.model == Bert4Rec.kind, params.model
     trainer = Trainer(train, n_items, params, device)

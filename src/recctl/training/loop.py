@@ -1,6 +1,7 @@
 """The cloze training loop: every step a pure function of (weights, params, data, position)."""
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recctl.devices import autocast_dtype, keep_freed_memory
+from recctl.devices import autocast_dtype, prepare
 from recctl.errors import UserError
 from recctl.models.base import Recommender
 from recctl.models.bert4rec import Bert4Rec, Encoder
@@ -36,6 +37,9 @@ class Position:
     step: int = 0
     loss_sum: float = 0.0
     loss_count: int = 0
+    windows: int = 0
+    """Trained in all, and in how many seconds, validations apart."""
+    seconds: float = 0.0
     best_epoch: int = 0
     best_ndcg: float = -1.0
     validations_since_best: int = 0
@@ -53,6 +57,7 @@ class Fit:
     """Empty for a model that is not trained in epochs."""
     best_epoch: int = 0
     sequences_per_second: float = 0.0
+    """Windows trained per second, extra samples counted and validations not."""
     capped: bool = False
     """The best epoch was the last one allowed: more epochs might have been better."""
 
@@ -68,10 +73,7 @@ class Trainer:
     def __init__(
         self, train: Histories, n_items: int, params: TrainParams, device: torch.device
     ) -> None:
-        if device.type == "cpu":
-            keep_freed_memory()
-        else:
-            torch.set_float32_matmul_precision("high")
+        prepare(device)
         self.params, self.device, self.train = params, device, train
         self.position = Position()
         self.encoder = _build(n_items, params).to(device)
@@ -100,45 +102,45 @@ class Trainer:
         while not self._finished():
             row = self._epoch(validate, checkpoint, show)
             self._next_epoch(row)
-            show.epoch(row, last=self._finished())
+            rate = self.position.windows / max(self.position.seconds, 1e-9)
+            best = (self.position.best_epoch, self.position.best_ndcg)
+            show.epoch(row, best, rate, last=self._finished())
             on_epoch(row)
             if checkpoint.due():
                 checkpoint.save(self._state())
-        checkpoint.save(self._state())
-        return self._fit(show)
+            if self._finished():
+                checkpoint.save(self._state())
+        return self._fit()
 
     def _epoch(self, validate: Validate, checkpoint: Checkpoint, show: TrainingProgress) -> Epoch:
         here, params = self.position, self.params
         plan = self.plan(here.epoch)
         rows = on_device(plan, self.device)
         losses: list[Tensor] = []
-        rate = 0.0
+        began = time.monotonic()
         while here.batch < len(plan):
-            batch_loss, rate = self.train_batch(plan, rows)
-            losses.append(batch_loss)
-            size = int(plan.bounds[here.batch] - plan.bounds[here.batch - 1])
-            show.step(here.batch, len(plan), size, here.epoch)
+            losses.append(self.train_batch(plan, rows))
+            show.step(here.batch, len(plan), here.epoch)
             if checkpoint.due():
-                self._count(losses)
+                began = self._count(losses, began)
                 checkpoint.save(self._state())
-        self._count(losses)
-        loss = here.loss_sum / max(1, here.loss_count)
-        if not math.isfinite(loss):
-            raise UserError(
-                f"the training loss is not finite in epoch {here.epoch}",
-                "lower train.learning_rate in params.yaml",
-            )
+        self._count(losses, began)
+        loss = here.loss_sum / here.loss_count
+        rate = self._rate(len(plan), here.step - 1)
         wanted = here.epoch % params.validate_every == 0 or here.epoch == params.max_epochs
         ndcg = self._validate(validate) if wanted else None
         return Epoch(here.epoch, loss, rate, ndcg)
 
-    def train_batch(self, plan: Plan, rows: tuple[Tensor, ...]) -> tuple[Tensor, float]:
-        """Train the plan's next batch; its loss (on the device) and learning rate."""
-        rate = self._set_rate(len(plan))
+    def train_batch(self, plan: Plan, rows: tuple[Tensor, ...]) -> Tensor:
+        """Train the plan's next batch; its loss, on the device."""
+        here = self.position
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._rate(len(plan), here.step)
         loss = self._step(plan, rows)
-        self.position.batch += 1
-        self.position.step += 1
-        return loss, rate
+        here.windows += int(plan.bounds[here.batch + 1] - plan.bounds[here.batch])
+        here.batch += 1
+        here.step += 1
+        return loss
 
     def plan(self, epoch: int) -> Plan:
         """The windows and batches of an epoch."""
@@ -152,26 +154,22 @@ class Trainer:
             last_item_share=shape.last_item_share,
         )
 
-    def _set_rate(self, batches: int) -> float:
+    def _rate(self, batches: int, step: int) -> float:
         params = self.params
         epochs = params.decay_epochs or max(1, params.max_epochs * 2 // 3)
-        rate = learning_rate(
-            self.position.step,
+        return learning_rate(
+            step,
             peak=params.learning_rate,
             warmup=params.warmup_steps,
             decay_steps=epochs * batches,
         )
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
-        return rate
 
     def _seed_step(self) -> None:
         here = self.position
         seed = np.random.SeedSequence([self.params.seed, here.epoch, here.batch])
         number = int(seed.generate_state(1, np.uint64)[0])
         self._generator.manual_seed(number)
-        if self.device.type == "cuda":
-            torch.cuda.manual_seed(number)  # for dropout, which draws from the default generator
+        torch.manual_seed(number)  # of every device, for torch's own dropout knows no other
 
     def _step(self, plan: Plan, rows: tuple[Tensor, ...]) -> Tensor:
         self._seed_step()
@@ -202,17 +200,30 @@ class Trainer:
             shortest=int(plan.lengths[part].min()),
             most_masked=int(plan.masked[part].max()),
             total_masked=int(plan.masked[part].sum()),
-            pad=self.encoder.n_items,
-            mask=self.encoder.n_items + 1,
+            pad=self.encoder.pad,
+            mask=self.encoder.mask,
             generator=self._generator,
         )
 
-    def _count(self, losses: list[Tensor]) -> None:
-        """Add up losses that wait on the device; asking for each at once would stall a GPU."""
+    def _count(self, losses: list[Tensor], began: float) -> float:
+        """Add up losses that wait on the device, and the time; when it is now.
+
+        Asking for each loss at once would stall a GPU. Raises UserError when one is not finite,
+        before a checkpoint could keep what it did.
+        """
+        here = self.position
         for loss in torch.stack(losses).tolist() if losses else []:
-            self.position.loss_sum += loss
-            self.position.loss_count += 1
+            here.loss_sum += loss
+            here.loss_count += 1
         losses.clear()
+        if not math.isfinite(here.loss_sum):
+            raise UserError(
+                f"the training loss is not finite in epoch {here.epoch}",
+                "lower train.learning_rate in params.yaml",
+            )
+        now = time.monotonic()
+        here.seconds += now - began
+        return now
 
     def _validate(self, validate: Validate) -> float:
         ndcg = validate(Bert4Rec(self.encoder))
@@ -252,12 +263,13 @@ class Trainer:
         self.encoder.load_state_dict(state["weights"])
         self._optimiser.load_state_dict(state["optimiser"])
         self.best = {name: tensor.to(self.device) for name, tensor in state["best"].items()}
-        show.say(
-            f"train: resumed in epoch {self.position.epoch} after {self.position.batch} batches, "
-            f"from {checkpoint.path}"
-        )
+        here = self.position
+        done = f"resumed in epoch {here.epoch} after {here.batch} batches"
+        if self._finished():
+            done = "this training was finished before; nothing is left to train"
+        show.say(f"train: {done}, from {checkpoint.path}")
 
-    def _fit(self, show: TrainingProgress) -> Fit:
+    def _fit(self) -> Fit:
         here = self.position
         self.encoder.load_state_dict(self.best)
         return Fit(
@@ -265,7 +277,7 @@ class Trainer:
             curve=[Epoch(**row) for row in here.curve],
             best_epoch=here.best_epoch,
             best_ndcg=here.best_ndcg,
-            sequences_per_second=show.rate(),
+            sequences_per_second=here.windows / max(here.seconds, 1e-9),
             capped=here.best_epoch == self.params.max_epochs,
         )
 

@@ -28,8 +28,7 @@ class TrainingProgress:
     def __init__(self, max_epochs: int, console: Console | None = None) -> None:
         self._console = console or Console()
         self._max_epochs = max_epochs
-        self._started, self._trained, self._last_line = time.monotonic(), 0, 0.0
-        self._best: Epoch | None = None
+        self._last_line = 0.0
         self._bar = Progress(
             TextColumn("[bold]train[/]"),
             BarColumn(),
@@ -57,30 +56,20 @@ class TrainingProgress:
         """Print a line above the bar."""
         self._console.print(text, highlight=False, soft_wrap=True)
 
-    def step(self, done: int, total: int, rows: int, epoch: int) -> None:
-        """Count a batch of `rows` windows: number `done` of `total` in the epoch."""
-        self._trained += rows
+    def step(self, done: int, total: int, epoch: int) -> None:
+        """Count a batch: number `done` of `total` in the epoch."""
         self._bar.update(self._task, completed=epoch - 1 + done / total)
 
-    def epoch(self, row: Epoch, last: bool) -> None:
-        """Show a finished epoch."""
-        if row.ndcg is not None and (self._best is None or row.ndcg > (self._best.ndcg or 0.0)):
-            self._best = row
-        text = self._text(row)
+    def epoch(self, row: Epoch, best: tuple[int, float], rate: float, last: bool) -> None:
+        """Show a finished epoch, the best one so far (epoch, NDCG@10) and the sequences/s."""
+        text = self._text(row, *best) + f"  {rate:,.0f} sequences/s"
         self._bar.update(self._task, description=text, completed=row.epoch)
         now = time.monotonic()
         if not self._console.is_terminal and (last or now - self._last_line > _LINE_EVERY_SECONDS):
             self.say(f"train: {text}")
             self._last_line = now
 
-    def rate(self) -> float:
-        """Windows trained per second so far, validations included."""
-        return self._trained / max(time.monotonic() - self._started, 1e-9)
-
-    def _text(self, row: Epoch) -> str:
+    def _text(self, row: Epoch, best_epoch: int, best_ndcg: float) -> str:
         ndcg = "" if row.ndcg is None else f"  ndcg@10 {row.ndcg:.4f}"
-        best = f" (best {self._best.ndcg:.4f} at {self._best.epoch})" if self._best else ""
-        return (
-            f"epoch {row.epoch}/{self._max_epochs}  loss {row.loss:.4f}{ndcg}{best}"
-            f"  {self.rate():,.0f} sequences/s"
-        )
+        best = f" (best {best_ndcg:.4f} at {best_epoch})" if best_epoch else ""
+        return f"epoch {row.epoch}/{self._max_epochs}  loss {row.loss:.4f}{ndcg}{best}"

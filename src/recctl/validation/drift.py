@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recctl.errors import UserError
-from recctl.files import replacing_folder
+from recctl.files import replacing
 
 CURRENT, PREVIOUS = "current.parquet", "previous.parquet"
 
@@ -128,10 +128,9 @@ def version_before(now: Profile, folder: Path) -> Profile | None:
 def remember(now: Profile, folder: Path) -> None:
     """Make this version the newest of `folder`, which holds the two newest."""
     before = version_before(now, folder)
-    with replacing_folder(folder) as new:
-        _write(now, new / CURRENT)
-        if before is not None:
-            _write(before, new / PREVIOUS)
+    if before is not None:  # first, so that a kill in between forgets nothing
+        _write(before, folder / PREVIOUS)
+    _write(now, folder / CURRENT)
 
 
 def _write(profile: Profile, path: Path) -> None:
@@ -142,7 +141,8 @@ def _write(profile: Profile, path: Path) -> None:
         }
     )
     facts = {"recctl.name": profile.name, "recctl.users": str(profile.users)}
-    pq.write_table(table.replace_schema_metadata(facts), path, compression="zstd")
+    with replacing(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(facts), temporary, compression="zstd")
 
 
 def _read(path: Path) -> Profile | None:
