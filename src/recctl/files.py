@@ -26,7 +26,8 @@ def replacing(path: Path) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
+        with _naming(path):
+            yield temporary
         temporary.chmod(0o644)
         sync(temporary)
         temporary.replace(path)
@@ -43,7 +44,8 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     old = temporary.with_name(temporary.name + ".old")
     try:
-        yield temporary
+        with _naming(folder):
+            yield temporary
         temporary.chmod(0o755)
         for file in temporary.rglob("*"):
             if file.is_file():
@@ -57,6 +59,17 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
             old.rename(folder)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an error of the system that names no file, as of a write to a full disk, name `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def recover_folder(folder: Path) -> None:

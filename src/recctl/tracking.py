@@ -205,10 +205,13 @@ def _short(reason: str) -> str:
         if cause := re.search(pattern, reason):
             return cause.group(1)
     text: str = re.split(r" \[SQL: | \(Background on this", reason)[0]
+    text = re.sub(r"\(raised as a result of [^)]*\) ", "", text)  # advice to developers
     return text if len(text) <= 300 else text[:297] + "..."
 
 
 def _mend(uri: str, reason: str) -> str:
+    if "disk is full" in reason or "No space left" in reason:
+        return "free some disk space and run the command again"
     if "out-of-date database schema" in reason:
         return f"back it up and run 'mlflow db upgrade {redact(uri)}'"
     if sqlite_file(uri):

@@ -1,6 +1,7 @@
 """The command line: parse, call, print. Heavy imports happen inside the commands."""
 
 import errno
+import os
 import sys
 
 from recctl.errors import UserError
@@ -28,7 +29,7 @@ def main() -> None:
         if error.errno not in _CIRCUMSTANCES:
             raise
         where = f" at {error.filename}" if error.filename else ""
-        _fail(f"{error.strerror}{where}; {_CIRCUMSTANCES[error.errno]}")
+        _fail(f"{os.strerror(error.errno)}{where}; {_CIRCUMSTANCES[error.errno]}")
 
 
 _INTERRUPTED = 130

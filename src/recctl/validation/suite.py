@@ -1,5 +1,6 @@
 """Great Expectations at work: rules and tables in, outcomes and Data Docs out."""
 
+import logging
 import os
 import warnings
 from collections.abc import Iterable
@@ -68,6 +69,8 @@ class Suite:
         """Write Data Docs, static HTML that begins at index.html, into an empty folder."""
         backend = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder)}
         index = {"class_name": "DefaultSiteIndexBuilder"}
+        # it would log the traceback of what it then raises, such as on a full disk
+        logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
         self._context.add_data_docs_site(
             "recctl",
             {"class_name": "SiteBuilder", "store_backend": backend, "site_index_builder": index},
