@@ -7,17 +7,16 @@ runs it once here. Deployments, promotion and publishing are to come.
 
 from pathlib import Path
 
-from prefect import flow, get_run_logger
+from prefect import flow
 
 from recctl import pipeline
 from recctl.layout import Layout
 
 
-@flow(name="retrain", log_prints=False)
+@flow(name="retrain", log_prints=True)
 def retrain(project: Path | None = None) -> None:
     """Bring the project's pipeline up to date; its lines go to the run's log."""
-    logger = get_run_logger()
-    pipeline.repro(Layout.find(project), logger.info)
+    pipeline.repro(Layout.find(project), print)
 
 
 if __name__ == "__main__":

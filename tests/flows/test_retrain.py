@@ -19,10 +19,7 @@ def project(tmp_path: Path) -> Path:
 
 def run(project: Path) -> None:
     """The flow's function itself: no server is needed to see what it calls."""
-    from prefect.logging import disable_run_logger
-
-    with disable_run_logger():
-        runpy.run_path(str(FLOW))["retrain"].fn(project)
+    runpy.run_path(str(FLOW))["retrain"].fn(project)
 
 
 def test_the_flow_runs_the_pipeline_of_the_project(
