@@ -34,8 +34,8 @@ def write_png(curve: list[Epoch], best_epoch: int, path: Path) -> None:
     for x, y in seen:
         if x == best_epoch:
             right.plot(x, y, marker="o", color="#D1495B", linestyle="none")
-            right.annotate(f"best: {y:.4f} at epoch {x}", (x, y), (0, -14), ha="right",
-                           textcoords="offset points", color="#D1495B")  # fmt: skip
+            right.text(0.97, 0.06, f"best: {y:.4f} at epoch {x}", transform=right.transAxes,
+                       ha="right", color="#D1495B")  # fmt: skip
     right.set(title="NDCG@10, full ranking (validation)", xlabel="epoch")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
