@@ -65,7 +65,7 @@ CONTINUES = (0.0, 0.1, 0.5, 0.95, 0.97)
 """The chance of watching a next part, by the number of franchises that have one waiting."""
 IN_TURN = 0.75
 """The chance that the franchise continued is the one left alone longest."""
-DROPS = 0.03
+DROPS = 0.12
 """The chance that a franchise is given up after a part."""
 
 
