@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from recctl.devices import keep_freed_memory, pick
+from recctl.devices import pick, prepare
 from recctl.evaluation.params import EvaluateParams
 from recctl.evaluation.protocols import sampled_negatives
 from recctl.evaluation.ranking import rank_cases
@@ -76,8 +76,7 @@ def main() -> None:
         parser.error("--model needs --sequences")
     torch.set_num_threads(options.threads)
     device = pick()
-    if device.type == "cpu":
-        keep_freed_memory()
+    prepare(device)
     shape = SHAPES[options.shape]
     if options.sequences:
         data = SequenceData.load(options.sequences)

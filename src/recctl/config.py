@@ -46,15 +46,20 @@ class Section(Settings):
             raise UserError(f"{path.name}: {_first_mistake(cls, error)}") from None
 
 
-def read_params(path: Path) -> dict[str, Any]:
-    """params.yaml as plain dictionaries, its section names checked."""
+def read_yaml(path: Path) -> Any:
+    """What a YAML file says; UserError when it is missing or not YAML."""
     try:
-        document = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"no {path}", "restore it from git") from None
     except (YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is not valid YAML ({reason})", "mend the line named") from None
+
+
+def read_params(path: Path) -> dict[str, Any]:
+    """params.yaml as plain dictionaries, its section names checked."""
+    document = read_yaml(path)
     if not isinstance(document, dict):
         raise UserError(f"{path} holds no sections", f"expected {', '.join(SECTIONS)}")
     for name in document:

@@ -91,14 +91,13 @@ def user_history(sequences: Path, user_id: str) -> UserHistory:
     Raises UserError when the user is not there.
     """
     data = SequenceData.load(sequences)
-    try:
-        user = data.user_ids.index(user_id)
-    except ValueError:
+    if user_id not in data.user_ids:
         raise UserError(
             f"no user '{user_id}' in {sequences}",
             "users with fewer interactions than sequence-split.minimum_user_interactions are left "
             "out: recommend for them with --history ITEM,ITEM,...",
-        ) from None
+        )
+    user = data.user_ids.index(user_id)
     items = data.items[data.offsets[user] : data.offsets[user + 1]]
     known = items[items != COLD].tolist()
     return UserHistory([data.vocabulary.items[item] for item in known], len(items) - len(known))

@@ -254,7 +254,7 @@ def test_a_full_disk_leaves_everything_as_it_was(
     monkeypatch.setattr(shutil, "copyfileobj", full)
     code, _, err = run("use", tmp_path / "comma.csv", "--name", "other")
     assert (code, err.count("\n")) == (2, 1)
-    assert "No space left on device; free some disk space" in err
+    assert f"No space left on device at {project / 'data'}; free some disk space" in err
     assert [path.name for path in (project / "data").iterdir()] == ["comma.csv"]
     assert (project / "params.yaml").read_text() == params
     assert not list(project.glob(".data.*"))

@@ -4,6 +4,11 @@ from typing import Annotated
 
 import typer
 
+_NEEDED = (
+    *("users", "catalogue", "metrics", "protocols", "slices", "beyond_accuracy"),
+    "unreachable_targets",
+)
+
 
 def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
@@ -13,7 +18,7 @@ def report(
     from recctl.files import read_json
     from recctl.layout import Layout
 
-    content = read_json(Layout.find().evaluation / "report.json", "evaluate")
+    content = read_json(Layout.find().evaluation / "report.json", "evaluate", _NEEDED)
     if as_json:
         import json
 

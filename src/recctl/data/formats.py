@@ -279,7 +279,7 @@ def titles(path: Path) -> tuple[pa.Table, int]:
     if not path.is_file():
         raise UserError(
             f"no file {path}, which ingest.items_file in params.yaml names",
-            "mend ingest.items_file or remove it",
+            "run 'recctl data use' or 'dvc pull', or mend ingest.items_file or remove it",
         )
     shape = Shape(",", lines.header(path, ","))
     for name in ("item_id", "title"):

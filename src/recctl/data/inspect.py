@@ -143,7 +143,9 @@ def _parquet_rows(entry: Entry) -> Iterator[Row]:
                 yield from batch.to_pylist()
         except (pa.ArrowInvalid, OSError) as error:
             reason = " ".join(str(error).split())
-            raise UserError(f"{entry} is not a whole parquet file ({reason})") from None
+            raise UserError(
+                f"{entry} is not a whole parquet file ({reason})", "get it again, or check --format"
+            ) from None
 
 
 def require_columns(entry: Entry, rows: list[Row], wanted: dict[str, str]) -> None:

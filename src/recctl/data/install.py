@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recctl.config import read_yaml
 from recctl.data import versions, yaml_edit
 from recctl.data.catalogue import Settings
 from recctl.data.params import IngestParams
@@ -47,6 +48,7 @@ def install(layout: Layout, fill: Fill, settings: Settings) -> Used:
     busy = "another 'recctl data use' is at work in this project"
     with locked(layout.state / "data.lock", busy):
         recover_folder(layout.data)
+        read_yaml(layout.params)  # what cannot be read cannot be edited
         versions.require_held(layout)
         before = _keep_pointers(layout)
         with replacing_folder(layout.data) as folder:

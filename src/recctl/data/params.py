@@ -45,4 +45,7 @@ class IngestParams(Section):
             raise ValueError("minimum_weight needs a weight_column")
         if self.columns is not None and self.format not in ("csv", "tsv"):
             raise ValueError(f"columns name the fields of a csv or tsv, not of {self.format}")
+        columns = (self.user_column, self.item_column, self.time_column)
+        if self.format != "sequences" and len(set(columns)) < 3:
+            raise ValueError("user_column, item_column and time_column must be three columns")
         return self

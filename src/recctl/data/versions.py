@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
+from recctl.config import read_yaml
 from recctl.errors import UserError
 from recctl.layout import Layout
 
@@ -48,14 +49,16 @@ def add(layout: Layout) -> None:
 
 
 def digest(layout: Layout) -> str | None:
-    """The digest that data.dvc holds; None without one."""
-    from ruamel.yaml import YAML
-
+    """The digest that data.dvc holds; None without one. UserError when it is not DVC's."""
     if not _pointer(layout).is_file():
         return None
-    pointer = YAML(typ="safe").load(_pointer(layout).read_text(encoding="utf-8"))
-    outs = pointer.get("outs") if isinstance(pointer, dict) else None
-    return str(outs[0]["md5"]) if outs and "md5" in outs[0] else None
+    pointer = read_yaml(_pointer(layout))
+    try:
+        return str(pointer["outs"][0]["md5"])
+    except (KeyError, IndexError, TypeError):
+        raise UserError(
+            f"{_pointer(layout)} names no version of data/", "restore it from git"
+        ) from None
 
 
 def _pointer(layout: Layout) -> Any:
@@ -84,5 +87,8 @@ def _dvc(layout: Layout, *arguments: str) -> str:
     )
     if done.returncode != 0:
         reason = " ".join(done.stderr.split()).removeprefix("ERROR: ")
-        raise UserError(f"'dvc {' '.join(arguments)}' failed: {reason or 'it gives no reason'}")
+        raise UserError(
+            f"'dvc {' '.join(arguments)}' failed: {reason or 'it gives no reason'}",
+            "mend that and run the command again",
+        )
     return done.stdout

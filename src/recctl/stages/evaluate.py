@@ -21,8 +21,8 @@ from recctl.models import BASELINES, load_model
 from recctl.models.base import Recommender, read_settings
 from recctl.sequences.store import Cases, SequenceData
 from recctl.sequences.vocabulary import Vocabulary
-from recctl.training.params import TrainParams
 from recctl.tracking import connect, log_evaluation, trained_run
+from recctl.training.params import TrainParams
 
 Means = dict[str, dict[str, dict[str, float]]]
 LIST_LENGTH = 10
@@ -72,7 +72,8 @@ def _check_catalogue(layout: Layout, model: Recommender, data: SequenceData) -> 
     trained_on = about.get("split_fingerprint", data.fingerprint)
     if trained_on != data.fingerprint:  # today's targets may have been its training items
         raise UserError(
-            f"the model in {layout.model} was trained on another split than {layout.sequences} holds",
+            f"the model in {layout.model} was trained on another split than that in "
+            f"{layout.sequences}",
             "run 'dvc repro train'",
         )
 
