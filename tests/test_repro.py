@@ -1,4 +1,4 @@
-"""DVC is run for real, on a pipeline of one shell command."""
+"""`dvc repro` is run for real, on a pipeline of one shell command."""
 
 import os
 import subprocess
