@@ -84,8 +84,11 @@ def _first_mistake(cls: type[Section], error: ValidationError) -> str:
         return f"'{where}' is missing; add it"
     if mistake["type"] == "model_type":
         return f"'{where}' is to hold settings; write them below it as 'key: value' lines"
-    value = f", not {mistake['input']!r}" if not isinstance(mistake["input"], dict) else ""
-    return f"'{where}': {mistake['msg'].removeprefix('Value error, ')}{value}"
+    message = mistake["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(mistake["input"], dict) else f" is {mistake['input']!r:.80}"
+    if mistake["type"] == "value_error":  # a sentence of ours; some say how to mend it themselves
+        return f"'{where}'{given}: {message}" + ("" if "; " in message else "; mend it")
+    return f"'{where}'{given}; {message.replace('Input should be', 'it should be')}"
 
 
 def _known_keys(cls: type[BaseModel], path: list[str]) -> list[str]:

@@ -26,12 +26,12 @@ def replacing(path: Path) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        with _naming(path):
+        with naming(path):
             yield temporary
-        temporary.chmod(0o644)
-        sync(temporary)
-        temporary.replace(path)
-        sync(path.parent)
+            temporary.chmod(0o644)
+            sync(temporary)
+            temporary.replace(path)
+            sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -44,16 +44,16 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     old = temporary.with_name(temporary.name + ".old")
     try:
-        with _naming(folder):
+        with naming(folder):
             yield temporary
-        temporary.chmod(0o755)
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                sync(file)
-        if folder.exists():
-            folder.rename(old)
-        temporary.rename(folder)
-        sync(folder.parent)
+            temporary.chmod(0o755)
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    sync(file)
+            if folder.exists():
+                folder.rename(old)
+            temporary.rename(folder)
+            sync(folder.parent)
     finally:
         if old.exists() and not folder.exists():
             old.rename(folder)
@@ -62,8 +62,8 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Let an error of the system that names no file, as of a write to a full disk, name `path`."""
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the system that names no file, as some libraries' do, name `path`."""
     try:
         yield
     except OSError as error:
@@ -141,7 +141,8 @@ def read_table(path: Path, made_by: str, columns: list[str]) -> Any:
     if not path.is_file():
         raise missing(path, made_by)
     try:
-        return pq.read_table(path, columns=columns)
+        with naming(path):
+            return pq.read_table(path, columns=columns)
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise

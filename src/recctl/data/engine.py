@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from duckdb import Error, IOException, OutOfMemoryException
 
 from recctl.errors import UserError
-from recctl.files import damaged
+from recctl.files import damaged, naming
 
 Engine = Literal["duckdb", "spark"]
 
@@ -82,7 +82,8 @@ def _circumstances() -> Iterator[None]:
 def reading(path: Path, made_by: str) -> Iterator[None]:
     """Turns damage found in a parquet file (or a folder of them) of a stage into a UserError."""
     try:
-        yield
+        with naming(path):
+            yield
     except (IOException, OutOfMemoryException):  # rather the machine's trouble than the file's
         raise
     except (Error, pa.ArrowInvalid) as error:

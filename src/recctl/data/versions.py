@@ -54,7 +54,8 @@ def digest(layout: Layout) -> str | None:
         return None
     pointer = read_yaml(_pointer(layout))
     try:
-        return str(pointer["outs"][0]["md5"])
+        out = pointer["outs"][0]
+        return str(out["md5"]) if "md5" in out else None
     except (KeyError, IndexError, TypeError):
         raise UserError(
             f"{_pointer(layout)} names no version of data/", "restore it from git"

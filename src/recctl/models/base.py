@@ -72,6 +72,7 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     """Read a safetensors file; UserError when it is missing or damaged."""
     if not path.is_file():
         raise UserError(f"no {path}", "train a model first: 'dvc repro train'")
+    path.open("rb").close()  # of a file that may not be read safetensors says that it is not there
     try:
         tensors: dict[str, torch.Tensor] = load_file(path)
     except (SafetensorError, json.JSONDecodeError) as error:
