@@ -1,5 +1,6 @@
 """The `ingest` section of params.yaml: what the raw log looks like."""
 
+from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -45,6 +46,9 @@ class IngestParams(Section):
             raise ValueError("minimum_weight needs a weight_column")
         if self.columns is not None and self.format not in ("csv", "tsv"):
             raise ValueError(f"columns name the fields of a csv or tsv, not of {self.format}")
+        for name in [*self.files, *([self.items_file] if self.items_file else [])]:
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise ValueError(f"'{name}' lies outside data/; name files below it")
         columns = (self.user_column, self.item_column, self.time_column)
         if self.format != "sequences" and len(set(columns)) < 3:
             raise ValueError("user_column, item_column and time_column must be three columns")
