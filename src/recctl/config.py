@@ -11,7 +11,8 @@ from ruamel.yaml.error import YAMLError
 
 from recctl.errors import UserError
 
-SECTIONS = ("ingest", "validate", "sequence-split", "train", "evaluate")
+STAGES = ("ingest", "validate", "sequence-split", "train", "evaluate")
+SECTIONS = (*STAGES, "promotion")
 
 
 class Settings(BaseModel):

@@ -248,14 +248,16 @@ def _settings(layout: Layout) -> Check:
 
 
 def sections() -> list[type[Section]]:
-    """Every section of params.yaml, in the order of the stages."""
+    """Every section of params.yaml, in its order: the stages, then the policy."""
     from recctl.data.params import IngestParams
     from recctl.evaluation.params import EvaluateParams
+    from recctl.promotion.params import PromotionParams
     from recctl.sequences.params import SequenceSplitParams
     from recctl.training.params import TrainParams
     from recctl.validation.params import ValidateParams
 
-    return [IngestParams, ValidateParams, SequenceSplitParams, TrainParams, EvaluateParams]
+    stages = [IngestParams, ValidateParams, SequenceSplitParams, TrainParams, EvaluateParams]
+    return [*stages, PromotionParams]
 
 
 def _engine(layout: Layout) -> Check:

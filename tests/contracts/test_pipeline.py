@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from recctl import doctor
 from recctl.cli import stage as stage_commands
-from recctl.config import SECTIONS
+from recctl.config import SECTIONS, STAGES
 from recctl.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -78,7 +78,7 @@ def files_below(dep: str) -> set[str]:
     return {str(file.relative_to(ROOT)) for file in files}
 
 
-@pytest.mark.parametrize("stage", SECTIONS)
+@pytest.mark.parametrize("stage", STAGES)
 def test_deps_are_exactly_the_source_that_the_stage_imports(stage: str) -> None:
     wanted, deps = needed(module_of(stage)), listed(stage)
     covered = set().union(*deps.values())
@@ -92,7 +92,7 @@ def test_deps_are_exactly_the_source_that_the_stage_imports(stage: str) -> None:
     assert complaints == [], f"dvc.yaml, stage {stage}:\n  " + "\n  ".join(complaints)
 
 
-@pytest.mark.parametrize("stage", SECTIONS)
+@pytest.mark.parametrize("stage", STAGES)
 def test_deps_exist_and_are_named_once(stage: str) -> None:
     deps = load("dvc.yaml")["stages"][stage]["deps"]
     assert len(deps) == len(set(deps))
@@ -100,34 +100,34 @@ def test_deps_exist_and_are_named_once(stage: str) -> None:
 
 
 def test_stages_sections_modules_and_commands_have_the_same_names() -> None:
-    assert tuple(load("dvc.yaml")["stages"]) == SECTIONS
+    assert tuple(load("dvc.yaml")["stages"]) == STAGES
     assert tuple(load("params.yaml")) == SECTIONS
     assert tuple(section.section for section in doctor.sections()) == SECTIONS
     commands = [
         command.name or command.callback.__name__
         for command in stage_commands.app.registered_commands
     ]
-    assert tuple(commands) == SECTIONS
+    assert tuple(commands) == STAGES
     names = [path.stem for path in (ROOT / "src/recctl/stages").glob("*.py")]
     runnable = {
         name for name in names if hasattr(importlib.import_module(f"recctl.stages.{name}"), "run")
     }
-    assert runnable == {stage.replace("-", "_") for stage in SECTIONS}
+    assert runnable == {stage.replace("-", "_") for stage in STAGES}
 
 
-@pytest.mark.parametrize("stage", SECTIONS)
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_is_run_of_its_module(stage: str) -> None:
     run = importlib.import_module(module_of(stage)).run
     assert list(inspect.signature(run).parameters) == ["layout"]
     assert load("dvc.yaml")["stages"][stage]["cmd"] == f"recctl stage {stage}"
 
 
-@pytest.mark.parametrize("stage", SECTIONS)
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_change_of_its_params_runs_a_stage_again(stage: str) -> None:
     assert stage in load("dvc.yaml")["stages"][stage]["params"]
 
 
-@pytest.mark.parametrize("stage", SECTIONS)
+@pytest.mark.parametrize("stage", STAGES)
 def test_params_that_a_stage_names_stand_in_params_yaml(stage: str) -> None:
     """A default is not enough: DVC refuses to run a stage whose parameter it cannot find."""
     for name in load("dvc.yaml")["stages"][stage]["params"]:

@@ -1,0 +1,1 @@
+"""Promotion: a champion is replaced only by a model that is proven better."""

@@ -1,0 +1,74 @@
+"""What a decision is made from: figures of today's test set, nothing remembered from before."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recctl.evaluation.slices import Slice
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One model's ranks on today's test set, in full ranking over today's catalogue."""
+
+    fingerprint: str
+    """Of the evaluation protocol and its data; two different ones are never compared."""
+    users: NDArray[np.int64]
+    """Today's user_index of each rank, in any order; (users,)"""
+    ranks: NDArray[np.floating | np.integer]
+    """1-based rank of each user's target; (users,)"""
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """What a model's lists are like and what it costs; None where it could not be measured."""
+
+    coverage: float | None = None
+    popularity_bias: float | None = None
+    latency_p95_ms: float | None = None
+    weights_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the challenger's training ended."""
+
+    epochs: int
+    best_epoch: int
+    best_epoch_is_cap: bool
+    finite: bool
+    """Whether every loss on its curve was a finite number."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that `decide` looks at."""
+
+    catalogue: int
+    """Items of today's catalogue; rank catalogue + 1 is a target that cannot be recommended."""
+    fingerprint: str
+    """Today's evaluation fingerprint, as computed from the workspace's data."""
+    users: NDArray[np.int64]
+    """Today's test users by user_index, ascending, each once; (users,)"""
+    challenger: Scored
+    champion: Scored | None = None
+    """None where no champion serves yet: the first model."""
+    best: Scored | None = None
+    """The best version ever promoted; None where the champion is that version."""
+    baselines: dict[str, Scored] = field(default_factory=dict)
+    slices: list[Slice] = field(default_factory=list)
+    """Members in the order of `users`."""
+    conduct: dict[str, Conduct] = field(default_factory=dict)
+    """By `challenger` and `champion`."""
+    overlap: float | None = None
+    """Mean share of items common to challenger's and champion's lists of ten."""
+    training: Training | None = None
+    leaks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    """By `challenger`, `champion`, `best`: which of `users` have a target that the model may have
+    been trained on; (users,) each. A model without an entry could not be checked."""
+    common: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By model, by metric: means over the common catalogue; shown, not judged."""
+    problems: list[str] = field(default_factory=list)
+    """What made a part of this impossible to gather, such as a digest that did not fit: each is a
+    sentence, and any of them refuses."""

@@ -1,0 +1,112 @@
+"""The `promotion` section of params.yaml: the policy by which a challenger is judged.
+
+A gate that is left out (or null) is off; a policy without any gate refuses every challenger.
+Gains, margins and floors are absolute differences of a metric: 0.005 of NDCG@10 .2480 is .2430.
+"""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from recctl.config import Section, Settings
+from recctl.evaluation import metrics
+
+
+class Primary(Settings):
+    """At least one metric must be better, none may be worse; paired over users, 95% intervals."""
+
+    metrics: list[str] = Field(default=["ndcg@10", "hr@10"], min_length=1)
+    min_gain: float = Field(default=0.0, ge=0, lt=1)
+    """Better: the lower end of the interval of the difference lies above this."""
+    margin: float = Field(default=0.005, ge=0, lt=1)
+    """Not worse: the lower end lies above minus this."""
+
+    @field_validator("metrics")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        return _checked(names)
+
+
+class Slices(Settings):
+    """Within no group of users may the challenger be worse."""
+
+    margin: float = Field(default=0.03, ge=0, lt=1)
+    """Not worse, by the first primary metric; groups are small, so it is wider than primary's."""
+    minimum_users: int = Field(default=200, ge=1)
+    """A smaller group is shown and decides nothing."""
+
+
+class Guardrails(Settings):
+    """What must not break while accuracy rises; each against the champion, null for off."""
+
+    coverage_loss: float | None = Field(default=None, ge=0, le=1)
+    """Share of the champion's catalogue coverage that may be lost."""
+    popularity_bias_rise: float | None = Field(default=None, ge=0, le=1)
+    """By how much (in popularity percentiles, 0 to 1) lists may become more popular."""
+    minimum_overlap: float | None = Field(default=None, ge=0, le=1)
+    """Mean share of a user's top ten that stays; a rupture below it."""
+    latency_ratio: float | None = Field(default=None, gt=0)
+    """p95 of one recommendation, challenger / champion; below 20 ms it never fails."""
+    size_ratio: float | None = Field(default=None, gt=0)
+    """Bytes of weights, challenger / champion."""
+
+
+class Ratchet(Settings):
+    """Against the best version ever promoted, scored again today."""
+
+    margin: float = Field(default=0.005, ge=0, lt=1)
+    """Not worse than it, by each primary metric; the lower end lies above minus this."""
+
+
+class Leak(Settings):
+    """No test target of today may be a training interaction of a model that is judged on it."""
+
+    excluded_share: float = Field(default=0.0, ge=0, lt=1)
+    """Up to this share of test users may be left out for it (of all models alike); above: refused."""
+
+
+class PromotionParams(Section):
+    """The policy; see docs/promotion.md for what each gate proves and what it does not."""
+
+    section: ClassVar[str] = "promotion"
+
+    registered_model: str = Field(default="recommender", pattern=r"^[A-Za-z0-9][\w\-. ]{0,99}$")
+    """The name in MLflow's registry; decisions are kept beside it as NAME-decisions."""
+    resamples: int = Field(default=10_000, ge=1000, le=10**6)
+    """Of each bootstrap and of each sign-flip test."""
+    seed: int = Field(default=0, ge=0)
+    primary: Primary | None = None
+    floors: dict[str, float] | None = None
+    """Metric: the least that is acceptable, whatever the champion does."""
+    baselines: list[Literal["popularity", "markov", "item-knn"]] | None = None
+    """Models that the challenger must beat, with intervals, by the first primary metric."""
+    slices: Slices | None = None
+    guardrails: Guardrails | None = None
+    suspicious_gain: float | None = Field(default=None, gt=0)
+    """A relative gain above this is too good to be true: investigate before anything serves."""
+    ratchet: Ratchet | None = None
+    convergence: bool = False
+    """Whether training must have converged: the best epoch is not the last one allowed."""
+    leak: Leak | None = None
+    first_model: Literal["baselines", "any", "none"] = "baselines"
+    """Where no champion serves: `baselines` needs floors and baselines to hold, `any` takes any
+    sound model, `none` promotes no first model by itself (--force does)."""
+
+    @field_validator("floors")
+    @classmethod
+    def _known(cls, floors: dict[str, float] | None) -> dict[str, float] | None:
+        _checked(list(floors or {}))
+        return floors
+
+    @property
+    def metrics(self) -> list[str]:
+        """The primary metrics; ndcg@10 and hr@10 where that gate is off."""
+        return (self.primary or Primary()).metrics
+
+
+def _checked(names: list[str]) -> list[str]:
+    for name in names:
+        metrics.parse(name)
+    if len(set(names)) < len(names):
+        raise ValueError("a metric is named twice")
+    return names
