@@ -256,8 +256,10 @@ def sections() -> list[type[Section]]:
     from recctl.training.params import TrainParams
     from recctl.validation.params import ValidateParams
 
-    stages = [IngestParams, ValidateParams, SequenceSplitParams, TrainParams, EvaluateParams]
-    return [*stages, PromotionParams]
+    return [
+        *(IngestParams, ValidateParams, SequenceSplitParams, TrainParams, EvaluateParams),
+        PromotionParams,
+    ]
 
 
 def _engine(layout: Layout) -> Check:
