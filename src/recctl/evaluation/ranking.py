@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recctl.models.base import Recommender
+from recctl.models.base import Scorer
 from recctl.sequences.store import Cases, Histories
 from recctl.sequences.vocabulary import COLD
 
@@ -95,7 +95,7 @@ def sampled_ranks(scores: Tensor, targets: Tensor, reachable: Tensor, negatives:
 
 
 def rank_cases(
-    model: Recommender,
+    model: Scorer,
     cases: Cases,
     *,
     filter_seen: bool = True,
@@ -153,7 +153,7 @@ class _Batch:
 
     @classmethod
     def score(
-        cls, model: Recommender, cases: Cases, rows: NDArray[np.int64], filter_seen: bool
+        cls, model: Scorer, cases: Cases, rows: NDArray[np.int64], filter_seen: bool
     ) -> "_Batch":
         histories, targets = cases.histories.select(rows), cases.targets[rows]
         scores = model.score(histories)

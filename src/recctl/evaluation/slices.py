@@ -5,9 +5,12 @@
   they have gathered a third and two thirds of all training interactions; an item that crosses a
   cut belongs to the more popular part. Cold targets are in none of them.
 - `cold targets`: all users, only those whose target training saw (warm), and the others (cold).
+- `arrival` (gates only, and only where the log has real times): the newest quarter of the users by
+  their first interaction.
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,3 +82,10 @@ def by_cold_target(targets: NDArray[np.int32]) -> list[Slice]:
         Slice("cold targets", "warm", "target seen in training", ~cold),
         Slice("cold targets", "cold", "target never seen in training", cold),
     ]
+
+
+def by_arrival(first_times: NDArray[np.int64]) -> list[Slice]:
+    """The newest quarter of the users; `first_times` (cases,) in microseconds since 1970."""
+    cut = int(np.quantile(first_times, 0.75, method="inverted_cdf"))
+    since = datetime.fromtimestamp(cut / 1e6, UTC).date().isoformat()
+    return [Slice("arrival", "newest", f"first seen after {since}", first_times > cut)]

@@ -3,7 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from safetensors import SafetensorError
@@ -15,6 +15,17 @@ from recctl.sequences.store import Histories
 
 WEIGHTS = "model.safetensors"
 SETTINGS = "model.json"
+
+
+class Scorer(Protocol):
+    """All that ranking asks of a model."""
+
+    @property
+    def n_items(self) -> int:
+        """Size of the catalogue that it scores."""
+
+    def score(self, histories: Histories) -> torch.Tensor:
+        """See `Recommender.score`."""
 
 
 class Recommender(ABC):

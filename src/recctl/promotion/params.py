@@ -62,7 +62,7 @@ class Leak(Settings):
     """No test target of today may be a training interaction of a model that is judged on it."""
 
     excluded_share: float = Field(default=0.0, ge=0, lt=1)
-    """Up to this share of test users is left out for it, for all models alike; above it: refused."""
+    """At most this share of test users is left out for it, for all models alike; above: refused."""
 
 
 class PromotionParams(Section):
