@@ -1,14 +1,16 @@
-"""Bootstrap intervals of means over users, and of paired differences.
+"""Bootstrap intervals of means over users, and of paired differences; randomisation tests.
 
 The percentile bootstrap draws as many users as there are, with replacement, and takes the mean;
 2.5% and 97.5% of many such means bound the 95% interval (Efron and Tibshirani 1993, chapter 13).
 
 Users with the same value are exchangeable, so how often each distinct value is drawn is
 multinomial: with few distinct values (hr@10 has 2, ndcg@10 has 11) a resample draws that many
-numbers instead of one per user. It is the same distribution, not an approximation.
+numbers instead of one per user. It is the same distribution, not an approximation. The same holds
+for the sign-flip test: of n users with the same |difference|, how many keep their sign is binomial.
 """
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,35 @@ _MANY = 16
 """A multinomial count costs about as much as drawing this many users."""
 _DRAWS = 2**22
 """Numbers drawn at a time: memory is bounded, whatever the users and resamples."""
+
+
+POWER = 0.8
+"""Of the difference that a test set is said to resolve."""
+_SAME = 1e-9
+"""Sums this near to each other (relative) are ties: they differ by rounding alone."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Distinct values, ascending, and how many users have each: all that a resample needs."""
+
+    values: NDArray[np.float64]
+    """(distinct,)"""
+    counts: NDArray[np.int64]
+    """(distinct,), each at least 1"""
+
+    @property
+    def users(self) -> int:
+        return int(self.counts.sum())
+
+    @property
+    def mean(self) -> float:
+        return float(self.counts @ self.values) / self.users
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation over the users (divided by n)."""
+        return float(np.sqrt(self.counts @ (self.values - self.mean) ** 2 / self.users))
 
 
 @dataclass(frozen=True)
@@ -57,16 +88,22 @@ def resampled_means(
     values: NDArray[np.float64], resamples: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Means of bootstrap resamples; (resamples,)."""
-    distinct, counts = np.unique(values, return_counts=True)
-    if len(distinct) * _MANY > len(values):
+    distinct = counted(values)
+    if len(distinct.values) * _MANY > len(values):
         return plain_means(values, resamples, rng)
-    shares = counts / len(values)
+    return _counted_means(distinct, resamples, rng)
+
+
+def _counted_means(
+    sample: Counted, resamples: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    shares = sample.counts / sample.users
     means = np.empty(resamples)
-    size = max(1, _DRAWS // len(distinct))
+    size = max(1, _DRAWS // len(sample.values))
     for first in range(0, resamples, size):
         rows = min(size, resamples - first)
-        drawn = rng.multinomial(len(values), shares, size=rows)
-        means[first : first + rows] = drawn @ distinct / len(values)
+        drawn = rng.multinomial(sample.users, shares, size=rows)
+        means[first : first + rows] = drawn @ sample.values / sample.users
     return means
 
 
@@ -81,3 +118,102 @@ def plain_means(
         drawn = rng.integers(0, len(values), size=(rows, len(values)), dtype=np.int32)
         means[first : first + rows] = values[drawn].mean(axis=1)
     return means
+
+
+def counted(values: NDArray[np.float64], counts: NDArray[np.int64] | None = None) -> Counted:
+    """Values with how often each occurs; `counts` where the values come with counts already.
+
+    >>> counted(np.array([0.5, 0.0, 0.5]))
+    Counted(values=array([0. , 0.5]), counts=array([1, 2]))
+    """
+    assert len(values), "no values"
+    assert np.isfinite(values).all(), "a metric is a finite number"
+    if counts is None:
+        return Counted(*np.unique(values, return_counts=True))
+    distinct, place = np.unique(values, return_inverse=True)
+    summed = np.zeros(len(distinct), np.int64)
+    np.add.at(summed, place, counts)
+    return Counted(distinct[summed > 0], summed[summed > 0])
+
+
+def bootstrap_means(
+    sample: Counted, resamples: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Means of bootstrap resamples of a counted sample; (resamples,).
+
+    They hang on the sample alone, never on the order of its users, and those of the negated
+    sample are these negated: "a against b" and "b against a" cannot disagree by chance.
+    """
+    if sample.mean < 0:
+        negated = Counted(-sample.values[::-1], sample.counts[::-1])
+        return -bootstrap_means(negated, resamples, rng)
+    if len(sample.values) * _MANY > sample.users:
+        return plain_means(np.repeat(sample.values, sample.counts), resamples, rng)
+    return _counted_means(sample, resamples, rng)
+
+
+def interval_of(means: NDArray[np.float64], sample: Counted) -> Interval:
+    """The 95% percentile interval of a sample's mean, from its bootstrap means."""
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Interval(sample.mean, float(low), float(high))
+
+
+def sign_flip_p(sample: Counted, resamples: int, rng: np.random.Generator) -> float:
+    """Two-sided p-value of a mean paired difference of zero, by flipping signs at random.
+
+    If the two models are exchangeable, each user's difference is as likely to have the other sign;
+    p is the share of random sign patterns whose |sum| reaches the one seen, which counts itself
+    (Phipson and Smyth 2010, so that p is never zero).
+
+    >>> sign_flip_p(counted(np.zeros(5)), 100, np.random.default_rng(0))
+    1.0
+    """
+    sizes = counted(np.abs(sample.values), sample.counts)
+    sums = np.zeros(resamples)
+    for size, users in zip(sizes.values.tolist(), sizes.counts.tolist(), strict=True):
+        if size > 0:
+            sums += size * (2 * rng.binomial(users, 0.5, size=resamples) - users)
+    seen = abs(sample.mean) * sample.users
+    reached = int((np.abs(sums) >= seen * (1 - _SAME)).sum())
+    return (1 + reached) / (1 + resamples)
+
+
+def p_not_above(means: NDArray[np.float64], bound: float) -> float:
+    """One-sided bootstrap p-value of the true mean being at most `bound`.
+
+    The share of bootstrap means at or below it, the sample itself counting as one; it inverts the
+    percentile interval: p <= 2.5% where the lower end of the 95% interval lies above the bound.
+    """
+    return (1 + int((means <= bound).sum())) / (1 + len(means))
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """p-values adjusted for their number by Holm's step-down method (Holm 1979).
+
+    The smallest is multiplied by m, the next by m - 1, and so on; none is less than one before it.
+
+    >>> [round(p, 6) for p in holm([0.01, 0.04, 0.03])]
+    [0.03, 0.06, 0.06]
+    """
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def effect_size(sample: Counted) -> float | None:
+    """Mean over standard deviation of paired differences (Cohen's d_z); None where all agree."""
+    return sample.mean / sample.deviation if sample.deviation > 0 else None
+
+
+def resolvable(sample: Counted) -> float:
+    """The smallest true difference that as many users, as varied, would show with 80% power.
+
+    (z(.975) + z(.8)) standard errors = 2.80 of them: a two-sided test at 5% (Cohen 1988, ch. 2).
+    """
+    normal = NormalDist()
+    errors = normal.inv_cdf((1 + LEVEL) / 2) + normal.inv_cdf(POWER)
+    return errors * sample.deviation / float(np.sqrt(sample.users))
