@@ -1,0 +1,237 @@
+"""Which of today's test targets a model may have been trained on.
+
+Every version carries a record of its training: for each user how many interactions, two hashes of
+them in their order (one with times, one without) and the time of the last one. That is enough to
+tell, for any later state of the log and any split, whether training held a target; where it
+cannot be told the answer is yes. docs/decisions/0004-leaks.md has the reasoning.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from recctl.errors import UserError
+from recctl.files import read_json, replacing, write_json
+from recctl.sequences.store import SequenceData
+
+TENSORS = "training_record.safetensors"
+ABOUT = "training_record.json"
+SCHEMA = 1
+
+_TYPES = {
+    "users": np.uint64,
+    "counts": np.int32,
+    "items": np.uint64,
+    "events": np.uint64,
+    "last_times": np.int64,
+}
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+"""An odd number, so that a product with it tells all 2^64 numbers apart (splitmix64's own)."""
+_COLD_HASH = np.uint64(0)
+"""An item without an external id: no hash of an id, so its user's sequence fits no record."""
+_BLOCK = 2**21
+"""Interactions hashed at a time: some 100 MiB of temporary arrays."""
+_FIRST_REAL_TIME = 10**12
+"""Microseconds, 11.6 days after 1970: where all times lie before it they are numbers of rows."""
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """What a model was trained on, by hashes; one row per user with a training interaction."""
+
+    users: NDArray[np.uint64]
+    """blake2b of the external user id, ascending; (users,)"""
+    counts: NDArray[np.int32]
+    """Training interactions; (users,)"""
+    items: NDArray[np.uint64]
+    """Hash of the training items in their order; (users,)"""
+    events: NDArray[np.uint64]
+    """The same with each interaction's time; (users,)"""
+    last_times: NDArray[np.int64]
+    """Time of the last training interaction in microseconds since 1970; (users,)"""
+    about: dict[str, Any]
+    """split_fingerprint, real_times and the lineage given."""
+
+    @classmethod
+    def of(cls, data: SequenceData, lineage: dict[str, str]) -> "TrainingRecord":
+        """The record of a model that is trained on the training part of `data`."""
+        counts = np.asarray(data.train_end) - np.asarray(data.offsets[:-1])
+        items, events = _prefix_hashes(data, counts)
+        trained = np.flatnonzero(counts > 0)
+        users = user_hashes([data.user_ids[user] for user in trained])
+        rows = trained[np.argsort(users, kind="stable")]
+        return cls(
+            np.sort(users),
+            counts[rows].astype(np.int32),
+            items[rows],
+            events[rows],
+            np.asarray(data.times[data.train_end[rows] - 1], np.int64),
+            {
+                "schema": SCHEMA,
+                "users": len(rows),
+                "interactions": int(counts.sum()),
+                "split_fingerprint": data.fingerprint,
+                "real_times": real_times(data),
+                "lineage": lineage,
+            },
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write both files; the same record gives the same bytes."""
+        with replacing(folder / TENSORS) as temporary:
+            temporary.write_bytes(save({name: getattr(self, name) for name in _TYPES}))
+        write_json(folder / ABOUT, self.about)
+
+    @classmethod
+    def load(cls, folder: Path) -> "TrainingRecord":
+        """Read what `save` wrote; UserError when a file is missing or damaged."""
+        path = folder / TENSORS
+        about = read_json(folder / ABOUT, "train", ["schema", "users", "real_times"])
+        if about["schema"] != SCHEMA:
+            raise UserError(
+                f"{folder / ABOUT} has the schema {about['schema']!r}, known is {SCHEMA}",
+                "use the recctl that registered this version, or a newer one",
+            )
+        if not path.is_file():
+            raise _damaged(path, "it is missing")
+        try:
+            tensors = load_file(path)
+        except (SafetensorError, json.JSONDecodeError) as error:
+            raise _damaged(path, str(error).splitlines()[0]) from None
+        wrong = _misfit(tensors, about["users"])
+        if wrong is not None:
+            raise _damaged(path, wrong)
+        return cls(**{name: tensors[name] for name in _TYPES}, about=about)
+
+
+def leaking(record: TrainingRecord, data: SequenceData) -> NDArray[np.bool_]:
+    """Which of today's test targets the model may have been trained on; (test cases,).
+
+    In the order of `data.cases("test")`. Never false for a target that truly was a training
+    interaction, as long as an interaction keeps its time; true as well where that cannot be told.
+    """
+    users = np.flatnonzero(np.asarray(data.test) >= 0)
+    targets = np.asarray(data.test[users])
+    hashes = user_hashes([data.user_ids[user] for user in users])
+    first = np.searchsorted(record.users, hashes, side="left")
+    found = np.searchsorted(record.users, hashes, side="right") - first
+    known = np.flatnonzero(found > 0)
+    leaks = found > 1  # two users of one hash: which one is meant cannot be told
+    leaks[known] |= _known_leaks(record, data, first[known], users[known], targets[known])
+    return leaks
+
+
+def _known_leaks(
+    record: TrainingRecord,
+    data: SequenceData,
+    rows: NDArray[np.int64],
+    users: NDArray[np.int64],
+    targets: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """For users of the record: its rows, their user_index, their targets' absolute positions."""
+    starts, ends = np.asarray(data.offsets[users]), np.asarray(data.offsets[users + 1])
+    counts = record.counts[rows].astype(np.int64)
+    long_enough = counts <= ends - starts
+    asked = np.zeros(len(data.train_end), np.int64)
+    asked[users] = np.where(long_enough, counts, 0)
+    items, events = _prefix_hashes(data, asked)
+    same_items = long_enough & (items[users] == record.items[rows])
+    same_events = same_items & (events[users] == record.events[rows])
+    trained = targets - starts < counts
+    by_time = np.ones(len(users), np.bool_)
+    if record.about["real_times"] is True and real_times(data):
+        by_time = np.asarray(data.times[targets]) <= record.last_times[rows]
+        return np.where(same_events, trained, np.where(same_items, trained | by_time, by_time))
+    return np.where(same_items, trained, by_time)
+
+
+def real_times(data: SequenceData) -> bool:
+    """Whether times say when something happened; the format `sequences` numbers rows instead.
+
+    Told by their size: row numbers taken as microseconds are over within days of 1970. A log whose
+    real times all lie there counts as one without, which only makes the check stricter.
+    """
+    if len(data.times) == 0:
+        return False
+    earliest, latest = int(np.min(data.times)), int(np.max(data.times))
+    return earliest < 0 or latest >= _FIRST_REAL_TIME
+
+
+def user_hashes(ids: Iterable[str]) -> NDArray[np.uint64]:
+    """64-bit blake2b of each id."""
+    return _hashes(ids, b"recctl-user")
+
+
+def _hashes(ids: Iterable[str], person: bytes) -> NDArray[np.uint64]:
+    digests = (hashlib.blake2b(one.encode(), digest_size=8, person=person) for one in ids)
+    joined = b"".join(digest.digest() for digest in digests)
+    return np.frombuffer(joined, dtype="<u8").astype(np.uint64)
+
+
+def _prefix_hashes(
+    data: SequenceData, lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Hashes of each user's first `lengths` interactions, without times and with; (users,) each.
+
+    The sum, modulo 2^64, of splitmix64(item's hash + place * odd constant): one pass without
+    a loop over users, and an item at another place is another summand.
+    """
+    by_item = np.concatenate([_hashes(data.vocabulary.items, b"recctl-item"), [_COLD_HASH]])
+    starts = np.asarray(data.offsets[:-1])
+    items, events = np.zeros(len(starts), np.uint64), np.zeros(len(starts), np.uint64)
+    for block in _blocks(lengths):
+        size = lengths[block]
+        rows = np.repeat(np.arange(len(size)), size)
+        within = np.arange(len(rows)) - np.repeat(np.cumsum(size) - size, size)
+        at = starts[block][rows] + within
+        terms = _mixed(by_item[data.items[at]] + (within + 1).astype(np.uint64) * _STEP)
+        timed = _mixed(terms ^ _mixed(np.asarray(data.times[at]).astype(np.uint64)))
+        filled = size > 0
+        if filled.any():
+            first = (np.cumsum(size) - size)[filled]
+            items[block][filled] = np.add.reduceat(terms, first)
+            events[block][filled] = np.add.reduceat(timed, first)
+    return items, events
+
+
+def _blocks(lengths: NDArray[np.int64]) -> Iterator[slice]:
+    """Runs of users with some _BLOCK interactions each."""
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    cuts = np.searchsorted(ends, np.arange(_BLOCK, total, _BLOCK), side="left") + 1
+    bounds = np.unique(np.concatenate([[0], cuts, [len(lengths)]]))
+    for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        yield slice(low, high)
+
+
+def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """splitmix64's finalizer (Steele, Lea, Flood, OOPSLA 2014): a bijection of 64 bits."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def _misfit(tensors: dict[str, Any], users: object) -> str | None:
+    """What is wrong with the arrays of a record, None if nothing is."""
+    for name, kind in _TYPES.items():
+        if name not in tensors:
+            return f"it has no '{name}'"
+        if tensors[name].dtype != kind or tensors[name].shape != (users,):
+            return f"'{name}' does not fit {ABOUT} beside it"
+    if np.any(tensors["users"][1:] < tensors["users"][:-1]):
+        return "its users are not in order"
+    if np.any(tensors["counts"] < 1):
+        return "it has users without an interaction"
+    return None
+
+
+def _damaged(path: Path, reason: str) -> UserError:
+    return UserError(f"{path} is damaged ({reason})", "register the model again, or roll back")
