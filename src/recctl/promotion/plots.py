@@ -1,0 +1,175 @@
+"""The picture of a decision: every difference with its 95% interval and what it needed.
+
+Outcomes are told apart by marker and fill, not by colour alone: the picture reads in greyscale.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recctl.files import replacing
+from recctl.promotion import show
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#6E6E6E"
+"""Of Okabe and Ito's palette, told apart by colour-blind readers too."""
+_MARKS: dict[str, tuple[str, str, str]] = {
+    "pass": ("o", _BLUE, _BLUE),
+    "fail": ("X", _ORANGE, _ORANGE),
+    "suspicious": ("D", _ORANGE, "white"),
+    "refused": ("s", _ORANGE, "white"),
+    "shown": ("o", _GREY, "white"),
+}
+"""By outcome: marker, edge, fill."""
+_MEANINGS = {
+    "pass": "passes",
+    "fail": "fails",
+    "suspicious": "too good",
+    "refused": "cannot be judged",
+    "shown": "decides nothing",
+}
+_STYLE: Any = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.titlesize": 10.5,
+}
+_ROW = 0.32
+"""Inches per row."""
+_PANELS = {
+    "against {champion}": ("primary", "slices"),
+    "against the best version ever": ("ratchet",),
+    "against the baselines": ("baselines",),
+}
+
+
+def drawable(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The gates that have a difference with an interval."""
+    return [gate for gate in body.get("gates") or [] if gate["low"] is not None]
+
+
+def intervals(body: dict[str, Any], path: Path) -> None:
+    """Draw a decision's or a comparison's intervals as a PNG; one that says so where it has none.
+
+    Panels have a scale of their own: a baseline is beaten by far more than a champion is.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    panels = _panels(body)
+    heights = [len(rows) * _ROW + 0.9 for rows in panels.values()] or [1.0]
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(8, sum(heights) + 0.7), layout="constrained")
+        axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for one, (title, rows) in zip(axes, panels.items(), strict=False):
+            _panel(one, rows, body)
+            one.set_title(title)
+        if panels:
+            axes[-1].set_xlabel("difference: challenger - other, with its 95% interval")
+            _legend(figure, panels)
+        else:
+            _say(axes[0], "Nothing was compared: this decision has no intervals.")
+        _save(figure, path)
+
+
+def _panels(body: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each panel that has any, by its title."""
+    champion = show.side(body, "champion") if body.get("champion") else "the champion"
+    found = {}
+    for title, gates in _PANELS.items():
+        rows = [gate for gate in drawable(body) if gate["gate"] in gates]
+        if rows:
+            found[title.format(champion=champion)] = rows
+    return found
+
+
+def _panel(axes: "Axes", rows: list[dict[str, Any]], body: dict[str, Any]) -> None:
+    """One line per gate, the first on top; the zero line through all."""
+    axes.axvline(0, color="#333333", linewidth=1, zorder=1)
+    for at, gate in enumerate(rows):
+        marker, edge, fill = _MARKS[gate["outcome"]]
+        axes.hlines(at, gate["low"], gate["high"], color=edge, linewidth=1.8, zorder=2)
+        axes.plot(
+            [gate["difference"]],
+            [at],
+            marker,
+            markersize=7,
+            markeredgecolor=edge,
+            markerfacecolor=fill,
+            zorder=3,
+        )
+        if gate["threshold"] is not None:
+            axes.vlines(gate["threshold"], at - 0.42, at + 0.42, **_line("margin"))
+        gain = _min_gain(gate, body)
+        if gain:
+            axes.vlines(gain, at - 0.42, at + 0.42, **_line("gain"))
+    axes.set_yticks(range(len(rows)), [_label(gate) for gate in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=True, axis="x", color="#E3E3E3")
+    axes.set_axisbelow(True)
+    axes.margins(x=0.06)
+
+
+def _label(gate: dict[str, Any]) -> str:
+    """The gate's name; a dollar sign would start mathematics."""
+    name = show.clean(gate["name"]).replace("$", r"\$")
+    name = name.upper() if gate["gate"] in ("primary", "ratchet") else name
+    users = gate["users"] if gate["gate"] == "slices" else None
+    return f"{name}  ({users:,} users)" if users is not None else name
+
+
+def _min_gain(gate: dict[str, Any], body: dict[str, Any]) -> float | None:
+    """What a primary metric must exceed to count as better; None where that is the zero line."""
+    policy = (body.get("policy") or {}).get("primary") or {}
+    return policy.get("min_gain") if gate["gate"] == "primary" else None
+
+
+def _line(name: str) -> Any:
+    """How a threshold is drawn: dashes for not worse, dots for better."""
+    styles = {"margin": ("--", _ORANGE), "gain": (":", _BLUE)}
+    style, colour = styles[name]
+    return {"linestyles": style, "colors": colour, "linewidth": 1.5, "zorder": 1.5}
+
+
+def _legend(figure: "Figure", panels: dict[str, list[dict[str, Any]]]) -> None:
+    """What markers and lines mean, of those that are drawn."""
+    from matplotlib.lines import Line2D
+
+    rows = [gate for found in panels.values() for gate in found]
+    handles = []
+    for outcome, (marker, edge, fill) in _MARKS.items():
+        if any(gate["outcome"] == outcome for gate in rows):
+            handles.append(
+                Line2D(
+                    *([], []),
+                    marker=marker,
+                    color=edge,
+                    markerfacecolor=fill,
+                    markersize=7,
+                    label=_MEANINGS[outcome],
+                )
+            )
+    if any(gate["threshold"] is not None for gate in rows):
+        text = "the interval must lie right of this"
+        handles.append(Line2D([], [], linestyle="--", color=_ORANGE, label=text))
+    figure.legend(handles=handles, loc="outside lower left", ncols=4, frameon=False)
+
+
+def _say(axes: "Axes", text: str) -> None:
+    axes.set_axis_off()
+    axes.text(0, 0.5, text, transform=axes.transAxes, verticalalignment="center")
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    with replacing(path) as temporary:
+        # without Software, which would put matplotlib's version into the file
+        figure.savefig(temporary, dpi=120, metadata={"Software": None})
