@@ -133,7 +133,9 @@ def _aligned(evidence: Evidence) -> tuple[list[Gate], Judged | None]:
     shape = evidence.users.shape
     for one in evidence.slices:
         if not _mask(one.members, shape):
-            rows.append(_refuse(f"{one.name}: {one.group}", "the slice does not fit the test users"))
+            rows.append(
+                _refuse(f"{one.name}: {one.group}", "the slice does not fit the test users")
+            )
     if rows:
         return rows, None
     held = Gate(
@@ -211,7 +213,9 @@ def _leak_of(name: str, evidence: Evidence, allowed: float) -> Gate:
         said = f"no record of what the {name} was trained on: it could not be checked for leaks"
         return Gate("leak", name, "refused", said, threshold=allowed)
     share = float(mask.mean())
-    said = f"the {name} may have been trained on the targets of {int(mask.sum()):,} of {len(mask):,}"
+    said = (
+        f"the {name} may have been trained on the targets of {int(mask.sum()):,} of {len(mask):,}"
+    )
     said += f" test users ({percent(share)}"
     if share > allowed:
         return Gate(
@@ -228,7 +232,13 @@ def _leak_of(name: str, evidence: Evidence, allowed: float) -> Gate:
     else:
         said += f", allowed {percent(allowed)}): they are left out for every model"
     return Gate(
-        "leak", name, "pass", said, None, threshold=allowed, users=int(mask.sum()),
+        "leak",
+        name,
+        "pass",
+        said,
+        None,
+        threshold=allowed,
+        users=int(mask.sum()),
         details={"share": share},
     )
 
@@ -248,7 +258,9 @@ def _left_out(kept: NDArray[np.bool_], allowed: float) -> Gate:
     """Of all models together: each may leak other users."""
     left_out, share = int((~kept).sum()), float((~kept).mean())
     outcome: str = "pass"
-    said = f"{left_out:,} of {len(kept):,} test users ({percent(share)}) are left out for every model"
+    said = (
+        f"{left_out:,} of {len(kept):,} test users ({percent(share)}) are left out for every model"
+    )
     if share > allowed:
         outcome, said = "refused", f"{said}, more than {percent(allowed)}: {_RAISE}"
     elif left_out and kept.sum() < FEWEST_USERS:

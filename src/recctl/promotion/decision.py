@@ -1,38 +1,21 @@
 """The verdict on a challenger: pure, from evidence and policy, failing closed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
+from recctl.promotion import checks, gates
+from recctl.promotion.evidence import Evidence
+from recctl.promotion.gate import Gate, Outcome, change, figure, label
+from recctl.promotion.params import PromotionParams
+
+__all__ = ["Decision", "Gate", "Outcome", "Verdict", "decide"]
+
 Verdict = Literal["promoted", "rejected", "suspicious", "refused", "stale"]
-Outcome = Literal["pass", "fail", "suspicious", "refused", "shown"]
-"""Of a gate; `shown` decides nothing, such as a slice with too few users."""
 
-
-@dataclass(frozen=True)
-class Gate:
-    """One row of a decision."""
-
-    gate: str
-    """The policy's key: primary, floors, baselines, slices, guardrails, suspicious_gain, ratchet,
-    convergence, leak, first_model; `evidence` for what cannot be judged at all."""
-    name: str
-    """What was looked at, such as `ndcg@10` or `history length: short`."""
-    outcome: Outcome
-    reason: str
-    """One sentence for people."""
-    challenger: float | None = None
-    reference: float | None = None
-    """The champion's figure, a baseline's, the best version's."""
-    difference: float | None = None
-    low: float | None = None
-    high: float | None = None
-    """Ends of the 95% interval of the difference."""
-    threshold: float | None = None
-    """What the deciding figure had to exceed (or not to exceed: the reason says)."""
-    p_value: float | None = None
-    users: int | None = None
-    details: dict[str, float] = field(default_factory=dict)
-    """More figures by name: effect_size, resolvable, p_holm, ..."""
+_SAID = 2
+"""Reasons that the sentence of a decision gives; the table has them all."""
+_JUDGES = ("primary", "floors", "baselines", "slices", "guardrails", "ratchet", "first_model")
+"""Gates whose passing says something for the challenger; the others only say nothing against it."""
 
 
 @dataclass(frozen=True)
@@ -42,3 +25,101 @@ class Decision:
     verdict: Verdict
     gates: list[Gate]
     sentence: str
+
+
+def decide(evidence: Evidence, policy: PromotionParams) -> Decision:
+    """Judge a challenger; the same evidence and policy always give the same decision.
+
+    One refused row refuses: what cannot be judged is not promoted. Then one suspicious row makes
+    the verdict suspicious even where other gates fail, for a gain too good to be true (a leak, a
+    wrong split) explains those failures better than they explain themselves, and whoever is on
+    call should look there first. Then one failed row rejects. A challenger that no gate judged is
+    refused. Never raises for bad evidence.
+    """
+    rows, judged = checks.checked(evidence, policy)
+    if judged is not None:
+        counter = gates.Counter(judged, [*policy.metrics, *(policy.floors or {})])
+        rows += _against(counter, evidence, policy) if "champion" in judged.ranks else []
+        rows += [] if "champion" in judged.ranks else _first(counter, evidence, policy)
+        rows += _nothing_judged(rows)
+    verdict = _verdict(rows)
+    return Decision(verdict, rows, f"{verdict}: {_why(verdict, rows)}")
+
+
+def _against(counter: gates.Counter, evidence: Evidence, policy: PromotionParams) -> list[Gate]:
+    """All gates, where a champion serves."""
+    champion = counter.judged.ranks["champion"]
+    pairs = counter.pairs(champion)
+    return [
+        *gates.primary(pairs, policy),
+        *gates.slices(counter, champion, policy),
+        *gates.floors(pairs, policy),
+        *gates.baselines(counter, policy),
+        *gates.ratchet(_best(counter), policy),
+        *gates.guardrails(evidence, policy),
+        *gates.suspicious_gain(pairs, policy),
+        *gates.convergence(evidence.training, policy),
+    ]
+
+
+def _first(counter: gates.Counter, evidence: Evidence, policy: PromotionParams) -> list[Gate]:
+    """The gates that a first model can meet, and what the policy says of first models."""
+    own, best = counter.pairs(counter.judged.ranks["challenger"]), _best(counter)
+    rows = [
+        *gates.alone(counter, policy),
+        *gates.floors(own, policy),
+        *gates.baselines(counter, policy),
+        *(gates.ratchet(best, policy) if best is not None else []),
+        *gates.convergence(evidence.training, policy),
+    ]
+    return gates.first_model(rows, policy)
+
+
+def _best(counter: gates.Counter) -> gates.Pairs | None:
+    best = counter.judged.ranks.get("best")
+    return None if best is None else counter.pairs(best)
+
+
+def _nothing_judged(rows: list[Gate]) -> list[Gate]:
+    if any(row.gate in _JUDGES and row.outcome != "shown" for row in rows):
+        return []
+    said = "no gate of the policy judged the challenger: nothing speaks for it"
+    return [Gate("evidence", "policy", "refused", said)]
+
+
+def _verdict(rows: list[Gate]) -> Verdict:
+    outcomes = {row.outcome for row in rows}
+    if "refused" in outcomes:
+        return "refused"
+    if "suspicious" in outcomes:
+        return "suspicious"
+    return "rejected" if "fail" in outcomes else "promoted"
+
+
+def _why(verdict: Verdict, rows: list[Gate]) -> str:
+    if verdict == "promoted":
+        return _promoted(rows)
+    deciding = {"refused": "refused", "suspicious": "suspicious", "rejected": "fail"}[verdict]
+    reasons = [row.reason for row in rows if row.outcome == deciding]
+    more = len(reasons) - _SAID
+    others = f"; and {more} more" if more > 0 else ""
+    return "; ".join(reasons[:_SAID]) + others + "."
+
+
+def _promoted(rows: list[Gate]) -> str:
+    passed = sum(row.outcome == "pass" for row in rows)
+    figures = [row for row in rows if row.gate == "primary" and row.challenger is not None]
+    said = ", ".join(_figures(row) for row in figures) or "no figure was compared"
+    first = "first model, " if any(row.gate == "first_model" for row in rows) else ""
+    return f"{first}{said}; {passed} gates passed."
+
+
+def _figures(row: Gate) -> str:
+    assert row.challenger is not None
+    name = label(row.name)
+    if row.reference is None or row.difference is None or row.low is None or row.high is None:
+        return f"{name} {figure(row.challenger)}"
+    said = change(row.difference, row.low, row.high)
+    if row.details.get("better"):
+        return f"{name} {figure(row.challenger)} against {figure(row.reference)} ({said})"
+    return f"{name} not worse ({said})"

@@ -49,7 +49,9 @@ def signed(value: float) -> str:
     >>> signed(0.0168), signed(-0.003), signed(0.0)
     ('+.0168', '-.0030', '+.0000')
     """
-    return ("" if round(value, 4) < 0 else "+") + figure(abs(value) if round(value, 4) == 0 else value)
+    return ("" if round(value, 4) < 0 else "+") + figure(
+        abs(value) if round(value, 4) == 0 else value
+    )
 
 
 def change(difference: float, low: float, high: float) -> str:
