@@ -43,7 +43,7 @@ SECONDS_TO_ANSWER = 4
 SECONDS_BETWEEN_BATCHES = 2.0
 SECONDS_AFTER_FAILURE = 60.0
 
-_UNHURRIED = (20, 2)
+UNHURRIED = (20, 2)
 """Timeout in seconds and retries where nothing waits for the answer."""
 
 _REMEMBERED = 4
@@ -119,7 +119,7 @@ def connect(layout: Layout) -> Tracking:
     or its database is damaged or of another MLflow version.
     """
     uri = tracking_uri(layout)
-    with _plainly(uri), _patience(SECONDS_TO_ANSWER, retries=1), _first_touch(uri):
+    with plainly(uri), patience(SECONDS_TO_ANSWER, retries=1), _first_touch(uri):
         client = _mlflow_client(uri)
         client.search_experiments(max_results=1)
         name, identifier = _experiment(client, uri)
@@ -131,6 +131,7 @@ def _mlflow_client(uri: str) -> "MlflowClient":
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     # it would print the address of a run with the password in it
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
     for name in ("mlflow", "alembic"):
@@ -153,7 +154,7 @@ def _first_touch(uri: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _patience(timeout: int, retries: int) -> Iterator[None]:
+def patience(timeout: int, retries: int) -> Iterator[None]:
     """How long MLflow waits for a server in this block, where the user has not said.
 
     MLflow's own seven retries of 120 seconds would hold up a training for minutes.
@@ -172,7 +173,7 @@ def _patience(timeout: int, retries: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _plainly(uri: str) -> Iterator[None]:
+def plainly(uri: str) -> Iterator[None]:
     """Turn what MLflow and the libraries below it raise into one line without secrets."""
     import requests
     from mlflow.exceptions import MlflowException
@@ -259,7 +260,7 @@ def _create_experiment(client: "MlflowClient", name: str, folder: str | None) ->
 
 def count_models(tracking: Tracking) -> int:
     """How many models the registry holds; UserError when it does not answer."""
-    with _plainly(tracking.uri), _patience(SECONDS_TO_ANSWER, retries=1):
+    with plainly(tracking.uri), patience(SECONDS_TO_ANSWER, retries=1):
         return len(tracking.client.search_registered_models(max_results=1000))
 
 
@@ -301,21 +302,20 @@ class TrainingRun:
 
     def log_files(self, files: Sequence[Path], folder: str = "training") -> None:
         """Keep copies of files (or whole folders) with the run."""
-        with self._forgiving(), _plainly(self.tracking.uri), _patience(*_UNHURRIED):
+        with self._forgiving(), plainly(self.tracking.uri), patience(*UNHURRIED):
             _log_files(self.tracking.client, self.run_id, files, folder)
 
-    def _send(self, patience: tuple[int, int] | None = None) -> None:
+    def _send(self, timeout: int = SECONDS_TO_ANSWER, retries: int = 0) -> None:
         self._next = time.monotonic() + SECONDS_AFTER_FAILURE
-        wait = _patience(*(patience or (SECONDS_TO_ANSWER, 0)))
-        with self._forgiving(), _plainly(self.tracking.uri), wait:
+        with self._forgiving(), plainly(self.tracking.uri), patience(timeout, retries):
             while self._waiting:
                 self.tracking.client.log_batch(self.run_id, self._waiting[:BATCH_METRICS])
                 del self._waiting[:BATCH_METRICS]
             self._next = time.monotonic() + SECONDS_BETWEEN_BATCHES
 
     def _end(self, status: str) -> None:
-        self._send(_UNHURRIED)
-        with self._forgiving(), _plainly(self.tracking.uri), _patience(*_UNHURRIED):
+        self._send(*UNHURRIED)
+        with self._forgiving(), plainly(self.tracking.uri), patience(*UNHURRIED):
             self.tracking.client.set_terminated(self.run_id, status)
 
     @contextlib.contextmanager
@@ -349,7 +349,7 @@ def training_run(
     Raises UserError before anything is trained when the server cannot be reached.
     """
     tracking = connect(layout)
-    with _plainly(tracking.uri), _patience(*_UNHURRIED):
+    with plainly(tracking.uri), patience(*UNHURRIED):
         unfinished = _unfinished(layout)
         _close_others(tracking.client, unfinished, fingerprint)
         run = _resumed(tracking, unfinished.get(fingerprint))
@@ -500,7 +500,7 @@ def log_evaluation(
     trained = trained_run(layout)
     tracking = connect(layout)
     client = tracking.client
-    with _plainly(tracking.uri), _patience(*_UNHURRIED):
+    with plainly(tracking.uri), patience(*UNHURRIED):
         found = _find_run(client, trained)
         run_id: str = found.info.run_id if found else _stand_in(tracking, layout, trained)
         values = _metrics(metrics, step=0)

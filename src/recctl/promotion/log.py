@@ -10,12 +10,16 @@ read the same order. Aliases are only a picture of the log (see `apply.py`).
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 SCHEMA = 1
 """Of an entry's body; raise it when a key changes its meaning."""
+
+_UNREADABLE = ""
+"""What an entry names whose body cannot be read; no digest is empty."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,40 @@ class Entry:
         return digest(self.body)
 
     @property
+    def altered(self) -> bool:
+        """Whether body and digest do not belong together."""
+        return self.digest != self.claimed
+
+    @cached_property
     def content(self) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads(self.body)
-        return content
+        """The body taken apart; empty where it is not a JSON object."""
+        try:
+            content = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    @property
+    def names(self) -> str | None:
+        """The digest of the entry before it, as its writer saw it; None for the first."""
+        named = self.content.get("previous", _UNREADABLE)
+        return named if named is None or isinstance(named, str) else _UNREADABLE
+
+    @property
+    def sets(self) -> dict[str, int | None] | None:
+        """Where it moves the aliases; None for an entry that moves nothing."""
+        return _aliases(self.content.get("sets"))
+
+    @property
+    def saw(self) -> dict[str, int | None]:
+        """Where its writer saw the aliases."""
+        return _aliases(self.content.get("saw")) or {}
+
+
+def _aliases(value: Any) -> dict[str, int | None] | None:
+    if not isinstance(value, dict):
+        return None
+    return {str(k): v if isinstance(v, int) else None for k, v in value.items()}
 
 
 def canonical(content: dict[str, Any]) -> str:
@@ -52,15 +87,97 @@ def canonical(content: dict[str, Any]) -> str:
 
 def digest(body: str) -> str:
     """The sha256 of a body, in hex."""
-    return hashlib.sha256(body.encode()).hexdigest()
+    return hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def in_force(entries: Iterable[Entry]) -> list[Entry]:
-    """The entries that count, in their order."""
+    """The entries that count, in their order.
+
+    Whoever tampers with the log must not make the rest of it void. So an altered entry counts when
+    another one was written upon it, and one that names an unknown entry counts when some entry
+    before it was deleted; `broken` tells of both.
+    """
+    ordered = sorted(entries, key=lambda one: one.position)
+    named = {entry.names for entry in ordered}
     found: list[Entry] = []
     head: str | None = None
-    for entry in sorted(entries, key=lambda one: one.position):
-        if entry.content.get("previous") == head:
+    known: set[str] = set()
+    for number, entry in enumerate(ordered, start=1):
+        deleted = entry.position > number
+        orphan = entry.names not in (None, _UNREADABLE, *known)
+        if (
+            entry.names == head
+            or (entry.altered and entry.claimed in named)
+            or (orphan and deleted)
+        ):
             found.append(entry)
             head = entry.claimed
+        known.add(entry.claimed)
     return found
+
+
+def moving(line: Sequence[Entry]) -> list[Entry]:
+    """Those of the entries in force that move aliases; the last one says who serves."""
+    return [entry for entry in line if entry.sets is not None]
+
+
+def broken(entries: Iterable[Entry], head: tuple[int, str] | None) -> list[str]:
+    """What is wrong with the log, a sentence each; nothing where it is whole.
+
+    `head` is the newest entry in force (position, digest) as the registry remembers it.
+    """
+    ordered = sorted(entries, key=lambda one: one.position)
+    return [*_missing(ordered), *_altered(ordered), *_orphans(ordered), *_cut(ordered, head)]
+
+
+def acknowledged(line: Iterable[Entry]) -> set[str]:
+    """The sentences of `broken` that people have seen and gone on from, with a reason."""
+    lists = (entry.content.get("acknowledges") for entry in line)
+    return {str(said) for listed in lists if isinstance(listed, list) for said in listed}
+
+
+def _missing(ordered: Sequence[Entry]) -> Iterator[str]:
+    before = 0
+    for entry in ordered:
+        first, last = before + 1, entry.position - 1
+        if first == last:
+            yield f"decision {first} has been deleted"
+        elif first < last:
+            yield f"decisions {first} to {last} have been deleted"
+        before = entry.position
+
+
+def _altered(ordered: Sequence[Entry]) -> Iterator[str]:
+    for entry in ordered:
+        if not entry.claimed:
+            yield f"decision {entry.position} was not written by recctl"
+        elif not entry.content:
+            yield f"decision {entry.position} cannot be read: it is not a JSON object"
+        elif entry.altered:
+            yield f"decision {entry.position} has been altered since it was written"
+
+
+def _orphans(ordered: Sequence[Entry]) -> Iterator[str]:
+    """Entries that name one which never was; after a gap it may be what was deleted."""
+    known: set[str | None] = {None, _UNREADABLE}
+    for number, entry in enumerate(ordered, start=1):
+        if entry.names not in known and entry.position == number:
+            yield f"decision {entry.position} names one before it that is not in the log"
+        known.add(entry.claimed)
+
+
+def _cut(ordered: Sequence[Entry], head: tuple[int, str] | None) -> Iterator[str]:
+    if head is None:
+        return
+    position, expected = head
+    found = next((entry for entry in ordered if entry.position == position), None)
+    if found is not None and found.claimed != expected:
+        yield f"decision {position} has been replaced by another one"
+    if not ordered or ordered[-1].position < position:
+        last = ordered[-1].position if ordered else 0
+        which = (
+            f"decision {position}"
+            if position == last + 1
+            else f"decisions {last + 1} to {position}"
+        )
+        yield f"the log has been cut off after decision {last}: {which} existed once"

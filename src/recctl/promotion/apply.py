@@ -1,0 +1,402 @@
+"""Changing the registry: a decision is written first, then the aliases follow it.
+
+The log decides (see `log.py`), the aliases are its picture. Whoever finds them behind the log
+brings them up to it, so a process may be killed between any two of its requests: `champion` is
+moved by one request, last of all, hence either the old champion serves or the new one.
+"""
+
+import contextlib
+import random
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from recctl.errors import UserError
+from recctl.promotion.log import (
+    Entry,
+    acknowledged,
+    broken,
+    canonical,
+    digest,
+    in_force,
+    moving,
+)
+from recctl.promotion.registry import Gone, Registry
+
+ALIASES = ("previous", "best", "champion")
+"""In the order in which they move."""
+
+FAILURES = 3
+"""Requests to write an entry that may fail before its writer gives up."""
+
+ROUNDS = 10
+"""How often newer decisions may overtake one that is being carried out."""
+
+LOOKS = 3
+"""How often an alias must be found astray before a person is asked: another process that was held
+up while it moved the alias puts that right by itself, at once."""
+
+SECONDS_BETWEEN_LOOKS = 0.3
+
+Step = Callable[[str], None]
+"""Called before each change of the registry with its name; tests end the process in it."""
+
+Check = Callable[[int], str | None]
+"""Why a version cannot serve (its files are gone or altered), None where it can; UserError where
+that cannot be told, such as when a store is away."""
+
+
+def _no_step(name: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Appended:
+    """The decision is in force."""
+
+    position: int
+    entry: Entry
+
+
+@dataclass(frozen=True)
+class Stale:
+    """Another decision moved the aliases first; this one is not in force and never will be."""
+
+    winner: Entry
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The registry at one moment: what the log says and what the aliases show."""
+
+    entries: list[Entry]
+    line: list[Entry]
+    """The entries in force."""
+    latest: Entry | None
+    """The newest one that moves aliases."""
+    says: dict[str, int | None]
+    """champion, previous and best by the log."""
+    aliases: dict[str, int | None]
+    """champion, previous and best as they are."""
+    deleted: set[int]
+    """Versions that the log names and the registry does not hold any more."""
+    broken: list[str]
+    """What is wrong with the log and nobody has acknowledged yet."""
+
+    @property
+    def head(self) -> str | None:
+        """What a decision made at this moment gives as its `previous`."""
+        return self.line[-1].claimed if self.line else None
+
+    @property
+    def wanted(self) -> dict[str, int | None]:
+        """What the aliases should be; `previous` and `best` cannot point to a deleted version."""
+        return {
+            alias: None if alias != "champion" and number in self.deleted else number
+            for alias, number in self.says.items()
+        }
+
+    @property
+    def agree(self) -> bool:
+        """Whether the aliases show what the log says."""
+        return self.aliases == self.wanted and self.says["champion"] not in self.deleted
+
+    @property
+    def pending(self) -> bool:
+        """Whether somebody was, or still is, about to carry out the latest decision."""
+        return self.latest is not None and self.latest.state == "pending"
+
+
+def serving(registry: Registry) -> Serving:
+    """Read log and aliases; nothing is changed.
+
+    Aliases are read between two readings of the log that find the same, so that they are compared
+    with the decisions of that moment and not with one that came while they were read.
+    """
+    entries = registry.entries()
+    while True:
+        aliases, before, entries = registry.aliases(), entries, registry.entries()
+        if len(before) == len(entries):
+            break
+    line = in_force(entries)
+    moved = moving(line)
+    latest = moved[-1] if moved else None
+    sets = (latest.sets if latest else None) or {}
+    says = {alias: sets.get(alias) for alias in ALIASES}
+    now = {alias: aliases.get(alias) for alias in ALIASES}
+    gone: set[int] = set()
+    if says != now:
+        held = {version.number for version in registry.versions()}
+        gone = {number for number in says.values() if number is not None and number not in held}
+    wrong = [it for it in broken(entries, registry.head()) if it not in acknowledged(line)]
+    return Serving(entries, line, latest, says, now, gone, wrong)
+
+
+def append(
+    registry: Registry, content: dict[str, Any], run_id: str, *, step: Step = _no_step
+) -> Appended | Stale:
+    """Write a decision into the log.
+
+    `content` is the body, `previous` in it the head (`Serving.head`) at which it was decided. One
+    that moves nothing is written upon whatever came since. One that moves aliases (`sets`) is
+    stale as soon as another such one came since. A request without an answer may have been
+    carried out: the log is read again before anything is repeated, and a second copy is void.
+
+    Raises UserError when the registry does not answer; then it may be in the log or not, and the
+    next command finds out.
+    """
+    content = {"nonce": uuid.uuid4().hex, **content}
+    tried: set[str] = set()
+    failures: list[UserError] = []
+    while True:
+        line = in_force(_read_after(registry, failures))
+        mine = [entry for entry in line if entry.claimed in tried]
+        if mine:
+            _retire(registry, tried, but=mine[0].position)
+            return Appended(mine[0].position, mine[0])
+        moved = _since(line, content["previous"])
+        if content["sets"] is not None and moved:
+            _retire(registry, tried)
+            return Stale(moved[-1])
+        if len(failures) == FAILURES:
+            raise failures[-1]
+        body = canonical({**content, "previous": line[-1].claimed if line else None})
+        tried.add(digest(body))
+        step("append")
+        try:
+            registry.append(body, run_id)
+        except UserError as error:
+            failures.append(error)
+            time.sleep(random.uniform(0.05, 0.3) * len(failures))
+
+
+def _read_after(registry: Registry, failures: list[UserError]) -> list[Entry]:
+    try:
+        return registry.entries()
+    except UserError as error:
+        if not failures:
+            raise
+        raise UserError(
+            f"{error}", "whether the decision was recorded, 'recctl history' tells then"
+        ) from None
+
+
+def _since(line: list[Entry], head: str | None) -> list[Entry]:
+    """The moving entries after the one with the digest `head`."""
+    places = [number for number, entry in enumerate(line, start=1) if entry.claimed == head]
+    return moving(line[places[0] :] if places else line)
+
+
+def _retire(registry: Registry, tried: set[str], but: int | None = None) -> None:
+    """Mark own entries that came too late; only for the eye, they are void in any case."""
+    with contextlib.suppress(UserError):
+        for entry in registry.entries():
+            if entry.claimed in tried and entry.position != but:
+                registry.mark(entry.position, "undone")
+
+
+def follow(registry: Registry, entry: Entry, *, step: Step = _no_step) -> Entry:
+    """Move the aliases to where `entry` puts them, or a newer one that came into force meanwhile.
+
+    Afterwards that entry is marked done; it is given back. `champion` is moved only from where
+    the entry saw it, from nowhere, or from where this process itself has put it: between looking
+    and moving another process may have followed a newer decision, which is why the log is read
+    again after the aliases are.
+
+    Raises UserError when somebody else has moved `champion` by hand.
+    """
+    put: set[int | None] = {None}
+    astray = 0
+    for _ in range(ROUNDS):
+        now = serving(registry)
+        latest = now.latest
+        assert latest is not None, "an entry in force is followed"
+        if now.aliases == now.wanted:
+            _finish(registry, now, latest, step)
+            return latest
+        if now.aliases["champion"] not in put | {latest.saw.get("champion"), now.says["champion"]}:
+            astray = _astray(registry, now, astray)
+            continue
+        for alias in ALIASES:
+            if now.aliases[alias] != now.wanted[alias]:
+                _move(registry, alias, now.wanted[alias], step)
+        put.add(now.wanted["champion"])
+    raise UserError(
+        f"decision {entry.position} could not be carried out: newer ones came all the time",
+        "run the command again",
+    )
+
+
+def _move(registry: Registry, alias: str, number: int | None, step: Step) -> None:
+    step(f"move {alias}")
+    if number is None:
+        registry.drop_alias(alias)
+    else:
+        registry.move_alias(alias, number)
+
+
+def _finish(registry: Registry, now: Serving, latest: Entry, step: Step) -> None:
+    """Mark what is done, and what never will be because a newer decision went over it."""
+    for entry in moving(now.line):
+        if entry.state == "pending" and entry.position != latest.position:
+            registry.mark(entry.position, "undone")
+    if latest.state != "done":
+        step("mark done")
+        registry.mark(latest.position, "done")
+    note_head(registry, step=step)
+
+
+def note_head(registry: Registry, *, step: Step = _no_step) -> None:
+    """Note the newest entry in force, so that a log that is cut off later is noticed."""
+    line = in_force(registry.entries())
+    noted = registry.head()
+    if line and (noted is None or noted[0] < line[-1].position):
+        step("set head")
+        registry.set_head(line[-1].position, line[-1].claimed)
+
+
+def _astray(registry: Registry, now: Serving, times: int) -> int:
+    if times + 1 == LOOKS:
+        raise moved_by_hand(registry, now)
+    time.sleep(SECONDS_BETWEEN_LOOKS)
+    return times + 1
+
+
+def moved_by_hand(registry: Registry, now: Serving) -> UserError:
+    """The error for a `champion` that no decision put where it is."""
+    there, should = now.aliases["champion"], now.says["champion"]
+    decided = f"decision {now.latest.position}" if now.latest else "the log"
+    says = f"version {should}" if should is not None else "that none serves yet"
+    back = f", or with --to {should} to go back" if should not in {None, *now.deleted} else ""
+    return UserError(
+        f"the alias 'champion' of '{registry.name}' points to version {there}, but {decided} says "
+        f"{says}: somebody moved it by hand",
+        f"run 'recctl rollback --to {there} --reason ...' to keep it{back}",
+    )
+
+
+def recover(
+    registry: Registry,
+    check: Check,
+    say: Callable[[str], None],
+    *,
+    describe: Callable[[], dict[str, Any]] = dict,
+    force: bool = False,
+    step: Step = _no_step,
+) -> Serving:
+    """Carry out, or undo, what a killed process left; what every changing command begins with.
+
+    Gives back the registry as it is then: what a decision is to be based on. `say` gets a sentence
+    for what was found and done. `describe` gives the keys of an entry's body that say who writes
+    it, when and from what. With `force` a damaged log is no obstacle.
+
+    Raises UserError when the log is damaged, when `champion` was moved by hand, or when no version
+    that could serve is left.
+    """
+    astray = 0
+    for _ in range(ROUNDS):
+        now = serving(registry)
+        if now.broken and not force:
+            raise UserError(
+                f"the decision log of '{registry.name}' is damaged: {'; '.join(now.broken)}",
+                "look at 'recctl verify'; --force with --reason goes on from here",
+            )
+        if now.agree and not now.pending:
+            note_head(registry, step=step)
+            return now
+        if not _expected(now):
+            astray = _astray(registry, now, astray)
+            continue
+        _settle(registry, now, check, say, describe, step)
+    raise UserError(f"the registry '{registry.name}' does not come to rest", "try again later")
+
+
+def _expected(now: Serving) -> bool:
+    """Whether `champion` is where decisions leave it: there, nowhere, or not moved yet."""
+    if now.latest is None:
+        return now.aliases["champion"] is None
+    places: set[int | None] = {None, now.says["champion"]}
+    if now.pending:
+        places.add(now.latest.saw.get("champion"))
+    return now.aliases["champion"] in places
+
+
+def _settle(
+    registry: Registry,
+    now: Serving,
+    check: Check,
+    say: Callable[[str], None],
+    describe: Callable[[], dict[str, Any]],
+    step: Step,
+) -> None:
+    latest = now.latest
+    if latest is None:  # aliases without a log, and no champion among them
+        for alias in ALIASES:
+            if now.aliases[alias] is not None:
+                say(f"the alias '{alias}' is taken away: no decision has set it")
+                _move(registry, alias, None, step)
+        return
+    champion = now.says["champion"]
+    reason = None if champion is None else _unfit(registry, champion, check)
+    if reason is not None:
+        _undo(registry, now, latest, reason, check, say, describe, step)
+        return
+    if now.pending:
+        say(f"decision {latest.position} was not carried out to its end: finishing it")
+    else:
+        say(f"the aliases do not show decision {latest.position}: setting them again")
+    follow(registry, latest, step=step)
+
+
+def _unfit(registry: Registry, number: int, check: Check) -> str | None:
+    try:
+        registry.version(number)
+    except Gone as error:
+        return str(error)
+    return check(number)
+
+
+def _undo(
+    registry: Registry,
+    now: Serving,
+    latest: Entry,
+    reason: str,
+    check: Check,
+    say: Callable[[str], None],
+    describe: Callable[[], dict[str, Any]],
+    step: Step,
+) -> None:
+    """Let the champion before serve again, as a decision of its own."""
+    former = latest.saw.get("champion")
+    former = latest.saw.get("previous") if former == now.says["champion"] else former
+    also = None if former is None else _unfit(registry, former, check)
+    if also is not None or former == now.says["champion"]:
+        raise UserError(
+            f"no version can serve: {reason}; {also or 'there is none before it'}",
+            "choose one with 'recctl rollback --to VERSION --reason ...'",
+        )
+    after = f"version {former} serves" if former is not None else "no version serves"
+    sentence = f"Decision {latest.position} is undone, {after}: {reason}"
+    sets = {**latest.saw, "champion": former}
+    if former == latest.saw.get("previous"):
+        sets["previous"] = None
+    content = {
+        **describe(),
+        "previous": now.head,
+        "kind": "recovery",
+        "verdict": "refused",
+        "sentence": sentence,
+        "reason": reason,
+        "registered_model": registry.name,
+        "saw": now.aliases,
+        "sets": {alias: sets.get(alias) for alias in ALIASES},
+    }
+    run_id = registry.decision_run("recovery", {"recctl.run": "recovery"}, {})
+    outcome = append(registry, content, run_id, step=step)
+    if isinstance(outcome, Appended):
+        say(sentence)
+        with contextlib.suppress(Gone):
+            registry.mark(latest.position, "undone")
+        follow(registry, outcome.entry, step=step)

@@ -1,0 +1,333 @@
+"""The model registry: every call to it, and nothing that decides.
+
+The one module of promotion that imports mlflow, and only inside its functions. A registered model
+NAME holds the models; beside it NAME-decisions holds the decision log, a version per entry (see
+`log.py`). Reading from a registry that is empty gives nothing, it is not an error.
+
+A request that failed may have been carried out all the same: the answer can be lost, and MLflow's
+client repeats a POST by itself. So what is written here is either the same when done twice
+(aliases, tags), or carries a digest by which its writer finds it again (versions, entries).
+"""
+
+import contextlib
+import datetime
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from recctl import tracking
+from recctl.errors import UserError
+from recctl.layout import Layout
+from recctl.promotion.log import Entry, digest
+from recctl.tracking import UNHURRIED, Tracking, patience, plainly
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CONTENT_DIGEST = "recctl.content_digest"
+ENTRY, DIGEST, STATE, HEAD = "recctl.entry", "recctl.digest", "recctl.state", "recctl.head"
+"""Tags of ours; `recctl.head` lies on NAME, so that it outlives a deleted log."""
+
+ENTRY_MAX = 100_000
+"""Characters that MLflow takes in a tag of the registry."""
+
+PAGE = 200
+TRIES = 8
+"""Of a call in which two writers met."""
+
+ANSWER = 10
+"""Seconds that a server gets for a question that it can answer in milliseconds."""
+
+_PASSING = {"BAD_REQUEST", "INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "RESOURCE_CONFLICT"}
+"""How MLflow reports that two writers met in its database; what it refuses has other codes."""
+
+T = TypeVar("T")
+
+
+class Gone(UserError):
+    """A version, or its files, that the registry does not hold (any more)."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of the registered model."""
+
+    number: int
+    digest: str
+    """sha256 over the model's own files; empty where recctl did not register it."""
+    tags: dict[str, str]
+    run_id: str | None
+    source: str
+    created: str
+    """UTC, ISO 8601."""
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A registry that answered, and the registered model in it that this project promotes."""
+
+    client: "MlflowClient"
+    uri: str
+    name: str
+    tracking: Tracking
+
+    @classmethod
+    def connect(cls, layout: Layout, name: str) -> "Registry":
+        """Reach the registry; UserError in one line, within seconds, when it does not answer."""
+        reached = tracking.connect(layout)
+        return cls(reached.client, reached.uri, name, reached)
+
+    @property
+    def log_name(self) -> str:
+        """The registered model whose versions are the decisions."""
+        return f"{self.name}-decisions"
+
+    # Models
+
+    def versions(self) -> list[Version]:
+        """Every version of the model, newest first."""
+        return [_version(found) for found in self._search(self.name, "DESC")]
+
+    def version(self, number: int) -> Version:
+        """One version; Gone, with the known ones, when there is none of that number."""
+        known = self.versions()
+        for version in known:
+            if version.number == number:
+                return version
+        numbers = ", ".join(str(version.number) for version in known) or "none"
+        raise Gone(f"'{self.name}' has no version {number}", f"known: {numbers}")
+
+    def find(self, content_digest: str) -> Version | None:
+        """The version that holds this content, the oldest where there are more."""
+        found = [version for version in self.versions() if version.digest == content_digest]
+        return found[-1] if found else None
+
+    def register(
+        self, folder: Path, *, digest: str, tags: Mapping[str, str], run_name: str
+    ) -> Version:
+        """The version that holds the `folder`'s content, made unless there is one already.
+
+        Two processes that register the same content at once end with the same version: the one
+        with the lower number stays.
+        """
+        existing = self.find(digest)
+        if existing is not None:
+            return existing
+        run_id = self.decision_run(run_name, {**tags, "recctl.run": "registration"}, {})
+        self.log_files(run_id, folder, "model")
+        self._ensure(self.name)
+        made = self._create(self.name, run_id, "model", {**tags, CONTENT_DIGEST: digest})
+        first = self.find(digest)
+        assert first is not None
+        if first.number < made:
+            with contextlib.suppress(_NotThere):  # a repeated request finds it deleted
+                self._write(lambda: self.client.delete_model_version(self.name, str(made)))
+        return first
+
+    def download(self, version: Version, to: Path) -> Path:
+        """A local copy of a version's files, below the folder `to`.
+
+        Raises Gone when there are no files where the version says, UserError when the store
+        cannot be reached.
+        """
+        from mlflow.artifacts import download_artifacts
+
+        to.mkdir(parents=True, exist_ok=True)
+        try:
+            found = self._read(
+                lambda: download_artifacts(
+                    artifact_uri=version.source, dst_path=str(to), tracking_uri=self.uri
+                )
+            )
+        except _NotThere as error:
+            raise Gone(f"the files of version {version.number} are gone: {error}") from None
+        folder = Path(found)
+        if not folder.is_dir() or not any(folder.iterdir()):
+            raise Gone(f"the files of version {version.number} of '{self.name}' are gone")
+        return folder
+
+    # Aliases
+
+    def aliases(self) -> dict[str, int]:
+        """Where every alias points."""
+        model = self._model(self.name)
+        return {str(k): int(v) for k, v in model.aliases.items()} if model else {}
+
+    def move_alias(self, alias: str, number: int) -> None:
+        """Point an alias to a version, wherever it pointed before; Gone without that version."""
+        try:
+            self._write(
+                lambda: self.client.set_registered_model_alias(self.name, alias, str(number))
+            )
+        except _NotThere as error:
+            raise Gone(f"'{alias}' cannot point to version {number}: {error}") from None
+
+    def drop_alias(self, alias: str) -> None:
+        """Take an alias away; nothing happens where there is none."""
+        if alias in self.aliases():
+            self._write(lambda: self.client.delete_registered_model_alias(self.name, alias))
+
+    # Decisions
+
+    def entries(self) -> list[Entry]:
+        """The decision log, oldest first, void entries and all."""
+        return [_entry(found) for found in self._search(self.log_name, "ASC")]
+
+    def append(self, body: str, run_id: str) -> int:
+        """Write an entry, in state pending; its position. `run_id` holds its evidence.
+
+        Raises UserError when the server did not confirm it; it may be there all the same.
+        """
+        assert len(body) <= ENTRY_MAX, "a decision must fit into a tag"
+        self._ensure(self.log_name)
+        tags = {ENTRY: body, DIGEST: digest(body), STATE: "pending"}
+        return self._create(self.log_name, run_id, "decision", tags)
+
+    def mark(self, position: int, state: str) -> None:
+        """Set an entry's state: pending, done or undone."""
+        self._write(
+            lambda: self.client.set_model_version_tag(self.log_name, str(position), STATE, state)
+        )
+
+    def head(self) -> tuple[int, str] | None:
+        """Position and digest of the newest entry in force, as it was last noted."""
+        model = self._model(self.name)
+        position, _, noted = (model.tags.get(HEAD, "") if model else "").partition(" ")
+        return (int(position), noted) if position.isdecimal() else None
+
+    def set_head(self, position: int, digest: str) -> None:
+        """Note the newest entry in force, so that a log cut off at its end is noticed.
+
+        Two writers may note theirs in the wrong order: what is noted is a lower bound.
+        """
+        self._ensure(self.name)
+        value = f"{position} {digest}"
+        self._write(lambda: self.client.set_registered_model_tag(self.name, HEAD, value))
+
+    def decision_run(self, name: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> str:
+        """A finished MLflow run that holds the evidence of a decision; its id."""
+        from mlflow.entities import Metric, RunTag
+
+        now = int(time.time() * 1000)
+        values = [Metric(tracking.metric_name(k), float(v), now, 0) for k, v in metrics.items()]
+        short = [RunTag(key, value) for key, value in tags.items() if len(value) <= 5000]
+        with plainly(self.uri), patience(*UNHURRIED):
+            run = self.client.create_run(self.tracking.experiment_id, run_name=name)
+            identifier: str = run.info.run_id
+            for start in range(0, len(short), tracking.BATCH_PARAMS):
+                batch = short[start : start + tracking.BATCH_PARAMS]
+                self.client.log_batch(identifier, tags=batch)
+            for start in range(0, len(values), tracking.BATCH_METRICS):
+                self.client.log_batch(identifier, values[start : start + tracking.BATCH_METRICS])
+            self.client.set_terminated(identifier, "FINISHED")
+        return identifier
+
+    def log_files(self, run_id: str, folder: Path, sub: str) -> None:
+        """Keep a copy of a folder's content with a run, below `sub`."""
+        with plainly(self.uri), patience(*UNHURRIED):
+            self.client.log_artifacts(run_id, str(folder), sub)
+
+    # How it is asked
+
+    def _search(self, name: str, order: str) -> Iterator[Any]:
+        token = None
+        while True:
+            page = self._read(
+                lambda token=token: self.client.search_model_versions(  # type: ignore[misc]
+                    f"name = '{name}'", PAGE, [f"version_number {order}"], token
+                )
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _model(self, name: str) -> Any:
+        try:
+            return self._read(lambda: self.client.get_registered_model(name))
+        except _NotThere:
+            return None
+
+    def _ensure(self, name: str) -> None:
+        if self._model(name) is not None:
+            return
+        try:
+            self._write(lambda: self.client.create_registered_model(name))
+        except UserError:
+            if self._model(name) is None:  # nobody else made it at the same time either
+                raise
+
+    def _create(self, name: str, run_id: str, folder: str, tags: dict[str, str]) -> int:
+        """Create a version; not repeated by the client, for a second one is not the first."""
+        with plainly(self.uri), patience(ANSWER, retries=0):
+            source = f"{self.client.get_run(run_id).info.artifact_uri}/{folder}"
+            made = self.client.create_model_version(
+                name, source, run_id, tags=tags, await_creation_for=0
+            )
+        return int(made.version)
+
+    def _read(self, call: Callable[[], T]) -> T:
+        with plainly(self.uri), patience(ANSWER, retries=1):
+            return _again(call)
+
+    def _write(self, call: Callable[[], Any]) -> None:
+        """Only for what is the same when it is done twice."""
+        self._read(call)
+
+
+class _NotThere(UserError):
+    """MLflow's answer that what was asked for does not exist."""
+
+
+def _again(call: Callable[[], T]) -> T:
+    """Call, and call again where MLflow says that two writers met; only what may be repeated."""
+    from mlflow.exceptions import MlflowException
+
+    for left in range(TRIES - 1, -1, -1):
+        try:
+            return call()
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                raise _NotThere(_one_line(error)) from None
+            if not left or error.error_code not in _PASSING or _unanswered(error):
+                raise
+            time.sleep(random.uniform(0.01, 0.1) * 2 ** min(TRIES - left, 4))
+        except FileNotFoundError as error:
+            raise _NotThere(_one_line(error)) from None
+    raise AssertionError
+
+
+def _unanswered(error: BaseException) -> bool:
+    import requests
+
+    return isinstance(error.__cause__ or error.__context__, requests.RequestException)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(tracking.redact(str(error)).split())
+
+
+def _version(found: Any) -> Version:
+    created = datetime.datetime.fromtimestamp(found.creation_timestamp / 1000, datetime.UTC)
+    return Version(
+        number=int(found.version),
+        digest=found.tags.get(CONTENT_DIGEST, ""),
+        tags=dict(found.tags),
+        run_id=found.run_id or None,
+        source=found.source,
+        created=created.isoformat(timespec="seconds"),
+    )
+
+
+def _entry(found: Any) -> Entry:
+    tags = found.tags
+    return Entry(
+        position=int(found.version),
+        body=tags.get(ENTRY, ""),
+        claimed=tags.get(DIGEST, ""),
+        state=tags.get(STATE, "pending"),
+        run_id=found.run_id or None,
+    )
