@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from recctl.promotion.decision import Gate, Outcome
+from recctl.promotion.gate import Gate, Outcome
 from recctl.promotion.params import (
     Guardrails,
     Leak,

@@ -11,11 +11,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from recctl.promotion.decision import Outcome, Verdict
+from recctl.promotion.decision import Verdict
+from recctl.promotion.gate import Outcome
 from recctl.promotion.log import SCHEMA, Entry
 
-Means = dict[str, dict[str, float]]
-"""By model, by metric."""
+Means = dict[str, dict[str, float | None]]
+"""By model, by metric; null where a model's ranks were no numbers."""
 
 
 class _Part(BaseModel):
@@ -49,7 +50,7 @@ class Gate(_Part):
     p_value: float | None = None
     users: int | None = None
     """How many users the figures are means over."""
-    details: dict[str, float] = {}
+    details: dict[str, float | None] = {}
     """More figures by name: effect_size, resolvable, p_holm."""
 
 
@@ -84,13 +85,13 @@ class Figures(_Part):
 class Lineage(_Part):
     """What the challenger and today's test set come from."""
 
-    commit: str | None
-    dirty: str | None
+    commit: str | None = None
+    dirty: str | None = None
     """`true` where the work tree held uncommitted changes; `none` where there is no git."""
-    data_md5: str | None
+    data_md5: str | None = None
     """DVC's digest of the raw data."""
-    split_fingerprint: str | None
-    evaluation_fingerprint: str | None
+    split_fingerprint: str | None = None
+    evaluation_fingerprint: str | None = None
     """Of the protocol and its data; two numbers with different ones are never compared."""
 
 
@@ -112,7 +113,7 @@ class Body(_Part):
     kind: Literal["promotion", "rollback", "recovery", "comparison"]
     """A comparison is never kept in the log."""
     verdict: Verdict | None
-    """null for a comparison."""
+    """null for a comparison, and for a rollback or recovery that was done."""
     sentence: str
     """The verdict's reason in one sentence for people."""
     time: str

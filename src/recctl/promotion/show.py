@@ -9,9 +9,10 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
+
+from recctl.promotion import gate as words
 
 _WIDTH = 120
 """Columns where the output is no terminal: a log keeps whole lines."""
@@ -64,22 +65,21 @@ def checks(rows: Sequence[dict[str, Any]], console: Console | None = None) -> No
 
 def decision_parts(body: dict[str, Any], position: int | None = None) -> list[RenderableType]:
     """The heading, the tables that have rows, and the sentence with the verdict."""
-    tables = [primary(body), other_gates(body), slices(body), catalogues(body)]
-    return [
-        heading(body, position),
-        *(table for table in tables if table.row_count),
-        sentence(body),
-    ]
+    return [heading(body, position), *_tables(body), sentence(body, position)]
 
 
 def comparison_parts(body: dict[str, Any]) -> list[RenderableType]:
     """As for a decision, without thresholds and without a verdict."""
-    tables = [primary(body), other_gates(body), slices(body), catalogues(body)]
-    return [
-        heading(body, None),
-        *(table for table in tables if table.row_count),
-        Text("A comparison decides nothing; 'recctl promote' does.", "dim"),
-    ]
+    last = Text("A comparison decides nothing; 'recctl promote' does.", "dim")
+    return [heading(body, None), *_tables(body), last]
+
+
+def _tables(body: dict[str, Any]) -> list[RenderableType]:
+    """Those that have rows; what the primary gate says besides comes below its figures."""
+    said = [Text(f"{name}: {reason}") for name, reason in remarks(body)]
+    rest = [table for table in (other_gates(body), slices(body), catalogues(body)) if table.rows]
+    first = primary(body)
+    return [*([first] if first.rows else []), *said, *rest]
 
 
 def heading(body: dict[str, Any], position: int | None) -> Text:
@@ -89,18 +89,22 @@ def heading(body: dict[str, Any], position: int | None) -> Text:
 
 
 def title(body: dict[str, Any], position: int | None) -> str:
-    """`Decision 7: promotion of recommender, PROMOTED`, or without a number when it is not kept."""
+    """`Decision 7: promotion of recommender, REJECTED`; without a number where it is not kept."""
     model = clean(body["registered_model"])
     if body["kind"] == "comparison":
         return f"Comparison of {model}: {side(body, 'challenger')} and {side(body, 'champion')}"
-    name = f"Decision {position}" if position is not None else "Decision (not kept)"
+    name = "Decision, not kept" if position is None else f"Decision {position}"
     forced = ", FORCED" if body.get("forced") else ""
-    return f"{name}: {body['kind']} of {model}, {verdict(body)}{forced}"
+    return f"{name}: {body['kind']} of {model}, {verdict(body, position)}{forced}"
 
 
-def verdict(body: dict[str, Any]) -> str:
-    """The verdict in capitals; a promotion that was done is told from a rollback or recovery."""
-    return str(body.get("verdict") or "no verdict").upper()
+def verdict(body: dict[str, Any], position: int | None) -> str:
+    """The verdict in capitals; it says `would be` of what is not in the log."""
+    given = body.get("verdict") or "promoted"
+    if given != "promoted":
+        return str(given).upper()
+    done = {"rollback": "ROLLED BACK", "recovery": "RECOVERED"}.get(body["kind"], "PROMOTED")
+    return done if position is not None else f"WOULD BE {done}"
 
 
 def side(body: dict[str, Any], name: str) -> str:
@@ -115,18 +119,29 @@ def side(body: dict[str, Any], name: str) -> str:
 
 def circumstances(body: dict[str, Any]) -> list[str]:
     """Lines of plain text below the title."""
-    lines = []
-    if body["kind"] != "comparison":
-        lines.append(f"challenger {side(body, 'challenger')}; champion {side(body, 'champion')}")
+    lines = [] if body["kind"] == "comparison" else [_contenders(body)]
     if body.get("users"):
         lines.append(_test_set(body))
-    lines.append(f"{when(body['time'])} by {clean(body['who'])}")
+    lines.append(f"{when(body['time'])} UTC by {clean(body['who'])}")
     if body.get("reason"):
         lines.append(f"reason given: {clean(body['reason'])}")
     lines += [f"acknowledged: {clean(one)}" for one in body.get("acknowledges") or []]
-    if moves(body):
-        lines.append(f"champion {moves(body)}")
     return lines
+
+
+def _contenders(body: dict[str, Any]) -> str:
+    """Who stands against whom; for a rollback what serves from now on."""
+    before, after = (body.get("saw") or {}).get("champion"), moves(body)
+    if body["kind"] == "promotion":
+        text = f"challenger: {side(body, 'challenger')}; champion: "
+        text += side(body, "champion") if body.get("champion") else _unscored(before)
+    else:
+        text = f"champion: {_unscored(before)}"
+    return f"{text}; the alias moves from {after}" if after else text
+
+
+def _unscored(number: int | None) -> str:
+    return "none yet" if number is None else f"version {number}"
 
 
 def _test_set(body: dict[str, Any]) -> str:
@@ -136,12 +151,12 @@ def _test_set(body: dict[str, Any]) -> str:
 
 
 def moves(body: dict[str, Any]) -> str:
-    """`3 -> 4`: the champion's version before and after; empty where nothing moves."""
+    """`3 to 4`: the champion's version before and after; empty where nothing moves."""
     sets = body.get("sets")
     if not sets:
         return ""
     before, after = (body.get("saw") or {}).get("champion"), sets.get("champion")
-    return f"{number(before)} -> {number(after)}"
+    return f"{number(before)} to {number(after)}"
 
 
 def number(value: int | None) -> str:
@@ -162,19 +177,39 @@ def others(body: dict[str, Any]) -> list[dict[str, Any]]:
 def primary(body: dict[str, Any]) -> Table:
     """The primary metrics: figures, difference, interval, what was needed, outcome."""
     table = _table("primary metrics", "paired over users; 95% intervals", "metric")
-    for name in ["champion", "challenger", "difference", "95% interval", "needed", "verdict"]:
+    judged = body["kind"] != "comparison"
+    for name in _COMPARED if judged else _COMPARED[:-2]:
         table.add_column(name, justify="left" if name == "verdict" else "right")
     for gate in of(body, "primary"):
-        table.add_row(
-            Text(clean(gate["name"]).upper()),
-            Text(figure(gate["reference"])),
-            Text(figure(gate["challenger"])),
-            _lines(signed(gate["difference"]), detail("effect", gate, "effect_size", 2)),
-            _lines(interval(gate), detail("resolves", gate, "resolvable", 4)),
-            Text(needed(gate)),
-            _lines(_outcome(gate), p_value(gate["p_value"])),
-        )
+        if gate["difference"] is not None:
+            table.add_row(*_primary_cells(gate)[: len(table.columns)])
     return table
+
+
+_COMPARED = ["champion", "challenger", "difference", "95% interval", "needed", "verdict"]
+
+
+def _primary_cells(gate: dict[str, Any]) -> list[Text]:
+    better = (gate.get("details") or {}).get("better")
+    word = {"fail": "unproven", "pass": "better" if better else "no worse"}
+    return [
+        Text(clean(gate["name"]).upper()),
+        Text(figure(gate["reference"])),
+        Text(figure(gate["challenger"])),
+        _lines(signed(gate["difference"]), detail("effect", gate, "effect_size", 2)),
+        _lines(interval(gate), detail("resolves", gate, "resolvable", 4)),
+        _lines(needed(gate), p_value(gate["p_value"])),
+        _lines(_outcome(gate), word.get(gate["outcome"], "")),
+    ]
+
+
+def remarks(body: dict[str, Any]) -> list[tuple[str, str]]:
+    """Rows of the primary gate that need a sentence: those without figures, those that fail."""
+    return [
+        (f"{clean(gate['name'])}, {WORDS[gate['outcome']]}", why(gate))
+        for gate in of(body, "primary")
+        if gate["difference"] is None or gate["outcome"] not in ("pass", "shown")
+    ]
 
 
 def other_gates(body: dict[str, Any]) -> Table:
@@ -191,49 +226,68 @@ def other_gates(body: dict[str, Any]) -> Table:
 
 def slices(body: dict[str, Any]) -> Table:
     """Groups of users: how many, difference, interval, Holm's p, outcome."""
-    table = _table("slices", "p by Holm over the slices", "slice")
-    for name in ["users", "difference", "95% interval", "p (Holm)", "verdict"]:
+    judged = body["kind"] != "comparison"
+    table = _table("slices", _slices_note(body) if judged else "95% intervals", "slice")
+    for name in ["users", "difference", "95% interval", *(["Holm p", "verdict"] * judged)]:
         table.add_column(name, justify="left" if name == "verdict" else "right")
     for gate in of(body, "slices"):
-        table.add_row(
+        cells = [
             Text(clean(gate["name"])),
             Text(count(gate["users"])),
             Text(signed(gate["difference"])),
             Text(interval(gate)),
             Text(short((gate.get("details") or {}).get("p_holm"), 4)),
-            slice_outcome(gate),
-        )
+            slice_outcome(gate, body),
+        ]
+        table.add_row(*cells[: len(table.columns)])
     return table
 
 
-def slice_outcome(gate: dict[str, Any]) -> Text:
-    """As any outcome; a slice that decides nothing says that its users are too few."""
-    return Text("too few users", "dim") if gate["outcome"] == "shown" else _outcome(gate)
+def _slices_note(body: dict[str, Any]) -> str:
+    policy = (body.get("policy") or {}).get("slices") or {}
+    margin = policy.get("margin")
+    needed = "" if margin is None else f"each must lose less than {figure(margin)}; "
+    return f"{needed}p by Holm over the slices"
+
+
+def slice_outcome(gate: dict[str, Any], body: dict[str, Any]) -> Text:
+    """As any outcome; a slice that decides nothing says why in two words."""
+    if gate["outcome"] != "shown":
+        return _outcome(gate)
+    words = "no users" if not gate["users"] else "too few users"
+    return Text("all users" if gate["users"] == body.get("users") else words, "dim")
 
 
 def catalogues(body: dict[str, Any]) -> Table:
-    """Means by model on the full and on the common catalogue."""
+    """Means by model on the full and, where a champion was scored, on the common catalogue."""
     means = body.get("means") or {}
-    full, common = means.get("full") or {}, means.get("common") or {}
+    parts = {where: means[where] for where in ("full", "common") if means.get(where)}
+    full = parts.get("full", {})
     names = list(dict.fromkeys(name for cells in full.values() for name in cells))
-    table = _table("all models, today's test set", "the gates use the full catalogue", "model")
-    for where in ["full", "common"]:
+    table = _table("all models on today's test set", _catalogue_note(body), "model")
+    for where in parts:
         for name in names:
             table.add_column(f"{name.upper()}\n{where}", justify="right")
     for model in full:
-        cells = [part.get(model, {}).get(name) for part in (full, common) for name in names]
+        cells = [part.get(model, {}).get(name) for part in parts.values() for name in names]
         table.add_row(Text(clean(model)), *(Text(figure(cell)) for cell in cells))
     return table
 
 
-def sentence(body: dict[str, Any]) -> Text:
+def _catalogue_note(body: dict[str, Any]) -> str:
+    common = body.get("common_catalogue")
+    text = f"full: {count(body.get('catalogue'))} items"
+    return text if common is None else f"{text}, which the gates use; common: {common:,} items"
+
+
+def sentence(body: dict[str, Any], position: int | None) -> Text:
     """The verdict and its sentence."""
     style = _VERDICT_STYLES.get(body.get("verdict") or "", "bold")
-    return Text.assemble((verdict(body), style), f": {clean(body['sentence'])}")
+    return Text.assemble((verdict(body, position), style), f": {clean(body['sentence'])}")
 
 
 def why(gate: dict[str, Any]) -> str:
-    """The reason of a gate."""
+    """A gate's reason, as one line."""
     return clean(gate["reason"])
 
 
@@ -251,7 +305,7 @@ def history_parts(rows: Sequence[dict[str, Any]]) -> list[RenderableType]:
         return [Text("No decision has been taken yet.")]
     table = _table("decisions", "differences by the first primary metric", "id", "right")
     for name in ["when, who", "decision", "champion", "challenger", "difference"]:
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(str(row["position"]), *_history_cells(row, row["body"]))
     notes = [Text(note) for row in rows for note in row_notes(row)]
@@ -260,11 +314,12 @@ def history_parts(rows: Sequence[dict[str, Any]]) -> list[RenderableType]:
 
 def _history_cells(row: dict[str, Any], body: dict[str, Any]) -> list[Text]:
     challenger = body.get("challenger") or {}
-    gate = next(iter(of(body, "primary")), None)
+    gate = next((one for one in of(body, "primary") if one["difference"] is not None), None)
     difference = (signed(gate["difference"]), interval(gate)) if gate else ("-", "")
+    style = _VERDICT_STYLES.get(body.get("verdict") or "", "")
     return [
         _lines(when(body["time"]), clean(body["who"])),
-        _lines(Text(row_verdict(row), _VERDICT_STYLES.get(body["verdict"], "")), body["kind"]),
+        _lines(Text(row_verdict(row), style), body["kind"]),
         Text(moves(body) or "stays"),
         _lines(number(challenger.get("version")), clean(challenger.get("model") or "")),
         _lines(*difference),
@@ -273,20 +328,21 @@ def _history_cells(row: dict[str, Any], body: dict[str, Any]) -> list[Text]:
 
 def row_verdict(row: dict[str, Any]) -> str:
     """The verdict with whether it counts: `PROMOTED, forced`, `PROMOTED, void`."""
-    words = [verdict(row["body"])]
-    words += ["forced"] if row["body"].get("forced") else []
-    words += [] if row.get("in_force", True) else ["void"]
-    words += [row["state"]] if row["state"] != "done" else []
-    return ", ".join(words)
+    marks = [verdict(row["body"], row["position"])]
+    marks += ["forced"] if row["body"].get("forced") else []
+    marks += [] if row.get("in_force", True) else ["void"]
+    marks += [row["state"]] if row["state"] != "done" else []
+    return ", ".join(marks)
 
 
 def row_notes(row: dict[str, Any]) -> list[str]:
     """What a person wrote to a decision, and what void means where it is."""
     notes = []
     if row["body"].get("reason"):
-        notes.append(f"{row['position']}: {clean(row['body']['reason'])}")
+        notes.append(f"decision {row['position']}: {clean(row['body']['reason'])}")
     if not row.get("in_force", True):
-        notes.append(f"{row['position']}: void, another decision came first; nobody acts on it")
+        came = "another decision came first; nobody acts on this one"
+        notes.append(f"decision {row['position']}: void, {came}")
     return notes
 
 
@@ -296,19 +352,17 @@ def row_notes(row: dict[str, Any]) -> list[str]:
 def versions_table(rows: Sequence[dict[str, Any]]) -> Table:
     """Every registered version in a row."""
     table = _table("model versions", "", "version", "right")
-    for name in ["model", "aliases", "digest", "registered", "data", "commit", "run"]:
+    for name in ["model, aliases", "digest", "registered", "from"]:
         table.add_column(name, overflow="fold")
     for row in rows:
-        cells = [
-            clean(row["model"]),
-            ", ".join(clean(one) for one in row["aliases"]) or "-",
+        aliases = ", ".join(clean(one) for one in row["aliases"])
+        table.add_row(
+            str(row["version"]),
+            Text.assemble(clean(row["model"]), (f"\n{aliases}" if aliases else "", "bold")),
             brief(row["digest"]),
             when(row["registered"]),
-            brief(row.get("data_md5")),
-            commit(row),
-            brief(row.get("run_id")),
-        ]
-        table.add_row(str(row["version"]), *(Text(cell) for cell in cells))
+            Text(f"data {brief(row.get('data_md5'))}\ncommit {commit(row)}"),
+        )
     return table
 
 
@@ -318,10 +372,18 @@ def version_table(row: dict[str, Any]) -> Table:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in row.items():
-        shown = ", ".join(map(str, value)) if isinstance(value, list) else value
-        text = "-" if shown in (None, "") else clean(str(shown))
-        table.add_row(Text(name.replace("_", " ")), Text(text))
+        lines = [clean(line) for line in _fact(value)]
+        table.add_row(Text(name.replace("_", " ")), Text("\n".join(lines) or "-"))
     return table
+
+
+def _fact(value: Any) -> list[str]:
+    """A value as lines: a list on one, a table of names with a line for each."""
+    if isinstance(value, dict):
+        return [f"{name}  {one}" for name, one in value.items()]
+    if isinstance(value, list):
+        return [", ".join(map(str, value))] if value else []
+    return [] if value in (None, "") else [str(value)]
 
 
 def checks_parts(rows: Sequence[dict[str, Any]]) -> list[RenderableType]:
@@ -356,37 +418,40 @@ def clean(text: str) -> str:
 
 
 def figure(value: float | None) -> str:
-    """A metric's value without its leading zero.
+    """A metric's value without its leading zero; `-` for none.
 
     >>> figure(0.15372), figure(None)
     ('.1537', '-')
     """
-    return short(value, 4)
+    return "-" if value is None else words.figure(value)
 
 
 def short(value: float | None, digits: int) -> str:
-    """A number without its leading zero; `-` for none."""
-    return "-" if value is None else f"{value:.{digits}f}".replace("0.", ".", 1)
+    """A number without its leading zero; `-` for none.
 
-
-def signed(value: float | None, digits: int = 4) -> str:
-    """A difference with its sign and without its leading zero.
-
-    >>> signed(0.0123), signed(-0.0123), signed(0.0), signed(-0.00001)
-    ('+.0123', '-.0123', '.0000', '.0000')
+    >>> short(-0.057, 2), short(10.06, 1), short(None, 1)
+    ('-.06', '10.1', '-')
     """
     if value is None:
         return "-"
-    rounded = round(value, digits)
-    sign = "+" if rounded > 0 else "-" if rounded < 0 else ""
-    return sign + f"{abs(rounded):.{digits}f}".removeprefix("0")
+    text = f"{value:.{digits}f}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 and not text.startswith("1") else text
+
+
+def signed(value: float | None) -> str:
+    """A difference with its sign and without its leading zero; `-` for none.
+
+    >>> signed(0.0123), signed(-0.0123), signed(None)
+    ('+.0123', '-.0123', '-')
+    """
+    return "-" if value is None else words.signed(value)
 
 
 def interval(gate: dict[str, Any]) -> str:
-    """`-.0012 to +.0145`, or `-` where none was computed."""
+    """`[-.0012, +.0145]`, or `-` where none was computed."""
     if gate["low"] is None or gate["high"] is None:
         return "-"
-    return f"{signed(gate['low'])} to {signed(gate['high'])}"
+    return f"[{signed(gate['low'])}, {signed(gate['high'])}]"
 
 
 def p_value(value: float | None) -> str:
@@ -434,6 +499,7 @@ def _lines(first: str | Text, second: str) -> Text:
 def _table(title: str, note: str, first: str, justify: Any = "left") -> Table:
     heading = Text.assemble((title, "bold"), (f"  {note}", "dim"))
     table = Table(title=heading, title_justify="left", title_style="", box=SIMPLE_HEAD)
+    table.show_edge = False
     table.pad_edge = False
     table.collapse_padding = True
     table.add_column(first, justify=justify, overflow="fold")
@@ -444,5 +510,15 @@ def _print(parts: Sequence[RenderableType], console: Console | None) -> None:
     console = console or Console()
     if not console.is_terminal and console.width < _WIDTH:
         console = Console(width=_WIDTH)
-    for part in parts:
-        console.print(Padding(part, 0) if isinstance(part, Table) else part, highlight=False)
+    for i, part in enumerate(parts):
+        if i and _apart(parts[i - 1], part):
+            console.print()
+        if isinstance(part, Table) and part.title:  # rich would fold it at the table's width
+            console.print(part.title, highlight=False)
+            part.title = None
+        console.print(part, highlight=False)
+
+
+def _apart(one: RenderableType, other: RenderableType) -> bool:
+    """Whether a blank line stands between two parts: around every table."""
+    return isinstance(one, Table) or isinstance(other, Table)
