@@ -61,7 +61,7 @@ class TrainingRecord:
     """split_fingerprint, real_times and the lineage given."""
 
     @classmethod
-    def of(cls, data: SequenceData, lineage: dict[str, str]) -> "TrainingRecord":
+    def of(cls, data: SequenceData, lineage: dict[str, Any]) -> "TrainingRecord":
         """The record of a model that is trained on the training part of `data`."""
         counts = np.asarray(data.train_end) - np.asarray(data.offsets[:-1])
         items, events = _prefix_hashes(data, counts)

@@ -37,6 +37,12 @@ RECOMMENDER = PurePosixPath("artifacts/recommender")
 DIGESTS = PurePosixPath("artifacts/digests.json")
 MLMODEL = "MLmodel"
 LOADER = "mlflow.pyfunc.loaders.code_model"
+BYTECODE = "__pycache__"
+NO_BYTECODE = "A file in the place where Python would keep bytecode beside what was registered.\n"
+"""MLflow serves a version of a local store in place, and Python would write compiled files there
+that nobody registered; where a file has the folder's name it goes without."""
+MLFLOW_NOTE = "registered_model_meta"
+"""What MLflow adds to a version that it loads from a local store: the version's own name."""
 
 SOURCES = (
     "__init__.py",
@@ -102,6 +108,8 @@ def build(model: Path, to: Path, *, record: TrainingRecord, filter_seen: bool = 
         write_json(folder / DIGESTS, {p.name: digest(p) for p in sorted(recommender.iterdir())})
         _copy_sources(folder / "code" / "recctl")
         (folder / ENTRY_FILE).write_text(ENTRY, encoding="utf-8")
+        for beside in {source.parent for source in folder.rglob("*.py")}:
+            (beside / BYTECODE).write_text(NO_BYTECODE, encoding="utf-8")
         params = {**PARAMS, "filter_seen": filter_seen}
         _write_example(folder, list(vocabulary.items[:3]), params)
         _write_environment(folder)
@@ -122,11 +130,12 @@ def content_digest(model: Path) -> str:
 
 
 def manifest(folder: Path) -> dict[str, str]:
-    """The sha256 of every file of a folder by its relative path.
+    """The sha256 of every file of a folder by its relative path, as it is registered.
 
     Raises UserError for a link or anything else that is no plain file.
     """
-    return {name: digest(folder / name) for name in sorted(_files(folder))}
+    names = sorted(set(_files(folder)) - {MLFLOW_NOTE})
+    return {name: digest(folder / name) for name in names}
 
 
 def check(folder: Path, expected: dict[str, str]) -> None:
@@ -136,7 +145,7 @@ def check(folder: Path, expected: dict[str, str]) -> None:
     lies elsewhere or could run code when it is read.
     """
     _check_names(expected)
-    found = set(_files(folder))
+    found = set(_files(folder)) - {MLFLOW_NOTE}
     for name in sorted(expected.keys() | found):
         if name not in found:
             raise _refused(folder, f"'{name}' is missing")
@@ -164,8 +173,8 @@ def refuse_pickles(folder: Path) -> None:
     YAML by parsing, source by being text. So a pickle under another name does not pass either.
     """
     for name in sorted(_files(folder)):
-        kind = MLMODEL if name == MLMODEL else PurePosixPath(name).suffix
-        if kind not in _KINDS:
+        kind = PurePosixPath(name).suffix or PurePosixPath(name).name
+        if kind not in _KINDS or (kind in (MLMODEL, MLFLOW_NOTE) and kind != name):
             raise _refused(folder, f"'{name}' is of no kind that a version may hold")
         reason = _KINDS[kind](folder / name)
         if reason is not None:
@@ -357,6 +366,16 @@ def _not_from_code(path: Path) -> str | None:
     return None if pyfunc.get("model_code_path") == ENTRY_FILE else "names other code to run"
 
 
+def _not_marker(path: Path) -> str | None:
+    return None if path.read_bytes() == NO_BYTECODE.encode() else "is not what its name says"
+
+
+def _not_note(path: Path) -> str | None:
+    content = _yaml(path)
+    known = isinstance(content, dict) and content.keys() <= {"model_name", "model_version"}
+    return None if known else "is not what its name says"
+
+
 def _yaml(path: Path) -> Any:
     """What a YAML file says, by the safe loader; None where it is none."""
     try:
@@ -367,6 +386,8 @@ def _yaml(path: Path) -> Any:
 
 _KINDS = {
     MLMODEL: _not_from_code,
+    MLFLOW_NOTE: _not_note,
+    BYTECODE: _not_marker,
     ".json": _not_json,
     ".py": _not_text,
     ".safetensors": _not_safetensors,
