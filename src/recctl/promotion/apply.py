@@ -40,16 +40,9 @@ up while it moved the alias puts that right by itself, at once."""
 
 SECONDS_BETWEEN_LOOKS = 0.3
 
-Step = Callable[[str], None]
-"""Called before each change of the registry with its name; tests end the process in it."""
-
 Check = Callable[[int], str | None]
 """Why a version cannot serve (its files are gone or altered), None where it can; UserError where
 that cannot be told, such as when a store is away."""
-
-
-def _no_step(name: str) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -134,9 +127,7 @@ def serving(registry: Registry) -> Serving:
     return Serving(entries, line, latest, says, now, gone, wrong)
 
 
-def append(
-    registry: Registry, content: dict[str, Any], run_id: str, *, step: Step = _no_step
-) -> Appended | Stale:
+def append(registry: Registry, content: dict[str, Any], run_id: str) -> Appended | Stale:
     """Write a decision into the log.
 
     `content` is the body, `previous` in it the head (`Serving.head`) at which it was decided. One
@@ -164,7 +155,6 @@ def append(
             raise failures[-1]
         body = canonical({**content, "previous": line[-1].claimed if line else None})
         tried.add(digest(body))
-        step("append")
         try:
             registry.append(body, run_id)
         except UserError as error:
@@ -197,7 +187,7 @@ def _retire(registry: Registry, tried: set[str], but: int | None = None) -> None
                 registry.mark(entry.position, "undone")
 
 
-def follow(registry: Registry, entry: Entry, *, step: Step = _no_step) -> Entry:
+def follow(registry: Registry, entry: Entry) -> Entry:
     """Move the aliases to where `entry` puts them, or a newer one that came into force meanwhile.
 
     Afterwards that entry is marked done; it is given back. `champion` is moved only from where
@@ -214,14 +204,14 @@ def follow(registry: Registry, entry: Entry, *, step: Step = _no_step) -> Entry:
         latest = now.latest
         assert latest is not None, "an entry in force is followed"
         if now.aliases == now.wanted:
-            _finish(registry, now, latest, step)
+            _finish(registry, now, latest)
             return latest
         if now.aliases["champion"] not in put | {latest.saw.get("champion"), now.says["champion"]}:
             astray = _astray(registry, now, astray)
             continue
         for alias in ALIASES:
             if now.aliases[alias] != now.wanted[alias]:
-                _move(registry, alias, now.wanted[alias], step)
+                _move(registry, alias, now.wanted[alias])
         put.add(now.wanted["champion"])
     raise UserError(
         f"decision {entry.position} could not be carried out: newer ones came all the time",
@@ -229,31 +219,28 @@ def follow(registry: Registry, entry: Entry, *, step: Step = _no_step) -> Entry:
     )
 
 
-def _move(registry: Registry, alias: str, number: int | None, step: Step) -> None:
-    step(f"move {alias}")
+def _move(registry: Registry, alias: str, number: int | None) -> None:
     if number is None:
         registry.drop_alias(alias)
     else:
         registry.move_alias(alias, number)
 
 
-def _finish(registry: Registry, now: Serving, latest: Entry, step: Step) -> None:
+def _finish(registry: Registry, now: Serving, latest: Entry) -> None:
     """Mark what is done, and what never will be because a newer decision went over it."""
     for entry in moving(now.line):
         if entry.state == "pending" and entry.position != latest.position:
             registry.mark(entry.position, "undone")
     if latest.state != "done":
-        step("mark done")
         registry.mark(latest.position, "done")
-    note_head(registry, step=step)
+    note_head(registry)
 
 
-def note_head(registry: Registry, *, step: Step = _no_step) -> None:
+def note_head(registry: Registry) -> None:
     """Note the newest entry in force, so that a log that is cut off later is noticed."""
     line = in_force(registry.entries())
     noted = registry.head()
     if line and (noted is None or noted[0] < line[-1].position):
-        step("set head")
         registry.set_head(line[-1].position, line[-1].claimed)
 
 
@@ -284,7 +271,6 @@ def recover(
     *,
     describe: Callable[[], dict[str, Any]] = dict,
     force: bool = False,
-    step: Step = _no_step,
 ) -> Serving:
     """Carry out, or undo, what a killed process left; what every changing command begins with.
 
@@ -304,12 +290,12 @@ def recover(
                 "look at 'recctl verify'; --force with --reason goes on from here",
             )
         if now.agree and not now.pending:
-            note_head(registry, step=step)
+            note_head(registry)
             return now
         if not _expected(now):
             astray = _astray(registry, now, astray)
             continue
-        _settle(registry, now, check, say, describe, step)
+        _settle(registry, now, check, say, describe)
     raise UserError(f"the registry '{registry.name}' does not come to rest", "try again later")
 
 
@@ -329,25 +315,24 @@ def _settle(
     check: Check,
     say: Callable[[str], None],
     describe: Callable[[], dict[str, Any]],
-    step: Step,
 ) -> None:
     latest = now.latest
     if latest is None:  # aliases without a log, and no champion among them
         for alias in ALIASES:
             if now.aliases[alias] is not None:
                 say(f"the alias '{alias}' is taken away: no decision has set it")
-                _move(registry, alias, None, step)
+                _move(registry, alias, None)
         return
     champion = now.says["champion"]
     reason = None if champion is None else _unfit(registry, champion, check)
     if reason is not None:
-        _undo(registry, now, latest, reason, check, say, describe, step)
+        _undo(registry, now, latest, reason, check, say, describe)
         return
     if now.pending:
         say(f"decision {latest.position} was not carried out to its end: finishing it")
     else:
         say(f"the aliases do not show decision {latest.position}: setting them again")
-    follow(registry, latest, step=step)
+    follow(registry, latest)
 
 
 def _unfit(registry: Registry, number: int, check: Check) -> str | None:
@@ -366,7 +351,6 @@ def _undo(
     check: Check,
     say: Callable[[str], None],
     describe: Callable[[], dict[str, Any]],
-    step: Step,
 ) -> None:
     """Let the champion before serve again, as a decision of its own."""
     former = latest.saw.get("champion")
@@ -394,9 +378,9 @@ def _undo(
         "sets": {alias: sets.get(alias) for alias in ALIASES},
     }
     run_id = registry.decision_run("recovery", {"recctl.run": "recovery"}, {})
-    outcome = append(registry, content, run_id, step=step)
+    outcome = append(registry, content, run_id)
     if isinstance(outcome, Appended):
         say(sentence)
         with contextlib.suppress(Gone):
             registry.mark(latest.position, "undone")
-        follow(registry, outcome.entry, step=step)
+        follow(registry, outcome.entry)
