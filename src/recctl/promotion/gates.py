@@ -242,7 +242,7 @@ def _one_better(found: list[Comparison], gain: float) -> Gate:
             "proven to fall",
             threshold=gain,
         )
-    said = f"better in {' and '.join(label(metric) for metric in better)}, worse in none"
+    said = f"better in {' and '.join(label(metric) for metric in better)}"
     return Gate("primary", name, "pass", said, threshold=gain)
 
 
