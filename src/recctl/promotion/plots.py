@@ -49,8 +49,11 @@ _PANELS = {
 
 
 def drawable(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """The gates that have a difference with an interval."""
-    return [gate for gate in body.get("gates") or [] if gate["low"] is not None]
+    """The gates that have a difference with an interval; a floor's interval is of the figure."""
+    needed = ("difference", "low", "high")
+    return [
+        gate for gate in body.get("gates") or [] if all(gate[key] is not None for key in needed)
+    ]
 
 
 def intervals(body: dict[str, Any], path: Path) -> None:

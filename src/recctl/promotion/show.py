@@ -76,10 +76,10 @@ def comparison_parts(body: dict[str, Any]) -> list[RenderableType]:
 
 def _tables(body: dict[str, Any]) -> list[RenderableType]:
     """Those that have rows; what the primary gate says besides comes below its figures."""
-    said = [Text(f"{name}: {reason}") for name, reason in remarks(body)]
+    lines = [Text(f"{name}: {reason}") for name, reason in remarks(body)]
     rest = [table for table in (other_gates(body), slices(body), catalogues(body)) if table.rows]
     first = primary(body)
-    return [*([first] if first.rows else []), *said, *rest]
+    return [*([first] if first.rows else []), *lines, *rest]
 
 
 def heading(body: dict[str, Any], position: int | None) -> Text:
@@ -100,10 +100,12 @@ def title(body: dict[str, Any], position: int | None) -> str:
 
 def verdict(body: dict[str, Any], position: int | None) -> str:
     """The verdict in capitals; it says `would be` of what is not in the log."""
+    if body["kind"] == "recovery":  # its verdict is that of the promotion it undid
+        return "RECOVERED"
     given = body.get("verdict") or "promoted"
     if given != "promoted":
-        return str(given).upper()
-    done = {"rollback": "ROLLED BACK", "recovery": "RECOVERED"}.get(body["kind"], "PROMOTED")
+        return clean(given).upper()
+    done = "ROLLED BACK" if body["kind"] == "rollback" else "PROMOTED"
     return done if position is not None else f"WOULD BE {done}"
 
 
@@ -178,7 +180,8 @@ def primary(body: dict[str, Any]) -> Table:
     """The primary metrics: figures, difference, interval, what was needed, outcome."""
     table = _table("primary metrics", "paired over users; 95% intervals", "metric")
     judged = body["kind"] != "comparison"
-    for name in _COMPARED if judged else _COMPARED[:-2]:
+    names = [sides(body)["champion"], sides(body)["challenger"], "difference", "95% interval"]
+    for name in [*names, *(["needed", "verdict"] * judged)]:
         table.add_column(name, justify="left" if name == "verdict" else "right")
     for gate in of(body, "primary"):
         if gate["difference"] is not None:
@@ -186,7 +189,14 @@ def primary(body: dict[str, Any]) -> Table:
     return table
 
 
-_COMPARED = ["champion", "challenger", "difference", "95% interval", "needed", "verdict"]
+def sides(body: dict[str, Any]) -> dict[str, str]:
+    """What people call challenger and champion: in a comparison nobody challenges anybody."""
+    found = {"challenger": "challenger", "champion": "champion"}
+    if body["kind"] == "comparison":
+        for name in found:
+            number = (body.get(name) or {}).get("version")
+            found[name] = "workspace" if number is None else f"version {number}"
+    return found
 
 
 def _primary_cells(gate: dict[str, Any]) -> list[Text]:
@@ -270,7 +280,8 @@ def catalogues(body: dict[str, Any]) -> Table:
             table.add_column(f"{name.upper()}\n{where}", justify="right")
     for model in full:
         cells = [part.get(model, {}).get(name) for part in parts.values() for name in names]
-        table.add_row(Text(clean(model)), *(Text(figure(cell)) for cell in cells))
+        name = sides(body).get(model, clean(model))
+        table.add_row(Text(name), *(Text(figure(cell)) for cell in cells))
     return table
 
 
@@ -283,7 +294,12 @@ def _catalogue_note(body: dict[str, Any]) -> str:
 def sentence(body: dict[str, Any], position: int | None) -> Text:
     """The verdict and its sentence."""
     style = _VERDICT_STYLES.get(body.get("verdict") or "", "bold")
-    return Text.assemble((verdict(body, position), style), f": {clean(body['sentence'])}")
+    return Text.assemble((verdict(body, position), style), f": {said(body)}")
+
+
+def said(body: dict[str, Any]) -> str:
+    """The sentence without the verdict's word, which stands before it everywhere."""
+    return clean(body.get("sentence") or "").removeprefix(f"{body.get('verdict')}: ")
 
 
 def why(gate: dict[str, Any]) -> str:
