@@ -69,6 +69,11 @@ class Layout:
         return self.root / "artifacts" / "evaluation"
 
     @property
+    def decisions(self) -> Path:
+        """Pages of promotion's decisions, one folder each; the registry holds the decisions."""
+        return self.root / "artifacts" / "decisions"
+
+    @property
     def state(self) -> Path:
         """State that is nobody's output: checkpoints, locks, downloads under way."""
         return self.root / ".recctl"

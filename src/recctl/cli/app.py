@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from recctl import __version__
-from recctl.cli import data, doctor, recommend, report, stage
+from recctl.cli import data, doctor, models, promotion, recommend, report, stage
 
 app = typer.Typer(
     name="recctl",
@@ -19,6 +19,13 @@ app.add_typer(stage.app, name="stage")
 app.command(name="recommend")(recommend.recommend)
 app.command(name="doctor")(doctor.doctor)
 app.command(name="report")(report.report)
+app.command(name="promote")(promotion.promote)
+app.command(name="compare")(promotion.compare)
+app.command(name="rollback")(promotion.rollback)
+app.command(name="history")(promotion.history)
+app.command(name="explain")(promotion.explain)
+app.command(name="verify")(promotion.verify)
+app.add_typer(models.app, name="models")
 
 
 def _version(show: bool) -> None:

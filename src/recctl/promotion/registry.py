@@ -31,6 +31,9 @@ CONTENT_DIGEST = "recctl.content_digest"
 ENTRY, DIGEST, STATE, HEAD = "recctl.entry", "recctl.digest", "recctl.state", "recctl.head"
 """Tags of ours; `recctl.head` lies on NAME, so that it outlives a deleted log."""
 
+EVIDENCE = "decision"
+"""The folder of a decision's run that keeps its evidence and pages."""
+
 ENTRY_MAX = 100_000
 """Characters that MLflow takes in a tag of the registry."""
 
@@ -184,7 +187,7 @@ class Registry:
         assert len(body) <= ENTRY_MAX, "a decision must fit into a tag"
         self._ensure(self.log_name)
         tags = {ENTRY: body, DIGEST: digest(body), STATE: "pending"}
-        return self._create(self.log_name, run_id, "decision", tags)
+        return self._create(self.log_name, run_id, EVIDENCE, tags)
 
     def mark(self, position: int, state: str) -> None:
         """Set an entry's state: pending, done or undone."""
@@ -229,6 +232,14 @@ class Registry:
         """Keep a copy of a folder's content with a run, below `sub`."""
         with plainly(self.uri), patience(*UNHURRIED):
             self.client.log_artifacts(run_id, str(folder), sub)
+
+    def fetch(self, run_id: str, sub: str, to: Path) -> Path:
+        """A local copy of what a run keeps below `sub`; Gone where there is nothing."""
+        try:
+            found = self._read(lambda: self.client.download_artifacts(run_id, sub, str(to)))
+        except _NotThere as error:
+            raise Gone(f"run {run_id} keeps no {sub}: {error}") from None
+        return Path(found)
 
     # How it is asked
 

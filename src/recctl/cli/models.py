@@ -1,0 +1,49 @@
+"""`recctl models`: the registered versions."""
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="List the registered versions, or show one.", rich_markup_mode=None, no_args_is_help=True
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON (docs/decision.schema.json).")]
+
+
+@app.command(name="list")
+def list_versions(as_json: AsJson = False) -> None:
+    """List every version of the registered model."""
+    from recctl.layout import Layout
+    from recctl.promotion import records
+
+    _print(records.versions(records.open_registry(Layout.find())), as_json, one=False)
+
+
+@app.command()
+def show(
+    version: Annotated[str, typer.Argument(help="A version's number or alias.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show all that is known of one version."""
+    from recctl.layout import Layout
+    from recctl.promotion import records
+    from recctl.promotion.compare import number
+
+    registry = records.open_registry(Layout.find())
+    row = records.version(registry, number(registry, version))
+    _print([row], as_json, one=True)
+
+
+def _print(rows: list[dict[str, object]], as_json: bool, one: bool) -> None:
+    from recctl.promotion import schema
+    from recctl.promotion import show as showing
+
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(schema.versions_output(rows), indent=2, ensure_ascii=False))
+    elif one:
+        showing.version(rows[0])
+    else:
+        showing.versions(rows)

@@ -1,0 +1,172 @@
+"""`recctl promote`, `compare`, `rollback`, `history`, `explain`, `verify`: who serves, and why."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from recctl.promotion.promote import Outcome
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON (docs/decision.schema.json).")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before the champion changes.")]
+
+
+def promote(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Judge and print; register and move nothing.")
+    ] = False,
+    yes: Yes = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Let it serve whatever the verdict; needs --reason.")
+    ] = False,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Why it is forced; kept with the decision.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge the workspace's model against the champion; it serves if it is proven better.
+
+    Exit codes: 0 promoted, would be, or nothing to do; 2 refused or bad input; 3 rejected;
+    4 suspicious; 5 stale (another decision came first).
+    """
+    from recctl.layout import Layout
+    from recctl.promotion.promote import promote as judge
+
+    confirm = _confirmation(yes or dry_run, as_json, "Let this model serve?")
+    done = judge(
+        Layout.find(), confirm=confirm, say=_say, dry_run=dry_run, force=force, reason=reason
+    )
+    _finish(done, as_json, shown=not yes and not dry_run)
+
+
+def rollback(
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept with the decision.")],
+    to: Annotated[
+        int | None, typer.Option("--to", help="A version; without it the champion before.")
+    ] = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let the champion before this one, or a version named, serve again."""
+    from recctl.layout import Layout
+    from recctl.promotion.rollback import rollback as back
+
+    confirm = _confirmation(yes, as_json, "Let that version serve again?")
+    done = back(Layout.find(), reason=reason, to=to, confirm=confirm, say=_say)
+    _finish(done, as_json, shown=not yes)
+
+
+def compare(
+    first: Annotated[str, typer.Argument(help="A version's number or alias, or `workspace`.")],
+    second: Annotated[str, typer.Argument(help="The one it is compared with.")],
+    as_json: AsJson = False,
+) -> None:
+    """Compare any two models on today's test set."""
+    from recctl.layout import Layout
+    from recctl.promotion import compare as comparing
+    from recctl.promotion import schema, show
+
+    body = comparing.compare(Layout.find(), first, second, _say)
+    _out(as_json, lambda: schema.comparison_output(body), lambda: show.comparison(body))
+
+
+def history(as_json: AsJson = False) -> None:
+    """List every decision ever taken."""
+    from recctl.layout import Layout
+    from recctl.promotion import records, schema, show
+
+    rows = records.history(records.open_registry(Layout.find()))
+    _out(as_json, lambda: schema.history_output(rows), lambda: show.history(rows))
+
+
+def explain(
+    decision: Annotated[int, typer.Argument(help="The decision's number in `recctl history`.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show a decision with all the evidence behind it, and take it again from that evidence."""
+    from recctl.layout import Layout
+    from recctl.promotion import records, schema, show
+
+    registry = records.open_registry(Layout.find())
+    entry, row = records.entry(registry, decision)
+    same, sentence = records.repeat(registry, entry)
+
+    def people() -> None:
+        show.decision(row["body"], decision)
+        typer.echo(f"{'Checked' if same else 'NOT CONFIRMED'}: {sentence}.")
+
+    _out(as_json, lambda: schema.decision_output(row["body"], 0, row, note=sentence), people)
+    if not same:
+        raise typer.Exit(2)
+
+
+def verify(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every version and decision, not only what may serve.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check the decisions' chain, the versions' digests and the aliases; exit code 2 if not so."""
+    from recctl.layout import Layout
+    from recctl.promotion import records, schema, show
+    from recctl.promotion.verify import verify as check
+
+    layout = Layout.find()
+    rows = check(records.open_registry(layout), layout, everything=everything)
+    _out(as_json, lambda: schema.verification_output(rows), lambda: show.checks(rows))
+    if not all(row["ok"] for row in rows):
+        raise typer.Exit(2)
+
+
+def _confirmation(yes: bool, as_json: bool, question: str) -> "Callable[[dict[str, Any]], bool]":
+    """How a change is agreed to: by --yes, or by the person at the terminal."""
+    import sys
+
+    from recctl.errors import UserError
+
+    if not yes and not sys.stdin.isatty():
+        raise UserError("nobody is at a terminal to be asked", "give --yes (or --dry-run)")
+
+    def ask(body: dict[str, Any]) -> bool:
+        from recctl.promotion import show
+
+        if yes:
+            return True
+        if not as_json:
+            show.decision(body)
+        return typer.confirm(question, default=False, err=True)
+
+    return ask
+
+
+def _finish(done: "Outcome", as_json: bool, shown: bool) -> None:
+    """Print a decision that was taken and leave with its exit code."""
+    from recctl.promotion import schema, show
+
+    row = schema.history_row(done.entry, in_force=True) if done.entry else None
+
+    def people() -> None:
+        if done.body is None:
+            typer.echo(done.note)
+        else:
+            show.decision(done.body, done.entry.position if done.entry else None)
+
+    output = schema.decision_output(done.body, done.exit_code, row, done.note)
+    _out(as_json, lambda: output, people)
+    raise typer.Exit(done.exit_code)
+
+
+def _out(
+    as_json: bool, content: "Callable[[], dict[str, Any]]", people: "Callable[[], None]"
+) -> None:
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(content(), indent=2, ensure_ascii=False))
+    else:
+        people()
+
+
+def _say(line: str) -> None:
+    typer.echo(f"recctl: {line}", err=True)

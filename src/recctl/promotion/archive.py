@@ -1,0 +1,106 @@
+"""Evidence on disk: enough to take the same decision again, years later."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recctl.errors import UserError
+from recctl.evaluation.slices import Slice
+from recctl.files import read_json, read_table, replacing, write_json
+from recctl.promotion.evidence import Conduct, Evidence, Scored, Training
+
+TABLE = "evidence.parquet"
+"""One row per test user: ids, every model's rank, who leaks, who is in which slice."""
+FACTS = "evidence.json"
+"""All that is not by user."""
+_MADE_BY = "promote"
+
+
+def save(evidence: Evidence, user_ids: list[str], folder: Path) -> list[str]:
+    """Write both files; returns their names. `user_ids` are external, by user_index."""
+    columns: dict[str, Any] = {
+        "user_index": evidence.users,
+        "user_id": [user_ids[user] for user in evidence.users.tolist()],
+    }
+    scored = _scored(evidence)
+    for name, one in scored.items():
+        columns[f"rank/{name}"] = one.ranks[_order(one, evidence)]
+    for name, mask in evidence.leaks.items():
+        columns[f"leak/{name}"] = mask
+    for i, one_slice in enumerate(evidence.slices):
+        columns[f"slice/{i}"] = one_slice.members
+    with replacing(folder / TABLE) as temporary:
+        pd.DataFrame(columns).to_parquet(temporary, index=False, compression="zstd")
+    write_json(folder / FACTS, _facts(evidence, scored))
+    return [TABLE, FACTS]
+
+
+def _scored(evidence: Evidence) -> dict[str, Scored]:
+    three = {name: getattr(evidence, name) for name in ("challenger", "champion", "best")}
+    baselines = {f"baseline/{name}": one for name, one in evidence.baselines.items()}
+    return {name: one for name, one in (three | baselines).items() if one is not None}
+
+
+def _order(one: Scored, evidence: Evidence) -> Any:
+    order = np.argsort(one.users, kind="stable")
+    assert np.array_equal(one.users[order], evidence.users), "scored on other users"
+    return order
+
+
+def _facts(evidence: Evidence, scored: dict[str, Scored]) -> dict[str, Any]:
+    return {
+        "catalogue": evidence.catalogue,
+        "fingerprint": evidence.fingerprint,
+        "fingerprints": {name: one.fingerprint for name, one in scored.items()},
+        "slices": [[one.name, one.group, one.rule] for one in evidence.slices],
+        "leaks": list(evidence.leaks),
+        "conduct": {name: dataclasses.asdict(one) for name, one in evidence.conduct.items()},
+        "overlap": evidence.overlap,
+        "training": dataclasses.asdict(evidence.training) if evidence.training else None,
+        "common": evidence.common,
+        "problems": evidence.problems,
+    }
+
+
+def load(folder: Path) -> Evidence:
+    """Read what `save` wrote; UserError when a file is missing or damaged."""
+    facts = read_json(folder / FACTS, _MADE_BY, ["fingerprints", "slices", "leaks"])
+    ranks = [f"rank/{name}" for name in facts["fingerprints"]]
+    leaks = [f"leak/{name}" for name in facts["leaks"]]
+    members = [f"slice/{i}" for i in range(len(facts["slices"]))]
+    wanted = ["user_index", *ranks, *leaks, *members]
+    table = read_table(folder / TABLE, _MADE_BY, wanted).to_pandas()
+    users = table["user_index"].to_numpy()
+    try:
+        scored = {
+            name: Scored(fingerprint, users, table[f"rank/{name}"].to_numpy())
+            for name, fingerprint in facts["fingerprints"].items()
+        }
+        return Evidence(
+            catalogue=facts["catalogue"],
+            fingerprint=facts["fingerprint"],
+            users=users,
+            challenger=scored["challenger"],
+            champion=scored.get("champion"),
+            best=scored.get("best"),
+            baselines={
+                name.removeprefix("baseline/"): one
+                for name, one in scored.items()
+                if name.startswith("baseline/")
+            },
+            slices=[
+                Slice(name, group, rule, table[f"slice/{i}"].to_numpy())
+                for i, (name, group, rule) in enumerate(facts["slices"])
+            ],
+            conduct={name: Conduct(**one) for name, one in facts["conduct"].items()},
+            overlap=facts["overlap"],
+            training=Training(**facts["training"]) if facts["training"] else None,
+            leaks={name: table[f"leak/{name}"].to_numpy() for name in facts["leaks"]},
+            common=facts["common"],
+            problems=facts["problems"],
+        )
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{folder / FACTS} is damaged ({error})", "see 'recctl verify'") from None

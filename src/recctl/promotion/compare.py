@@ -1,0 +1,82 @@
+"""Any two models on today's test set: figures and intervals, no verdict."""
+
+from dataclasses import replace
+
+from recctl.errors import UserError
+from recctl.layout import Layout
+from recctl.promotion import checks, contenders, gates
+from recctl.promotion.body import Body, about, figures, frame, plain_gates, where_from
+from recctl.promotion.evidence import Evidence
+from recctl.promotion.gate import Gate
+from recctl.promotion.params import Leak, Primary, PromotionParams, Slices
+from recctl.promotion.registry import Registry
+from recctl.promotion.scoring import Contender, Say, TestSet, gather
+
+WORKSPACE = "workspace"
+
+
+def compare(layout: Layout, first: str, second: str, say: Say) -> Body:
+    """`first` against `second`, each a version's number or alias, or `workspace`.
+
+    Raises UserError where one of them is not there or not sound.
+    """
+    policy = PromotionParams.load(layout.params)
+    test = TestSet.load(layout)
+    registry = Registry.connect(layout, policy.registered_model)
+    sides = {
+        "challenger": contender(registry, test, first),
+        "champion": contender(registry, test, second),
+    }
+    evidence = gather(test, policy, sides, problems=[], say=say)
+    return {
+        **frame("comparison", registry.name),
+        "sentence": f"{first} against {second} on today's test set",
+        **{name: about(one) for name, one in sides.items()},
+        **figures(policy.metrics, sides, evidence),
+        "gates": plain_gates(_differences(evidence, policy)),
+        "policy": policy.model_dump(),
+        "lineage": where_from(layout, test),
+    }
+
+
+def _differences(evidence: Evidence, policy: PromotionParams) -> list[Gate]:
+    """The rows of a decision that compare two models, as figures only.
+
+    Users whose target one of the two may have been trained on are left out, and it is said.
+    """
+    shown = PromotionParams(
+        resamples=policy.resamples,
+        seed=policy.seed,
+        primary=policy.primary or Primary(),
+        slices=policy.slices or Slices(),
+        leak=Leak(excluded_share=0.999),
+    )
+    rows, judged = checks.checked(evidence, shown)
+    if judged is None:
+        raise UserError("; ".join(row.reason for row in rows if row.outcome == "refused"))
+    counter = gates.Counter(judged, shown.metrics)
+    champion = judged.ranks["champion"]
+    compared = [
+        *gates.primary(counter.pairs(champion), shown),
+        *gates.slices(counter, champion, shown),
+    ]
+    numbers = [replace(row, threshold=None) for row in compared if row.difference is not None]
+    return [replace(row, outcome="shown") for row in [*rows, *numbers]]
+
+
+def contender(registry: Registry, test: TestSet, name: str) -> Contender:
+    """The model that a name stands for."""
+    if name == WORKSPACE:
+        return contenders.workspace(test)
+    return contenders.registered(registry, test.layout, number(registry, name))
+
+
+def number(registry: Registry, name: str) -> int:
+    """A version's number, by number or alias."""
+    if name.isdecimal():
+        return int(name)
+    aliases = registry.aliases()
+    if name in aliases:
+        return aliases[name]
+    known = ", ".join(["a version's number", *sorted(aliases)])
+    raise UserError(f"no version '{name}' of '{registry.name}'", f"known: {known}, {WORKSPACE}")

@@ -1,0 +1,160 @@
+"""Models on trial: the workspace's own, and versions brought from the registry and verified."""
+
+import contextlib
+import csv
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from recctl.errors import UserError
+from recctl.files import missing
+from recctl.layout import Layout
+from recctl.models.base import read_settings
+from recctl.promotion import package
+from recctl.promotion.evidence import Training
+from recctl.promotion.leak import TrainingRecord
+from recctl.promotion.registry import Registry, Version
+from recctl.promotion.scoring import Contender, TestSet
+from recctl.recommend import Served
+from recctl.sequences.params import SequenceSplitParams
+from recctl.tracking import data_md5
+
+FILES = "recctl.files"
+"""The tag with the sha256 of every file of a version."""
+
+_KEPT = 6
+"""Downloaded versions kept on disk."""
+
+
+class Unsound(UserError):
+    """A version that cannot serve: its files are gone, altered, or not recctl's."""
+
+
+def workspace(test: TestSet) -> Contender:
+    """The model in artifacts/model.
+
+    Raises UserError when there is none, or when it was not trained on the workspace's split.
+    """
+    layout = test.layout
+    served = Served.load(layout.model)
+    trained_on = read_settings(layout.model).get("about", {}).get("split_fingerprint")
+    if trained_on != test.data.fingerprint:
+        raise UserError(
+            f"the model in {layout.model} was trained on another split than that in "
+            f"{layout.sequences}",
+            "run 'dvc repro'",
+        )
+    split = SequenceSplitParams.load(layout.params)
+    facts = {"split": split.model_dump_json(), "data_md5": data_md5(layout)}
+    record = TrainingRecord.of(test.data, facts)
+    digest = package.content_digest(layout.model)
+    return Contender(layout.model, served, digest, None, record)
+
+
+def training(layout: Layout) -> Training:
+    """How the training of the workspace's model ended."""
+    about = read_settings(layout.model).get("about", {})
+    path = layout.training / "curve.csv"
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            losses = [row.get("loss") for row in csv.DictReader(file)]
+    except FileNotFoundError:
+        raise missing(path, "train") from None
+    return Training(
+        epochs=int(about.get("epochs", 0)),
+        best_epoch=int(about.get("best_epoch", 0)),
+        best_epoch_is_cap=bool(about.get("best_epoch_is_cap", False)),
+        finite=all(loss is not None and _finite(loss) for loss in losses),
+    )
+
+
+def _finite(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def registered(
+    registry: Registry, layout: Layout, number: int, *, fresh: bool = False
+) -> Contender:
+    """A version of the registry, every file of it checked against the digests in its tags.
+
+    `fresh` brings the registry's files anew instead of a copy brought before.
+
+    Raises Gone for an unknown version and where the files are gone, Unsound where they are not
+    what was registered or recctl did not register it, UserError where the store does not answer.
+    """
+    version = registry.version(number)
+    expected = manifest(registry, version)
+    folder = _folder(registry, layout, version, expected, fresh)
+    own = folder / package.RECOMMENDER
+    with _unsound(number):
+        if package.content_digest(own) != version.digest:
+            raise UserError("its model is not the one that its digest was taken of")
+        served = package.load(folder)
+        record = package.load_record(folder)
+    return Contender(own, served, version.digest, number, record)
+
+
+@contextlib.contextmanager
+def _unsound(number: int) -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        raise Unsound(f"version {number} is not sound: {error}") from None
+
+
+def manifest(registry: Registry, version: Version) -> dict[str, str]:
+    """The sha256 of each of a version's files, from its tags.
+
+    Raises Unsound for a version that recctl did not register.
+    """
+    try:
+        found = json.loads(version.tags.get(FILES, "{}"))
+    except json.JSONDecodeError:
+        found = None
+    if not version.digest or not isinstance(found, dict) or not found:
+        raise Unsound(
+            f"version {version.number} of '{registry.name}' was not registered by recctl: it "
+            "carries no digests to check it by",
+            "give another version: 'recctl models list'",
+        )
+    return {str(name): str(value) for name, value in found.items()}
+
+
+def _folder(
+    registry: Registry, layout: Layout, version: Version, expected: dict[str, str], fresh: bool
+) -> Path:
+    """The version's files, downloaded once; checked each time, and fetched again if not sound."""
+    folder = layout.state / "versions" / f"{version.number}-{version.digest[:16]}"
+    if folder.is_dir() and not fresh:
+        try:
+            package.check(folder, expected)
+        except UserError:
+            pass  # a copy of ours that rotted; the registry's own is what counts
+        else:
+            return folder
+    with tempfile.TemporaryDirectory(dir=_made(folder.parent), prefix=".fetched-") as temporary:
+        fetched = registry.download(version, Path(temporary))
+        with _unsound(version.number):
+            package.check(fetched, expected)
+        shutil.rmtree(folder, ignore_errors=True)
+        fetched.replace(folder)
+    _prune(folder)
+    return folder
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _prune(newest: Path) -> None:
+    others = [path for path in newest.parent.glob("[0-9]*") if path != newest]
+    others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in others[_KEPT - 1 :]:
+        shutil.rmtree(path, ignore_errors=True)

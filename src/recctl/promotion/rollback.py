@@ -1,0 +1,89 @@
+"""Rollback: the champion before this one serves again. It is a decision like any other."""
+
+from collections.abc import Callable
+
+from recctl.errors import UserError
+from recctl.layout import Layout
+from recctl.promotion import apply, contenders
+from recctl.promotion.body import Body, about, frame, lineage_of
+from recctl.promotion.log import Entry, moving
+from recctl.promotion.params import PromotionParams
+from recctl.promotion.promote import Outcome, settled, write
+from recctl.promotion.registry import Registry
+from recctl.promotion.scoring import Say
+
+
+def rollback(
+    layout: Layout,
+    *,
+    reason: str,
+    to: int | None,
+    confirm: Callable[[Body], bool],
+    say: Say,
+) -> Outcome:
+    """Let an earlier version serve: the former champion, or the version named.
+
+    Raises UserError when there is none, or when its files are not sound; nothing is changed then.
+    """
+    policy = PromotionParams.load(layout.params)
+    registry = Registry.connect(layout, policy.registered_model)
+    # naming a version is also the way out where the log cannot be followed
+    state = apply.serving(registry) if to else settled(registry, layout, say, force=True)
+    for one in state.broken:
+        say(f"the decision log is damaged: {one}")
+    target = to if to is not None else state.wanted["previous"]
+    if target is None:
+        raise UserError(
+            f"no champion of '{registry.name}' served before this one",
+            "name the version that is to serve: --to VERSION ('recctl models list')",
+        )
+    serves = state.aliases["champion"]
+    if target == serves == state.says["champion"]:
+        raise UserError(f"version {target} is the champion already", "name another version")
+    chosen = contenders.registered(registry, layout, target)
+    body = {
+        **frame("rollback", registry.name),
+        "sentence": f"rolled back from version {serves} to version {target}: {reason}",
+        "reason": reason,
+        "previous": state.head,
+        "saw": state.aliases,
+        "sets": _after(state, target),
+        "challenger": about(chosen),
+        "lineage": lineage_of(layout),
+    }
+    if not confirm(body):
+        raise UserError("not rolled back: declined", "nothing was changed")
+    run_id = registry.decision_run("rollback", {"recctl.sentence": body["sentence"]}, {})
+    body["evidence"] = {"run_id": run_id, "files": {}}
+    return write(layout, registry, body, run_id)
+
+
+def _after(state: apply.Serving, target: int) -> dict[str, int | None]:
+    """Where the aliases point when `target` serves again.
+
+    The champions form a stack: a promotion lays one on top, a rollback takes off all above its
+    target. So a second rollback goes further back, not to the one just left. The best version
+    goes back to what it was when the target was promoted: what was rolled back is no measure.
+    """
+    stack = champions(moving(state.line))
+    if target not in [champion for champion, _ in stack]:
+        return {**state.wanted, "champion": target, "previous": state.aliases["champion"]}
+    while stack[-1][0] != target:
+        stack.pop()
+    previous = stack[-2][0] if len(stack) > 1 else None
+    return {"champion": target, "previous": previous, "best": stack[-1][1]}
+
+
+def champions(moves: list[Entry]) -> list[tuple[int | None, int | None]]:
+    """The stack of champions, each with the best version at that time; the last one serves."""
+    stack: list[tuple[int | None, int | None]] = []
+    for entry in moves:
+        if entry.state == "undone" or entry.sets is None:
+            continue
+        champion, best = entry.sets["champion"], entry.sets["best"]
+        numbers = [number for number, _ in stack]
+        if entry.content["kind"] != "promotion" and champion in numbers:
+            del stack[numbers.index(champion) + 1 :]
+        else:
+            stack.append((champion, best))
+    return stack

@@ -1,0 +1,325 @@
+"""Every contender is scored again on today's test set: no figure is remembered from before."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recctl import devices
+from recctl.data.params import IngestParams
+from recctl.errors import UserError
+from recctl.evaluation import metrics, protocols
+from recctl.evaluation.beyond import beyond_accuracy
+from recctl.evaluation.params import FULL, EvaluateParams
+from recctl.evaluation.ranking import NO_ITEM, Ranks, rank_cases
+from recctl.evaluation.slices import (
+    Slice,
+    by_arrival,
+    by_history_length,
+    by_target_popularity,
+)
+from recctl.files import read_json, read_table
+from recctl.layout import Layout
+from recctl.models import BASELINES, load_model
+from recctl.models.base import WEIGHTS, Scorer
+from recctl.promotion.evidence import Conduct, Evidence, Scored
+from recctl.promotion.leak import TrainingRecord, leaking
+from recctl.promotion.params import PromotionParams
+from recctl.recommend import Served
+from recctl.sequences.store import Cases, Histories, SequenceData
+from recctl.sequences.vocabulary import COLD, Vocabulary
+from recctl.training.params import TrainParams
+
+LIST_LENGTH = 10
+"""Items of the lists that coverage, popularity bias and overlap are measured on."""
+TIMED_REQUESTS = 200
+"""Single recommendations timed for p95, in turns; the first few warm up and do not count."""
+_WARM_UP = 10
+_AGREE = 0.002
+"""How far the evaluate stage's means may differ from ours: another device's rounding, no more."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model on trial: the workspace's, or a version of the registry."""
+
+    folder: Path
+    """Its own files: weights, settings, vocabulary."""
+    served: Served
+    digest: str
+    """Of its content."""
+    version: int | None = None
+    """None: the workspace's, not registered."""
+    record: TrainingRecord | None = None
+    """What it was trained on; None where that is not known."""
+
+    @property
+    def kind(self) -> str:
+        return self.served.model.kind
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Today's test set: cases, catalogue, and the fingerprint of both with the rules."""
+
+    __test__ = False  # not a class of pytest's
+
+    layout: Layout
+    data: SequenceData
+    cases: Cases
+    params: EvaluateParams
+    fingerprint: str
+
+    @classmethod
+    def load(cls, layout: Layout) -> "TestSet":
+        """Read the workspace's sequences.
+
+        Raises UserError where they are missing, or where evaluate has not seen this version.
+        """
+        params = EvaluateParams.load(layout.params)
+        data = SequenceData.load(layout.sequences)
+        cases = data.cases("test")
+        if not len(cases):
+            raise UserError(f"no test cases in {layout.sequences}", "check sequence-split and data")
+        fingerprint = protocols.fingerprint(protocols.describe(data, cases, params))
+        path = layout.evaluation / "metrics.json"
+        if read_json(path, "evaluate", ["fingerprint"])["fingerprint"] != fingerprint:
+            raise UserError(
+                f"{path} was measured on other data or by other rules than the workspace has now",
+                "run 'dvc repro'",
+            )
+        return cls(layout, data, cases, params, fingerprint)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self.data.vocabulary
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        return np.array(self.vocabulary.counts, np.int64)
+
+    def rank(self, model: Scorer, *, top: int = 0) -> Ranks:
+        """Rank every target in full."""
+        return rank_cases(model, self.cases, filter_seen=self.params.filter_seen, top=top)
+
+    def scored(self, ranks: Ranks) -> Scored:
+        return Scored(self.fingerprint, self.cases.users, ranks.full)
+
+    def slices(self) -> list[Slice]:
+        """The groups within which no challenger may be worse."""
+        lengths = self.cases.histories.lengths
+        found = [
+            *by_history_length(lengths),
+            *by_target_popularity(self.cases.targets, self.counts),
+        ]
+        if IngestParams.load(self.layout.params).format != "sequences":  # it has no real times
+            first = np.asarray(self.data.times[self.data.offsets[self.cases.users]])
+            found += by_arrival(first)
+        return found
+
+
+@dataclass(frozen=True)
+class Translated:
+    """A model seen through today's catalogue: histories and scores are mapped by external id.
+
+    Items of a history that it never saw are left out, as serving does. Items of the catalogue
+    that it never saw score -inf: below all it knows.
+    """
+
+    model: Scorer
+    to_own: NDArray[np.int32]
+    """The model's own index of each item of today's catalogue, COLD for none; (n_items,)"""
+
+    @classmethod
+    def between(cls, model: Scorer, own: Vocabulary, today: Vocabulary) -> Scorer:
+        """The model itself where both catalogues are the same."""
+        if own.items == today.items:
+            return model
+        index = own.index
+        return cls(model, np.array([index.get(item, COLD) for item in today.items], np.int32))
+
+    @property
+    def n_items(self) -> int:
+        return len(self.to_own)
+
+    @cached_property
+    def known(self) -> NDArray[np.int64]:
+        """Today's items that the model knows."""
+        return np.flatnonzero(self.to_own != COLD)
+
+    def score(self, histories: Histories) -> torch.Tensor:
+        """Scores over today's catalogue; (len(histories), n_items)."""
+        _, items = histories.flat()
+        ends = np.cumsum(histories.lengths, dtype=np.int64)
+        own = Histories(self.to_own[items], ends - histories.lengths, ends)
+        scores = self.model.score(own.without_cold())
+        out = torch.full((len(histories), self.n_items), -torch.inf, device=scores.device)
+        known = torch.from_numpy(self.known).to(scores.device)
+        chosen = torch.from_numpy(self.to_own[self.known].astype(np.int64)).to(scores.device)
+        out[:, known] = scores[:, chosen].float()
+        return out
+
+
+@dataclass(frozen=True)
+class Restricted:
+    """A model that may recommend some items only."""
+
+    model: Scorer
+    allowed: NDArray[np.bool_]
+    """(n_items,)"""
+
+    @property
+    def n_items(self) -> int:
+        return self.model.n_items
+
+    def score(self, histories: Histories) -> torch.Tensor:
+        """Scores with -inf for what is not allowed."""
+        scores = self.model.score(histories)
+        barred = torch.from_numpy(~self.allowed).to(scores.device)
+        return scores.masked_fill(barred, -torch.inf)
+
+
+Say = Callable[[str], None]
+
+
+def gather(
+    test: TestSet,
+    policy: PromotionParams,
+    contenders: Mapping[str, Contender],
+    *,
+    problems: list[str],
+    say: Say,
+) -> Evidence:
+    """Score `challenger` and, where given, `champion` and `best`, and the policy's baselines."""
+    device = devices.pick(TrainParams.load(test.layout.params).device)
+    devices.prepare(device)
+    scorers = {name: _scorer(test, one, device) for name, one in contenders.items()}
+    ranks = {}
+    for name, scorer in scorers.items():
+        ranks[name] = test.rank(scorer, top=0 if name == "best" else LIST_LENGTH)
+        say(f"{name}: ranked {len(test.cases):,} users in {ranks[name].seconds:.1f} s")
+    n_items = len(test.counts)
+    baselines: dict[str, Scored] = {
+        name: test.scored(test.rank(BASELINES[name].fit(test.data.train(), n_items)))
+        for name in policy.baselines or []
+    }
+    judged = {name: one for name, one in contenders.items() if name != "best"}
+    latency = _latencies(test, judged) if len(judged) > 1 else {}
+    known = {name: one.record for name, one in contenders.items() if one.record is not None}
+    return Evidence(
+        catalogue=n_items,
+        fingerprint=test.fingerprint,
+        users=test.cases.users,
+        challenger=test.scored(ranks["challenger"]),
+        champion=test.scored(ranks["champion"]) if "champion" in ranks else None,
+        best=test.scored(ranks["best"]) if "best" in ranks else None,
+        baselines=baselines,
+        slices=test.slices(),
+        conduct={
+            name: _conduct(test, one, ranks[name], latency.get(name))
+            for name, one in judged.items()
+        },
+        overlap=_overlap(ranks["challenger"], ranks["champion"]) if "champion" in ranks else None,
+        leaks={name: leaking(record, test.data) for name, record in known.items()},
+        common=_common(test, policy.metrics, scorers, contenders, ranks),
+        problems=problems,
+    )
+
+
+def _scorer(test: TestSet, one: Contender, device: torch.device) -> Scorer:
+    model = one.served.model if device.type == "cpu" else load_model(one.folder, device)
+    return Translated.between(model, one.served.vocabulary, test.vocabulary)
+
+
+def _conduct(test: TestSet, one: Contender, ranks: Ranks, latency: float | None) -> Conduct:
+    assert ranks.top is not None
+    figures = beyond_accuracy(ranks.top, test.cases.histories, test.counts)
+    return Conduct(
+        coverage=figures["coverage"],
+        popularity_bias=figures["popularity_bias"],
+        latency_p95_ms=latency,
+        weights_bytes=(one.folder / WEIGHTS).stat().st_size,
+    )
+
+
+def _overlap(one: Ranks, other: Ranks) -> float:
+    """The mean share of a list's places whose item stands in the other model's list as well."""
+    assert one.top is not None
+    assert other.top is not None
+    shared = 0
+    for first in range(0, len(one.top), 50_000):
+        a, b = one.top[first : first + 50_000], other.top[first : first + 50_000]
+        shared += int(((a[:, :, None] == b[:, None, :]) & (a[:, :, None] != NO_ITEM)).sum())
+    return shared / one.top.size
+
+
+def _latencies(test: TestSet, contenders: Mapping[str, Contender]) -> dict[str, float]:
+    """p95 of one recommendation by each model, in ms, on the CPU, as serving asks for it."""
+    items = test.vocabulary.items
+    rng = np.random.default_rng(0)
+    chosen = rng.integers(0, len(test.cases), TIMED_REQUESTS + _WARM_UP)
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for row in chosen.tolist():
+        history = [items[item] for item in test.cases.histories[row].tolist()]
+        for name, one in contenders.items():
+            began = time.perf_counter()
+            known, _ = one.served.known(history)
+            one.served.recommend(known, LIST_LENGTH, filter_seen=test.params.filter_seen)
+            times[name].append(1000 * (time.perf_counter() - began))
+    return {name: float(np.quantile(found[_WARM_UP:], 0.95)) for name, found in times.items()}
+
+
+def _common(
+    test: TestSet,
+    names: list[str],
+    scorers: Mapping[str, Scorer],
+    contenders: Mapping[str, Contender],
+    ranks: Mapping[str, Ranks],
+) -> dict[str, dict[str, float]]:
+    """Means among the items that challenger and champion both know, for targets among them."""
+    if "champion" not in contenders:
+        return {}
+    index = [contenders[name].served.vocabulary.index for name in ("challenger", "champion")]
+    both = np.array([all(item in own for own in index) for item in test.vocabulary.items])
+    n_items = len(both)
+    if both.all():
+        full = ("challenger", "champion")
+        return {name: metrics.means(names, ranks[name].full, n_items) for name in full}
+    targets = test.cases.targets
+    rows = np.flatnonzero((targets != COLD) & both[np.maximum(targets, 0)])
+    cases = Cases(test.cases.users[rows], test.cases.histories.select(rows), targets[rows])
+    if not len(cases):
+        return {}
+    found = {}
+    for name in ("challenger", "champion"):
+        limited = Restricted(scorers[name], both)
+        among = rank_cases(limited, cases, filter_seen=test.params.filter_seen)
+        found[name] = metrics.means(names, among.full, n_items)
+    return found
+
+
+def disagreement(test: TestSet, scored: Scored) -> str | None:
+    """Why the evaluate stage's ranks of the model are not those found now, None if they are."""
+    path = test.layout.evaluation / "ranks.parquet"
+    columns = ["protocol", "model", "user_id", "rank"]
+    table = read_table(path, "evaluate", columns).to_pandas()
+    kept = table[(table["protocol"] == FULL) & (table["model"] == "model")]
+    ids = np.array(test.data.user_ids, dtype=object)[test.cases.users]
+    if kept["user_id"].duplicated().any() or set(kept["user_id"]) != set(ids):
+        return f"{path} does not hold today's test users, each once; run 'dvc repro -f evaluate'"
+    there = kept.set_index("user_id")["rank"].reindex(ids).to_numpy()
+    n_items = len(test.counts)
+    for name in test.params.metrics:
+        before = metrics.per_case(name, there, n_items).mean()
+        now = metrics.per_case(name, scored.ranks.astype(np.int64), n_items).mean()
+        if not abs(before - now) <= _AGREE:
+            return (
+                f"{path} says {name} {before:.4f} of the workspace's model and scoring it again "
+                f"says {now:.4f}: they are not of the same model; run 'dvc repro -f evaluate'"
+            )
+    return None

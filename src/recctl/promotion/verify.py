@@ -1,0 +1,107 @@
+"""Whether log, aliases, versions and evidence fit together; what does not, in plain words."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from recctl.errors import UserError
+from recctl.layout import Layout
+from recctl.promotion import apply, contenders, log, records
+from recctl.promotion.log import Entry
+from recctl.promotion.registry import Registry
+
+Check = dict[str, Any]
+
+
+def verify(registry: Registry, layout: Layout, *, everything: bool = False) -> list[Check]:
+    """All checks; changes nothing.
+
+    Versions and evidence are checked for what serves and could serve again (champion, previous,
+    best) and for the newest decision; with `everything` for all that there is.
+    """
+    state = apply.serving(registry)
+    line = state.line
+    return [
+        _chain(registry, state),
+        _pending(line),
+        _aliases(state),
+        *_versions(registry, layout, state, everything),
+        *_evidence(registry, line, everything),
+    ]
+
+
+def _check(name: str, wrong: list[str], fine: str) -> Check:
+    return {"name": name, "ok": not wrong, "detail": "; ".join(wrong) or fine}
+
+
+def _chain(registry: Registry, state: apply.Serving) -> Check:
+    line = state.line
+    void = len(state.entries) - len(line)
+    fine = f"{len(line)} decisions in one chain"
+    if line:
+        fine += f", the last one's sha256 is {line[-1].claimed[:16]}..."
+    if void:
+        fine += f"; {void} more came too late and count for nothing"
+    accepted = [
+        one for one in log.broken(state.entries, registry.head()) if one not in state.broken
+    ]
+    if accepted:
+        fine += f"; damaged, and accepted in a later decision: {'; '.join(accepted)}"
+    return _check("decision log", state.broken, fine)
+
+
+def _pending(line: list[Entry]) -> Check:
+    waiting = [
+        f"decision {one.position} was written and the aliases do not follow it yet: run "
+        "'recctl promote', which finishes it"
+        for one in log.moving(line)[-1:]
+        if one.state == "pending"
+    ]
+    return _check("interrupted changes", waiting, "none")
+
+
+def _aliases(state: apply.Serving) -> Check:
+    wrong = [
+        f"'{name}' points to {_which(now)} and the log says {_which(state.says[name])}"
+        for name, now in state.aliases.items()
+        if now != state.wanted[name]
+    ]
+    if state.says["champion"] in state.deleted:
+        wrong = [
+            f"version {state.says['champion']}, the champion, was deleted: no model serves; run "
+            "'recctl rollback --to VERSION --reason ...'"
+        ]
+    where = ", ".join(f"{name} {_which(now)}" for name, now in state.aliases.items())
+    return _check("aliases", wrong, f"as the log says: {where}")
+
+
+def _which(number: int | None) -> str:
+    return "none" if number is None else f"version {number}"
+
+
+def _versions(
+    registry: Registry, layout: Layout, state: apply.Serving, everything: bool
+) -> Iterator[Check]:
+    there = {one.number for one in registry.versions()}
+    wanted = {number for number in state.aliases.values() if number is not None}
+    if everything:
+        wanted |= there
+    for number in sorted(wanted):
+        try:
+            contenders.registered(registry, layout, number, fresh=True)
+            wrong = []
+        except UserError as error:
+            wrong = [str(error)]
+        yield _check(f"version {number}", wrong, "every file has the digest it was registered with")
+    served = {(entry.sets or {}).get("champion") for entry in log.moving(state.line)}
+    gone = sorted(number for number in served - there - wanted if number is not None)
+    if gone:
+        numbers = ", ".join(map(str, gone))
+        detail = f"gone from the registry: {numbers}; they served once and cannot again"
+        yield {"name": "former champions", "ok": True, "detail": detail}
+
+
+def _evidence(registry: Registry, line: list[Entry], everything: bool) -> Iterator[Check]:
+    judged = [one for one in line if one.content["kind"] == "promotion"]
+    for one in judged if everything else judged[-1:]:
+        same, sentence = records.repeat(registry, one)
+        yield _check(f"decision {one.position}", [] if same else [sentence], sentence)
