@@ -17,10 +17,10 @@ import time
 from dataclasses import replace
 
 import numpy as np
-from gate_calibration import CATALOGUE, TYPICAL, policies, ranks, simulated, typical_for
 from rich.console import Console
 from rich.table import Table
 
+from gate_calibration import CATALOGUE, TYPICAL, ranks, simulated, typical_for, whole_policy
 from recctl.evaluation import metrics
 from recctl.evaluation.statistics import plain_means
 from recctl.promotion.decision import decide
@@ -46,7 +46,7 @@ def by_counts(users: int, resamples: int) -> dict[str, object]:
     """The whole decision, by counting pairs of ranks."""
     given = evidence(users)
     began = time.perf_counter()
-    decision = decide(given, policies(resamples)["whole policy"])
+    decision = decide(given, whole_policy(resamples, seed=0))
     seconds = time.perf_counter() - began
     done = f"{decision.verdict}, {len(decision.gates)} rows"
     return {"what": "decide(), multinomial counts (exact)", "seconds": seconds, "done": done}
@@ -96,8 +96,8 @@ def main() -> None:
         table.add_column(column, justify="left" if column.startswith(("m", "w")) else "right")
     for kind in KINDS:
         row = measured(kind, given.users, given.resamples)
-        seconds, peak = (f"{row[name]:,.1f}" for name in ("seconds", "peak"))
-        table.add_row(str(row["what"]), seconds, peak, str(row["done"]))
+        figures = [f"{row[name]:,.1f}" for name in ("seconds", "peak")]
+        table.add_row(str(row["what"]), *figures, str(row["done"]))
     Console().print(table)
 
 

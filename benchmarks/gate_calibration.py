@@ -16,36 +16,34 @@ scratch folder, and judges every ordered pair: challengers that are equal in all
 
 import argparse
 import itertools
+import json
 import math
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from ruamel.yaml import YAML
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
+from recctl.data import starter
 from recctl.evaluation import metrics, statistics
 from recctl.evaluation.slices import Slice
+from recctl.evaluation.slices import slices as evaluation_slices
+from recctl.layout import Layout
 from recctl.promotion.decision import decide
 from recctl.promotion.evidence import Conduct, Evidence, Scored, Training
-from recctl.promotion.params import (
-    Guardrails,
-    Leak,
-    Primary,
-    PromotionParams,
-    Ratchet,
-    Slices,
-)
+from recctl.promotion.params import Guardrails, Leak, Primary, PromotionParams, Ratchet, Slices
+from recctl.sequences.store import SequenceData
 
 CATALOGUE = 2000
 SPREAD = 2.14
@@ -69,7 +67,7 @@ class Truth:
 
 TRUTHS = [
     Truth("worse by .02", -0.02),
-    Truth("worse by the margin (.005)", -0.005),
+    Truth("worse by .005", -0.005),
     Truth("equal", 0.0),
     Truth("better by .01", 0.01),
     Truth("better by .02", 0.02),
@@ -142,10 +140,16 @@ def slices(difficulty: NDArray[np.float64], rng: np.random.Generator) -> list[Sl
     return [Slice(name, group, "simulated", members) for name, group, members in every]
 
 
-def policies(resamples: int) -> dict[str, PromotionParams]:
-    """Whole, its primary gate alone, and that without its margins: only "one is better"."""
-    whole = PromotionParams(
+def primary_alone(resamples: int, seed: int) -> PromotionParams:
+    """The default policy's primary gate and nothing else."""
+    return PromotionParams(resamples=resamples, seed=seed, primary=Primary())
+
+
+def whole_policy(resamples: int, seed: int) -> PromotionParams:
+    """The policy of params.yaml, every gate on."""
+    return PromotionParams(
         resamples=resamples,
+        seed=seed,
         primary=Primary(),
         baselines=["popularity", "markov"],
         slices=Slices(),
@@ -161,33 +165,37 @@ def policies(resamples: int) -> dict[str, PromotionParams]:
         convergence=True,
         leak=Leak(),
     )
-    return {
-        "one is better": PromotionParams(resamples=resamples, primary=Primary(margin=0.99)),
-        "primary gate": PromotionParams(resamples=resamples, primary=Primary()),
-        "whole policy": whole,
-    }
+
+
+@dataclass
+class Count:
+    """Promotions among so many challengers."""
+
+    one_is_better: int = 0
+    """The primary gate without its margins: one metric is better, whatever the other."""
+    primary: int = 0
+    whole: int = 0
+    """The primary gate and every other."""
+
+    def add(self, evidence: Evidence, resamples: int, seed: int) -> None:
+        """Judge one challenger; what the primary gate rejects, the whole policy need not see."""
+        found = decide(evidence, primary_alone(resamples, seed))
+        rows = {row.name: row.outcome for row in found.gates if row.gate == "primary"}
+        self.one_is_better += rows["better in one"] == "pass"
+        if found.verdict == "promoted":
+            self.primary += 1
+            self.whole += decide(evidence, whole_policy(resamples, seed)).verdict == "promoted"
 
 
 def promotions(
-    users: int, gain: float, policy: PromotionParams, pairs: int, seed: int, shared: float = SHARED
-) -> int:
-    """How many of so many simulated challengers are promoted."""
-    typical = typical_for(gain)
-    return sum(
-        decide(simulated(users, typical, rng, shared), replace_seed(policy, i)).verdict
-        == "promoted"
-        for i, rng in enumerate(generators(seed, pairs))
-    )
-
-
-def generators(seed: int, pairs: int) -> Iterator[np.random.Generator]:
-    """One generator per pair: the same pairs for every policy and truth."""
-    return (np.random.default_rng([seed, i]) for i in range(pairs))
-
-
-def replace_seed(policy: PromotionParams, seed: int) -> PromotionParams:
-    """The policy with another bootstrap: chance in the gate is part of what is measured."""
-    return policy.model_copy(update={"seed": seed})
+    users: int, gain: float, pairs: int, resamples: int = 1000, shared: float = SHARED
+) -> Count:
+    """How many of so many simulated challengers are promoted; the same users for every gain."""
+    typical, count = typical_for(gain), Count()
+    for i in range(pairs):
+        rng = np.random.default_rng([users, i])
+        count.add(simulated(users, typical, rng, shared), resamples, seed=i)
+    return count
 
 
 def wilson(count: int, total: int) -> tuple[float, float]:
@@ -201,7 +209,7 @@ def wilson(count: int, total: int) -> tuple[float, float]:
 def share_said(count: int, total: int) -> str:
     """A share with its interval, in per cent."""
     low, high = wilson(count, total)
-    return f"{100 * count / total:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * count / total:.1f} [{100 * low:.1f}-{100 * high:.1f}]"
 
 
 def deviation(shared: float) -> dict[str, float]:
@@ -221,23 +229,28 @@ def deviations(new: NDArray[np.int64], old: NDArray[np.int64]) -> dict[str, floa
     return found
 
 
+def table_of(title: str, *first: str) -> Table:
+    """An empty table of promotions."""
+    table = Table(title=f"{title}: promoted, % [Wilson 95%]")
+    for column in (*first, "one is better", "primary gate", "whole policy"):
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def cells(count: Count, total: int) -> list[str]:
+    """The three shares of a row."""
+    return [share_said(one, total) for one in (count.one_is_better, count.primary, count.whole)]
+
+
 def simulate(given: argparse.Namespace, console: Console) -> None:
     """Print the table of simulated challengers."""
     spread = ", ".join(f"{name} {value:.3f}" for name, value in deviation(given.shared).items())
     began = time.perf_counter()
-    table = Table(title=f"promotions in % [Wilson 95%], {given.pairs:,} simulated pairs a cell")
-    for column in ("users", "challenger's NDCG@10", *policies(1000)):
-        table.add_column(column, justify="right", no_wrap=True)
+    table = table_of(f"{given.pairs:,} simulated pairs a row", "users", "NDCG@10")
     for users in given.users:
         for truth in TRUTHS:
-            cells = [
-                share_said(
-                    promotions(users, truth.gain, policy, given.pairs, users, given.shared),
-                    given.pairs,
-                )
-                for policy in policies(given.resamples).values()
-            ]
-            table.add_row(f"{users:,}", truth.name, *cells)
+            count = promotions(users, truth.gain, given.pairs, given.resamples, given.shared)
+            table.add_row(f"{users:,}", truth.name, *cells(count, given.pairs))
         table.add_section()
     console.print(table)
     console.print(
@@ -247,14 +260,140 @@ def simulate(given: argparse.Namespace, console: Console) -> None:
     )
 
 
+def retrain(given: argparse.Namespace, console: Console) -> None:
+    """Train with other seeds, judge every ordered pair, print the table."""
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        layout = starter_project(Path(scratch), given.max_epochs)
+        trained = []
+        for seed in range(1, given.retrains + 1):
+            trained.append(one_training(layout, seed))
+            console.print(f"seed {seed}: {trained[-1].said}", highlight=False)
+        data = SequenceData.load(layout.sequences)
+        counts = np.array(data.vocabulary.counts, np.int64)
+        groups = evaluation_slices(data.cases("test"), counts)
+    count = Count()
+    pairs = list(itertools.permutations(trained, 2))
+    for i, (challenger, champion) in enumerate(pairs):
+        count.add(retrained(challenger, champion, len(counts), groups), given.resamples, seed=i)
+    users = len(trained[0].ranks["model"])
+    title = f"{given.retrains} trainings of one model, {len(pairs)} ordered pairs"
+    table = table_of(title, "users", "challenger")
+    table.add_row(f"{users:,}", "another seed", *cells(count, len(pairs)))
+    console.print(table)
+    spreads = [deviations(a.ranks["model"], b.ranks["model"]) for a, b in pairs]
+    mean = {name: float(np.mean([one[name] for one in spreads])) for name in spreads[0]}
+    console.print(
+        f"sd of paired differences: {', '.join(f'{k} {v:.3f}' for k, v in mean.items())}; "
+        f"{time.perf_counter() - began:.0f} s",
+        highlight=False,
+    )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One training of the starter data, evaluated."""
+
+    fingerprint: str
+    ranks: dict[str, NDArray[np.int64]]
+    """By `model` and the baselines."""
+    training: Training
+
+    @property
+    def said(self) -> str:
+        means = metrics.means(["ndcg@10", "hr@10"], self.ranks["model"], CATALOGUE)
+        figures = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
+        return f"{figures}, best epoch {self.training.best_epoch} of {self.training.epochs}"
+
+
+def starter_project(folder: Path, max_epochs: int | None) -> Layout:
+    """A project of the starter data, split; the repository's own params."""
+    root = Path(__file__).resolve().parents[1]
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copyfile(root / name, folder / name)
+    layout = Layout(folder)
+    starter.write(layout.data)
+    if max_epochs is not None:
+        set_train(layout, "max_epochs", max_epochs)
+    stage(layout, "ingest")
+    stage(layout, "sequence-split")
+    return layout
+
+
+def set_train(layout: Layout, key: str, value: int) -> None:
+    """Change one setting of params.yaml's train section."""
+    yaml = YAML()
+    document = yaml.load(layout.params)
+    document["train"][key] = value
+    yaml.dump(document, layout.params)
+
+
+def stage(layout: Layout, name: str) -> None:
+    """Run one stage of the pipeline as dvc would."""
+    command = [str(Path(sys.executable).with_name("recctl")), "stage", name]
+    done = subprocess.run(command, cwd=layout.root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{name} ended with {done.returncode}: {done.stderr[-2000:]}")
+
+
+def one_training(layout: Layout, seed: int) -> Trained:
+    """Train with this seed and rank the test users."""
+    set_train(layout, "seed", seed)
+    stage(layout, "train")
+    stage(layout, "evaluate")
+    table = pq.read_table(layout.evaluation / "ranks.parquet").to_pandas()
+    full = table[table["protocol"] == "full"]
+    ended = json.loads((layout.training / "metrics.json").read_text())
+    return Trained(
+        json.loads((layout.evaluation / "metrics.json").read_text())["fingerprint"],
+        {str(name): rows["rank"].to_numpy(np.int64) for name, rows in full.groupby("model")},
+        Training(
+            epochs=int(ended["epochs"]),
+            best_epoch=int(ended["best_epoch"]),
+            best_epoch_is_cap=bool(ended["best_epoch_is_cap"]),
+            finite=True,
+        ),
+    )
+
+
+def retrained(
+    challenger: Trained, champion: Trained, catalogue: int, groups: list[Slice]
+) -> Evidence:
+    """Evidence of one seed's model against another's; the same conduct for both."""
+    index = np.arange(len(challenger.ranks["model"]))
+    conduct = Conduct(0.5, 0.8, 5.0, 1_000_000)
+    clean = np.zeros(len(index), np.bool_)
+    return Evidence(
+        catalogue=catalogue,
+        fingerprint=challenger.fingerprint,
+        users=index,
+        challenger=Scored(challenger.fingerprint, index, challenger.ranks["model"]),
+        champion=Scored(champion.fingerprint, index, champion.ranks["model"]),
+        baselines={
+            name: Scored(challenger.fingerprint, index, challenger.ranks[name]) for name in WEAK
+        },
+        slices=groups,
+        conduct={"challenger": conduct, "champion": conduct},
+        overlap=0.5,
+        training=challenger.training,
+        leaks={"challenger": clean, "champion": clean},
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--pairs", type=int, default=1000)
     parser.add_argument("--users", type=int, nargs="+", default=[1800, 6000])
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--shared", type=float, default=SHARED)
+    parser.add_argument("--retrains", type=int, default=0, help="train this often; minutes each")
+    parser.add_argument("--max-epochs", type=int, help="of those trainings, to try it out")
     given = parser.parse_args()
-    simulate(given, Console())
+    console = Console()
+    if given.pairs:
+        simulate(given, console)
+    if given.retrains > 1:
+        retrain(given, console)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,27 @@
-"""Bootstrap intervals: the multinomial shortcut against the bootstrap user by user."""
+"""Bootstrap and randomisation by counts, against the same user by user and all possible draws."""
 
+from itertools import combinations, product
 from math import sqrt
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom, ks_2samp
 
 from recctl.evaluation.statistics import (
+    bootstrap_means,
+    counted,
+    effect_size,
+    holm,
     interval,
+    interval_of,
+    p_not_above,
     paired_interval,
     plain_means,
     resampled_means,
+    resolvable,
+    sign_flip_p,
 )
 
 
@@ -84,3 +96,171 @@ def test_an_interval_covers_the_truth_about_as_often_as_it_says():
         found = interval((draws.random(400) < 0.2).astype(float), 400, draws)
         covered += found.low <= 0.2 <= found.high
     assert covered / 300 == pytest.approx(0.95, abs=0.04)  # standard error .0126
+
+
+def differences(*pairs):
+    """A counted sample from (value, users) pairs."""
+    values, counts = zip(*pairs, strict=True)
+    return counted(np.array(values, float), np.array(counts))
+
+
+def exact_means(values):
+    """Every bootstrap mean of a few users, each as likely as the others."""
+    return np.array([np.mean(drawn) for drawn in product(values, repeat=len(values))])
+
+
+def exact_sign_flip_p(values):
+    sums = [abs(np.dot(signs, values)) for signs in product([-1, 1], repeat=len(values))]
+    return np.mean(np.array(sums) >= abs(np.sum(values)) - 1e-12)
+
+
+def test_counted_adds_up_values_that_come_with_counts():
+    found = differences((0.5, 2), (0.0, 3), (0.5, 1), (7.0, 0))
+    assert found.values.tolist() == [0.0, 0.5]
+    assert found.counts.tolist() == [3, 3]
+    assert (found.users, found.mean) == (6, 1.5 / 6)
+    assert found.deviation == pytest.approx(0.25)
+
+
+def test_a_counted_sample_has_the_moments_of_its_users():
+    values = rng(8).choice([-1.0, -0.37, 0.0, 0.5], 300)
+    found = counted(values)
+    assert found.mean == pytest.approx(values.mean())
+    assert found.deviation == pytest.approx(values.std())
+
+
+SIX = [-0.5, 0.0, 0.0, 0.5, 0.5, 1.0]
+
+
+def test_bootstrap_means_are_those_of_all_possible_resamples():
+    exact = exact_means(SIX)  # 6**6 = 46,656 resamples, each as likely
+    found = bootstrap_means(counted(np.array(SIX)), 40_000, rng())
+    for level in (0.025, 0.2, 0.5, 0.8, 0.975):
+        assert np.quantile(found, level) == pytest.approx(np.quantile(exact, level), abs=0.0835)
+    for bound in (-0.1, 0.0, 0.26, 0.6):
+        share = np.mean(exact <= bound)  # .005 is four standard errors and some rounding of sums
+        assert np.mean(found <= bound) == pytest.approx(share, abs=0.01)
+
+
+def test_bootstrap_means_by_counts_are_those_of_all_possible_resamples():
+    # 160 users of two kinds: the number of gains among 160 drawn is binomial, exactly
+    found = bootstrap_means(differences((0.0, 120), (1.0, 40)), 40_000, rng(1))
+    for gains in (28, 35, 40, 45, 52):
+        exact = binom.cdf(gains, 160, 0.25)
+        share = np.mean(found <= gains / 160 + 1e-9)
+        assert share == pytest.approx(exact, abs=4 * sqrt(0.25 / 40_000))
+
+
+def test_bootstrap_means_of_counts_and_of_users_have_one_distribution(monkeypatch):
+    sample = differences((-1.0, 40), (-0.37, 70), (0.0, 800), (0.5, 90), (1.0, 60))
+    ours = bootstrap_means(sample, 20_000, rng(1))
+    monkeypatch.setattr("recctl.evaluation.statistics._MANY", 10**9)
+    plain = bootstrap_means(sample, 20_000, rng(2))
+    assert not np.array_equal(ours, plain)
+    # Kolmogorov-Smirnov: at 20,000 each the statistic exceeds .0195 once in a thousand times
+    assert ks_2samp(ours, plain).statistic < 0.0195
+
+
+@pytest.mark.parametrize("users", [1, 30])
+def test_bootstrap_means_of_the_negated_sample_are_negated(users):
+    sample = differences((-0.5, 2 * users), (0.0, 5 * users), (1.0, 3 * users))
+    negated = differences((0.5, 2 * users), (0.0, 5 * users), (-1.0, 3 * users))
+    assert np.array_equal(
+        bootstrap_means(sample, 500, rng(9)), -bootstrap_means(negated, 500, rng(9))
+    )
+
+
+def test_interval_of_bounds_the_middle_95_percent():
+    found = interval_of(np.arange(1001) / 1000, differences((0.0, 1), (1.0, 1)))
+    assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.025, 0.975))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1, 1, 1, 1, 1, 1],  # only +6 and -6 reach 6: 2 / 2**6
+        [0.5, 0.5, 1.0, -0.37, 0.0, 0.0, 1.0, 0.63],
+        [1, -1, 1, 0, 0.5, -0.5],
+        [0.3, 0.3, 0.3, -0.9, 0.1, 0.1, 0.1, 0.1, 0.1],
+        [-1, -1, -0.5, 0.5, -1, -0.63, -0.63, 0, -0.5, -0.5],
+    ],
+)
+def test_sign_flip_p_is_that_of_all_sign_patterns(values):
+    values = np.array(values, float)
+    exact = exact_sign_flip_p(values)
+    found = sign_flip_p(counted(values), 40_000, rng(2))
+    assert found == pytest.approx(exact, abs=4 * sqrt(0.25 / 40_000))
+    assert exact_sign_flip_p(np.ones(6)) == 2 / 2**6
+
+
+def test_sign_flip_by_counts_is_flipping_user_by_user():
+    values = np.repeat([-1.0, -0.37, 0.0, 0.5, 1.0], [14, 20, 200, 30, 22])
+    sums = np.array([rng(i).choice([-1, 1], len(values)) @ values for i in range(5000)])
+    plain = np.mean(np.abs(sums) >= abs(values.sum()) - 1e-9)
+    assert 0.01 < plain < 0.5
+    assert sign_flip_p(counted(values), 40_000, rng()) == pytest.approx(plain, abs=0.01)
+
+
+def test_sign_flip_p_is_never_zero_and_one_where_nothing_differs():
+    assert sign_flip_p(differences((1.0, 500)), 1000, rng()) == 1 / 1001
+    assert sign_flip_p(differences((0.0, 500)), 1000, rng()) == 1.0
+    assert sign_flip_p(differences((-0.5, 50), (0.5, 50)), 1000, rng()) == 1.0
+
+
+def test_sign_flip_p_is_uniform_where_models_are_exchangeable():
+    draws = rng(10)
+    values = [draws.choice([-1.0, -0.5, 0.0, 0.5, 1.0], 300) for _ in range(400)]
+    found = np.array([sign_flip_p(counted(one), 400, draws) for one in values])
+    for level in (0.05, 0.2, 0.5):
+        error = 4 * sqrt(level * (1 - level) / 400)
+        assert np.mean(found <= level) == pytest.approx(level, abs=error)
+
+
+def test_p_not_above_agrees_with_the_interval():
+    sample = differences((-0.5, 90), (0.0, 800), (0.5, 110))
+    means = bootstrap_means(sample, 10_000, rng())
+    low = interval_of(means, sample).low
+    assert p_not_above(means, low - 0.001) < 0.025 < p_not_above(means, low + 0.001)
+    assert p_not_above(means, -9.0) == 1 / 10_001
+    assert p_not_above(means, 9.0) == 1.0
+
+
+def closed_test(p_values):
+    """Holm by its definition: the largest Bonferroni p of all intersections with a hypothesis."""
+    places = range(len(p_values))
+    groups = [set(c) for size in places for c in combinations(places, size + 1)]
+    return [
+        max(min(1, len(g) * min(p_values[i] for i in g)) for g in groups if place in g)
+        for place in places
+    ]
+
+
+def test_holm_on_a_worked_example():
+    # sorted .005 .01 .03 .04: times 4, 3, 2, 1 = .02 .03 .06 .04, and none below one before it
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_holm_is_the_closed_test_over_all_intersections(p_values):
+    assert holm(p_values) == pytest.approx(closed_test(p_values))
+
+
+def test_effect_size_and_the_resolvable_difference():
+    sample = differences((0.0, 75), (1.0, 25))  # mean 1/4, deviation sqrt(3)/4
+    assert effect_size(sample) == pytest.approx(1 / sqrt(3))
+    assert resolvable(sample) == pytest.approx((1.959964 + 0.841621) * sqrt(3) / 4 / 10)
+    assert effect_size(differences((0.0, 10))) is None
+    assert resolvable(differences((0.0, 10))) == 0
+
+
+def test_a_resolvable_difference_is_found_four_times_in_five():
+    draws, found = rng(11), 0
+    spread = sqrt(0.2)  # of -1, 0, 1 at .1, .8, .1
+    gain = (1.959964 + 0.841621) * spread / sqrt(1000)
+    for _ in range(400):
+        values = draws.choice([-1.0, 0.0, 1.0], 1000, p=[0.1 - gain / 2, 0.8, 0.1 + gain / 2])
+        sample = counted(values)
+        found += interval_of(bootstrap_means(sample, 400, draws), sample).low > 0
+    assert found / 400 == pytest.approx(0.8, abs=0.08)  # four standard errors
