@@ -1,0 +1,269 @@
+"""The whole of a promotion, in a tiny project with a real registry."""
+
+import os
+from pathlib import Path
+
+import pytest
+import tiny_project as tiny
+
+from recctl.errors import UserError
+from recctl.layout import Layout
+from recctl.promotion import apply, records
+from recctl.promotion.promote import Outcome, promote
+from recctl.promotion.rollback import rollback
+from recctl.promotion.verify import verify
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("MLFLOW_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.fresh_database(tmp_path_factory.mktemp("mlflow"))
+
+
+@pytest.fixture
+def project(tmp_path: Path, database: Path) -> Layout:
+    return tiny.make(tmp_path / "project", database)
+
+
+def run(project: Layout, **more: object) -> Outcome:
+    options = {"confirm": lambda body: True, "say": lambda line: None, **more}
+    return promote(project, **options)  # type: ignore[arg-type]
+
+
+def back(project: Layout, to: int | None = None) -> Outcome:
+    return rollback(project, reason="test", to=to, confirm=lambda body: True, say=lambda line: None)
+
+
+def aliases(project: Layout) -> dict[str, int]:
+    return records.open_registry(project).aliases()
+
+
+def wrong(project: Layout) -> list[str]:
+    registry = records.open_registry(project)
+    checks = verify(registry, project, everything=True)
+    return [check["detail"] for check in checks if not check["ok"]]
+
+
+def test_the_whole_story(project: Layout) -> None:
+    tiny.train(project, "item-knn")
+    first = run(project)
+    assert (first.body["verdict"], first.exit_code) == ("promoted", 0)
+    assert aliases(project) == {"champion": 1, "best": 1}
+
+    tiny.train_markov(project, smoothing=1e9)
+    worse = run(project)
+    assert (worse.body["verdict"], worse.exit_code) == ("rejected", 3)
+    assert aliases(project)["champion"] == 1
+
+    tiny.train(project, "item-knn")
+    again = run(project)
+    assert (again.body, again.exit_code) == (None, 0)
+    assert "version 1, which serves already" in again.note
+
+    tiny.train(project, "markov")
+    better = run(project)
+    assert (better.body["verdict"], better.exit_code) == ("promoted", 0)
+    assert aliases(project) == {"champion": 3, "previous": 1, "best": 3}
+
+    rolled = back(project)
+    assert (rolled.body["kind"], rolled.exit_code) == ("rollback", 0)
+    assert aliases(project) == {"champion": 1, "best": 1}
+    kinds = [row["body"]["kind"] for row in records.history(records.open_registry(project))]
+    assert kinds == ["promotion", "promotion", "promotion", "rollback"]
+    assert wrong(project) == []
+
+
+def test_a_dry_run_decides_the_same_and_changes_nothing(project: Layout) -> None:
+    tiny.train(project, "markov")
+    registry = records.open_registry(project)
+    before = registry.aliases(), registry.versions(), registry.entries()
+    dry = run(project, dry_run=True)
+    assert (dry.body["verdict"], dry.entry) == ("promoted", None)
+    assert (registry.aliases(), registry.versions(), registry.entries()) == before
+    real = run(project)
+    assert real.body["gates"] == dry.body["gates"]
+
+
+def test_the_same_content_is_registered_once(project: Layout) -> None:
+    tiny.train(project, "markov")
+    run(project)
+    for _ in range(2):
+        tiny.train_markov(project, smoothing=1e9)
+        run(project)
+    numbers = [version.number for version in records.open_registry(project).versions()]
+    assert numbers == [2, 1]
+
+
+def test_declining_changes_nothing(project: Layout) -> None:
+    tiny.train(project, "markov")
+    with pytest.raises(UserError, match="declined"):
+        run(project, confirm=lambda body: False)
+    registry = records.open_registry(project)
+    assert (registry.versions(), registry.entries()) == ([], [])
+
+
+def test_force_needs_a_reason_and_is_recorded(project: Layout) -> None:
+    tiny.train(project, "markov")
+    run(project)
+    tiny.train_markov(project, smoothing=1e9)
+    with pytest.raises(UserError, match="--force needs a reason"):
+        run(project, force=True)
+    forced = run(project, force=True, reason="the other one breaks the page")
+    assert forced.exit_code == 0
+    assert (forced.body["verdict"], forced.body["forced"]) == ("rejected", True)
+    assert forced.body["reason"] == "the other one breaks the page"
+    assert aliases(project) == {"champion": 2, "previous": 1, "best": 1}
+    assert wrong(project) == []
+
+
+def test_the_ratchet_holds_against_the_best_and_not_the_last(project: Layout) -> None:
+    """After a forced step down the next one must still be as good as the best ever promoted."""
+    policy = {**tiny.POLICY, "ratchet": {"margin": 0.01}}
+    tiny.set_params(project.root, promotion=policy)
+    tiny.train(project, "markov")
+    run(project)
+    tiny.train_markov(project, smoothing=1e9)
+    run(project, force=True, reason="test")
+    tiny.train(project, "item-knn")
+    between = run(project)
+    assert between.body["verdict"] == "rejected"
+    failed = {gate["gate"] for gate in between.body["gates"] if gate["outcome"] == "fail"}
+    assert failed == {"ratchet"}
+
+
+def test_tomorrows_data_moves_every_target_and_leaks_nothing(project: Layout) -> None:
+    tiny.train(project, "item-knn")
+    run(project)
+    tiny.take_in(project, tiny.log(days=14))
+    tiny.train(project, "markov")
+    later = run(project)
+    assert later.body["verdict"] == "promoted"
+    leaks = [gate for gate in later.body["gates"] if gate["gate"] == "leak"]
+    assert leaks
+    assert {gate["outcome"] for gate in leaks} == {"pass"}
+
+
+def test_a_champion_trained_on_todays_targets_is_refused(project: Layout) -> None:
+    """The log shrinks: what is today's last interaction was training before."""
+    tiny.take_in(project, tiny.log(days=14))
+    tiny.train(project, "item-knn")
+    run(project)
+    tiny.take_in(project, tiny.log(days=12))
+    tiny.train(project, "markov")
+    refused = run(project)
+    assert (refused.body["verdict"], refused.exit_code) == ("refused", 2)
+    assert aliases(project)["champion"] == 1
+
+
+def test_a_tampered_artifact_refuses_and_is_told(project: Layout) -> None:
+    tiny.train(project, "item-knn")
+    run(project)
+    (weights,) = (project.root / "mlartifacts").glob("*/artifacts/model/**/model.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    tiny.train(project, "markov")
+    refused = run(project)
+    assert (refused.body["verdict"], refused.exit_code) == ("refused", 2)
+    assert any("version 1 is not sound" in detail for detail in wrong(project))
+    assert aliases(project)["champion"] == 1
+
+
+def test_a_deleted_alias_is_set_again(project: Layout) -> None:
+    tiny.train(project, "item-knn")
+    run(project)
+    registry = records.open_registry(project)
+    registry.drop_alias("champion")
+    assert wrong(project) != []
+    tiny.train_markov(project, smoothing=1e9)
+    said: list[str] = []
+    run(project, say=said.append)
+    assert aliases(project)["champion"] == 1
+    assert any("setting them again" in line for line in said)
+    assert wrong(project) == []
+
+
+def test_a_champion_deleted_behind_our_back(project: Layout) -> None:
+    """MLflow drops the alias with the version; the champion before it serves again."""
+    tiny.train(project, "item-knn")
+    run(project)
+    tiny.train(project, "markov")
+    run(project)
+    registry = records.open_registry(project)
+    registry.client.delete_model_version(registry.name, "2")
+    assert any("version 2, the champion, was deleted" in detail for detail in wrong(project))
+    tiny.train_markov(project, smoothing=1e9)
+    outcome = run(project)
+    assert outcome.body["verdict"] == "rejected"
+    assert aliases(project)["champion"] == 1
+    kinds = [row["body"]["kind"] for row in records.history(registry)]
+    assert "recovery" in kinds
+    assert wrong(project) == []
+
+
+def test_a_tampered_log_refuses_until_it_is_accepted(project: Layout) -> None:
+    tiny.train(project, "item-knn")
+    run(project)
+    tiny.train_markov(project, smoothing=1e9)
+    run(project)
+    registry = records.open_registry(project)
+    body = registry.entries()[1].body.replace("rejected", "promoted")
+    registry.client.set_model_version_tag(registry.log_name, "2", "recctl.entry", body)
+    assert any("decision 2 has been altered" in detail for detail in wrong(project))
+    tiny.train(project, "markov")
+    with pytest.raises(UserError, match="the decision log of 'tiny' is damaged"):
+        run(project)
+    assert aliases(project)["champion"] == 1
+    forced = run(project, force=True, reason="known: a test")
+    assert forced.body["acknowledges"] == ["decision 2 has been altered since it was written"]
+    assert aliases(project)["champion"] == 3
+
+
+def test_another_evaluation_than_the_workspaces_is_refused(project: Layout) -> None:
+    """ranks.parquet of another model, put in the place of the right one."""
+    tiny.train(project, "popularity")
+    other = (project.evaluation / "ranks.parquet").read_bytes()
+    tiny.train(project, "markov")
+    (project.evaluation / "ranks.parquet").write_bytes(other)
+    refused = run(project)
+    assert refused.body["verdict"] == "refused"
+    assert "not of the same model" in refused.body["sentence"]
+
+
+def test_a_second_rollback_goes_further_back(project: Layout) -> None:
+    for smoothing in (1e9, 1e3, 1e1):
+        tiny.train_markov(project, smoothing)
+        assert run(project, force=True, reason="test").exit_code == 0
+    assert aliases(project)["champion"] == 3
+    back(project)
+    assert aliases(project)["champion"] == 2
+    back(project)
+    assert aliases(project)["champion"] == 1
+    with pytest.raises(UserError, match="no champion of 'tiny' served before this one"):
+        back(project)
+    back(project, to=3)
+    assert aliases(project)["champion"] == 3
+    assert aliases(project)["previous"] == 1
+    assert wrong(project) == []
+
+
+def test_a_champion_moved_by_hand_stops_everything_but_a_rollback(project: Layout) -> None:
+    tiny.train(project, "item-knn")
+    run(project)
+    tiny.train_markov(project, smoothing=1e9)
+    run(project)
+    registry = records.open_registry(project)
+    registry.move_alias("champion", 2)
+    tiny.train(project, "markov")
+    with pytest.raises(UserError, match="somebody moved it by hand"):
+        run(project)
+    back(project, to=1)
+    assert aliases(project)["champion"] == 1
+    assert apply.serving(registry).agree
+    assert wrong(project) == []
