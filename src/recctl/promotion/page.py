@@ -108,10 +108,11 @@ def _judgement(body: dict[str, Any]) -> list[Block]:
             ("All models on today's test set", show.catalogues(body)),
         ]
     ]
-    remarks = [Paragraph(f"{name}: {reason}") for name, reason in show.remarks(body)]
-    for (name, grid), more in [(first, remarks), *((one, []) for one in rest)]:
+    remarks = "\n".join(show.remarks(body))
+    for (name, grid), more in [(first, remarks), *((one, "") for one in rest)]:
         if grid.rows or more:
-            found += [Heading(name), *([grid] if grid.rows else []), *more]
+            found += [Heading(name), *([grid] if grid.rows else [])]
+            found += [Paragraph(more)] if more else []
     return found
 
 
@@ -138,9 +139,9 @@ def _policy(body: dict[str, Any]) -> list[Block]:
 def _origin(body: dict[str, Any], position: int | None) -> list[Block]:
     """Models, lineage, evidence, and the decision's place in the log."""
     rows = [
-        [name, show.side(body, name), str((body.get(name) or {}).get("digest") or "-")]
-        for name in ("challenger", "champion", "best")
-        if body.get(name)
+        [name, show.side(body, side), _text(body[side].get("digest"))]
+        for side, name in _roles(body).items()
+        if body.get(side)
     ]
     facts = [[_words(name), _text(value)] for name, value in (body.get("lineage") or {}).items()]
     facts.append(["decision before this one", _text(body.get("previous"))])
@@ -153,6 +154,14 @@ def _origin(body: dict[str, Any], position: int | None) -> list[Block]:
     models = Grid("", ["", "model", "digest of its content"], rows, left)
     origin = Grid("", ["what", "value"], facts, left[:2])
     return [Heading("Lineage and evidence"), *([models] if rows else []), origin]
+
+
+def _roles(body: dict[str, Any]) -> dict[str, str]:
+    """What each model is called; nobody challenges anybody in a rollback."""
+    names = show.sides(body)
+    if body["kind"] == "rollback":
+        names = {"challenger": "serves from now on", "champion": "served before"}
+    return {**names, "best": "best"}
 
 
 def _repeat(body: dict[str, Any], position: int | None) -> list[Block]:
@@ -230,8 +239,9 @@ def _html_table(
         "<tr>" + "".join(_html_cell(*cell) for cell in zip(row, right, strict=True)) + "</tr>"
         for row in rows
     ]
+    kind = "" if any(right) else ' class="prose"'
     inner = f"{caption}<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(lines) + "\n</tbody>"
-    return f'<div class="wide"><table>{inner}</table></div>'
+    return f'<div class="wide"><table{kind}>{inner}</table></div>'
 
 
 def _html_cell(text: str, figures: bool) -> str:
@@ -319,6 +329,11 @@ td small { display: block; color: var(--dim); }
 .shown { color: var(--dim); }
 pre { background: var(--code); padding: .75rem 1rem; overflow-x: auto; }
 img { display: block; width: 100%; max-width: 50rem; height: auto; background: #fff; }
+@media screen and (max-width: 40rem) { body { padding: 1rem .75rem 2rem; }
+  .prose, .prose tbody, .prose tr, .prose td, .prose caption { display: block; }
+  .prose thead { display: none; } .prose tr { border-bottom: 1px solid var(--line);
+  padding: .4rem 0; } .prose td { border: 0; padding: 0; }
+  .prose td:first-child { color: var(--dim); } }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; } .wide { overflow: visible; }
   tr, img, pre { break-inside: avoid; } h2 { break-after: avoid; } }
 """

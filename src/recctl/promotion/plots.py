@@ -67,14 +67,16 @@ def intervals(body: dict[str, Any], path: Path) -> None:
     panels = _panels(body)
     heights = [len(rows) * _ROW + 0.9 for rows in panels.values()] or [1.0]
     with rc_context(_STYLE):
-        figure = Figure(figsize=(8, sum(heights) + 0.7), layout="constrained")
+        figure = Figure(figsize=(8, sum(heights) + 0.9), layout="constrained")
+        figure.get_layout_engine().set(hspace=0.06)  # type: ignore[union-attr,call-arg]
         axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
         for one, (title, rows) in zip(axes, panels.items(), strict=False):
             _panel(one, rows, body)
             one.set_title(title)
         if panels:
-            axes[-1].set_xlabel("difference: challenger - other, with its 95% interval")
-            _legend(figure, panels)
+            name = show.sides(body)["challenger"]
+            axes[-1].set_xlabel(f"difference: {name} - other, with its 95% interval")
+            _legend(figure, panels, body)
         else:
             _say(axes[0], "Nothing was compared: this decision has no intervals.")
         _save(figure, path)
@@ -106,7 +108,7 @@ def _panel(axes: "Axes", rows: list[dict[str, Any]], body: dict[str, Any]) -> No
             markerfacecolor=fill,
             zorder=3,
         )
-        if gate["threshold"] is not None:
+        if _decides(gate):
             axes.vlines(gate["threshold"], at - 0.42, at + 0.42, **_line("margin"))
         gain = _min_gain(gate, body)
         if gain:
@@ -127,6 +129,10 @@ def _label(gate: dict[str, Any]) -> str:
     return f"{name}  ({users:,} users)" if users is not None else name
 
 
+def _decides(gate: dict[str, Any]) -> bool:
+    return gate["threshold"] is not None and gate["outcome"] != "shown"
+
+
 def _min_gain(gate: dict[str, Any], body: dict[str, Any]) -> float | None:
     """What a primary metric must exceed to count as better; None where that is the zero line."""
     policy = (body.get("policy") or {}).get("primary") or {}
@@ -140,7 +146,9 @@ def _line(name: str) -> Any:
     return {"linestyles": style, "colors": colour, "linewidth": 1.5, "zorder": 1.5}
 
 
-def _legend(figure: "Figure", panels: dict[str, list[dict[str, Any]]]) -> None:
+def _legend(
+    figure: "Figure", panels: dict[str, list[dict[str, Any]]], body: dict[str, Any]
+) -> None:
     """What markers and lines mean, of those that are drawn."""
     from matplotlib.lines import Line2D
 
@@ -158,10 +166,15 @@ def _legend(figure: "Figure", panels: dict[str, list[dict[str, Any]]]) -> None:
                     label=_MEANINGS[outcome],
                 )
             )
-    if any(gate["threshold"] is not None for gate in rows):
-        text = "the interval must lie right of this"
-        handles.append(Line2D([], [], linestyle="--", color=_ORANGE, label=text))
-    figure.legend(handles=handles, loc="outside lower left", ncols=4, frameon=False)
+    drawn = {
+        "margin": ("the interval must lie right of this", any(map(_decides, rows))),
+        "gain": ("one metric's right of this: better", any(_min_gain(one, body) for one in rows)),
+    }
+    for name, (text, shown) in drawn.items():
+        line = _line(name)
+        style = {"linestyle": line["linestyles"], "color": line["colors"]}
+        handles += [Line2D([], [], **style, label=text)] if shown else []
+    figure.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False)
 
 
 def _say(axes: "Axes", text: str) -> None:

@@ -20,7 +20,9 @@ Means = dict[str, dict[str, float | None]]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore", use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="ignore", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 class Gate(_Part):
@@ -48,6 +50,7 @@ class Gate(_Part):
     threshold: float | None = None
     """What the deciding figure had to exceed, or not to exceed; the reason says which."""
     p_value: float | None = None
+    """Of the difference, by a sign-flip randomisation test; a slice's: of a loss of the margin."""
     users: int | None = None
     """How many users the figures are means over."""
     details: dict[str, float | None] = {}
@@ -69,8 +72,11 @@ class Aliases(_Part):
     """The versions that the aliases point to; null: no such alias."""
 
     champion: int | None
+    """The version that serves."""
     previous: int | None
+    """The champion before it."""
     best: int | None
+    """The best version ever promoted."""
 
 
 class Figures(_Part):
@@ -86,11 +92,13 @@ class Lineage(_Part):
     """What the challenger and today's test set come from."""
 
     commit: str | None = None
+    """git's, of the project."""
     dirty: str | None = None
     """`true` where the work tree held uncommitted changes; `none` where there is no git."""
     data_md5: str | None = None
     """DVC's digest of the raw data."""
     split_fingerprint: str | None = None
+    """Of the split protocol and what it was made of."""
     evaluation_fingerprint: str | None = None
     """Of the protocol and its data; two numbers with different ones are never compared."""
 
@@ -113,7 +121,7 @@ class Body(_Part):
     kind: Literal["promotion", "rollback", "recovery", "comparison"]
     """A comparison is never kept in the log."""
     verdict: Verdict | None
-    """null for a comparison, and for a rollback or recovery that was done."""
+    """What came of it; null for a comparison, and for a rollback or recovery that was done."""
     sentence: str
     """The verdict's reason in one sentence for people."""
     time: str
@@ -169,6 +177,7 @@ class ModelVersion(_Part):
     """A registered version of the model."""
 
     version: int
+    """Its number in the registry."""
     model: str
     """Its type, such as bert4rec."""
     aliases: list[str]
@@ -178,9 +187,13 @@ class ModelVersion(_Part):
     registered: str
     """ISO 8601, UTC."""
     data_md5: str | None = None
+    """DVC's digest of the raw data it was trained on."""
     commit: str | None = None
+    """git's, of the project that trained it."""
     dirty: str | None = None
+    """`true` where the work tree held uncommitted changes; `none` where there is no git."""
     split_fingerprint: str | None = None
+    """Of the split it was trained on."""
     run_id: str | None = None
     """The MLflow run that trained it."""
     files: dict[str, str] | None = None
@@ -193,6 +206,7 @@ class Check(_Part):
     name: str
     """What was looked at."""
     ok: bool
+    """Whether it is as it must be."""
     detail: str
     """What was found, in plain words; where not ok, what is wrong and what to do."""
 
@@ -208,8 +222,11 @@ class DecisionOutput(_Output):
     position: int | None
     """The decision's id in the log; null: not kept (--dry-run, or nothing to do)."""
     state: Literal["pending", "done", "undone"] | None
+    """As in the history; null where it is not kept."""
     in_force: bool | None
+    """As in the history; null where it is not kept."""
     digest: str | None
+    """As in the history; null where it is not kept."""
     exit_code: int
     """0 promoted, would be, or nothing to do; 2 refused; 3 rejected; 4 suspicious; 5 stale."""
     note: str | None
@@ -237,6 +254,7 @@ class VerificationOutput(_Output):
 
     output: Literal["verification"]
     consistent: bool
+    """Whether every check is ok."""
     checks: list[Check]
 
 
@@ -312,8 +330,8 @@ def document() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "urn:recctl:promotion:1",
-        "title": "recctl promotion, schema 1",
         **Output.model_json_schema(),
+        "title": "What recctl's promotion commands print with --json, schema 1",
     }
 
 

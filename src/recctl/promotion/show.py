@@ -76,7 +76,7 @@ def comparison_parts(body: dict[str, Any]) -> list[RenderableType]:
 
 def _tables(body: dict[str, Any]) -> list[RenderableType]:
     """Those that have rows; what the primary gate says besides comes below its figures."""
-    lines = [Text(f"{name}: {reason}") for name, reason in remarks(body)]
+    lines = [Text("\n".join(remarks(body)))] if remarks(body) else []
     rest = [table for table in (other_gates(body), slices(body), catalogues(body)) if table.rows]
     first = primary(body)
     return [*([first] if first.rows else []), *lines, *rest]
@@ -213,10 +213,10 @@ def _primary_cells(gate: dict[str, Any]) -> list[Text]:
     ]
 
 
-def remarks(body: dict[str, Any]) -> list[tuple[str, str]]:
-    """Rows of the primary gate that need a sentence: those without figures, those that fail."""
+def remarks(body: dict[str, Any]) -> list[str]:
+    """Sentences of the primary gate: of rows without a difference and of those that fail."""
     return [
-        (f"{clean(gate['name'])}, {WORDS[gate['outcome']]}", why(gate))
+        f"{WORDS.get(gate['outcome'], clean(gate['outcome']))}: {why(gate)}"
         for gate in of(body, "primary")
         if gate["difference"] is None or gate["outcome"] not in ("pass", "shown")
     ]
@@ -324,8 +324,8 @@ def history_parts(rows: Sequence[dict[str, Any]]) -> list[RenderableType]:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(str(row["position"]), *_history_cells(row, row["body"]))
-    notes = [Text(note) for row in rows for note in row_notes(row)]
-    return [table, *notes]
+    notes = [note for row in rows for note in row_notes(row)]
+    return [table, *([Text("\n".join(notes))] if notes else [])]
 
 
 def _history_cells(row: dict[str, Any], body: dict[str, Any]) -> list[Text]:
@@ -527,14 +527,9 @@ def _print(parts: Sequence[RenderableType], console: Console | None) -> None:
     if not console.is_terminal and console.width < _WIDTH:
         console = Console(width=_WIDTH)
     for i, part in enumerate(parts):
-        if i and _apart(parts[i - 1], part):
+        if i:
             console.print()
         if isinstance(part, Table) and part.title:  # rich would fold it at the table's width
             console.print(part.title, highlight=False)
             part.title = None
         console.print(part, highlight=False)
-
-
-def _apart(one: RenderableType, other: RenderableType) -> bool:
-    """Whether a blank line stands between two parts: around every table."""
-    return isinstance(one, Table) or isinstance(other, Table)

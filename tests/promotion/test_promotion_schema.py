@@ -1,0 +1,109 @@
+"""What --json prints: every output fits the published schema, key for key."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from decision_bodies import ALL, CHECKS, COMPARISON, PROMOTED, ROWS, VERSIONS
+from pydantic import ValidationError
+
+from recctl.promotion import schema
+from recctl.promotion.log import Entry, canonical, digest
+
+_PUBLISHED = Path(__file__).parents[2] / "docs" / "decision.schema.json"
+_OUTPUTS: dict[str, dict[str, Any]] = {
+    **{
+        name: schema.decision_output(body, 0, ROWS[0] | {"body": body})
+        for name, body in ALL.items()
+    },
+    "dry run": schema.decision_output(PROMOTED, 0),
+    "nothing to do": schema.decision_output(None, 0, note="version 4 is this very model"),
+    "comparison": schema.comparison_output(COMPARISON),
+    "history": schema.history_output(ROWS),
+    "empty history": schema.history_output([]),
+    "verification": schema.verification_output(CHECKS),
+    "versions": schema.versions_output(VERSIONS),
+}
+
+
+def test_published_schema_is_the_generated_one() -> None:
+    assert json.loads(_PUBLISHED.read_text()) == schema.document()
+
+
+def test_published_schema_is_a_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(schema.document())
+
+
+@pytest.mark.parametrize("name", _OUTPUTS)
+def test_output_fits_the_published_schema(name: str) -> None:
+    jsonschema.validate(_OUTPUTS[name], json.loads(_PUBLISHED.read_text()))
+
+
+@pytest.mark.parametrize("name", _OUTPUTS)
+def test_output_has_no_key_that_the_schema_does_not_name(name: str) -> None:
+    read = schema.Output.model_validate(_OUTPUTS[name])
+    assert read.model_dump(by_alias=True, exclude_unset=True) == _OUTPUTS[name]
+
+
+def test_every_key_is_described() -> None:
+    """By a sentence of its own, or by the one of the part that it refers to."""
+    parts = schema.document()["$defs"]
+    for part in parts.values():
+        assert "description" in part
+        for key, value in part["properties"].items():
+            named = "description" in value or "$ref" in json.dumps(value)
+            assert named or key in ("schema", "output"), key
+
+
+def _damaged(*path: Any, value: Any) -> dict[str, Any]:
+    output = copy.deepcopy(schema.decision_output(PROMOTED, 0))
+    inner: Any = output
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return output
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        _damaged("schema", value=2),
+        _damaged("output", value="verdict"),
+        _damaged("decision", "verdict", value="accepted"),
+        _damaged("decision", "gates", 0, "outcome", value="passed"),
+        _damaged("decision", "gates", 0, "low", value="-.1"),
+        _damaged("decision", "means", "full", "challenger", value=0.2),
+        _damaged("decision", "sets", value={"champion": 4}),
+        _damaged("exit_code", value=None),
+    ],
+)
+def test_damage_does_not_fit(output: dict[str, Any]) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(output, schema.document())
+    with pytest.raises(ValidationError):
+        schema.Output.model_validate(output)
+
+
+def test_verification_is_consistent_only_without_a_failed_check() -> None:
+    assert not schema.verification_output(CHECKS)["consistent"]
+    assert schema.verification_output([one for one in CHECKS if one["ok"]])["consistent"]
+
+
+def test_history_row_of_an_entry() -> None:
+    text = canonical(PROMOTED)
+    row = schema.history_row(Entry(9, text, digest(text), "pending"), in_force=False)
+    assert row == {
+        "position": 9,
+        "state": "pending",
+        "in_force": False,
+        "digest": digest(text),
+        "body": PROMOTED,
+    }
+
+
+def test_bodies_are_canonical_json() -> None:
+    for body in ALL.values():
+        assert json.loads(canonical(body)) == body
