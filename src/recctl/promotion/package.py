@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import pickletools
 import platform
 import shutil
 import stat
@@ -323,11 +324,27 @@ def _refused(folder: Path, reason: str) -> UserError:
 
 
 def _not_text(path: Path) -> str | None:
+    content = path.read_bytes()
     try:
-        text = path.read_text(encoding="utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError:
         return "is not text"
+    if _reads_as_pickle(content):
+        return "is a pickle"
     return "is not text" if "\0" in text else None
+
+
+def _reads_as_pickle(content: bytes) -> bool:
+    """Whether bytes are a pickle from end to end, as one of protocol 0 is that looks like text.
+
+    The opcodes are taken apart and not run.
+    """
+    try:
+        for _ in pickletools.genops(content):
+            pass
+    except (ValueError, UnicodeDecodeError, OverflowError, RecursionError):
+        return False
+    return True
 
 
 def _not_json(path: Path) -> str | None:
@@ -339,8 +356,7 @@ def _not_json(path: Path) -> str | None:
 
 
 def _not_yaml(path: Path) -> str | None:
-    content = _yaml(path)
-    return "is not YAML" if content is None else None
+    return None if isinstance(_yaml(path), dict) else "is not YAML"
 
 
 def _not_safetensors(path: Path) -> str | None:
