@@ -165,7 +165,7 @@ def write(layout: Layout, registry: Registry, body: Body, run_id: str) -> Outcom
         apply.follow(registry, entry)
     else:
         registry.mark(entry.position, "done")
-        apply.note_head(registry)
+        apply.note_head(registry, apply.serving(registry))
     keep.pages(layout, registry, entry)
     return Outcome(entry.content, dataclasses.replace(entry, state="done"))
 

@@ -1,0 +1,82 @@
+"""Any two models on today's test set."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_project as tiny
+
+from recctl.errors import UserError
+from recctl.evaluation.metrics import means
+from recctl.layout import Layout
+from recctl.promotion import records
+from recctl.promotion.compare import compare
+from recctl.promotion.contenders import workspace
+from recctl.promotion.promote import promote
+from recctl.promotion.scoring import TestSet
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    """Version 1 is item-knn and serves; version 2 is nearly popularity; the workspace is markov."""
+    for name in list(os.environ):
+        if name.startswith("MLFLOW_"):
+            del os.environ[name]
+    folder: Path = tmp_path_factory.mktemp("compare")
+    made = tiny.make(folder / "project", tiny.fresh_database(folder))
+    tiny.train(made, "item-knn")
+    promote(made, confirm=lambda body: True, say=lambda line: None)
+    tiny.train_markov(made, smoothing=1e9)
+    promote(made, confirm=lambda body: True, say=lambda line: None)
+    tiny.train(made, "markov")
+    return made
+
+
+def compared(project: Layout, first: str, second: str) -> dict[str, Any]:
+    return compare(project, first, second, say=lambda line: None)
+
+
+def row(body: dict[str, Any], name: str) -> dict[str, Any]:
+    (found,) = [gate for gate in body["gates"] if gate["name"] == name]
+    return found
+
+
+def test_a_version_against_the_workspace(project: Layout) -> None:
+    body = compared(project, "workspace", "1")
+    test = TestSet.load(project)
+    own = means(["ndcg@10"], test.rank(workspace(test).served.model).full, 80)["ndcg@10"]
+    assert body["means"]["full"]["challenger"]["ndcg@10"] == pytest.approx(own)
+    ndcg = row(body, "ndcg@10")
+    assert ndcg["challenger"] - ndcg["reference"] == pytest.approx(ndcg["difference"])
+    assert (body["verdict"], body["kind"]) == (None, "comparison")
+    assert {gate["outcome"] for gate in body["gates"]} == {"shown"}
+    assert (body["challenger"]["version"], body["champion"]["version"]) == (None, 1)
+
+
+def test_the_other_way_round_is_the_same_with_its_sign_changed(project: Layout) -> None:
+    there, back = (
+        row(compared(project, "2", "1"), "hr@10"),
+        row(compared(project, "1", "2"), "hr@10"),
+    )
+    assert there["difference"] == pytest.approx(-back["difference"])
+    assert there["difference"] < 0
+
+
+def test_a_model_against_itself(project: Layout) -> None:
+    ndcg = row(compared(project, "1", "champion"), "ndcg@10")
+    assert (ndcg["difference"], ndcg["low"], ndcg["high"]) == (0, 0, 0)
+
+
+def test_a_comparison_leaves_nothing_behind(project: Layout) -> None:
+    registry = records.open_registry(project)
+    before = registry.entries(), registry.aliases(), registry.versions()
+    compared(project, "workspace", "2")
+    assert (registry.entries(), registry.aliases(), registry.versions()) == before
+
+
+def test_a_name_that_nothing_has(project: Layout) -> None:
+    with pytest.raises(UserError, match=r"no version 'chmpion'.*best, champion, workspace"):
+        compared(project, "chmpion", "1")
+    with pytest.raises(UserError, match="no version 99"):
+        compared(project, "99", "1")
