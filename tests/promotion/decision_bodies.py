@@ -58,7 +58,8 @@ def gate(
 
 def primary(metric: str, outcome: Outcome, gain: float, half: float) -> dict[str, Any]:
     """A primary gate with the champion at .2480 and a symmetric interval."""
-    word = "better" if gain - half > 0 else "not worse" if outcome == "pass" else "may be worse"
+    held = "better" if gain > half else "not worse"
+    word = held if outcome == "pass" else "not proven to be no worse"
     return gate(
         "primary",
         metric,
@@ -69,7 +70,8 @@ def primary(metric: str, outcome: Outcome, gain: float, half: float) -> dict[str
         threshold=-0.005,
         p_value=0.0002 if gain > half else 0.42,
         users=1000,
-        details={"effect_size": round(gain / 0.35, 4), "resolvable": 0.0121},
+        details={"effect_size": round(gain / 0.35, 4), "resolvable": 0.0121}
+        | ({"better": float(gain > half)} if outcome == "pass" else {}),
     )
 
 

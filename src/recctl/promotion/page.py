@@ -172,6 +172,8 @@ def _repeat(body: dict[str, Any], position: int | None) -> list[Block]:
     if not judged or not re.fullmatch(r"[0-9a-f]{7,64}", commit):
         return []
     text = "Bring back the code and the data of then and judge again."
+    if position is not None:
+        text = f"'recctl explain {position}' takes it again from its evidence. {text}"
     if str(lineage.get("dirty")).lower() == "true":
         text += " The work tree held uncommitted changes: the commit alone is not all of it."
     text += (

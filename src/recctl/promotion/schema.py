@@ -230,7 +230,8 @@ class DecisionOutput(_Output):
     exit_code: int
     """0 promoted, would be, or nothing to do; 2 refused; 3 rejected; 4 suspicious; 5 stale."""
     note: str | None
-    """A sentence where there is no decision: the champion already is this very model."""
+    """A sentence beside the decision: why there is none (the champion is this very model), what
+    forcing it overrode, or, from `explain`, whether the evidence gives the same decision."""
     decision: Body | None
 
 

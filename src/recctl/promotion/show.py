@@ -29,10 +29,18 @@ _VERDICT_STYLES = {"promoted": "bold green", "rejected": "bold red"}
 
 
 def decision(
-    body: dict[str, Any], position: int | None = None, console: Console | None = None
+    body: dict[str, Any],
+    position: int | None = None,
+    console: Console | None = None,
+    *,
+    row: dict[str, Any] | None = None,
 ) -> None:
-    """Print a decision so that a person can decide from it; `position` is its id in the log."""
-    _print(decision_parts(body, position), console)
+    """Print a decision so that a person can decide from it; `position` is its id in the log.
+
+    `row` is its `schema.HistoryRow`: given that, one that does not count says so.
+    """
+    place = [Text("\n".join(standing(row)), "bold")] if row and standing(row) else []
+    _print([*decision_parts(body, position), *place], console)
 
 
 def comparison(body: dict[str, Any], console: Console | None = None) -> None:
@@ -47,7 +55,8 @@ def history(rows: Sequence[dict[str, Any]], console: Console | None = None) -> N
 
 def versions(rows: Sequence[dict[str, Any]], console: Console | None = None) -> None:
     """Print the registered versions; a row is `schema.ModelVersion` as a dict."""
-    _print([versions_table(rows)], console)
+    none = Text("No version is registered yet.")
+    _print([versions_table(rows) if rows else none], console)
 
 
 def version(row: dict[str, Any], console: Console | None = None) -> None:
@@ -352,14 +361,23 @@ def row_verdict(row: dict[str, Any]) -> str:
 
 
 def row_notes(row: dict[str, Any]) -> list[str]:
-    """What a person wrote to a decision, and what void means where it is."""
-    notes = []
-    if row["body"].get("reason"):
-        notes.append(f"decision {row['position']}: {clean(row['body']['reason'])}")
-    if not row.get("in_force", True):
-        came = "another decision came first; nobody acts on this one"
-        notes.append(f"decision {row['position']}: void, {came}")
-    return notes
+    """What a person wrote to a decision, and whether it counts."""
+    reason = row["body"].get("reason")
+    notes = [clean(reason)] if reason else []
+    return [f"decision {row['position']}: {note}" for note in [*notes, *standing(row)]]
+
+
+def standing(row: dict[str, Any]) -> list[str]:
+    """What keeps a decision from counting, in words; empty for one that is done."""
+    if not row["in_force"]:
+        return ["void: another decision came first; nobody acts on this one"]
+    if not moves(row["body"]):
+        return []
+    states = {
+        "pending": "pending: the aliases do not follow it yet; 'recctl promote' finishes it",
+        "undone": "undone: the aliases never followed it, or do no longer",
+    }
+    return [states[row["state"]]] if row["state"] in states else []
 
 
 # --- versions and checks
@@ -411,7 +429,11 @@ def checks_parts(rows: Sequence[dict[str, Any]]) -> list[RenderableType]:
         result = Text("ok") if row["ok"] else Text("NOT OK", "bold red")
         table.add_row(Text(clean(row["name"])), result, Text(clean(row["detail"])))
     wrong = sum(not row["ok"] for row in rows)
-    summary = f"{wrong} of {len(rows)} checks failed." if wrong else "Everything is consistent."
+    summary = (
+        f"{wrong} of {len(rows)} checks failed."
+        if wrong
+        else f"{len(rows)} checks, everything is consistent."
+    )
     return [table, Text(summary, "bold red" if wrong else "bold")]
 
 
