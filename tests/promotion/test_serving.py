@@ -1,0 +1,308 @@
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import package_cases
+import pandas as pd
+import pytest
+
+from recctl.errors import UserError
+from recctl.promotion import package
+from recctl.promotion.serving import Recommendations, histories
+from recctl.recommend import Served
+
+SITE = sysconfig.get_paths()["purelib"]
+
+
+@pytest.fixture(scope="module")
+def version(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return package_cases.version(tmp_path_factory.mktemp("served"))
+
+
+@pytest.fixture(scope="module")
+def served(version: Path) -> Served:
+    return package.load(version)
+
+
+@pytest.fixture
+def recommendations(version: Path) -> Recommendations:
+    return Recommendations.load(version / package.RECOMMENDER, version / package.DIGESTS)
+
+
+def wanted(served: Served, history: list[str], k: int = 10, filter_seen: bool = True) -> Any:
+    """A row of the answer, from what `recctl recommend` would say."""
+    best = served.recommend(history, k, filter_seen=filter_seen)
+    return {
+        "item_ids": [one.item_id for one in best],
+        "titles": [package_cases.TITLES.get(one.item_id) for one in best],
+        "scores": [one.score for one in best],
+    }
+
+
+def table(*given: Any) -> pd.DataFrame:
+    return pd.DataFrame({"history": list(given)})
+
+
+# --- the answer, without MLflow ------------------------------------------------------------------
+
+
+def test_one_row_for_each_history_known_unknown_or_none(
+    recommendations: Recommendations, served: Served
+) -> None:
+    asked = table(["a", "b"], ["a", "never seen"], ["never seen"], [], None, np.array(["a"]))
+    rows = recommendations.answer(asked).to_dict("records")
+    newcomer = wanted(served, [])
+    assert rows == [
+        wanted(served, ["a", "b"]), wanted(served, ["a"]), newcomer, newcomer, newcomer,
+        wanted(served, ["a"]),
+    ]  # fmt: skip
+    assert len(newcomer["item_ids"]) == 4
+    assert len(rows[0]["item_ids"]) == 2  # the catalogue of four less the two seen
+    assert None in newcomer["titles"]
+    assert 'Bräu "B"' in newcomer["titles"]
+
+
+def test_params_say_how_many_and_whether_seen_items_count(
+    recommendations: Recommendations, served: Served
+) -> None:
+    two = recommendations.answer(table(["a"]), {"k": 2}).to_dict("records")
+    assert two == [wanted(served, ["a"], k=2)]
+    all_of_them = recommendations.answer(table(["a"]), {"filter_seen": False}).to_dict("records")
+    assert all_of_them == [wanted(served, ["a"], filter_seen=False)]
+    assert "a" in all_of_them[0]["item_ids"]
+    assert "a" not in two[0]["item_ids"]
+
+
+def test_no_rows_get_no_answer(recommendations: Recommendations) -> None:
+    answer = recommendations.answer(table())
+    assert list(answer.columns) == ["item_ids", "titles", "scores"]
+    assert len(answer) == 0
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"k": 0}, "k is 0; give a whole number of at least 1"),
+        ({"k": -1}, "k is -1"),
+        ({"k": 2.0}, "k is 2.0"),
+        ({"k": "3"}, "k is '3'"),
+        ({"k": True}, "k is True"),
+        ({"k": None}, "k is None"),
+        ({"filter_seen": "no"}, "filter_seen is 'no'; give true or false"),
+        ({"filter_seen": 1}, "filter_seen is 1"),
+        ({"n": 3}, "unknown param 'n'; known: k, filter_seen"),
+    ],
+)
+def test_params_that_are_none_get_a_clear_line(
+    recommendations: Recommendations, params: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        recommendations.answer(table(["a"]), params)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("k", [np.int64(2), np.int32(2), 2])
+def test_numbers_may_be_numpys(recommendations: Recommendations, k: Any) -> None:
+    answer = recommendations.answer(table(["a"]), {"k": k, "filter_seen": np.True_})
+    assert len(answer["item_ids"][0]) == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (table("a,b"), "history 0 is 'a,b'; give a list of item ids"),
+        (table(["a"], 7), "history 1 is 7"),
+        (table(["a", 7]), "history 0 holds 7; item ids are texts"),
+        (table(["a", None]), "history 0 holds None"),
+        (pd.DataFrame({"histroy": [["a"]]}), "the request has no column 'history'"),
+        (pd.DataFrame(), "the request has no column 'history'"),
+        ([["a"]], "the request has no column 'history'"),
+        (None, "the request has no column 'history'"),
+    ],
+)
+def test_what_is_no_history_gets_a_clear_line(asked: Any, says: str) -> None:
+    with pytest.raises(UserError) as caught:
+        histories(asked)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_history_beside_others_is_a_newcomers() -> None:
+    assert histories(table(["a"], float("nan"), None, pd.NA)) == [["a"], [], [], []]
+
+
+@pytest.mark.parametrize("name", [*package.MODEL_FILES, "training_record.safetensors"])
+def test_a_damaged_version_does_not_serve(tmp_path: Path, name: str) -> None:
+    folder = package_cases.version(tmp_path)
+    own, digests = folder / package.RECOMMENDER, folder / package.DIGESTS
+    former = (own / name).read_bytes()
+    (own / name).write_bytes(former + b" ")
+    with pytest.raises(UserError, match="is not the file registered"):
+        Recommendations.load(own, digests)
+    (own / name).unlink()
+    with pytest.raises(UserError, match=r"no .*; download"):
+        Recommendations.load(own, digests)
+
+
+# --- through MLflow, in a Python that has no recctl -----------------------------------------------
+
+
+def environment(cwd: Path) -> dict[str, str]:
+    """Of a process without this project: the installed packages, and none of their .pth files,
+    which is how an editable install of recctl is found; Python may write bytecode."""
+    return {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "HOME": str(cwd),
+        "PYTHONPATH": SITE,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "OMP_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+
+
+WITHOUT_RECCTL = """
+import importlib.util, json, sys
+assert importlib.util.find_spec("recctl") is None, "recctl can be imported without the version"
+import mlflow, pandas
+model = mlflow.pyfunc.load_model(sys.argv[1])
+import recctl
+assert recctl.__file__.startswith(sys.argv[1]), recctl.__file__
+asked = pandas.DataFrame({"history": [["a", "b"], ["never seen"], [], None]})
+answer = model.predict(asked, params={"k": 2}).to_dict("records")
+example = model.predict(model.input_example).to_dict("records")
+mine = {name for name in sys.modules if name.partition(".")[0] == "recctl"}
+print(json.dumps({"answer": answer, "example": example, "modules": sorted(mine)}))
+"""
+
+
+def test_mlflow_loads_it_where_recctl_is_not_installed(
+    tmp_path: Path, served: Served, version: Path
+) -> None:
+    before = package.manifest(version)
+    done = subprocess.run(
+        [sys.executable, "-S", "-P", "-c", WITHOUT_RECCTL, str(version)],
+        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    newcomer = wanted(served, [], k=2)
+    assert said["answer"] == [wanted(served, ["a", "b"], k=2), newcomer, newcomer, newcomer]
+    first = list(served.vocabulary.items[:3])
+    assert said["example"] == [wanted(served, first), wanted(served, [])]
+    # What it carries is what it needs, and reading it left nothing behind.
+    carried = {
+        ".".join(path.relative_to(version / "code").with_suffix("").parts).removesuffix(".__init__")
+        for path in (version / "code").rglob("*.py")
+    }
+    assert set(said["modules"]) == carried
+    package.check(version, before)
+
+
+class Server:
+    """`mlflow models serve` on loopback."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def __call__(self, **request: Any) -> tuple[int, Any]:
+        """Status and answer of a request."""
+        asked = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/invocations",
+            data=json.dumps(request).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(asked, timeout=30) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
+
+    def ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ping", timeout=5) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+
+@pytest.fixture(scope="module")
+def server(version: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    cwd = tmp_path_factory.mktemp("server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-m", "mlflow", "models", "serve", "-m", str(version),
+        "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+    ]  # fmt: skip
+    with (cwd / "log").open("w") as out:
+        process = subprocess.Popen(
+            command, cwd=cwd, env=environment(cwd), stdout=out, stderr=out, start_new_session=True
+        )
+    try:
+        found = Server(port)
+        deadline = time.monotonic() + 120
+        while not found.ready():
+            assert process.poll() is None, (cwd / "log").read_text()
+            assert time.monotonic() < deadline, (cwd / "log").read_text()
+            time.sleep(0.2)
+        yield found
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.mark.slow
+def test_a_served_version_answers_over_http(server: Server, served: Served, version: Path) -> None:
+    rows = [
+        {"history": ["a", "b"]},
+        {"history": ["never seen"]},
+        {"history": []},
+        {"history": None},
+    ]
+    newcomer = wanted(served, [], k=2)
+    assert server(dataframe_records=rows, params={"k": 2}) == (
+        200,
+        {"predictions": [wanted(served, ["a", "b"], k=2), newcomer, newcomer, newcomer]},
+    )
+    split = {"columns": ["history"], "data": [[["c"]]]}
+    assert server(dataframe_split=split) == (200, {"predictions": [wanted(served, ["c"])]})
+    example = json.loads((version / "serving_input_example.json").read_text())
+    first = list(served.vocabulary.items[:3])
+    assert server(**example)[1]["predictions"] == [wanted(served, first), wanted(served, [])]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        ({"params": {"k": 0}}, "k is 0; give a whole number of at least 1"),
+        ({"params": {"k": "many"}}, "'k'"),
+        ({"dataframe_records": [{"histroy": ["a"]}]}, "no column 'history'"),
+        ({"dataframe_records": [{}]}, "no column 'history'"),
+        ({"dataframe_records": [{"history": "a"}]}, "history"),
+    ],
+)
+def test_a_bad_request_gets_400_and_a_reason(
+    server: Server, request_: dict[str, Any], says: str
+) -> None:
+    status, answer = server(**{"dataframe_records": [{"history": ["a"]}], **request_})
+    assert status == 400
+    assert says in answer["message"]
+    assert "Traceback" not in json.dumps(answer)
