@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom, ks_2samp
+from scipy.stats import binom, ks_2samp, norm
 
 from recctl.evaluation.statistics import (
     bootstrap_means,
+    condensed,
     counted,
     effect_size,
     holm,
@@ -264,3 +265,30 @@ def test_a_resolvable_difference_is_found_four_times_in_five():
         sample = counted(values)
         found += interval_of(bootstrap_means(sample, 400, draws), sample).low > 0
     assert found / 400 == pytest.approx(0.8, abs=0.08)  # four standard errors
+
+
+def test_a_large_sample_of_many_values_is_condensed_without_moving_its_mean():
+    draws = rng(12)
+    values = 1 / draws.integers(1, 3000, 150_000) - 1 / draws.integers(1, 3000, 150_000)
+    sample = counted(values)
+    found = condensed(sample)
+    assert len(sample.values) > 10_000
+    assert len(found.values) <= 512
+    assert found.users == 150_000
+    assert found.mean == pytest.approx(sample.mean, abs=1e-12)
+    assert found.deviation == pytest.approx(sample.deviation, rel=0.01)
+    ours, plain = bootstrap_means(sample, 2000, rng(13)), plain_means(values, 2000, rng(14))
+    spread = values.std() / sqrt(len(values))
+    assert np.quantile(ours, [0.025, 0.5, 0.975]) == pytest.approx(
+        np.quantile(plain, [0.025, 0.5, 0.975]), abs=0.25 * spread
+    )
+    assert sign_flip_p(sample, 400, rng(15)) == pytest.approx(
+        2 * (1 - norm.cdf(abs(sample.mean) / spread)), abs=0.1
+    )
+
+
+def test_a_small_sample_or_one_of_few_values_is_not_condensed():
+    small = counted(rng(16).random(5000))
+    few = differences(*[(value, 1000) for value in range(500)])
+    assert condensed(small) is small
+    assert condensed(few) is few
