@@ -253,6 +253,36 @@ def test_a_second_rollback_goes_further_back(project: Layout) -> None:
     assert wrong(project) == []
 
 
+def test_what_was_rolled_back_does_not_come_back_by_itself(project: Layout) -> None:
+    """The nightly run finds the same model in DVC's cache and would promote it again."""
+    tiny.train(project, "item-knn")
+    run(project)
+    tiny.train(project, "markov")
+    run(project)
+    back(project)
+    again = run(project)
+    assert again.body["verdict"] == "refused"
+    assert "version 2, which decision 3 took out of service (test)" in again.body["sentence"]
+    assert aliases(project)["champion"] == 1
+    forced = run(project, force=True, reason="the page was at fault")
+    assert (forced.exit_code, aliases(project)["champion"]) == (0, 2)
+    back(project)
+    assert run(project).body["verdict"] == "refused"
+    assert wrong(project) == []
+
+
+def test_a_champion_of_another_task(project: Layout) -> None:
+    tiny.train(project, "markov")
+    run(project)
+    other = tiny.log()
+    other["item_id"] = "x" + other["item_id"]
+    tiny.take_in(project, other)
+    tiny.train(project, "markov")
+    refused = run(project)
+    assert refused.body["verdict"] == "refused"
+    assert "knows no item of today's catalogue" in refused.body["sentence"]
+
+
 def test_a_champion_moved_by_hand_stops_everything_but_a_rollback(project: Layout) -> None:
     tiny.train(project, "item-knn")
     run(project)

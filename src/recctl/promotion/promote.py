@@ -2,7 +2,7 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,6 +126,7 @@ def _judge(
                 sides[name] = contenders.registered(registry, layout, number)
             except UserError as error:
                 problems.append(f"the {name} cannot be judged: {error}")
+    problems += _objections(registry, state, test, sides)
     evidence = gather(test, policy, sides, problems=problems, say=say)
     differs = disagreement(test, evidence.challenger)
     evidence = dataclasses.replace(
@@ -136,6 +137,37 @@ def _judge(
     body = of_decision(layout, policy, test, sides, evidence, decide(evidence, policy))
     body |= {"saw": state.aliases, "previous": state.head, "acknowledges": state.broken}
     return Judged(policy, test, sides, evidence, body)
+
+
+def _objections(
+    registry: Registry, state: apply.Serving, test: TestSet, sides: dict[str, Contender]
+) -> Iterator[str]:
+    """What speaks against judging at all, beside figures."""
+    known = registry.find(sides["challenger"].digest)
+    left = known and taken_out(state.line, known.number)
+    if known and left:
+        yield (
+            f"this model is version {known.number}, which decision {left.position} took out of "
+            f"service ({left.content['reason']}); train another one, or --force it with a --reason"
+        )
+    if "champion" in sides:
+        index = sides["champion"].served.vocabulary.index
+        if not any(item in index for item in test.vocabulary.items):
+            yield (
+                f"the champion, version {sides['champion'].version}, knows no item of today's "
+                "catalogue: it is of another task; set promotion.registered_model to another name"
+            )
+
+
+def taken_out(line: list[Entry], number: int) -> Entry | None:
+    """The rollback that took a version out of service, unless it has served again since."""
+    found = None
+    for entry in log.moving(line):
+        if entry.content["kind"] == "rollback" and entry.saw.get("champion") == number:
+            found = entry
+        elif (entry.sets or {}).get("champion") == number:
+            found = None
+    return found
 
 
 def _carry_out(
