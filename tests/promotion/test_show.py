@@ -1,8 +1,10 @@
 """Tables at a terminal: all is there, nothing is cut off, and no colour is needed to read it."""
 
 import io
+from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pytest
 from decision_bodies import (
     ALL,
@@ -11,6 +13,7 @@ from decision_bodies import (
     FIRST,
     FORCED,
     NO_ALIASES,
+    POLICY,
     PROMOTED,
     RECOVERY,
     REFUSED,
@@ -28,7 +31,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from recctl.evaluation.slices import Slice
 from recctl.promotion import show
+from recctl.promotion.decision import decide
+from recctl.promotion.evidence import Conduct, Evidence, Scored, Training
+from recctl.promotion.params import PromotionParams
 
 
 def _console(width: int = 120) -> Console:
@@ -313,3 +320,39 @@ def test_checks_that_all_hold() -> None:
     console = _console()
     show.checks([CHECKS[0], CHECKS[2]], console)
     assert _printed(console).splitlines()[-1] == "2 checks, everything is consistent."
+
+
+# --- a decision as `decide` makes it
+
+
+def test_a_judgement_of_today_shows_every_reason() -> None:
+    """The names and figures that the gates give are those that the tables look for."""
+    rng = np.random.default_rng(0)
+    users, catalogue = np.arange(600), 100
+    ranks = rng.integers(1, 60, 600)
+    scored = Scored("e5", users, ranks)
+    mixed = np.where(rng.random(600) < 0.5, ranks + 1, ranks)
+    evidence = Evidence(
+        catalogue=catalogue,
+        fingerprint="e5",
+        users=users,
+        challenger=scored,
+        champion=Scored("e5", users, np.maximum(ranks - 1, 1)),
+        best=Scored("e5", users, mixed),
+        baselines={"popularity": Scored("e5", users, ranks + 30), "markov": scored},
+        slices=[Slice("arrival", "newest", "the newest", users > 500)],
+        conduct={"challenger": Conduct(0.5, 0.1, 30, 10), "champion": Conduct(0.9, 0.1, 3, 10)},
+        overlap=0.5,
+        training=Training(40, 40, True, True),
+        leaks={name: np.zeros(600, np.bool_) for name in ("challenger", "champion", "best")},
+    )
+    judged = decide(evidence, PromotionParams.model_validate(POLICY))
+    gates = [asdict(one) for one in judged.gates]
+    text = _decision(body(judged.verdict, judged.sentence, gates=gates), width=250)
+    assert "\n\nREJECTED: " in text
+    assert _line(text, "NDCG@10").split()[-1] == "FAIL"
+    assert _line(text, "arrival: newest").split()[1] == "99"
+    assert _line(text, "arrival: newest").rstrip().endswith("too few users")
+    for one in judged.gates:
+        if one.gate != "slices":
+            assert one.outcome == "pass" or one.reason in text
