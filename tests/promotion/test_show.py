@@ -1,5 +1,6 @@
 """Tables at a terminal: all is there, nothing is cut off, and no colour is needed to read it."""
 
+import doctest
 import io
 from dataclasses import asdict
 from typing import Any
@@ -351,8 +352,14 @@ def test_a_judgement_of_today_shows_every_reason() -> None:
     text = _decision(body(judged.verdict, judged.sentence, gates=gates), width=250)
     assert "\n\nREJECTED: " in text
     assert _line(text, "NDCG@10").split()[-1] == "FAIL"
-    assert _line(text, "arrival: newest").split()[1] == "99"
+    assert _line(text, "arrival: newest").split()[2] == "99"
     assert _line(text, "arrival: newest").rstrip().endswith("too few users")
     for one in judged.gates:
         if one.gate != "slices":
             assert one.outcome == "pass" or one.reason in text
+
+
+def test_examples_in_the_docstrings() -> None:
+    result = doctest.testmod(show)
+    assert result.attempted > 4
+    assert result.failed == 0
