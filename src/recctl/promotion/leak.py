@@ -1,9 +1,9 @@
 """Which of today's test targets a model may have been trained on.
 
-Every version carries a record of its training: for each user how many interactions, two hashes of
-them in their order (one with times, one without) and the time of the last one. That is enough to
-tell, for any later state of the log and any split, whether training held a target; where it
-cannot be told the answer is yes. docs/decisions/0004-leaks.md has the reasoning.
+Every version carries a record of its training: for each user how many interactions, hashes of them
+in their order (with times and without), the time of the last one and a hash of those at that
+time. That is enough to tell, for any later state of the log and any split, whether training held a
+target; where it cannot be told the answer is yes. docs/decisions/0004-leaks.md has the reasoning.
 """
 
 import hashlib
@@ -32,6 +32,8 @@ _TYPES = {
     "items": np.uint64,
     "events": np.uint64,
     "last_times": np.int64,
+    "tail_counts": np.int32,
+    "tails": np.uint64,
 }
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 """An odd number, so that a product with it tells all 2^64 numbers apart (splitmix64's own)."""
@@ -57,27 +59,36 @@ class TrainingRecord:
     """The same with each interaction's time; (users,)"""
     last_times: NDArray[np.int64]
     """Time of the last training interaction in microseconds since 1970; (users,)"""
+    tail_counts: NDArray[np.int32]
+    """Training interactions at that time; (users,)"""
+    tails: NDArray[np.uint64]
+    """Hash of those in their order; (users,)"""
     about: dict[str, Any]
     """split_fingerprint, real_times and the lineage given."""
 
     @classmethod
     def of(cls, data: SequenceData, lineage: dict[str, Any]) -> "TrainingRecord":
         """The record of a model that is trained on the training part of `data`."""
-        counts = np.asarray(data.train_end) - np.asarray(data.offsets[:-1])
-        items, events = _prefix_hashes(data, counts)
-        trained = np.flatnonzero(counts > 0)
+        starts, ends = np.asarray(data.offsets[:-1]), np.asarray(data.train_end)
+        trained = np.flatnonzero(ends > starts)
         users = user_hashes([data.user_ids[user] for user in trained])
         rows = trained[np.argsort(users, kind="stable")]
+        starts, ends = starts[rows], ends[rows]
+        last_times = np.asarray(data.times[ends - 1], np.int64)
+        tails = _first_at(data.times, starts, ends, last_times)
+        items, events = _sequence_hashes(data, starts, ends - starts)
         return cls(
-            np.sort(users),
-            counts[rows].astype(np.int32),
-            items[rows],
-            events[rows],
-            np.asarray(data.times[data.train_end[rows] - 1], np.int64),
-            {
+            users=np.sort(users),
+            counts=(ends - starts).astype(np.int32),
+            items=items,
+            events=events,
+            last_times=last_times,
+            tail_counts=(ends - tails).astype(np.int32),
+            tails=_sequence_hashes(data, tails, ends - tails)[1],
+            about={
                 "schema": SCHEMA,
                 "users": len(rows),
-                "interactions": int(counts.sum()),
+                "interactions": int((ends - starts).sum()),
                 "split_fingerprint": data.fingerprint,
                 "real_times": real_times(data),
                 "lineage": lineage,
@@ -139,18 +150,36 @@ def _known_leaks(
     """For users of the record: its rows, their user_index, their targets' absolute positions."""
     starts, ends = np.asarray(data.offsets[users]), np.asarray(data.offsets[users + 1])
     counts = record.counts[rows].astype(np.int64)
-    long_enough = counts <= ends - starts
-    asked = np.zeros(len(data.train_end), np.int64)
-    asked[users] = np.where(long_enough, counts, 0)
-    items, events = _prefix_hashes(data, asked)
-    same_items = long_enough & (items[users] == record.items[rows])
-    same_events = same_items & (events[users] == record.events[rows])
+    items, events, there = _hashes_within(data, starts, counts, ends)
+    same_items = there & (items == record.items[rows])
+    same_events = same_items & (events == record.events[rows])
     trained = targets - starts < counts
-    by_time = np.ones(len(users), np.bool_)
-    if record.about["real_times"] is True and real_times(data):
-        by_time = np.asarray(data.times[targets]) <= record.last_times[rows]
-        return np.where(same_events, trained, np.where(same_items, trained | by_time, by_time))
-    return np.where(same_items, trained, by_time)
+    if record.about["real_times"] is not True or not real_times(data):
+        return np.where(same_items, trained, True)
+    by_time = _leaks_by_time(record, data, rows, starts, ends, targets)
+    return np.where(same_events, trained, np.where(same_items, trained | by_time, by_time))
+
+
+def _leaks_by_time(
+    record: TrainingRecord,
+    data: SequenceData,
+    rows: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    targets: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """Whether targets are not later than training's last interaction, equal times told apart.
+
+    Where today's first interactions at that time are the recorded ones, a target behind them is
+    another: a basket of one time, or a log of full seconds, need not count as a leak.
+    """
+    last, counts = record.last_times[rows], record.tail_counts[rows].astype(np.int64)
+    times = np.asarray(data.times[targets])
+    tails = _first_at(data.times, starts, ends, last)
+    _, events, there = _hashes_within(data, tails, counts, ends)
+    behind = there & (events == record.tails[rows]) & (targets - tails >= counts)
+    leaks: NDArray[np.bool_] = (times < last) | ((times == last) & ~behind)
+    return leaks
 
 
 def real_times(data: SequenceData) -> bool:
@@ -176,16 +205,26 @@ def _hashes(ids: Iterable[str], person: bytes) -> NDArray[np.uint64]:
     return np.frombuffer(joined, dtype="<u8").astype(np.uint64)
 
 
-def _prefix_hashes(
-    data: SequenceData, lengths: NDArray[np.int64]
+def _hashes_within(
+    data: SequenceData,
+    starts: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    ends: NDArray[np.int64],
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.bool_]]:
+    """`_sequence_hashes`, and where there are as many interactions before `ends` at all."""
+    there = lengths <= ends - starts
+    return *_sequence_hashes(data, starts, np.where(there, lengths, 0)), there
+
+
+def _sequence_hashes(
+    data: SequenceData, starts: NDArray[np.int64], lengths: NDArray[np.int64]
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Hashes of each user's first `lengths` interactions, without times and with; (users,) each.
+    """Hashes of runs of interactions, without times and with; (runs,) each.
 
     The sum, modulo 2^64, of splitmix64(item's hash + place * odd constant): one pass without
     a loop over users, and an item at another place is another summand.
     """
     by_item = np.concatenate([_hashes(data.vocabulary.items, b"recctl-item"), [_COLD_HASH]])
-    starts = np.asarray(data.offsets[:-1])
     items, events = np.zeros(len(starts), np.uint64), np.zeros(len(starts), np.uint64)
     for block in _blocks(lengths):
         size = lengths[block]
@@ -200,6 +239,25 @@ def _prefix_hashes(
             items[block][filled] = np.add.reduceat(terms, first)
             events[block][filled] = np.add.reduceat(timed, first)
     return items, events
+
+
+def _first_at(
+    times: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    wanted: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """In each run of ascending times the first place not before `wanted`, its end if there is none.
+
+    A binary search in all runs at once; (runs,)
+    """
+    low, high = starts.copy(), ends.copy()
+    while np.any(open_ := low < high):
+        middle = (low + high) // 2
+        earlier = open_ & (times[np.where(open_, middle, 0)] < wanted)
+        low = np.where(earlier, middle + 1, low)
+        high = np.where(open_ & ~earlier, middle, high)
+    return low
 
 
 def _blocks(lengths: NDArray[np.int64]) -> Iterator[slice]:
@@ -228,7 +286,7 @@ def _misfit(tensors: dict[str, Any], users: object) -> str | None:
             return f"'{name}' does not fit {ABOUT} beside it"
     if np.any(tensors["users"][1:] < tensors["users"][:-1]):
         return "its users are not in order"
-    if np.any(tensors["counts"] < 1):
+    if np.any(tensors["counts"] < 1) or np.any(tensors["tail_counts"] < 1):
         return "it has users without an interaction"
     return None
 
