@@ -75,6 +75,8 @@ class Serving:
     """champion, previous and best as they are."""
     deleted: set[int]
     """Versions that the log names and the registry does not hold any more."""
+    noted: tuple[int, str] | None
+    """The head of the log as the registry remembers it."""
     broken: list[str]
     """What is wrong with the log and nobody has acknowledged yet."""
 
@@ -105,26 +107,39 @@ class Serving:
 def serving(registry: Registry) -> Serving:
     """Read log and aliases; nothing is changed.
 
-    Aliases are read between two readings of the log that find the same, so that they are compared
-    with the decisions of that moment and not with one that came while they were read.
+    Aliases that do not show the log's latest decision are read again together with the log, until
+    that finds nothing newer: they are compared with the decisions of their own moment.
     """
+    shown, noted = registry.shown()
     entries = registry.entries()
-    while True:
-        aliases, before, entries = registry.aliases(), entries, registry.entries()
-        if len(before) == len(entries):
+    while not _shows(shown, entries):
+        before = len(entries)
+        shown, noted = registry.shown()
+        entries = registry.entries()
+        if len(entries) == before:
             break
     line = in_force(entries)
     moved = moving(line)
     latest = moved[-1] if moved else None
-    sets = (latest.sets if latest else None) or {}
-    says = {alias: sets.get(alias) for alias in ALIASES}
-    now = {alias: aliases.get(alias) for alias in ALIASES}
+    says = _says(latest)
+    now = {alias: shown.get(alias) for alias in ALIASES}
     gone: set[int] = set()
     if says != now:
         held = {version.number for version in registry.versions()}
         gone = {number for number in says.values() if number is not None and number not in held}
-    wrong = [it for it in broken(entries, registry.head()) if it not in acknowledged(line)]
-    return Serving(entries, line, latest, says, now, gone, wrong)
+    wrong = [it for it in broken(entries, noted) if it not in acknowledged(line)]
+    return Serving(entries, line, latest, says, now, gone, noted, wrong)
+
+
+def _says(latest: Entry | None) -> dict[str, int | None]:
+    sets = (latest.sets if latest else None) or {}
+    return {alias: sets.get(alias) for alias in ALIASES}
+
+
+def _shows(shown: dict[str, int], entries: list[Entry]) -> bool:
+    moved = moving(in_force(entries))
+    says = _says(moved[-1] if moved else None)
+    return says == {alias: shown.get(alias) for alias in ALIASES}
 
 
 def append(registry: Registry, content: dict[str, Any], run_id: str) -> Appended | Stale:
@@ -146,6 +161,9 @@ def append(registry: Registry, content: dict[str, Any], run_id: str) -> Appended
         mine = [entry for entry in line if entry.claimed in tried]
         if mine:
             _retire(registry, tried, but=mine[0].position)
+            if content["sets"] is None:  # one that moves something is noted when it is done
+                with contextlib.suppress(UserError):
+                    registry.set_head(mine[0].position, mine[0].claimed)
             return Appended(mine[0].position, mine[0])
         moved = _since(line, content["previous"])
         if content["sets"] is not None and moved:
@@ -233,15 +251,13 @@ def _finish(registry: Registry, now: Serving, latest: Entry) -> None:
             registry.mark(entry.position, "undone")
     if latest.state != "done":
         registry.mark(latest.position, "done")
-    note_head(registry)
+    note_head(registry, now)
 
 
-def note_head(registry: Registry) -> None:
+def note_head(registry: Registry, now: Serving) -> None:
     """Note the newest entry in force, so that a log that is cut off later is noticed."""
-    line = in_force(registry.entries())
-    noted = registry.head()
-    if line and (noted is None or noted[0] < line[-1].position):
-        registry.set_head(line[-1].position, line[-1].claimed)
+    if now.line and (now.noted is None or now.noted[0] < now.line[-1].position):
+        registry.set_head(now.line[-1].position, now.line[-1].claimed)
 
 
 def _astray(registry: Registry, now: Serving, times: int) -> int:
@@ -290,7 +306,7 @@ def recover(
                 "look at 'recctl verify'; --force with --reason goes on from here",
             )
         if now.agree and not now.pending:
-            note_head(registry)
+            note_head(registry, now)
             return now
         if not _expected(now):
             astray = _astray(registry, now, astray)

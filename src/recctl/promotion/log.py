@@ -98,7 +98,7 @@ def in_force(entries: Iterable[Entry]) -> list[Entry]:
     before it was deleted; `broken` tells of both.
     """
     ordered = sorted(entries, key=lambda one: one.position)
-    named = {entry.names for entry in ordered}
+    named = {entry.names for entry in ordered} - {_UNREADABLE}
     found: list[Entry] = []
     head: str | None = None
     known: set[str] = set()

@@ -121,7 +121,6 @@ class Registry:
             return existing
         run_id = self.decision_run(run_name, {**tags, "recctl.run": "registration"}, {})
         self.log_files(run_id, folder, "model")
-        self._ensure(self.name)
         made = self._create(self.name, run_id, "model", {**tags, CONTENT_DIGEST: digest})
         first = self.find(digest)
         assert first is not None
@@ -154,10 +153,18 @@ class Registry:
 
     # Aliases
 
+    def shown(self) -> tuple[dict[str, int], tuple[int, str] | None]:
+        """Where every alias points, and the head of the log as last noted, in one request."""
+        model = self._model(self.name)
+        if model is None:
+            return {}, None
+        position, _, noted = model.tags.get(HEAD, "").partition(" ")
+        head = (int(position), noted) if position.isdecimal() else None
+        return {str(k): int(v) for k, v in model.aliases.items()}, head
+
     def aliases(self) -> dict[str, int]:
         """Where every alias points."""
-        model = self._model(self.name)
-        return {str(k): int(v) for k, v in model.aliases.items()} if model else {}
+        return self.shown()[0]
 
     def move_alias(self, alias: str, number: int) -> None:
         """Point an alias to a version, wherever it pointed before; Gone without that version."""
@@ -185,7 +192,6 @@ class Registry:
         Raises UserError when the server did not confirm it; it may be there all the same.
         """
         assert len(body) <= ENTRY_MAX, "a decision must fit into a tag"
-        self._ensure(self.log_name)
         tags = {ENTRY: body, DIGEST: digest(body), STATE: "pending"}
         return self._create(self.log_name, run_id, EVIDENCE, tags)
 
@@ -197,18 +203,20 @@ class Registry:
 
     def head(self) -> tuple[int, str] | None:
         """Position and digest of the newest entry in force, as it was last noted."""
-        model = self._model(self.name)
-        position, _, noted = (model.tags.get(HEAD, "") if model else "").partition(" ")
-        return (int(position), noted) if position.isdecimal() else None
+        return self.shown()[1]
 
     def set_head(self, position: int, digest: str) -> None:
         """Note the newest entry in force, so that a log cut off at its end is noticed.
 
         Two writers may note theirs in the wrong order: what is noted is a lower bound.
         """
-        self._ensure(self.name)
         value = f"{position} {digest}"
-        self._write(lambda: self.client.set_registered_model_tag(self.name, HEAD, value))
+        self._with(
+            self.name,
+            lambda: self._write(
+                lambda: self.client.set_registered_model_tag(self.name, HEAD, value)
+            ),
+        )
 
     def decision_run(self, name: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> str:
         """A finished MLflow run that holds the evidence of a decision; its id."""
@@ -262,23 +270,29 @@ class Registry:
         except _NotThere:
             return None
 
-    def _ensure(self, name: str) -> None:
-        if self._model(name) is not None:
-            return
+    def _with(self, name: str, call: Callable[[], T]) -> T:
+        """Call; where the registered model `name` is missing, make it and call again."""
         try:
-            self._write(lambda: self.client.create_registered_model(name))
-        except UserError:
-            if self._model(name) is None:  # nobody else made it at the same time either
-                raise
+            return call()
+        except _NotThere:
+            with contextlib.suppress(UserError):  # another process may make it at the same time
+                self._write(lambda: self.client.create_registered_model(name))
+            return call()
 
     def _create(self, name: str, run_id: str, folder: str, tags: dict[str, str]) -> int:
         """Create a version; not repeated by the client, for a second one is not the first."""
-        with plainly(self.uri), patience(ANSWER, retries=0):
-            source = f"{self.client.get_run(run_id).info.artifact_uri}/{folder}"
-            made = self.client.create_model_version(
-                name, source, run_id, tags=tags, await_creation_for=0
-            )
-        return int(made.version)
+        source = f"{self._run(run_id).info.artifact_uri}/{folder}"
+
+        def create() -> Any:
+            with plainly(self.uri), patience(ANSWER, retries=0), _naming_what_is_missing():
+                return self.client.create_model_version(
+                    name, source, run_id, tags=tags, await_creation_for=0
+                )
+
+        return int(self._with(name, create).version)
+
+    def _run(self, run_id: str) -> Any:
+        return self._read(lambda: self.client.get_run(run_id))
 
     def _read(self, call: Callable[[], T]) -> T:
         with plainly(self.uri), patience(ANSWER, retries=1):
@@ -293,21 +307,32 @@ class _NotThere(UserError):
     """MLflow's answer that what was asked for does not exist."""
 
 
+@contextlib.contextmanager
+def _naming_what_is_missing() -> Iterator[None]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise _NotThere(_one_line(error)) from None
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise _NotThere(_one_line(error)) from None
+
+
 def _again(call: Callable[[], T]) -> T:
     """Call, and call again where MLflow says that two writers met; only what may be repeated."""
     from mlflow.exceptions import MlflowException
 
     for left in range(TRIES - 1, -1, -1):
         try:
-            return call()
+            with _naming_what_is_missing():
+                return call()
         except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                raise _NotThere(_one_line(error)) from None
             if not left or error.error_code not in _PASSING or _unanswered(error):
                 raise
             time.sleep(random.uniform(0.01, 0.1) * 2 ** min(TRIES - left, 4))
-        except FileNotFoundError as error:
-            raise _NotThere(_one_line(error)) from None
     raise AssertionError
 
 

@@ -1,0 +1,338 @@
+"""Decisions carried out over a real sqlite registry; only its failures are simulated."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from racers import promote, with_client
+from servers import add_model, connect, fresh_sqlite, picture, promotion, recovered, tracked_at
+
+from recctl.errors import UserError
+from recctl.promotion import apply
+from recctl.promotion.apply import Appended, Stale, append, follow, recover, serving
+from recctl.promotion.log import in_force
+from recctl.promotion.registry import DIGEST, ENTRY, Registry
+
+BOTH = [(False, "before"), (True, "after")]
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
+    """An empty registry of its own."""
+    monkeypatch.setattr(apply, "SECONDS_BETWEEN_LOOKS", 0.0)
+    uri = fresh_sqlite(tmp_path)
+    with tracked_at(uri):
+        yield connect(tmp_path, uri)
+
+
+@pytest.fixture
+def two(registry: Registry, tmp_path: Path) -> Registry:
+    """Version 1 was promoted, then version 2 over it."""
+    promote(registry, tmp_path, "one")
+    promote(registry, tmp_path, "two")
+    return registry
+
+
+def decide(registry: Registry, content: dict[str, Any]) -> Appended | Stale:
+    return append(registry, content, registry.decision_run("d", {}, {}))
+
+
+def unfit(*numbers: int) -> Any:
+    return lambda number: f"version {number} is altered" if number in numbers else None
+
+
+def test_a_first_and_a_second_champion(two: Registry) -> None:
+    now = serving(two)
+    assert now.aliases == now.says == {"champion": 2, "previous": 1, "best": 2}
+    assert now.agree
+    assert not now.pending
+    assert [entry.state for entry in now.entries] == ["done", "done"]
+    assert two.head() == (2, now.head)
+
+
+def test_an_empty_registry_is_at_rest(registry: Registry) -> None:
+    now, said = recovered(registry)
+    assert (now.entries, now.head, now.says["champion"], said) == ([], None, None, [])
+    assert registry.client.search_registered_models() == []
+
+
+def test_one_that_moves_is_stale_after_another_and_leaves_no_trace(two: Registry) -> None:
+    now = serving(two)
+    won = decide(two, promotion(now, 1))
+    assert isinstance(won, Appended)
+    before = picture(two)
+    lost = decide(two, promotion(now, 2))
+    assert isinstance(lost, Stale)
+    assert lost.winner.position == won.position
+    assert picture(two) == before
+
+
+def test_one_that_moves_nothing_goes_upon_what_came_since(two: Registry) -> None:
+    now = serving(two)
+    decide(two, promotion(now, 1))
+    outcome = decide(two, promotion(now, 2, sets=None, verdict="rejected"))
+    assert isinstance(outcome, Appended)
+    assert outcome.position == 4
+    assert two.head() == (4, outcome.entry.claimed)
+    moves = decide(two, promotion(serving(two), 2))
+    assert isinstance(moves, Appended)
+
+
+def test_one_that_moves_survives_others_that_move_nothing(two: Registry) -> None:
+    now = serving(two)
+    decide(two, promotion(now, 1, sets=None, verdict="rejected"))
+    assert isinstance(decide(two, promotion(now, 1)), Appended)
+
+
+class Failing:
+    """A client whose n-th writing request fails, before it is carried out or after."""
+
+    def __init__(self, client: Any, request: int, after: bool) -> None:
+        self._client, self.left, self._after = client, request, after
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._client, name)
+        if name.startswith(("get_", "search_")):
+            return call
+
+        def called(*args: Any, **kwargs: Any) -> Any:
+            self.left -= 1
+            if self.left == 0 and not self._after:
+                raise requests.ConnectionError("no route to https://ann:s3cret@host")
+            answer = call(*args, **kwargs)
+            if self.left == 0:
+                raise requests.ReadTimeout("Read timed out")
+            return answer
+
+        return called
+
+
+@pytest.mark.parametrize(("after", "when"), BOTH)
+def test_a_registry_that_times_out_at_any_request(
+    two: Registry, tmp_path: Path, after: bool, when: str
+) -> None:
+    errors: list[str] = []
+    request = 0
+    while True:
+        request += 1
+        old = serving(two).says["champion"]
+        client = Failing(two.client, request, after)
+        word = f"{when} {request}"
+        try:
+            promote(with_client(two, client), tmp_path, word)
+        except UserError as error:
+            errors.append(str(error))
+        new = two.find(f"digest of {word}")
+        assert two.aliases()["champion"] in {old, new.number if new else None}
+        now, _ = recovered(two)
+        assert now.agree
+        assert not now.broken
+        rest = picture(two)
+        assert recovered(two)[1] == []
+        assert picture(two) == rest
+        if client.left > 0:
+            break
+    assert request > 10
+    line = in_force(two.entries())
+    nonces = [entry.content["nonce"] for entry in line]
+    assert len(set(nonces)) == len(nonces)  # no decision was taken twice
+    assert 0 < len(errors) < request
+    assert all("s3cret" not in error and "\n" not in error for error in errors)
+
+
+def test_an_entry_whose_answer_was_lost_is_found_again(two: Registry) -> None:
+    run_id = two.decision_run("d", {}, {})
+    deaf = with_client(two, Failing(two.client, 1, after=True))
+    outcome = append(deaf, promotion(serving(two), 1), run_id)
+    assert isinstance(outcome, Appended)
+    assert outcome.position == 3
+    assert len(two.entries()) == 3
+
+
+def test_a_request_that_arrives_twice_leaves_a_void_copy_marked_so(two: Registry) -> None:
+    class Doubling:
+        def __getattr__(self, name: str) -> Any:
+            call = getattr(two.client, name)
+            if name != "create_model_version":
+                return call
+            return lambda *args, **kwargs: (call(*args, **kwargs), call(*args, **kwargs))[1]
+
+    run_id = two.decision_run("d", {}, {})
+    outcome = append(with_client(two, Doubling()), promotion(serving(two), 1), run_id)
+    assert isinstance(outcome, Appended)
+    assert outcome.position == 3
+    follow(two, outcome.entry)
+    assert [entry.state for entry in two.entries()] == ["done", "done", "done", "undone"]
+    assert serving(two).agree
+    assert not serving(two).broken
+
+
+def test_a_decision_that_was_not_carried_out_is_finished(two: Registry) -> None:
+    decide(two, promotion(serving(two), 1))
+    assert two.aliases()["champion"] == 2
+    now, said = recovered(two)
+    assert now.aliases == {"champion": 1, "previous": 2, "best": 1}
+    assert said == ["decision 3 was not carried out to its end: finishing it"]
+
+
+def test_one_whose_version_is_unfit_is_undone(two: Registry) -> None:
+    decide(two, promotion(serving(two), 1))
+    said: list[str] = []
+    now = recover(two, unfit(1), said.append, describe=lambda: {"who": "ann@host"})
+    assert now.aliases == {"champion": 2, "previous": 1, "best": 2}
+    assert said == ["Decision 3 is undone, version 2 serves: version 1 is altered"]
+    undone, recovery = now.entries[2:]
+    assert (undone.state, recovery.state) == ("undone", "done")
+    assert recovery.content["kind"] == "recovery"
+    assert recovery.content["who"] == "ann@host"
+    rest = picture(two)
+    assert recovered(two)[1] == []
+    assert picture(two) == rest
+
+
+def test_a_store_that_is_away_undoes_nothing(two: Registry) -> None:
+    decide(two, promotion(serving(two), 1))
+    before = picture(two)
+
+    def away(number: int) -> str | None:
+        raise UserError("the store does not answer")
+
+    with pytest.raises(UserError, match="does not answer"):
+        recover(two, away, print)
+    assert picture(two) == before
+
+
+def test_a_deleted_alias_is_set_again(two: Registry) -> None:
+    for alias in ("champion", "previous"):
+        two.client.delete_registered_model_alias(two.name, alias)
+        now, said = recovered(two)
+        assert now.aliases == {"champion": 2, "previous": 1, "best": 2}
+        assert said == ["the aliases do not show decision 2: setting them again"]
+
+
+def test_a_champion_that_was_deleted_gives_way_to_the_one_before(two: Registry) -> None:
+    two.client.delete_model_version(two.name, "2")
+    assert "champion" not in two.aliases()
+    assert not serving(two).agree
+    now, said = recovered(two)
+    assert now.aliases == {"champion": 1, "previous": None, "best": 1}
+    assert now.agree
+    assert "'recommender' has no version 2; known: 1" in said[0]
+    assert recovered(two)[1] == []
+
+
+def test_a_former_version_that_was_deleted_is_no_obstacle(two: Registry, tmp_path: Path) -> None:
+    two.client.delete_model_version(two.name, "1")
+    now, _ = recovered(two)
+    assert now.aliases == {"champion": 2, "previous": None, "best": 2}
+    promote(two, tmp_path, "three")
+    assert two.aliases() == {"champion": 3, "previous": 2, "best": 3}
+
+
+def test_no_version_that_could_serve_is_said(two: Registry) -> None:
+    two.client.delete_registered_model_alias(two.name, "champion")
+    before = picture(two)
+    with pytest.raises(UserError, match=r"no version can serve: .*altered.*rollback --to"):
+        recover(two, unfit(1, 2), print)
+    assert picture(two) == before
+
+
+def test_the_first_model_unfit_means_that_none_serves(registry: Registry, tmp_path: Path) -> None:
+    number = add_model(registry, tmp_path, "one").number
+    decide(registry, promotion(serving(registry), number))
+    now = recover(registry, unfit(number), lambda said: None)
+    assert now.aliases["champion"] is None
+    assert now.agree
+    promote(registry, tmp_path, "two")
+    assert registry.aliases()["champion"] == 2
+
+
+@pytest.mark.parametrize("pending", [False, True])
+def test_a_champion_moved_by_hand_stays_and_is_said(
+    two: Registry, tmp_path: Path, pending: bool
+) -> None:
+    third = add_model(two, tmp_path, "three").number
+    if pending:
+        decide(two, promotion(serving(two), 1))
+    two.client.set_registered_model_alias(two.name, "champion", str(third))
+    before = picture(two)
+    with pytest.raises(UserError, match=r"points to version 3, but .* --to 3 --reason") as caught:
+        recovered(two)
+    assert "\n" not in str(caught.value)
+    assert picture(two) == before
+    # taken under the log: a decision whose `saw` is what the alias really is
+    now = serving(two)
+    outcome = decide(two, promotion(now, third, kind="rollback"))
+    assert isinstance(outcome, Appended)
+    follow(two, outcome.entry)
+    assert recovered(two)[0].aliases["champion"] == third
+    assert {entry.state for entry in two.entries()} <= {"done", "undone"}
+
+
+def test_a_champion_moved_by_hand_without_any_log_is_said(
+    registry: Registry, tmp_path: Path
+) -> None:
+    add_model(registry, tmp_path, "one")
+    registry.client.set_registered_model_alias(registry.name, "champion", "1")
+    with pytest.raises(UserError, match="the log says that none serves yet"):
+        recovered(registry)
+
+
+def test_a_writer_held_up_between_look_and_move_follows_the_newer_decision(
+    two: Registry, tmp_path: Path
+) -> None:
+    """MLflow's last writer wins: the older decision's alias lands over the newer one's."""
+    slow = decide(two, promotion(serving(two), 1))
+    assert isinstance(slow, Appended)
+    overtaken: list[int] = []
+
+    class HeldUp:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(two.client, name)
+
+        def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
+            if alias == "champion" and not overtaken:
+                overtaken.append(1)
+                recovered(two)  # another process finishes ours ...
+                promote(two, tmp_path, "three")  # ... and decides anew
+                assert two.aliases()["champion"] == 3
+                two.client.set_registered_model_alias(name, alias, version)
+                assert two.aliases()["champion"] == 1  # the trap
+                return
+            two.client.set_registered_model_alias(name, alias, version)
+
+    shown = follow(with_client(two, HeldUp()), slow.entry)
+    assert shown.position == slow.position + 1
+    assert two.aliases() == {"champion": 3, "previous": 1, "best": 3}
+    assert recovered(two)[1] == []
+
+
+def test_a_damaged_log_stops_changes_until_it_is_acknowledged(two: Registry) -> None:
+    two.client.set_model_version_tag(two.log_name, "1", ENTRY, '{"previous":null,"sets":null}')
+    told = "decision 1 has been altered since it was written"
+    with pytest.raises(UserError, match=rf"damaged: {told}.*--force"):
+        recovered(two)
+    now = recover(two, unfit(), print, force=True)
+    assert now.broken == [told]
+    assert now.aliases["champion"] == 2
+    outcome = decide(two, promotion(now, 1, forced=True, acknowledges=now.broken))
+    assert isinstance(outcome, Appended)
+    follow(two, outcome.entry)
+    assert recovered(two)[0].broken == []
+
+
+@pytest.mark.parametrize("what", ["body", "digest", "entry", "tail", "log"])
+def test_tampering_never_moves_the_champion(two: Registry, what: str) -> None:
+    if what == "body":
+        two.client.set_model_version_tag(two.log_name, "2", ENTRY, "half a bo")
+    elif what == "digest":
+        two.client.set_model_version_tag(two.log_name, "2", DIGEST, "0" * 64)
+    elif what == "log":
+        two.client.delete_registered_model(two.log_name)
+    else:
+        two.client.delete_model_version(two.log_name, "1" if what == "entry" else "2")
+    with pytest.raises(UserError, match="the decision log of 'recommender' is damaged"):
+        recovered(two)
+    assert two.aliases() == {"champion": 2, "previous": 1, "best": 2}
