@@ -1,6 +1,7 @@
 """The page of a decision: complete, self-contained, escaped; markdown says the same."""
 
 import base64
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recctl.promotion import page, plots, show
+from recctl.promotion.log import canonical
 
 PNG = b"\x89PNG not really"
 VOID = {"meta", "br", "img"}
@@ -161,6 +163,14 @@ def test_markdown_says_what_the_page_says(name: str) -> None:
         [cell.strip() for cell in row] for row in wanted
     ]
     assert lines[0] == f"# {show.title(body, 7)}"
+
+
+def test_the_policy_stands_in_its_own_order() -> None:
+    """Not in the log's, whose keys are sorted by name."""
+    body = json.loads(canonical(PROMOTED))
+    rows = [row[0] for row in _Reader(page.html(body, PNG, 7)).rows]
+    place = rows.index("registered_model")
+    assert rows[place : place + 4] == ["registered_model", "resamples", "seed", "primary"]
 
 
 def test_a_first_model_reads_without_a_champion() -> None:

@@ -2,6 +2,7 @@
 
 import doctest
 import io
+import json
 from dataclasses import asdict
 from typing import Any
 
@@ -36,6 +37,7 @@ from recctl.evaluation.slices import Slice
 from recctl.promotion import show
 from recctl.promotion.decision import decide
 from recctl.promotion.evidence import Conduct, Evidence, Scored, Training
+from recctl.promotion.log import canonical
 from recctl.promotion.params import PromotionParams
 
 
@@ -107,6 +109,14 @@ def test_figures_on_both_catalogues() -> None:
     assert _line(text, "champion  ").split() == ["champion", ".2480", ".3920", ".2480", ".3920"]
     assert _line(text, "popularity  ").split() == ["popularity", ".0600", ".1210", "-", "-"]
     assert "full: 520 items, which the gates use; common: 498 items" in text
+
+
+def test_a_body_from_the_log_has_its_metrics_and_models_in_order() -> None:
+    """Canonical JSON sorts keys: HR@10 would stand before NDCG@10, the best before the champion."""
+    for text in (_decision(PROMOTED), _decision(json.loads(canonical(PROMOTED)))):
+        models = [line.split()[0] for line in text[text.index("\nall models") :].splitlines()[5:10]]
+        assert models == ["challenger", "champion", "best", "popularity", "markov"]
+        assert _line(text, "champion  ").split() == ["champion", ".2480", ".3920", ".2480", ".3920"]
 
 
 def test_without_a_champion_there_is_no_common_catalogue() -> None:
@@ -297,12 +307,12 @@ def test_no_versions() -> None:
     assert _printed(console) == "No version is registered yet.\n"
 
 
-def test_one_version_with_every_digest_whole() -> None:
+def test_one_version_with_its_files() -> None:
     console = _console(80)
     show.version(VERSIONS[0], console)
     text = _squeezed(_printed(console))
     assert "b2" * 32 in text
-    assert "artifacts/recommender/model.safetensors" + "f6" * 32 in text
+    assert "f6f6f6f6f6f6artifacts/recommender/model.safetensors" in text
 
 
 def test_checks_say_what_is_wrong() -> None:

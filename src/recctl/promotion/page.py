@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recctl.promotion import plots, show
+from recctl.promotion.params import PromotionParams
 
 _PICTURE = "intervals.png"
 """The plot's file beside the markdown page."""
@@ -131,7 +132,9 @@ def _policy(body: dict[str, Any]) -> list[Block]:
     policy = body.get("policy")
     if not policy:
         return []
-    rows = [[name, json.dumps(value, ensure_ascii=False)] for name, value in policy.items()]
+    order = [*PromotionParams.model_fields, *policy]  # the log sorts its keys by name
+    names = [name for name in dict.fromkeys(order) if name in policy]
+    rows = [[name, json.dumps(policy[name], ensure_ascii=False)] for name in names]
     note = "the promotion section of params.yaml, as it was; null: off"
     return [Heading("Policy"), Grid(note, ["key", "value"], rows, [False, False])]
 
@@ -196,7 +199,7 @@ def _command(body: dict[str, Any]) -> str:
 def _grid(table: Table) -> Grid:
     """A terminal's table as text; its note is the dim end of its title."""
     assert isinstance(table.title, Text)
-    note = table.title.plain[table.title.spans[-1].start :].strip()
+    note = table.title.plain[table.title.spans[0].end :].strip()
     columns = [[str(cell) for cell in column.cells] for column in table.columns]
     rows = [list(cells) for cells in zip(*columns, strict=True)]
     right = [column.justify == "right" for column in table.columns]

@@ -4,7 +4,7 @@ Whatever comes from outside (names, reasons, titles) is shown as plain text: nei
 nor a terminal's control codes in it do anything. Words, not colours, tell a pass from a fail.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -282,16 +282,32 @@ def catalogues(body: dict[str, Any]) -> Table:
     means = body.get("means") or {}
     parts = {where: means[where] for where in ("full", "common") if means.get(where)}
     full = parts.get("full", {})
-    names = list(dict.fromkeys(name for cells in full.values() for name in cells))
+    names = _in_order({name for cells in full.values() for name in cells}, metrics_of(body))
     table = _table("all models on today's test set", _catalogue_note(body), "model")
     for where in parts:
         for name in names:
             table.add_column(f"{name.upper()}\n{where}", justify="right")
-    for model in full:
+    baselines = (body.get("policy") or {}).get("baselines") or []
+    for model in _in_order(full, [*_CONTENDERS, *baselines]):
         cells = [part.get(model, {}).get(name) for part in parts.values() for name in names]
         name = sides(body).get(model, clean(model))
         table.add_row(Text(name), *(Text(figure(cell)) for cell in cells))
     return table
+
+
+_CONTENDERS = ["challenger", "champion", "best"]
+
+
+def metrics_of(body: dict[str, Any]) -> list[str]:
+    """The metrics that were judged, in the policy's order; the log sorts its keys by name."""
+    return [gate["name"] for gate in of(body, "primary")]
+
+
+def _in_order(names: Iterable[str], first: Sequence[str]) -> list[str]:
+    """Those of `first` that there are, then the others by name."""
+    there = sorted(names)
+    known = [name for name in dict.fromkeys(first) if name in there]
+    return [*known, *(name for name in there if name not in known)]
 
 
 def _catalogue_note(body: dict[str, Any]) -> str:
@@ -412,9 +428,9 @@ def version_table(row: dict[str, Any]) -> Table:
 
 
 def _fact(value: Any) -> list[str]:
-    """A value as lines: a list on one, a table of names with a line for each."""
+    """A value as lines: a list on one, files with their digests on one each."""
     if isinstance(value, dict):
-        return [f"{name}  {one}" for name, one in value.items()]
+        return [f"{brief(one)}  {name}" for name, one in value.items()]
     if isinstance(value, list):
         return [", ".join(map(str, value))] if value else []
     return [] if value in (None, "") else [str(value)]
@@ -535,7 +551,7 @@ def _lines(first: str | Text, second: str) -> Text:
 
 
 def _table(title: str, note: str, first: str, justify: Any = "left") -> Table:
-    heading = Text.assemble((title, "bold"), (f"  {note}", "dim"))
+    heading = Text.assemble((title, "bold"), (f"  {note}" if note else "", "dim"))
     table = Table(title=heading, title_justify="left", title_style="", box=SIMPLE_HEAD)
     table.show_edge = False
     table.pad_edge = False
