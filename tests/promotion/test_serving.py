@@ -210,6 +210,42 @@ def test_mlflow_loads_it_where_recctl_is_not_installed(
     package.check(version, before)
 
 
+FROM_A_REGISTRY = """
+import mlflow, pandas, sys
+from mlflow import MlflowClient
+mlflow.set_tracking_uri("sqlite:///registry.db")
+client = MlflowClient()
+run = client.create_run(client.create_experiment("x", artifact_location=sys.argv[2]))
+client.log_artifacts(run.info.run_id, sys.argv[1], "model")
+client.create_registered_model("recommender")
+source = run.info.artifact_uri + "/model"
+client.create_model_version("recommender", source, run.info.run_id)
+client.set_registered_model_alias("recommender", "champion", "1")
+model = mlflow.pyfunc.load_model("models:/recommender@champion")
+print(model.predict(pandas.DataFrame({"history": [[]]}), params={"k": 1})["item_ids"][0][0])
+print(source)
+"""
+
+
+@pytest.mark.slow
+def test_a_version_of_a_local_store_is_still_what_was_registered_after_mlflow_used_it(
+    tmp_path: Path, served: Served, version: Path
+) -> None:
+    """MLflow reads such a version where it lies, notes its name in it, and Python compiles it."""
+    before = package.manifest(version)
+    done = subprocess.run(
+        [sys.executable, "-S", "-P", "-c", FROM_A_REGISTRY, str(version), str(tmp_path / "store")],
+        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=180,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first, source = done.stdout.splitlines()[-2:]
+    assert first == wanted(served, [], k=1)["item_ids"][0]
+    stored = Path(source)
+    assert (stored / package.MLFLOW_NOTE).is_file()  # it was used in place
+    package.check(stored, before)
+
+
 class Server:
     """`mlflow models serve` on loopback."""
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from recctl.errors import UserError
-from recctl.files import read_json, replacing, write_json
+from recctl.files import replacing, write_json
 from recctl.sequences.store import SequenceData
 
 TENSORS = "training_record.safetensors"
@@ -105,7 +105,7 @@ class TrainingRecord:
     def load(cls, folder: Path) -> "TrainingRecord":
         """Read what `save` wrote; UserError when a file is missing or damaged."""
         path = folder / TENSORS
-        about = read_json(folder / ABOUT, "train", ["schema", "users", "real_times"])
+        about = _read_about(folder / ABOUT)
         if about["schema"] != SCHEMA:
             raise UserError(
                 f"{folder / ABOUT} has the schema {about['schema']!r}, known is {SCHEMA}",
@@ -275,6 +275,19 @@ def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise _damaged(path, "it is missing") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        raise _damaged(path, "not valid JSON") from None
+    for key in ("schema", "users", "real_times"):
+        if not isinstance(about, dict) or key not in about:
+            raise _damaged(path, f"it has no '{key}'")
+    return dict(about)
 
 
 def _misfit(tensors: dict[str, Any], users: object) -> str | None:
