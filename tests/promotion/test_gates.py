@@ -17,6 +17,7 @@ from decision_cases import (
     row,
     scored,
 )
+from scipy.stats import binom
 
 from recctl.evaluation.slices import Slice
 from recctl.promotion.checks import checked
@@ -387,3 +388,32 @@ def test_the_policy_names_its_metrics():
     rules = PromotionParams(resamples=1000, primary=Primary(metrics=["mrr", "hr@3"]))
     found = outcomes(gates(evidence(), rules), "primary")
     assert list(found) == ["mrr", "hr@3", "better in one"]
+
+
+def test_a_gain_or_loss_of_exactly_the_threshold_is_not_enough():
+    first, third = ranks((500, 1)), ranks((500, 3))  # every user's NDCG differs by 1/2
+    rules = only(primary=Primary(metrics=["ndcg@10"], min_gain=0.5, margin=0.5))
+    gain = gates(evidence(first, third), rules)
+    assert (row(gain, "primary", "ndcg@10").low, row(gain, "primary", "ndcg@10").high) == (0.5, 0.5)
+    assert row(gain, "primary", "better in one").outcome == "fail"
+    loss = gates(evidence(third, first), rules)
+    assert row(loss, "primary", "ndcg@10").outcome == "fail"
+
+
+def test_one_slice_is_judged_at_two_and_a_half_percent():
+    # 12 of 250 hits lost: -.048; of 250 draws at 12/250, 19 losses (.076) or more come up in 3.5%
+    assert binom.sf(18, 250, 12 / 250) == pytest.approx(0.035, abs=0.003)
+    new = ranks((12, MISS), (238, 1), (250, 1))
+    group = Slice("a", "group", "", np.arange(500) < 250)
+    for margin, outcome in ((0.0745, "fail"), (0.0865, "pass")):
+        rules = PromotionParams(resamples=10_000, slices=Slices(margin=margin))
+        found = row(gates(evidence(new, ranks((500, 1)), slices=[group]), rules), "slices")
+        assert found.outcome == outcome
+        losses = int(margin * 250)
+        assert found.p_value == pytest.approx(binom.sf(losses, 250, 12 / 250), abs=0.008)
+
+
+def test_a_slice_of_just_enough_users_is_judged():
+    for least, outcome in ((250, "pass"), (251, "shown")):
+        found = gates(evidence(), policy(slices=Slices(minimum_users=least)))
+        assert row(found, "slices", "history length: short").outcome == outcome
