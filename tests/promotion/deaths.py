@@ -1,0 +1,353 @@
+"""Ends a promotion or a rollback at any of its steps; a program that `test_promote_killed` runs.
+
+    python deaths.py FOLDER SCENARIO:WAY[:STEP] ...
+
+prepares a project in FOLDER, lists the steps of the scenario's change, and then, for every moment
+of every step (from STEP on), carries out the change in a process of its own that is ended there,
+and looks at what is left in another one. A line of JSON per moment goes to stdout. WAY is how it
+ends: `killed` (SIGKILL), `silent` (this one request gets no answer) or `away` (nor does any after).
+
+Nothing in recctl knows of this: every request that changes something in MLflow, every download and
+every step that makes files is wrapped from the outside. What lies between two steps changes
+nothing, so the moment after a step is the moment before the next one.
+"""
+
+import contextlib
+import dataclasses
+import importlib
+import json
+import os
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import tiny_project as tiny
+
+from recctl import tracking
+from recctl.errors import UserError
+from recctl.layout import Layout
+from recctl.promotion import archive, contenders, keep, log, package, page, plots, records, scoring
+from recctl.promotion.promote import Outcome, promote
+from recctl.promotion.registry import Registry
+from recctl.promotion.rollback import rollback
+from recctl.promotion.verify import verify
+
+Said = list[str]
+READS = ("get_", "search_", "download_")
+
+
+# --- the changes that are ended
+
+
+def judge(layout: Layout, said: Said) -> Outcome:
+    return promote(layout, confirm=lambda body: True, say=said.append)
+
+
+def go_back(layout: Layout, said: Said) -> Outcome:
+    return rollback(layout, reason="test", to=None, confirm=lambda body: True, say=said.append)
+
+
+def first(layout: Layout) -> None:
+    tiny.train(layout, "markov")
+
+
+def better(layout: Layout) -> None:
+    tiny.train(layout, "item-knn")
+    judge(layout, [])
+    tiny.train(layout, "markov")
+
+
+def worse(layout: Layout) -> None:
+    tiny.train(layout, "markov")
+    judge(layout, [])
+    tiny.train_markov(layout, smoothing=1e9)
+
+
+def two(layout: Layout) -> None:
+    better(layout)
+    judge(layout, [])
+
+
+SCENARIOS: dict[str, tuple[Callable[[Layout], None], Callable[[Layout, Said], Outcome]]] = {
+    "first": (first, judge),
+    "better": (better, judge),
+    "worse": (worse, judge),
+    "rollback": (two, go_back),
+}
+
+
+# --- how they are ended
+
+
+@dataclasses.dataclass
+class Steps:
+    """Counts steps, and ends the process (or the request) at one moment of one of them."""
+
+    way: str
+    at: int
+    """From 1; 0 never ends anything."""
+    moment: str = "before"
+    """`before`, `within` (half of it done) or `after`."""
+    names: list[tuple[str, bool]] = dataclasses.field(default_factory=list)
+    """Of the steps taken, each with whether half of it can be done."""
+
+    def take(self, name: str, call: Callable[[], Any], half: Callable[[], Any] | None) -> Any:
+        self.names.append((name, half is not None))
+        number = len(self.names)
+        if number > self.at > 0 and self.way == "away":
+            raise unanswered()
+        if number != self.at:
+            return call()
+        if self.moment == "within":
+            assert half is not None
+            half()
+        elif self.moment == "after":
+            call()
+        return self._end()
+
+    def read(self, call: Callable[[], Any]) -> Any:
+        if self.way == "away" and len(self.names) >= self.at > 0:
+            raise unanswered()
+        return call()
+
+    def _end(self) -> None:
+        if self.way == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise unanswered()
+
+
+def unanswered() -> Exception:
+    """What MLflow's client raises when a server does not answer in time."""
+    import requests
+    from mlflow.exceptions import MlflowException
+
+    error = MlflowException("API request to http://mlflow/api failed: Read timed out")
+    error.__cause__ = requests.exceptions.ReadTimeout("Read timed out")
+    return error
+
+
+class Watched:
+    """An MLflow client whose writing requests are steps."""
+
+    def __init__(self, client: Any, steps: Steps) -> None:
+        self._client, self._steps = client, steps
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+        if not callable(method):
+            return method
+
+        def request(*args: Any, **kwargs: Any) -> Any:
+            def call() -> Any:
+                return method(*args, **kwargs)
+
+            if name.startswith(READS):
+                return self._steps.read(call)
+            half = None
+            if name == "log_artifacts":
+                run_id, folder, sub = args
+
+                def half() -> None:
+                    with halved(Path(folder)) as part:
+                        method(run_id, str(part), sub)
+
+            return self._steps.take(name, call, half)
+
+        return request
+
+
+class halved:  # noqa: N801
+    """A folder's first half of files, beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.part = folder, folder.with_name(f"{folder.name}-half")
+
+    def __enter__(self) -> Path:
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        for path in files[: len(files) // 2]:
+            copy = self.part / path.relative_to(self.folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
+        return self.part
+
+    def __exit__(self, *error: object) -> None:
+        shutil.rmtree(self.part)
+
+
+def watch(steps: Steps) -> None:
+    """Wrap every step of this process."""
+    connect = tracking.connect
+
+    def connected(layout: Layout) -> tracking.Tracking:
+        found = connect(layout)
+        return dataclasses.replace(found, client=Watched(found.client, steps))  # type: ignore[arg-type]
+
+    tracking.connect = connected
+    if steps.way == "killed":  # what makes files is no request that gets no answer
+        owners = [(package, "build"), (archive, "save"), (plots, "intervals"), (page, "markdown")]
+        for owner, name in [*owners, (keep, "pages"), (Registry, "download")]:
+            setattr(owner, name, wrapped(name, getattr(owner, name), steps))
+
+
+def wrapped(name: str, function: Callable[..., Any], steps: Steps) -> Callable[..., Any]:
+    def step(*args: Any, **kwargs: Any) -> Any:
+        return steps.take(name, lambda: function(*args, **kwargs), None)
+
+    return step
+
+
+# --- processes
+
+
+def apart(work: Callable[[], Any]) -> tuple[int, Any]:
+    """Run something in a forked process; how that ended (minus the signal), and what it found."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        code = 1
+        try:
+            found = work()
+            with os.fdopen(writing, "w") as pipe:
+                json.dump(found, pipe)
+            code = 0
+        except BaseException:  # noqa: BLE001 - the child must end here, whatever happened
+            traceback.print_exc()
+        os._exit(code)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        text = pipe.read()
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status), json.loads(text) if text else None
+
+
+def must(work: Callable[[], Any]) -> Any:
+    code, found = apart(work)
+    assert code == 0, "a step of the test itself failed"
+    return found
+
+
+# --- what is found
+
+
+def attempt(layout: Layout, scenario: str, steps: Steps) -> dict[str, Any]:
+    """Carry the change out and say how it went."""
+    said: Said = []
+    watch(steps)
+    try:
+        ended = how(SCENARIOS[scenario][1](layout, said))
+    except UserError as error:
+        ended = f"UserError: {error}"
+    return {"ended": ended, "said": said, "steps": steps.names}
+
+
+def how(outcome: Outcome) -> str:
+    if outcome.body is None:
+        return str(outcome.note)
+    return str(outcome.body["verdict"] or outcome.body["kind"])
+
+
+def picture(layout: Layout) -> dict[str, Any]:
+    """What serves, what is recorded, and what `verify` says; nothing is changed by looking."""
+    registry = records.open_registry(layout)
+    champion = registry.aliases().get("champion")
+    if champion is not None:  # all of it is there and is what was registered
+        contenders.registered(registry, layout, champion, fresh=True)
+    entries = registry.entries()
+    line = log.in_force(entries)
+    moves = log.moving(line)
+    return {
+        "champion": champion,
+        "aliases": registry.aliases(),
+        "digests": [one.digest for one in registry.versions()],
+        "states": [one.state for one in line],
+        "nonces": [one.content["nonce"] for one in line],
+        "moves": [[one.content["kind"], (one.sets or {})["champion"]] for one in moves],
+        "waiting": bool(moves) and moves[-1].state == "pending",
+        "pages": sorted(path.name for path in layout.decisions.glob("*/decision.html")),
+        "wrong": [
+            f"{one['name']}: {one['detail']}"
+            for one in verify(registry, layout, everything=True)
+            if not one["ok"]
+        ],
+    }
+
+
+def aftermath(layout: Layout, scenario: str) -> dict[str, Any]:
+    """What is left, what the same command does about it, and what is there then."""
+    left = picture(layout)
+    said: Said = []
+    again = how(SCENARIOS[scenario][1](layout, said))
+    return {"left": left, "again": again, "said": said, "then": picture(layout)}
+
+
+def moments(names: list[tuple[str, bool]], way: str, start: str) -> Iterator[tuple[int, str]]:
+    """Every moment from the first step called `start` on."""
+    begin = [name for name, _ in names].index(start) + 1
+    for number, (_, halves) in enumerate(names, start=1):
+        if number < begin:
+            continue
+        yield number, "before"
+        if halves and way == "killed":
+            yield number, "within"
+        if way != "killed" or number == len(names):  # an answer that is lost is not a kill
+            yield number, "after"
+
+
+def import_all(names: list[str]) -> None:
+    """What every child would import for itself; nothing is opened, so it is safe to fork later."""
+    for name in names:
+        if not name.startswith("__"):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+
+
+def main(folder: Path, jobs: list[str]) -> None:
+    database = folder / "database"
+    database.mkdir()
+    must(lambda: str(tiny.fresh_database(database)))
+
+    def everything() -> list[str]:
+        layout = tiny.make(folder / "warm", database / "mlflow.db")
+        better(layout)
+        judge(layout, [])
+        picture(layout)
+        return sorted(sys.modules)
+
+    import_all(must(everything))
+    scoring.TIMED_REQUESTS = 5
+    for job in jobs:
+        scenario, way, *start = job.split(":")
+        run(folder / job.replace(":", "-"), database / "mlflow.db", scenario, way, *start)
+
+
+def run(folder: Path, database: Path, scenario: str, way: str, start: str | None = None) -> None:
+    layout, backup = Layout(folder / "project"), folder / "backup"
+    must(lambda: SCENARIOS[scenario][0](tiny.make(layout.root, database)))
+    shutil.copytree(layout.root, backup)
+
+    def fresh() -> None:
+        shutil.rmtree(layout.root)
+        shutil.copytree(backup, layout.root)
+
+    def tell(**found: Any) -> None:
+        print(json.dumps({"scenario": scenario, "way": way, **found}), flush=True)
+
+    before = must(lambda: picture(layout))
+    fresh()
+    dry = must(lambda: attempt(layout, scenario, Steps(way, 0)))
+    tell(step=0, before=before, dry=dry, after=must(lambda: picture(layout)))
+    names = dry["steps"]
+    for number, moment in moments(names, way, start or names[0][0]):
+        fresh()
+        code, found = apart(lambda: attempt(layout, scenario, Steps(way, number, moment)))  # noqa: B023
+        left = must(lambda: aftermath(layout, scenario))
+        tell(step=number, name=names[number - 1][0], moment=moment, code=code, found=found, **left)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
