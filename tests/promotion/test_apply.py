@@ -169,6 +169,22 @@ def test_a_request_that_arrives_twice_leaves_a_void_copy_marked_so(two: Registry
     assert not serving(two).broken
 
 
+def test_a_replica_that_lags_behind_is_said_and_not_written_to_again(two: Registry) -> None:
+    old = two.client.search_model_versions(f"name = '{two.log_name}'")
+
+    class Lagging:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(two.client, name)
+
+        def search_model_versions(self, *args: Any) -> Any:
+            return old
+
+    run_id = two.decision_run("d", {}, {})
+    with pytest.raises(UserError, match="does not show what was written to it"):
+        append(with_client(two, Lagging()), promotion(serving(two), 1), run_id)
+    assert len(two.entries()) == 3
+
+
 def test_a_decision_that_was_not_carried_out_is_finished(two: Registry) -> None:
     decide(two, promotion(serving(two), 1))
     assert two.aliases()["champion"] == 2

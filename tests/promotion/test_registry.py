@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from racers import promote
-from servers import NAME, add_model, connect, fresh_sqlite, free_port, recovered, tracked_at
+from servers import NAME, add_model, connect, free_port, fresh_sqlite, recovered, tracked_at
 
 from recctl import tracking
 from recctl.errors import UserError
@@ -158,13 +158,17 @@ def test_trap_reserved_names(registry: Registry, tmp_path: Path) -> None:
 
 
 def test_trap_nan_passes_mlflows_own_validation_and_not_the_log() -> None:
+    import mlflow
     from mlflow.models import MetricThreshold
-    from mlflow.models.evaluation.validation import _MetricValidationResult as Result
+    from mlflow.models.evaluation import EvaluationResult
 
-    threshold = MetricThreshold(threshold=0.2, greater_is_better=True)
-    result = Result("ndcg", float("nan"), threshold)
-    assert not float("nan") >= 0.2
-    assert result.is_success()  # nothing compared it; NaN is never below anything
+    def of(ndcg: float) -> EvaluationResult:
+        return EvaluationResult(metrics={"ndcg": ndcg}, artifacts={})
+
+    better = {"ndcg": MetricThreshold(min_relative_change=0.01, greater_is_better=True)}
+    with pytest.raises(mlflow.exceptions.MlflowException, match="ndcg"):
+        mlflow.validate_evaluation_results(better, of(0.19), of(0.2))
+    mlflow.validate_evaluation_results(better, of(float("nan")), of(0.2))  # the trap: it passes
     with pytest.raises(ValueError, match="JSON"):
         canonical({"ndcg": float("nan")})
 

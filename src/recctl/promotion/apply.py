@@ -24,6 +24,7 @@ from recctl.promotion.log import (
     moving,
 )
 from recctl.promotion.registry import Gone, Registry
+from recctl.tracking import redact
 
 ALIASES = ("previous", "best", "champion")
 """In the order in which they move."""
@@ -155,29 +156,38 @@ def append(registry: Registry, content: dict[str, Any], run_id: str) -> Appended
     """
     content = {"nonce": uuid.uuid4().hex, **content}
     tried: set[str] = set()
+    confirmed: set[int] = set()
     failures: list[UserError] = []
     while True:
-        line = in_force(_read_after(registry, failures))
-        mine = [entry for entry in line if entry.claimed in tried]
-        if mine:
-            _retire(registry, tried, but=mine[0].position)
-            if content["sets"] is None:  # one that moves something is noted when it is done
-                with contextlib.suppress(UserError):
-                    registry.set_head(mine[0].position, mine[0].claimed)
-            return Appended(mine[0].position, mine[0])
+        entries = _read_after(registry, failures)
+        line = in_force(entries)
+        mine = next((entry for entry in line if entry.claimed in tried), None)
         moved = _since(line, content["previous"])
-        if content["sets"] is not None and moved:
-            _retire(registry, tried)
-            return Stale(moved[-1])
+        if mine is not None or (content["sets"] is not None and moved):
+            _retire(registry, [it for it in entries if it.claimed in tried and it != mine])
+            return _appended(registry, mine) if mine is not None else Stale(moved[-1])
         if len(failures) == FAILURES:
             raise failures[-1]
-        body = canonical({**content, "previous": line[-1].claimed if line else None})
-        tried.add(digest(body))
         try:
-            registry.append(body, run_id)
+            if confirmed <= {entry.position for entry in entries}:
+                body = canonical({**content, "previous": line[-1].claimed if line else None})
+                tried.add(digest(body))
+                confirmed.add(registry.append(body, run_id))
+            else:
+                raise UserError(
+                    f"MLflow at {redact(registry.uri)} does not show what was written to it",
+                    "let it read from the database that it writes to, not from a replica",
+                )
         except UserError as error:
             failures.append(error)
             time.sleep(random.uniform(0.05, 0.3) * len(failures))
+
+
+def _appended(registry: Registry, entry: Entry) -> Appended:
+    if entry.sets is None:  # one that moves something is noted when that is done
+        with contextlib.suppress(UserError):
+            registry.set_head(entry.position, entry.claimed)
+    return Appended(entry.position, entry)
 
 
 def _read_after(registry: Registry, failures: list[UserError]) -> list[Entry]:
@@ -197,12 +207,11 @@ def _since(line: list[Entry], head: str | None) -> list[Entry]:
     return moving(line[places[0] :] if places else line)
 
 
-def _retire(registry: Registry, tried: set[str], but: int | None = None) -> None:
+def _retire(registry: Registry, late: list[Entry]) -> None:
     """Mark own entries that came too late; only for the eye, they are void in any case."""
     with contextlib.suppress(UserError):
-        for entry in registry.entries():
-            if entry.claimed in tried and entry.position != but:
-                registry.mark(entry.position, "undone")
+        for entry in late:
+            registry.mark(entry.position, "undone")
 
 
 def follow(registry: Registry, entry: Entry) -> Entry:
