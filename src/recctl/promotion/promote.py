@@ -212,7 +212,12 @@ def _register(layout: Layout, registry: Registry, judged: Judged) -> int:
     layout.state.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=layout.state, prefix="package-") as name:
         folder = Path(name) / "model"
-        package.build(challenger.folder, folder, record=challenger.record)
+        package.build(
+            challenger.folder,
+            folder,
+            record=challenger.record,
+            filter_seen=judged.test.params.filter_seen,
+        )
         manifest = package.manifest(folder)
         package.check(folder, manifest)
         tags = {
