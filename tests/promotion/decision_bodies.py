@@ -150,6 +150,7 @@ def body(verdict: str | None, sentence: str, **more: Any) -> dict[str, Any]:
     return {
         "schema": 1,
         "previous": "5f" * 32,
+        "nonce": "8c" * 16,
         "kind": "promotion",
         "verdict": verdict,
         "sentence": sentence,

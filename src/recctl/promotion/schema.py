@@ -118,6 +118,8 @@ class Body(_Part):
     schema_: Literal[1] = Field(alias="schema")
     previous: str | None = None
     """The digest of the entry in force before this one; null for the first."""
+    nonce: str | None = None
+    """A random word that makes the digest of every entry its own."""
     kind: Literal["promotion", "rollback", "recovery", "comparison"]
     """A comparison is never kept in the log."""
     verdict: Verdict | None
