@@ -131,6 +131,7 @@ def end(started: list[Racer]) -> None:
 def test_of_several_promotions_at_once_exactly_one_wins(
     backend: Backend, processes: Any, count: int, rounds: int
 ) -> None:
+    rounds = rounds // 2 if backend.kind == "http" else rounds  # a request takes longer there
     registry = connect(backend.root, backend.uri)
     versions = [add_model(registry, backend.root, f"m{n}").number for n in range(count + 1)]
     racers_ = start(processes, racers.race, backend, count)
