@@ -1,8 +1,10 @@
 """Pages of a decision: beside the project's other artifacts, and with the evidence in MLflow."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+from recctl.errors import UserError
 from recctl.files import replacing
 from recctl.layout import Layout
 from recctl.promotion import page, plots
@@ -10,9 +12,25 @@ from recctl.promotion.log import Entry
 from recctl.promotion.registry import EVIDENCE, Registry
 
 
-def pages(layout: Layout, registry: Registry, entry: Entry) -> Path:
-    """Write HTML, markdown and plot of a decision; returns the folder in the project."""
-    folder = layout.decisions / f"{entry.position:04d}"
+def pages(layout: Layout, registry: Registry, entry: Entry, say: Callable[[str], None]) -> None:
+    """Write HTML, markdown and plot of a decision, in the project and with its evidence.
+
+    The decision is in the log by then: what hinders the pages is said and changes nothing.
+    """
+    try:
+        folder = write(layout.decisions / f"{entry.position:04d}", entry)
+        if entry.run_id is not None:
+            registry.log_files(entry.run_id, folder, EVIDENCE)
+    except (UserError, OSError) as error:
+        reason = " ".join(str(error).split())
+        say(
+            f"decision {entry.position} stands, but its pages could not be kept: {reason}; "
+            f"'recctl explain {entry.position}' shows what is in them"
+        )
+
+
+def write(folder: Path, entry: Entry) -> Path:
+    """The pages of a decision, in a folder of their own."""
     body = entry.content
     with tempfile.TemporaryDirectory(prefix="recctl-page-") as name:
         plot = Path(name) / "intervals.png"
@@ -27,6 +45,4 @@ def pages(layout: Layout, registry: Registry, entry: Entry) -> Path:
     for file, content in contents.items():
         with replacing(folder / file) as temporary:
             temporary.write_bytes(content)
-    if entry.run_id is not None:
-        registry.log_files(entry.run_id, folder, EVIDENCE)
     return folder

@@ -88,7 +88,7 @@ def promote(
         return Outcome(body)
     if moves and not confirm(body):
         raise UserError("not promoted: declined", "nothing was changed")
-    return _carry_out(layout, registry, judged, state, moves)
+    return _carry_out(layout, registry, judged, state, moves, say)
 
 
 def settled(registry: Registry, layout: Layout, say: Say, *, force: bool) -> apply.Serving:
@@ -101,9 +101,16 @@ def settled(registry: Registry, layout: Layout, say: Say, *, force: bool) -> app
             return str(error)
         return None
 
-    return apply.recover(
+    left = [one for one in apply.serving(registry).line if one.state == "pending"]
+    state = apply.recover(
         registry, unfit, say, describe=lambda: frame("recovery", registry.name), force=force
     )
+    for entry in left:
+        if entry.sets is None:
+            registry.mark(entry.position, "done")
+        if not entry.altered:
+            keep.pages(layout, registry, entry, say)
+    return state
 
 
 def _judge(
@@ -171,7 +178,12 @@ def taken_out(line: list[Entry], number: int) -> Entry | None:
 
 
 def _carry_out(
-    layout: Layout, registry: Registry, judged: Judged, state: apply.Serving, moves: bool
+    layout: Layout,
+    registry: Registry,
+    judged: Judged,
+    state: apply.Serving,
+    moves: bool,
+    say: Say,
 ) -> Outcome:
     """Register, write the decision, move the aliases; each step may be the last one."""
     body = judged.body
@@ -183,23 +195,37 @@ def _carry_out(
             previous = state.wanted["champion"]
             body["sets"] = {"champion": number, "previous": previous, "best": best}
     run_id = _keep_evidence(registry, judged)
-    return write(layout, registry, body, run_id)
+    return write(layout, registry, body, run_id, say)
 
 
-def write(layout: Layout, registry: Registry, body: Body, run_id: str) -> Outcome:
-    """Append a decision and let the aliases follow it; `stale` where another one came first."""
+def write(layout: Layout, registry: Registry, body: Body, run_id: str, say: Say) -> Outcome:
+    """Append a decision and let the aliases follow it; `stale` where another one came first.
+
+    A decision whose pages cannot be kept stands all the same. Raises UserError when the registry
+    stops to answer; what was recorded by then is finished by the next command.
+    """
     landed = apply.append(registry, body, run_id)
     if isinstance(landed, apply.Stale):
         landed = apply.append(registry, _stale(body, landed.winner), run_id)
     assert isinstance(landed, apply.Appended), "what moves nothing is never stale"
     entry = landed.entry
-    if entry.sets is not None:
-        apply.follow(registry, entry)
-    else:
-        registry.mark(entry.position, "done")
-        apply.note_head(registry, apply.serving(registry))
-    keep.pages(layout, registry, entry)
+    _carried_out(registry, entry)
+    keep.pages(layout, registry, entry, say)
     return Outcome(entry.content, dataclasses.replace(entry, state="done"))
+
+
+def _carried_out(registry: Registry, entry: Entry) -> None:
+    try:
+        if entry.sets is not None:
+            apply.follow(registry, entry)
+        else:
+            registry.mark(entry.position, "done")
+            apply.note_head(registry, apply.serving(registry))
+    except UserError as error:
+        raise UserError(
+            f"decision {entry.position} is recorded, but was not carried out to its end: {error}",
+            "the next 'recctl promote' or 'rollback' finishes it",
+        ) from None
 
 
 def _register(layout: Layout, registry: Registry, judged: Judged) -> int:

@@ -27,10 +27,13 @@ def rollback(
     """
     policy = PromotionParams.load(layout.params)
     registry = Registry.connect(layout, policy.registered_model)
+    before = apply.serving(registry)
     # naming a version is also the way out where the log cannot be followed
-    state = apply.serving(registry) if to else settled(registry, layout, say, force=True)
+    state = before if to is not None else settled(registry, layout, say, force=True)
     for one in state.broken:
         say(f"the decision log is damaged: {one}")
+    if to is None and _interrupted(before) and not _moved_since(before, state):
+        return _finished(state)
     target = to if to is not None else state.wanted["previous"]
     if target is None:
         raise UserError(
@@ -39,6 +42,9 @@ def rollback(
         )
     serves = state.aliases["champion"]
     if target == serves == state.says["champion"]:
+        if _interrupted(state):
+            settled(registry, layout, say, force=True)
+            return _finished(state)
         raise UserError(f"version {target} is the champion already", "name another version")
     chosen = contenders.registered(registry, layout, target)
     body = {
@@ -55,7 +61,26 @@ def rollback(
         raise UserError("not rolled back: declined", "nothing was changed")
     run_id = registry.decision_run("rollback", {"recctl.sentence": body["sentence"]}, {})
     body["evidence"] = {"run_id": run_id, "files": {}}
-    return write(layout, registry, body, run_id)
+    return write(layout, registry, body, run_id, say)
+
+
+def _interrupted(state: apply.Serving) -> bool:
+    """Whether a rollback is recorded and not carried out: asking again asks for the same one."""
+    return (
+        state.pending
+        and state.latest is not None
+        and state.latest.content.get("kind") == "rollback"
+    )
+
+
+def _moved_since(before: apply.Serving, now: apply.Serving) -> bool:
+    return len(moving(now.line)) > len(moving(before.line))
+
+
+def _finished(state: apply.Serving) -> Outcome:
+    assert state.latest is not None
+    note = f"decision {state.latest.position}, a rollback that was interrupted, is finished: "
+    return Outcome(None, note=f"{note}version {state.says['champion']} serves")
 
 
 def _after(state: apply.Serving, target: int) -> dict[str, int | None]:

@@ -51,8 +51,8 @@ def _chain(registry: Registry, state: apply.Serving) -> Check:
 
 def _pending(line: list[Entry]) -> Check:
     waiting = [
-        f"decision {one.position} was written and the aliases do not follow it yet: run "
-        "'recctl promote', which finishes it"
+        f"decision {one.position} was not carried out to its end: run 'recctl promote', which "
+        "finishes it"
         for one in log.moving(line)[-1:]
         if one.state == "pending"
     ]
