@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, ks_2samp, norm
 
 from recctl.evaluation.statistics import (
+    Counted,
     bootstrap_means,
     condensed,
     counted,
@@ -292,3 +293,14 @@ def test_a_small_sample_or_one_of_few_values_is_not_condensed():
     few = differences(*[(value, 1000) for value in range(500)])
     assert condensed(small) is small
     assert condensed(few) is few
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_means_that_are_equal_but_for_rounding_have_a_direction(seed: int) -> None:
+    """The same values in another order: a mean of 1e-19 on one side, of -1e-19 on the other."""
+    draw = rng(seed)
+    values = 1 / np.log2(draw.integers(1, 11, 300) + 1)
+    sample = counted(values - draw.permutation(values))
+    negated = Counted(-sample.values[::-1], sample.counts[::-1])
+    one, other = (bootstrap_means(each, 100, rng()) for each in (sample, negated))
+    assert np.array_equal(one, -other)

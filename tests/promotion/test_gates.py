@@ -266,6 +266,16 @@ def test_guardrails(new, overlap, broken):
     assert [name for name, outcome in found.items() if outcome == "fail"] == expected
 
 
+@pytest.mark.parametrize(
+    ("new", "outcome"), [(-0.02, "pass"), (-0.06, "pass"), (0.05, "pass"), (0.06, "fail")]
+)
+def test_lists_may_be_less_popular_than_tastes(new, outcome):
+    """The bias is a difference: below zero for models that look beyond the hits."""
+    sides = {"challenger": Conduct(popularity_bias=new), "champion": Conduct(popularity_bias=-0.05)}
+    rules = only(guardrails=Guardrails(popularity_bias_rise=0.1))
+    assert row(gates(evidence(conduct=sides), rules), "guardrails").outcome == outcome
+
+
 def test_a_fast_recommendation_is_fast_enough():
     quick, slow = Conduct(latency_p95_ms=2.0), Conduct(latency_p95_ms=19.9)
     given = evidence(conduct={"challenger": slow, "champion": quick})

@@ -151,9 +151,20 @@ def bootstrap_means(
     sample are these negated: "a against b" and "b against a" cannot disagree by chance.
     The bootstrap of large samples with very many distinct values is approximate: see `condensed`.
     """
-    if sample.mean < 0:
-        negated = Counted(-sample.values[::-1], sample.counts[::-1])
-        return -bootstrap_means(negated, resamples, rng)
+    negated = Counted(-sample.values[::-1], sample.counts[::-1])
+    if _key(sample) < _key(negated):  # not by the mean, which rounding can put on either side of 0
+        return -_bootstrap_means(negated, resamples, rng)
+    return _bootstrap_means(sample, resamples, rng)
+
+
+def _key(sample: Counted) -> tuple[bytes, bytes]:
+    """By which a sample and its negation are told apart, whichever of them is given."""
+    return (sample.values + 0.0).tobytes(), sample.counts.astype(np.int64).tobytes()
+
+
+def _bootstrap_means(
+    sample: Counted, resamples: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
     sample = condensed(sample)
     if len(sample.values) * _MANY > sample.users:
         return plain_means(np.repeat(sample.values, sample.counts), resamples, rng)

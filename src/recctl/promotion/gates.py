@@ -405,7 +405,8 @@ def _guardrail(
     if limit is None:
         return None
     for whose, one in (("challenger", new), ("champion", old)):
-        if one is None or not math.isfinite(one) or one < 0:
+        negative = one is not None and one < 0 and judge is not _popularity
+        if one is None or not math.isfinite(one) or negative:
             said = f"the {whose}'s {name} is not known: it cannot be judged"
             return Gate("guardrails", name, "refused", said, threshold=limit)
     assert new is not None
