@@ -93,12 +93,12 @@ def explain(
     same, sentence = records.repeat(registry, entry)
 
     def people() -> None:
-        show.decision(row["body"], decision)
+        show.decision(row["body"], decision, row=row)
         typer.echo(f"{'Checked' if same else 'NOT CONFIRMED'}: {sentence}.")
 
-    _out(as_json, lambda: schema.decision_output(row["body"], 0, row, note=sentence), people)
-    if not same:
-        raise typer.Exit(2)
+    code = 0 if same else 2
+    _out(as_json, lambda: schema.decision_output(row["body"], code, row, note=sentence), people)
+    raise typer.Exit(code)
 
 
 def verify(
@@ -150,7 +150,7 @@ def _finish(done: "Outcome", as_json: bool, shown: bool) -> None:
         if done.body is None:
             typer.echo(done.note)
         else:
-            show.decision(done.body, done.entry.position if done.entry else None)
+            show.decision(done.body, done.entry.position if done.entry else None, row=row)
 
     output = schema.decision_output(done.body, done.exit_code, row, done.note)
     _out(as_json, lambda: output, people)
