@@ -11,7 +11,9 @@ Equal challengers must be promoted at most 5% of the time, the primary gate's no
 worse by the margin almost never. The rest is power: what the test set's size lets the gate see.
 
 --retrains N trains the project's own model N times on the starter data with other seeds, in a
-scratch folder, and judges every ordered pair: challengers that are equal in all but chance.
+scratch folder, and judges every ordered pair: challengers that are equal in all but chance. Two
+such models are not quite equal: one seed may truly have been luckier, and the gate, which judges
+models and not recipes, may say so. Pairs share trainings, so that the interval is too narrow.
 """
 
 import argparse

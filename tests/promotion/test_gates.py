@@ -1,5 +1,6 @@
 """Each gate by itself, on tables whose figures can be worked out by hand."""
 
+import doctest
 from math import log2, sqrt
 
 import numpy as np
@@ -20,6 +21,7 @@ from decision_cases import (
 from scipy.stats import binom
 
 from recctl.evaluation.slices import Slice
+from recctl.promotion import gate
 from recctl.promotion.checks import checked
 from recctl.promotion.decision import decide
 from recctl.promotion.evidence import Conduct, Training
@@ -427,3 +429,9 @@ def test_a_slice_of_just_enough_users_is_judged():
     for least, outcome in ((250, "pass"), (251, "shown")):
         found = gates(evidence(), policy(slices=Slices(minimum_users=least)))
         assert row(found, "slices", "history length: short").outcome == outcome
+
+
+def test_the_examples_of_how_numbers_are_written_hold():
+    result = doctest.testmod(gate)
+    assert result.attempted >= 5
+    assert result.failed == 0
