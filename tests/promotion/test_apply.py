@@ -185,6 +185,24 @@ def test_a_replica_that_lags_behind_is_said_and_not_written_to_again(two: Regist
     assert len(two.entries()) == 3
 
 
+def test_the_champion_moves_last_when_all_else_is_in_place(two: Registry) -> None:
+    outcome = decide(two, promotion(serving(two), 1))
+    assert isinstance(outcome, Appended)
+    moved: list[str] = []
+
+    class Watched:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(two.client, name)
+
+        def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
+            moved.append(alias)
+            two.client.set_registered_model_alias(name, alias, version)
+
+    follow(with_client(two, Watched()), outcome.entry)
+    assert sorted(moved[:-1]) == ["best", "previous"]
+    assert moved[-1] == "champion"
+
+
 def test_a_decision_that_was_not_carried_out_is_finished(two: Registry) -> None:
     decide(two, promotion(serving(two), 1))
     assert two.aliases()["champion"] == 2
