@@ -3,7 +3,7 @@
 import difflib
 from datetime import date
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
@@ -96,8 +96,9 @@ def _known_keys(cls: type[BaseModel], path: list[str]) -> list[str]:
     """The keys allowed below `path` in a section, for the hint."""
     for key in path:
         field = cls.model_fields.get(key)
-        inner = field.annotation if field else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+        inner = [one for one in kinds if isinstance(one, type) and issubclass(one, BaseModel)]
+        if not inner:
             return []
-        cls = inner
+        cls = inner[0]
     return [field.alias or name for name, field in cls.model_fields.items()]

@@ -8,11 +8,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from recctl.errors import UserError
-from recctl.files import missing
+from recctl.files import damaged, missing
 from recctl.layout import Layout
-from recctl.models.base import read_settings
+from recctl.models.base import SETTINGS, read_settings
 from recctl.promotion import package
 from recctl.promotion.evidence import Training
 from recctl.promotion.leak import TrainingRecord
@@ -40,8 +41,7 @@ def workspace(test: TestSet) -> Contender:
     """
     layout = test.layout
     served = Served.load(layout.model)
-    trained_on = read_settings(layout.model).get("about", {}).get("split_fingerprint")
-    if trained_on != test.data.fingerprint:
+    if _about(layout.model).get("split_fingerprint") != test.data.fingerprint:
         raise UserError(
             f"the model in {layout.model} was trained on another split than that in "
             f"{layout.sequences}",
@@ -56,7 +56,7 @@ def workspace(test: TestSet) -> Contender:
 
 def training(layout: Layout) -> Training:
     """How the training of the workspace's model ended."""
-    about = read_settings(layout.model).get("about", {})
+    about = _about(layout.model)
     path = layout.training / "curve.csv"
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -64,11 +64,25 @@ def training(layout: Layout) -> Training:
     except FileNotFoundError:
         raise missing(path, "train") from None
     return Training(
-        epochs=int(about.get("epochs", 0)),
-        best_epoch=int(about.get("best_epoch", 0)),
+        epochs=_count(about, "epochs", layout),
+        best_epoch=_count(about, "best_epoch", layout),
         best_epoch_is_cap=bool(about.get("best_epoch_is_cap", False)),
         finite=all(loss is not None and _finite(loss) for loss in losses),
     )
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    about = read_settings(folder).get("about", {})
+    if not isinstance(about, dict):
+        raise damaged(folder / SETTINGS, "train", "'about' does not say how it was trained")
+    return about
+
+
+def _count(about: dict[str, Any], name: str, layout: Layout) -> int:
+    value = about.get(name, 0)
+    if not isinstance(value, int):
+        raise damaged(layout.model / SETTINGS, "train", f"'{name}' is no whole number")
+    return value
 
 
 def _finite(text: str) -> bool:

@@ -68,7 +68,7 @@ def promote(
 
     Raises UserError where there is nothing to judge; nothing is changed then.
     """
-    if force and not reason:
+    if force and not (reason or "").strip():
         raise UserError("--force needs a reason", "give one: --reason 'why'")
     policy = PromotionParams.load(layout.params)
     test = TestSet.load(layout)

@@ -25,6 +25,8 @@ def rollback(
 
     Raises UserError when there is none, or when its files are not sound; nothing is changed then.
     """
+    if not reason.strip():
+        raise UserError("a rollback needs a reason", "give one: --reason 'why'")
     policy = PromotionParams.load(layout.params)
     registry = Registry.connect(layout, policy.registered_model)
     before = apply.serving(registry)
