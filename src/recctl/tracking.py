@@ -120,10 +120,22 @@ def connect(layout: Layout) -> Tracking:
     """
     uri = tracking_uri(layout)
     with plainly(uri), patience(SECONDS_TO_ANSWER, retries=1), _first_touch(uri):
+        _try_database(uri)
         client = _mlflow_client(uri)
         client.search_experiments(max_results=1)
         name, identifier = _experiment(client, uri)
     return Tracking(client, uri, name, identifier)
+
+
+def _try_database(uri: str) -> None:
+    """Connect once to a database server: MLflow itself would try for over a minute and a half."""
+    if not uri.startswith(("postgresql", "mysql")):
+        return
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
+    limit = {"connect_timeout": SECONDS_TO_ANSWER}
+    create_engine(uri, poolclass=NullPool, connect_args=limit).connect().close()
 
 
 def _mlflow_client(uri: str) -> "MlflowClient":

@@ -204,10 +204,12 @@ def test_two_writers_that_meet_are_tried_again(
 # A server that is away
 
 
+@pytest.mark.parametrize("scheme", ["http", "postgresql"])
 def test_an_unreachable_registry_is_one_line_within_seconds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:s3cret@127.0.0.1:{free_port()}")
+    uri = f"{scheme}://ann:s3cret@127.0.0.1:{free_port()}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     began = time.monotonic()
     with pytest.raises(UserError, match="Connection refused") as caught:
         Registry.connect(Layout(tmp_path), NAME)
