@@ -28,10 +28,9 @@ def show(
     """Show all that is known of one version."""
     from recctl.layout import Layout
     from recctl.promotion import records
-    from recctl.promotion.compare import number
 
     registry = records.open_registry(Layout.find())
-    row = records.version(registry, number(registry, version))
+    row = records.version(registry, records.number(registry, version))
     _print([row], as_json, one=True)
 
 

@@ -86,11 +86,11 @@ def explain(
 ) -> None:
     """Show a decision with all the evidence behind it, and take it again from that evidence."""
     from recctl.layout import Layout
-    from recctl.promotion import records, schema, show
+    from recctl.promotion import archive, records, schema, show
 
     registry = records.open_registry(Layout.find())
     entry, row = records.entry(registry, decision)
-    same, sentence = records.repeat(registry, entry)
+    same, sentence = archive.repeat(registry, entry)
 
     def people() -> None:
         show.decision(row["body"], decision, row=row)

@@ -1,6 +1,7 @@
 """Evidence on disk: enough to take the same decision again, years later."""
 
 import dataclasses
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,13 @@ import pandas as pd
 
 from recctl.errors import UserError
 from recctl.evaluation.slices import Slice
-from recctl.files import read_json, read_table, replacing, write_json
+from recctl.files import digest, read_json, read_table, replacing, write_json
+from recctl.promotion.body import plain_gates
+from recctl.promotion.decision import decide
 from recctl.promotion.evidence import Conduct, Evidence, Scored, Training
+from recctl.promotion.log import Entry
+from recctl.promotion.params import PromotionParams
+from recctl.promotion.registry import EVIDENCE, Registry
 
 TABLE = "evidence.parquet"
 """One row per test user: ids, every model's rank, who leaks, who is in which slice."""
@@ -104,3 +110,35 @@ def load(folder: Path) -> Evidence:
         )
     except (KeyError, TypeError) as error:
         raise UserError(f"{folder / FACTS} is damaged ({error})", "see 'recctl verify'") from None
+
+
+def repeat(registry: Registry, one: Entry) -> tuple[bool, str]:
+    """Take a decision again from the evidence that was kept: is it the same, and a sentence.
+
+    The evidence counts only if its digests are those in the decision.
+    """
+    content = one.content
+    if content["kind"] != "promotion" or not (content["evidence"] or {}).get("files"):
+        return True, "nothing was measured for it"
+    with tempfile.TemporaryDirectory(prefix="recctl-evidence-") as name:
+        folder = Path(name)
+        try:
+            found = registry.fetch(content["evidence"]["run_id"], EVIDENCE, folder)
+        except UserError as error:
+            return False, f"its evidence cannot be had: {error}"
+        for file, wanted in content["evidence"]["files"].items():
+            path = found / Path(file).name
+            if not path.is_file():
+                return False, f"its evidence lacks {file}"
+            if digest(path) != wanted:
+                return False, f"its evidence was altered: {file} has another sha256"
+        policy = PromotionParams.model_validate(content["policy"])
+        again = decide(load(found), policy)
+    same = plain_gates(again.gates) == content["gates"]
+    verdicts = {again.verdict, content["verdict"]} - {"stale"}
+    if len(verdicts) > 1 or not same:
+        return False, (
+            f"decided again from its evidence it is {again.verdict}, with "
+            f"{'the same' if same else 'other'} figures: it was taken by another version of recctl"
+        )
+    return True, "decided again from its evidence: the same verdict and the same figures"

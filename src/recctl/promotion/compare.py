@@ -4,15 +4,13 @@ from dataclasses import replace
 
 from recctl.errors import UserError
 from recctl.layout import Layout
-from recctl.promotion import checks, contenders, gates
+from recctl.promotion import checks, contenders, gates, records
 from recctl.promotion.body import Body, about, figures, frame, plain_gates, where_from
 from recctl.promotion.evidence import Evidence
 from recctl.promotion.gate import Gate
 from recctl.promotion.params import Leak, Primary, PromotionParams, Slices
 from recctl.promotion.registry import Registry
 from recctl.promotion.scoring import Contender, Say, TestSet, gather
-
-WORKSPACE = "workspace"
 
 
 def compare(layout: Layout, first: str, second: str, say: Say) -> Body:
@@ -66,17 +64,6 @@ def _differences(evidence: Evidence, policy: PromotionParams) -> list[Gate]:
 
 def contender(registry: Registry, test: TestSet, name: str) -> Contender:
     """The model that a name stands for."""
-    if name == WORKSPACE:
+    if name == records.WORKSPACE:
         return contenders.workspace(test)
-    return contenders.registered(registry, test.layout, number(registry, name))
-
-
-def number(registry: Registry, name: str) -> int:
-    """A version's number, by number or alias."""
-    if name.isdecimal():
-        return int(name)
-    aliases = registry.aliases()
-    if name in aliases:
-        return aliases[name]
-    known = ", ".join(["a version's number", *sorted(aliases)])
-    raise UserError(f"no version '{name}' of '{registry.name}'", f"known: {known}, {WORKSPACE}")
+    return contenders.registered(registry, test.layout, records.number(registry, name))

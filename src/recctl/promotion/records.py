@@ -1,21 +1,18 @@
-"""What is on record: the decisions, the evidence behind one, the registered versions."""
+"""What is on record: the decisions and the registered versions."""
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from recctl.errors import UserError
-from recctl.files import digest
 from recctl.layout import Layout
-from recctl.promotion import archive, contenders, log
-from recctl.promotion.body import plain_gates
-from recctl.promotion.decision import decide
+from recctl.promotion import log
 from recctl.promotion.log import Entry
 from recctl.promotion.params import PromotionParams
-from recctl.promotion.registry import EVIDENCE, Registry, Version
+from recctl.promotion.registry import Registry, Version
 from recctl.promotion.schema import history_row
 
 Row = dict[str, Any]
+WORKSPACE = "workspace"
+"""What the model in artifacts/model is called beside versions."""
 
 
 def open_registry(layout: Layout) -> Registry:
@@ -40,38 +37,6 @@ def entry(registry: Registry, position: int) -> tuple[Entry, Row]:
     return entries[position], rows[position]
 
 
-def repeat(registry: Registry, one: Entry) -> tuple[bool, str]:
-    """Take a decision again from the evidence that was kept: is it the same, and a sentence.
-
-    The evidence counts only if its digests are those in the decision.
-    """
-    content = one.content
-    if content["kind"] != "promotion" or not (content["evidence"] or {}).get("files"):
-        return True, "nothing was measured for it"
-    with tempfile.TemporaryDirectory(prefix="recctl-evidence-") as name:
-        folder = Path(name)
-        try:
-            found = registry.fetch(content["evidence"]["run_id"], EVIDENCE, folder)
-        except UserError as error:
-            return False, f"its evidence cannot be had: {error}"
-        for file, wanted in content["evidence"]["files"].items():
-            path = found / Path(file).name
-            if not path.is_file():
-                return False, f"its evidence lacks {file}"
-            if digest(path) != wanted:
-                return False, f"its evidence was altered: {file} has another sha256"
-        policy = PromotionParams.model_validate(content["policy"])
-        again = decide(archive.load(found), policy)
-    same = plain_gates(again.gates) == content["gates"]
-    verdicts = {again.verdict, content["verdict"]} - {"stale"}
-    if len(verdicts) > 1 or not same:
-        return False, (
-            f"decided again from its evidence it is {again.verdict}, with "
-            f"{'the same' if same else 'other'} figures: it was taken by another version of recctl"
-        )
-    return True, "decided again from its evidence: the same verdict and the same figures"
-
-
 def versions(registry: Registry) -> list[Row]:
     """Every registered version, newest first."""
     aliases = registry.aliases()
@@ -81,7 +46,18 @@ def versions(registry: Registry) -> list[Row]:
 def version(registry: Registry, number: int) -> Row:
     """One version with the digests of its files."""
     one = registry.version(number)
-    return {**_row(one, registry.aliases()), "files": contenders.manifest(registry, one)}
+    return {**_row(one, registry.aliases()), "files": one.files}
+
+
+def number(registry: Registry, name: str) -> int:
+    """A version's number, by number or alias."""
+    if name.isdecimal():
+        return int(name)
+    aliases = registry.aliases()
+    if name in aliases:
+        return aliases[name]
+    known = ", ".join(["a version's number", *sorted(aliases)])
+    raise UserError(f"no version '{name}' of '{registry.name}'", f"known: {known}, {WORKSPACE}")
 
 
 def _row(one: Version, aliases: dict[str, int]) -> Row:

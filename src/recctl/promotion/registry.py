@@ -11,6 +11,7 @@ client repeats a POST by itself. So what is written here is either the same when
 
 import contextlib
 import datetime
+import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +28,7 @@ from recctl.tracking import UNHURRIED, Tracking, patience, plainly
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-CONTENT_DIGEST = "recctl.content_digest"
+CONTENT_DIGEST, FILES = "recctl.content_digest", "recctl.files"
 ENTRY, DIGEST, STATE, HEAD = "recctl.entry", "recctl.digest", "recctl.state", "recctl.head"
 """Tags of ours; `recctl.head` lies on NAME, so that it outlives a deleted log."""
 
@@ -66,6 +67,15 @@ class Version:
     source: str
     created: str
     """UTC, ISO 8601."""
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The sha256 of each of its files; empty where recctl did not register it."""
+        try:
+            found = json.loads(self.tags.get(FILES, ""))
+        except json.JSONDecodeError:
+            return {}
+        return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from recctl.errors import UserError
 from recctl.layout import Layout
-from recctl.promotion import apply, contenders, log, records
+from recctl.promotion import apply, archive, contenders, log
 from recctl.promotion.log import Entry
 from recctl.promotion.registry import Registry
 
@@ -103,5 +103,5 @@ def _versions(
 def _evidence(registry: Registry, line: list[Entry], everything: bool) -> Iterator[Check]:
     judged = [one for one in line if one.content["kind"] == "promotion"]
     for one in judged if everything else judged[-1:]:
-        same, sentence = records.repeat(registry, one)
+        same, sentence = archive.repeat(registry, one)
         yield _check(f"decision {one.position}", [] if same else [sentence], sentence)
