@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import json
 import math
 import shutil
 import tempfile
@@ -22,9 +21,6 @@ from recctl.promotion.scoring import Contender, TestSet
 from recctl.recommend import Served
 from recctl.sequences.params import SequenceSplitParams
 from recctl.tracking import data_md5
-
-FILES = "recctl.files"
-"""The tag with the sha256 of every file of a version."""
 
 _KEPT = 6
 """Downloaded versions kept on disk."""
@@ -103,7 +99,7 @@ def registered(
     what was registered or recctl did not register it, UserError where the store does not answer.
     """
     version = registry.version(number)
-    expected = manifest(registry, version)
+    expected = _manifest(registry, version)
     folder = _folder(registry, layout, version, expected, fresh)
     own = folder / package.RECOMMENDER
     with _unsound(number):
@@ -122,22 +118,14 @@ def _unsound(number: int) -> Iterator[None]:
         raise Unsound(f"version {number} is not sound: {error}") from None
 
 
-def manifest(registry: Registry, version: Version) -> dict[str, str]:
-    """The sha256 of each of a version's files, from its tags.
-
-    Raises Unsound for a version that recctl did not register.
-    """
-    try:
-        found = json.loads(version.tags.get(FILES, "{}"))
-    except json.JSONDecodeError:
-        found = None
-    if not version.digest or not isinstance(found, dict) or not found:
+def _manifest(registry: Registry, version: Version) -> dict[str, str]:
+    if not version.digest or not version.files:
         raise Unsound(
             f"version {version.number} of '{registry.name}' was not registered by recctl: it "
             "carries no digests to check it by",
             "give another version: 'recctl models list'",
         )
-    return {str(name): str(value) for name, value in found.items()}
+    return version.files
 
 
 def _folder(

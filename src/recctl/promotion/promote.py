@@ -15,7 +15,7 @@ from recctl.promotion.decision import decide
 from recctl.promotion.evidence import Evidence
 from recctl.promotion.log import Entry
 from recctl.promotion.params import PromotionParams
-from recctl.promotion.registry import EVIDENCE, Gone, Registry
+from recctl.promotion.registry import EVIDENCE, FILES, Gone, Registry
 from recctl.promotion.scoring import Contender, Say, TestSet, disagreement, gather
 from recctl.tracking import environment, lineage, trained_run
 
@@ -251,7 +251,7 @@ def _register(layout: Layout, registry: Registry, judged: Judged) -> int:
             **environment(),
             "recctl.model": challenger.kind,
             "recctl.trained_in": trained_run(layout),
-            contenders.FILES: log.canonical(manifest),
+            FILES: log.canonical(manifest),
         }
         name = f"registration-{challenger.digest[:12]}"
         registered = registry.register(folder, digest=challenger.digest, tags=tags, run_name=name)
