@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import ValidationError
 
 from recctl.errors import UserError
 from recctl.evaluation.slices import Slice
@@ -132,8 +133,13 @@ def repeat(registry: Registry, one: Entry) -> tuple[bool, str]:
                 return False, f"its evidence lacks {file}"
             if digest(path) != wanted:
                 return False, f"its evidence was altered: {file} has another sha256"
-        policy = PromotionParams.model_validate(content["policy"])
-        again = decide(load(found), policy)
+        try:
+            policy = PromotionParams.model_validate(content["policy"])
+            again = decide(load(found), policy)
+        except ValidationError:
+            return False, "its policy is not one that this version of recctl knows"
+        except UserError as error:
+            return False, f"its evidence cannot be read: {error}"
     same = plain_gates(again.gates) == content["gates"]
     verdicts = {again.verdict, content["verdict"]} - {"stale"}
     if len(verdicts) > 1 or not same:

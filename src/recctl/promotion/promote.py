@@ -155,7 +155,8 @@ def _objections(
     if known and left:
         yield (
             f"this model is version {known.number}, which decision {left.position} took out of "
-            f"service ({left.content['reason']}); train another one, or --force it with a --reason"
+            f"service ({left.content.get('reason')}); train another one, or --force it with a "
+            "--reason"
         )
     if "champion" in sides:
         index = sides["champion"].served.vocabulary.index
@@ -170,7 +171,7 @@ def taken_out(line: list[Entry], number: int) -> Entry | None:
     """The rollback that took a version out of service, unless it has served again since."""
     found = None
     for entry in log.moving(line):
-        if entry.content["kind"] == "rollback" and entry.saw.get("champion") == number:
+        if entry.content.get("kind") == "rollback" and entry.saw.get("champion") == number:
             found = entry
         elif (entry.sets or {}).get("champion") == number:
             found = None

@@ -28,12 +28,17 @@ def history(registry: Registry) -> list[Row]:
 
 
 def entry(registry: Registry, position: int) -> tuple[Entry, Row]:
-    """One entry and its row; UserError when there is none at that position."""
+    """One entry and its row; UserError when there is none at that position that can be read."""
     entries = {one.position: one for one in registry.entries()}
     if position not in entries:
         held = f"1 to {max(entries)}" if entries else "none yet"
         raise UserError(f"no decision {position}", f"known: {held}; see 'recctl history'")
     rows = {row["position"]: row for row in history(registry)}
+    if rows[position]["body"] is None:
+        raise UserError(
+            f"decision {position} cannot be read: it was altered, or recctl did not write it",
+            "see 'recctl verify'",
+        )
     return entries[position], rows[position]
 
 

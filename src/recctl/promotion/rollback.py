@@ -109,7 +109,7 @@ def champions(moves: list[Entry]) -> list[tuple[int | None, int | None]]:
             continue
         champion, best = entry.sets["champion"], entry.sets["best"]
         numbers = [number for number, _ in stack]
-        if entry.content["kind"] != "promotion" and champion in numbers:
+        if entry.content.get("kind") != "promotion" and champion in numbers:
             del stack[numbers.index(champion) + 1 :]
         else:
             stack.append((champion, best))

@@ -9,7 +9,7 @@ within a schema's number; a key that changes its meaning or goes raises the numb
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from recctl.promotion.decision import Verdict
 from recctl.promotion.gate import Outcome
@@ -172,7 +172,8 @@ class HistoryRow(_Part):
     """false: void, another decision came first, nobody acts on it."""
     digest: str
     """sha256 of the body's canonical JSON."""
-    body: Body
+    body: Body | None
+    """null where it cannot be read: it was altered, or recctl did not write it."""
 
 
 class ModelVersion(_Part):
@@ -289,8 +290,17 @@ def history_row(entry: Entry, in_force: bool) -> dict[str, Any]:
         "state": entry.state,
         "in_force": in_force,
         "digest": entry.digest,
-        "body": entry.content,
+        "body": entry.content if readable(entry) else None,
     }
+
+
+def readable(entry: Entry) -> bool:
+    """Whether an entry's body is one, with all that is shown of it."""
+    try:
+        Body.model_validate(entry.content)
+    except ValidationError:
+        return False
+    return True
 
 
 def decision_output(

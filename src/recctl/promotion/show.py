@@ -353,7 +353,9 @@ def history_parts(rows: Sequence[dict[str, Any]]) -> list[RenderableType]:
     return [table, *([Text("\n".join(notes))] if notes else [])]
 
 
-def _history_cells(row: dict[str, Any], body: dict[str, Any]) -> list[Text]:
+def _history_cells(row: dict[str, Any], body: dict[str, Any] | None) -> list[Text]:
+    if body is None:
+        return [Text("-"), Text("UNREADABLE", "bold red"), *[Text("-")] * 3]
     challenger = body.get("challenger") or {}
     gate = next((one for one in of(body, "primary") if one["difference"] is not None), None)
     difference = (signed(gate["difference"]), interval(gate)) if gate else ("-", "")
@@ -378,6 +380,9 @@ def row_verdict(row: dict[str, Any]) -> str:
 
 def row_notes(row: dict[str, Any]) -> list[str]:
     """What a person wrote to a decision, and whether it counts."""
+    if row["body"] is None:
+        said = "it was altered, or recctl did not write it; see 'recctl verify'"
+        return [f"decision {row['position']}: cannot be read: {said}"]
     reason = row["body"].get("reason")
     notes = [clean(reason)] if reason else []
     return [f"decision {row['position']}: {note}" for note in [*notes, *standing(row)]]

@@ -8,6 +8,7 @@ from recctl.layout import Layout
 from recctl.promotion import apply, archive, contenders, log
 from recctl.promotion.log import Entry
 from recctl.promotion.registry import Registry
+from recctl.promotion.schema import readable
 
 Check = dict[str, Any]
 
@@ -101,7 +102,7 @@ def _versions(
 
 
 def _evidence(registry: Registry, line: list[Entry], everything: bool) -> Iterator[Check]:
-    judged = [one for one in line if one.content["kind"] == "promotion"]
+    judged = [one for one in line if readable(one) and one.content["kind"] == "promotion"]
     for one in judged if everything else judged[-1:]:
         same, sentence = archive.repeat(registry, one)
         yield _check(f"decision {one.position}", [] if same else [sentence], sentence)
