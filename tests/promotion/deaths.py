@@ -160,22 +160,17 @@ class Watched:
         return request
 
 
-class halved:  # noqa: N801
+@contextlib.contextmanager
+def halved(folder: Path) -> Iterator[Path]:
     """A folder's first half of files, beside it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.part = folder, folder.with_name(f"{folder.name}-half")
-
-    def __enter__(self) -> Path:
-        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
-        for path in files[: len(files) // 2]:
-            copy = self.part / path.relative_to(self.folder)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, copy)
-        return self.part
-
-    def __exit__(self, *error: object) -> None:
-        shutil.rmtree(self.part)
+    part = folder.with_name(f"{folder.name}-half")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    for path in files[: len(files) // 2]:
+        copy = part / path.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    yield part
+    shutil.rmtree(part)
 
 
 def watch(steps: Steps) -> None:
@@ -238,14 +233,15 @@ def attempt(layout: Layout, scenario: str, steps: Steps) -> dict[str, Any]:
     """Carry the change out and say how it went."""
     said: Said = []
     watch(steps)
+    return {"ended": how(layout, scenario, said), "said": said, "steps": steps.names}
+
+
+def how(layout: Layout, scenario: str, said: Said) -> str:
+    """Carry the change out; in a word how that ended."""
     try:
-        ended = how(SCENARIOS[scenario][1](layout, said))
+        outcome = SCENARIOS[scenario][1](layout, said)
     except UserError as error:
-        ended = f"UserError: {error}"
-    return {"ended": ended, "said": said, "steps": steps.names}
-
-
-def how(outcome: Outcome) -> str:
+        return f"UserError: {error}"
     if outcome.body is None:
         return str(outcome.note)
     return str(outcome.body["verdict"] or outcome.body["kind"])
@@ -268,7 +264,7 @@ def picture(layout: Layout) -> dict[str, Any]:
         "nonces": [one.content["nonce"] for one in line],
         "moves": [[one.content["kind"], (one.sets or {})["champion"]] for one in moves],
         "waiting": bool(moves) and moves[-1].state == "pending",
-        "pages": sorted(path.name for path in layout.decisions.glob("*/decision.html")),
+        "pages": sorted(path.parent.name for path in layout.decisions.glob("*/decision.html")),
         "wrong": [
             f"{one['name']}: {one['detail']}"
             for one in verify(registry, layout, everything=True)
@@ -281,7 +277,7 @@ def aftermath(layout: Layout, scenario: str) -> dict[str, Any]:
     """What is left, what the same command does about it, and what is there then."""
     left = picture(layout)
     said: Said = []
-    again = how(SCENARIOS[scenario][1](layout, said))
+    again = how(layout, scenario, said)
     return {"left": left, "again": again, "said": said, "then": picture(layout)}
 
 

@@ -1,0 +1,247 @@
+"""A promotion or a rollback ended at every one of its steps: one of two champions serves, whole.
+
+`deaths.py` does it in real processes and writes down what it finds; here that is judged.
+"""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_project as tiny
+
+from recctl.errors import UserError
+from recctl.layout import Layout
+from recctl.promotion import records
+from recctl.promotion.promote import Outcome, promote
+from recctl.promotion.verify import verify
+
+Line = dict[str, Any]
+
+KILLED = (
+    "better:killed",
+    "first:killed:create_registered_model",
+    "worse:killed:save",
+    "rollback:killed",
+)
+UNANSWERED = (
+    "better:silent:create_model_version",
+    "better:away:create_model_version",
+    "worse:silent:set_registered_model_tag",
+    "rollback:silent:create_model_version",
+    "rollback:away:create_model_version",
+)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], list[Line]]:
+    """All that was found, by scenario and way; two processes at once find it."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
+    environment |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    program = Path(__file__).with_name("deaths.py")
+    started = []
+    for jobs in (KILLED, UNANSWERED):
+        folder = tmp_path_factory.mktemp("deaths")
+        with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
+            process = subprocess.Popen(
+                [sys.executable, program, folder, *jobs], env=environment, stdout=out, stderr=err
+            )
+        started.append((process, folder))
+    lines: dict[tuple[str, str], list[Line]] = {}
+    for process, folder in started:
+        assert process.wait(500) == 0, (folder / "err").read_text()
+        for line in map(json.loads, (folder / "out").read_text().splitlines()):
+            lines.setdefault((line["scenario"], line["way"]), []).append(line)
+    return lines
+
+
+def jobs(*named: str) -> list[Any]:
+    pairs = [tuple(one.split(":")[:2]) for one in named]
+    return [pytest.param(*pair, id="-".join(pair)) for pair in pairs]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("scenario", "way"), jobs(*KILLED, *UNANSWERED))
+def test_ended_at_any_step_one_of_two_champions_serves(
+    found: dict[tuple[str, str], list[Line]], scenario: str, way: str
+) -> None:
+    whole, *ends = found[scenario, way]
+    old, new = whole["before"]["champion"], whole["after"]["champion"]
+    assert len(ends) >= 6
+    for end in ends:
+        where = f"{scenario}, {way} {end['moment']} step {end['step']} ({end['name']})"
+        ended_as_it_should(end, way, where)
+        left_sound(end["left"], {old, new}, where)
+        finished(end, whole["after"], where)
+    served = [end["left"]["champion"] for end in ends]
+    if way == "killed":  # the alias moves once, and never back
+        assert served == [old] * served.count(old) + [new] * (old != new) * served.count(new)
+    names = " ".join(f"{'old' if one == old else 'new'}" for one in served)
+    print(f"\n{scenario}, {way}, at each of {len(ends)} moments: {names}")
+
+
+def ended_as_it_should(end: Line, way: str, where: str) -> None:
+    if way == "killed":
+        assert end["code"] == -signal.SIGKILL, where
+        return
+    assert end["code"] == 0, where
+    ended, left = end["found"]["ended"], end["left"]
+    if not ended.startswith("UserError: "):
+        assert not left["waiting"], where  # it did what it said
+        return
+    assert "Read timed out" in ended, where
+    assert "\n" not in ended, where
+    if left["waiting"]:
+        assert "is recorded, but was not carried out to its end" in ended or "history" in ended, (
+            where,
+            ended,
+        )
+
+
+def left_sound(left: Line, either: set[int | None], where: str) -> None:
+    """Right after: `deaths.picture` has already loaded the champion, every digest of it."""
+    assert left["champion"] in either, where
+    interrupted = [line for line in left["wrong"] if line.startswith("interrupted changes: ")]
+    assert bool(interrupted) == left["waiting"], (where, left["wrong"])
+    if not left["waiting"]:
+        assert left["wrong"] == [], where
+
+
+def finished(end: Line, whole: Line, where: str) -> None:
+    """The same command again comes to where it would have come at once, and nothing is twice."""
+    left, then = end["left"], end["then"]
+    if left["waiting"]:
+        assert any("was not carried out to its end: finishing it" in s for s in end["said"]), where
+    assert then["wrong"] == [], where
+    assert then["aliases"] == whole["aliases"], where
+    assert then["moves"] == whole["moves"], where
+    assert set(then["states"]) == {"done"}, (where, then["states"])
+    assert len(set(then["digests"])) == len(then["digests"]), where
+    assert len(set(then["nonces"])) == len(then["nonces"]), where
+    again = end["again"]
+    if again.startswith("UserError"):  # the rollback was over; there is nothing further back
+        assert "served before this one" in again, (where, again)
+
+
+def test_every_kind_of_step_was_met(found: dict[tuple[str, str], list[Line]]) -> None:
+    """A step that is not wrapped any more, because it has another name, would not be tested."""
+    met = {end["name"] for lines in found.values() for end in lines if end["step"]}
+    assert met >= {
+        "build",
+        "create_model_version",
+        "create_registered_model",
+        "create_run",
+        "delete_registered_model_alias",
+        "download",
+        "intervals",
+        "log_artifacts",
+        "log_batch",
+        "markdown",
+        "pages",
+        "save",
+        "set_model_version_tag",
+        "set_registered_model_alias",
+        "set_registered_model_tag",
+    }
+
+
+# --- a full disk
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    for name in list(os.environ):
+        if name.startswith("MLFLOW_"):
+            monkeypatch.delenv(name)
+    layout = tiny.make(tmp_path / "project", tiny.fresh_database(tmp_path))
+    tiny.train(layout, "markov")
+    return layout
+
+
+def run(project: Layout, say: Callable[[str], None] = lambda line: None) -> Outcome:
+    return promote(project, confirm=lambda body: True, say=say)
+
+
+def assert_served(project: Layout, expected: int | None) -> None:
+    registry = records.open_registry(project)
+    assert registry.aliases().get("champion") == expected
+    assert all(check["ok"] for check in verify(registry, project, everything=True))
+
+
+def full(monkeypatch: pytest.MonkeyPatch, below: Path) -> None:
+    """Nothing can be kept below a folder; the rest of the disk is not full."""
+    sync = os.fsync
+
+    def fsync(handle: int) -> None:
+        if Path(f"/proc/self/fd/{handle}").readlink().is_relative_to(below):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc to name open files")
+def test_a_disk_too_full_for_the_page_does_not_undo_the_decision(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full(monkeypatch, project.decisions)
+    said: list[str] = []
+    assert run(project, said.append).exit_code == 0
+    (line,) = [line for line in said if "pages" in line]
+    assert line.startswith("decision 1 stands, but its pages could not be kept: ")
+    assert "No space left on device" in line
+    assert "recctl explain 1" in line
+    monkeypatch.undo()
+    assert_served(project, 1)
+    assert [path for path in project.decisions.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc to name open files")
+def test_a_disk_too_full_for_the_package_changes_nothing(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full(monkeypatch, project.state)
+    with pytest.raises(OSError, match="No space left on device"):
+        run(project)
+    monkeypatch.undo()
+    registry = records.open_registry(project)
+    assert (registry.versions(), registry.entries()) == ([], [])
+    assert list(project.state.glob("package-*")) == []
+    assert run(project).exit_code == 0
+
+
+def test_a_file_in_the_place_of_the_pages_is_said(project: Layout) -> None:
+    project.decisions.write_text("not a folder")
+    said: list[str] = []
+    assert run(project, said.append).exit_code == 0
+    assert any(line.startswith("decision 1 stands, but its pages") for line in said)
+    assert_served(project, 1)
+
+
+def test_evidence_that_cannot_be_stored_leaves_no_decision(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The artifact store is away, the registry is not."""
+    from recctl.promotion.registry import EVIDENCE, Registry
+
+    store = Registry.log_files
+
+    def away(self: Registry, run_id: str, folder: Path, sub: str) -> None:
+        if sub == EVIDENCE:
+            raise UserError("MLflow at http://mlflow: no answer", "start the server")
+        store(self, run_id, folder, sub)
+
+    monkeypatch.setattr(Registry, "log_files", away)
+    with pytest.raises(UserError, match="no answer"):
+        run(project)
+    registry = records.open_registry(project)
+    assert (registry.aliases(), registry.entries()) == ({}, [])
+    monkeypatch.undo()
+    assert run(project).exit_code == 0
+    assert [version.number for version in registry.versions()] == [1]
