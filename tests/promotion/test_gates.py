@@ -243,21 +243,21 @@ LIMITS = Guardrails(
     latency_ratio=2.0,
     size_ratio=2.0,
 )
-OLD = Conduct(0.6, 0.5, 30.0, 1_000_000)
+OLD = Conduct(0.6, 0.5, 30.0, 100_000_000)
 
 
 @pytest.mark.parametrize(
     ("new", "overlap", "broken"),
     [
         (OLD, 0.5, []),
-        (Conduct(0.45, 0.6, 60.0, 2_000_000), 0.1, []),  # every limit exactly
-        (Conduct(0.44, 0.5, 30.0, 1_000_000), 0.5, ["catalogue coverage"]),
-        (Conduct(0.6, 0.61, 30.0, 1_000_000), 0.5, ["popularity bias"]),
+        (Conduct(0.45, 0.6, 60.0, 200_000_000), 0.1, []),  # every limit exactly
+        (Conduct(0.44, 0.5, 30.0, 100_000_000), 0.5, ["catalogue coverage"]),
+        (Conduct(0.6, 0.61, 30.0, 100_000_000), 0.5, ["popularity bias"]),
         (OLD, 0.09, ["overlap"]),
         (OLD, 1.5, ["overlap"]),  # not a share
-        (Conduct(0.6, 0.5, 61.0, 1_000_000), 0.5, ["p95 latency"]),
-        (Conduct(0.6, 0.5, 30.0, 2_000_001), 0.5, ["model size"]),
-        (Conduct(0.1, 0.9, 99.0, 9_000_000), 0.0, "all"),
+        (Conduct(0.6, 0.5, 61.0, 100_000_000), 0.5, ["p95 latency"]),
+        (Conduct(0.6, 0.5, 30.0, 200_000_001), 0.5, ["model size"]),
+        (Conduct(0.1, 0.9, 99.0, 900_000_000), 0.0, "all"),
     ],
 )
 def test_guardrails(new, overlap, broken):
@@ -286,6 +286,14 @@ def test_a_fast_recommendation_is_fast_enough():
     slow = Conduct(latency_p95_ms=20.0)
     given = evidence(conduct={"challenger": slow, "champion": quick})
     assert row(gates(given, rules), "guardrails").outcome == "fail"
+
+
+def test_small_weights_are_small_enough():
+    """From item-knn's some kilobytes to a first transformer is no rupture."""
+    rules = only(guardrails=Guardrails(size_ratio=2.0))
+    for size, outcome in ((49_999_999, "pass"), (50_000_000, "fail")):
+        sides = {"challenger": Conduct(weights_bytes=size), "champion": Conduct(weights_bytes=100)}
+        assert row(gates(evidence(conduct=sides), rules), "guardrails").outcome == outcome
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf"), -1.0])

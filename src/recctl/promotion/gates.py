@@ -41,6 +41,8 @@ TAIL = 0.025
 """Each one-sided claim may be wrong this often."""
 FAST_MS = 20.0
 """A recommendation below this is fast enough, however fast the champion's is."""
+SMALL_BYTES = 50_000_000.0
+"""Weights below this are small enough, however small the champion's are."""
 _SLACK = 1e-12
 """Rounding that a limit forgives."""
 _TABLE = 2**22
@@ -451,6 +453,8 @@ def _latency(new: float, old: float, limit: float) -> tuple[bool, str]:
 
 def _size(new: float, old: float, limit: float) -> tuple[bool, str]:
     said = f"{new / 1e6:,.1f} MB of weights against {old / 1e6:,.1f} MB"
+    if new < SMALL_BYTES:
+        return True, f"{said}; below {SMALL_BYTES / 1e6:.0f} MB is small enough"
     return new <= limit * old + _SLACK, f"{said}; at most {limit:g} times as many are allowed"
 
 

@@ -48,7 +48,7 @@ class Guardrails(Settings):
     latency_ratio: float | None = Field(default=None, gt=0)
     """p95 of one recommendation, challenger / champion; below 20 ms it never fails."""
     size_ratio: float | None = Field(default=None, gt=0)
-    """Bytes of weights, challenger / champion."""
+    """Bytes of weights, challenger / champion; below 50 MB it never fails."""
 
 
 class Ratchet(Settings):
