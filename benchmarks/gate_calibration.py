@@ -391,7 +391,7 @@ def main() -> None:
     parser.add_argument("--retrains", type=int, default=0, help="train this often; minutes each")
     parser.add_argument("--max-epochs", type=int, help="of those trainings, to try it out")
     given = parser.parse_args()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     if given.pairs:
         simulate(given, console)
     if given.retrains > 1:
