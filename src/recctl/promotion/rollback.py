@@ -108,9 +108,9 @@ def champions(moves: list[Entry]) -> list[tuple[int | None, int | None]]:
         if entry.state == "undone" or entry.sets is None:
             continue
         champion, best = entry.sets["champion"], entry.sets["best"]
-        numbers = [number for number, _ in stack]
-        if entry.content.get("kind") != "promotion" and champion in numbers:
-            del stack[numbers.index(champion) + 1 :]
+        places = [place for place, (number, _) in enumerate(stack) if number == champion]
+        if entry.content.get("kind") != "promotion" and places:
+            del stack[places[-1] + 1 :]  # the last time it served, not the first
         else:
             stack.append((champion, best))
     return stack
