@@ -135,7 +135,11 @@ def _confirmation(yes: bool, as_json: bool, question: str) -> "Callable[[dict[st
             return True
         if not as_json:
             show.decision(body)
-        return typer.confirm(question, default=False, err=True)
+        try:
+            return typer.confirm(question, default=False, err=True)
+        except typer.Abort:  # Ctrl-C or the end of the input: as anywhere else, and not a defect
+            typer.echo(err=True)
+            raise typer.Exit(130) from None
 
     return ask
 

@@ -36,7 +36,8 @@ def workspace(test: TestSet) -> Contender:
     Raises UserError when there is none, or when it was not trained on the workspace's split.
     """
     layout = test.layout
-    served = Served.load(layout.model)
+    digest = package.content_digest(layout.model) if layout.model.is_dir() else ""
+    served = Served.load(layout.model)  # after the digest: what changes meanwhile is noticed
     if _about(layout.model).get("split_fingerprint") != test.data.fingerprint:
         raise UserError(
             f"the model in {layout.model} was trained on another split than that in "
@@ -46,7 +47,6 @@ def workspace(test: TestSet) -> Contender:
     split = SequenceSplitParams.load(layout.params)
     facts = {"split": split.model_dump_json(), "data_md5": data_md5(layout)}
     record = TrainingRecord.of(test.data, facts)
-    digest = package.content_digest(layout.model)
     return Contender(layout.model, served, digest, None, record)
 
 

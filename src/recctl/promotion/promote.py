@@ -245,6 +245,11 @@ def _register(layout: Layout, registry: Registry, judged: Judged) -> int:
             record=challenger.record,
             filter_seen=judged.test.params.filter_seen,
         )
+        if package.content_digest(folder / package.RECOMMENDER) != challenger.digest:
+            raise UserError(
+                f"the model in {challenger.folder} changed while it was judged",
+                "nothing was changed; run the command again",
+            )
         manifest = package.manifest(folder)
         package.check(folder, manifest)
         tags = {
