@@ -31,9 +31,9 @@ KILLED = (
     "rollback:killed",
 )
 UNANSWERED = (
-    "better:silent:create_model_version",
-    "better:away:create_model_version",
-    "worse:silent:set_registered_model_tag",
+    "better:silent:save",
+    "better:away:save",
+    "worse:silent:save",
     "rollback:silent:create_model_version",
     "rollback:away:create_model_version",
 )

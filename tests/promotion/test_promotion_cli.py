@@ -1,0 +1,400 @@
+"""The command line of promotion: exit codes, JSON, prompts; in this process and on a terminal."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import tiny_project as tiny
+
+from recctl.cli import main
+from recctl.errors import UserError
+from recctl.layout import Layout
+from recctl.promotion import records
+from recctl.promotion.promote import promote
+from recctl.promotion.schema import Output
+
+RECCTL = Path(sys.executable).with_name("recctl")
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("MLFLOW_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.fresh_database(tmp_path_factory.mktemp("mlflow"))
+
+
+@pytest.fixture
+def project(tmp_path: Path, database: Path) -> Layout:
+    """A model that was never promoted."""
+    layout = tiny.make(tmp_path / "project", database)
+    tiny.train(layout, "item-knn")
+    return layout
+
+
+class Said(NamedTuple):
+    """What a command left on the terminal."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Said]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], project: Layout) -> Run:
+    """Run `recctl ...` in the project, in this process, with all that the libraries print."""
+
+    def call(*arguments: str) -> Said:
+        monkeypatch.chdir(project.root)
+        monkeypatch.setattr(sys, "argv", ["recctl", *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        return Said(int(end.value.code or 0), *capfd.readouterr())
+
+    return call
+
+
+def output(said: Said) -> dict[str, Any]:
+    """Standard output as what docs/decision.schema.json describes; the rest went elsewhere."""
+    Output.model_validate_json(said.out)
+    assert all(line.startswith("recctl: ") for line in said.err.splitlines()), said.err
+    found: dict[str, Any] = json.loads(said.out)
+    return found
+
+
+def champion(project: Layout) -> int | None:
+    return records.open_registry(project).aliases().get("champion")
+
+
+# --- exit codes and JSON
+
+
+def test_every_exit_code_of_a_judgement(project: Layout, run: Run) -> None:
+    first = run("promote", "--yes", "--json")
+    found = output(first)
+    assert (first.code, found["exit_code"], found["decision"]["verdict"]) == (0, 0, "promoted")
+    assert (found["position"], found["state"], found["in_force"]) == (1, "done", True)
+
+    again = run("promote", "--yes", "--json")
+    found = output(again)
+    assert (again.code, found["decision"], found["position"]) == (0, None, None)
+    assert found["note"].startswith("nothing to do: ")
+
+    tiny.train_markov(project, smoothing=1e9)
+    worse = run("promote", "--yes", "--json")
+    assert (worse.code, output(worse)["exit_code"]) == (3, 3)
+    assert output(worse)["decision"]["verdict"] == "rejected"
+
+    tiny.train(project, "markov")
+    tiny.set_params(project.root, promotion={**tiny.POLICY, "suspicious_gain": 0.01})
+    suspicious = run("promote", "--yes", "--json")
+    assert (suspicious.code, output(suspicious)["exit_code"]) == (4, 4)
+    assert output(suspicious)["decision"]["verdict"] == "suspicious"
+
+    tiny.set_params(project.root, promotion={"registered_model": "tiny"})
+    refused = run("promote", "--yes", "--json")
+    assert (refused.code, output(refused)["exit_code"]) == (2, 2)
+    assert output(refused)["decision"]["verdict"] == "refused"
+    assert champion(project) == 1
+
+    forced = run("promote", "--yes", "--force", "--reason", "we know", "--json")
+    found = output(forced)
+    assert (forced.code, found["exit_code"], found["decision"]["forced"]) == (0, 0, True)
+    assert champion(project) == found["decision"]["sets"]["champion"] == 3
+    assert run("verify", "--all").code == 0
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["tables", "json"])
+def test_a_dry_run_says_the_same_with_the_same_exit_code(
+    project: Layout, run: Run, as_json: bool
+) -> None:
+    option = ["--json"] if as_json else []
+    dry = run("promote", "--dry-run", *option)
+    assert dry.code == 0
+    if as_json:
+        found = output(dry)
+        assert (found["position"], found["state"], found["digest"]) == (None, None, None)
+        assert found["decision"]["sets"] is None
+    else:
+        assert "WOULD BE PROMOTED" in dry.out
+    run("promote", "--yes")
+    tiny.train_markov(project, smoothing=1e9)
+    before = records.open_registry(project).entries()
+    assert run("promote", "--dry-run", *option).code == 3
+    assert records.open_registry(project).entries() == before
+
+
+def test_what_is_on_record_in_tables_and_json(project: Layout, run: Run) -> None:
+    run("promote", "--yes")
+    tiny.train(project, "markov")
+    run("promote", "--yes")
+    back = run("rollback", "--reason", "of a [bold]test[/bold]", "--yes", "--json")
+    assert (back.code, output(back)["decision"]["kind"]) == (0, "rollback")
+    assert champion(project) == 1
+
+    rows = output(run("history", "--json"))["rows"]
+    assert [row["body"]["kind"] for row in rows] == ["promotion", "promotion", "rollback"]
+    table = run("history").out
+    for words in ("PROMOTED", "ROLLED BACK", "of a [bold]test[/bold]", "2 to 1"):
+        assert words in table
+
+    checks = output(run("verify", "--json"))
+    assert checks["consistent"] is True
+    assert run("verify").out.rstrip().endswith("everything is consistent.")
+
+    listed = output(run("models", "list", "--json"))["versions"]
+    assert [(one["version"], one["aliases"]) for one in listed] == [
+        (2, []),
+        (1, ["best", "champion"]),
+    ]
+    assert "best, champion" in run("models", "list").out
+    (shown,) = output(run("models", "show", "champion", "--json"))["versions"]
+    assert (shown["version"], shown["model"]) == (1, "item-knn")
+    assert "artifacts/recommender/model.safetensors" in shown["files"]
+    assert shown["digest"] in run("models", "show", "1").out
+
+    explained = output(run("explain", "2", "--json"))
+    assert explained["decision"] == rows[1]["body"]
+    assert "the same verdict and the same figures" in explained["note"]
+    text = run("explain", "2").out
+    assert "Decision 2: promotion of tiny" in text
+    assert "Checked: decided again from its evidence" in text
+    assert run("explain", "3").code == 0
+
+    compared = run("compare", "2", "workspace", "--json")
+    body = output(compared)["comparison"]
+    assert (compared.code, body["challenger"]["digest"]) == (0, body["champion"]["digest"])
+    differences = [gate["difference"] for gate in body["gates"] if gate["gate"] == "primary"]
+    assert differences == [0.0, 0.0]
+    table = run("compare", "1", "2").out
+    assert "Comparison of tiny: item-knn, version 1 and markov, version 2" in table
+
+
+def test_what_is_not_so_exits_with_2(project: Layout, run: Run) -> None:
+    run("promote", "--yes")
+    (evidence,) = (project.root / "mlartifacts").glob("*/artifacts/decision/evidence.json")
+    evidence.write_text(evidence.read_text() + " ")
+    explained = run("explain", "1")
+    assert explained.code == 2
+    assert "NOT CONFIRMED: its evidence was altered" in explained.out
+    checked = run("verify", "--json")
+    assert (checked.code, output(checked)["consistent"]) == (2, False)
+
+
+# --- nobody at the terminal
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["promote", "promote --json", "promote --force --reason x", "rollback --reason x"],
+)
+def test_nobody_to_ask_is_said_before_any_work(
+    project: Layout, run: Run, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("work was begun")
+
+    monkeypatch.setattr(Layout, "find", never)
+    said = run(*command.split())
+    assert (said.code, said.out) == (2, "")
+    assert said.err == "recctl: nobody is at a terminal to be asked; give --yes (or --dry-run)\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("rollback --yes", "--reason"),
+        ("compare 1", "second"),
+        ("explain one", "integer"),
+        ("models", ""),
+        ("promote --yes --forced", "--forced"),
+    ],
+)
+def test_a_command_that_is_not_whole_exits_with_2(run: Run, command: str, says: str) -> None:
+    said = run(*command.split())
+    assert said.code == 2
+    assert says.lower() in (said.out + said.err).lower()
+    assert "Traceback" not in said.err
+
+
+# --- a person at the terminal
+
+
+class Terminal:
+    """A command on a pseudo-terminal of its own."""
+
+    def __init__(self, root: Path, *arguments: str) -> None:
+        self.master, slave = pty.openpty()
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100", "TERM": "dumb"}
+
+        def own_terminal() -> None:
+            os.setsid()
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        self.process = subprocess.Popen(
+            [RECCTL, *arguments],
+            cwd=root,
+            env=environment,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            preexec_fn=own_terminal,
+        )
+        os.close(slave)
+        self.seen = ""
+
+    def until(self, words: str, seconds: float = 120) -> None:
+        end = time.monotonic() + seconds
+        while words not in self.seen:
+            assert self._read(end - time.monotonic()), f"{words!r} never came:\n{self.seen}"
+
+    def type(self, keys: bytes) -> None:
+        os.write(self.master, keys)
+
+    def end(self, seconds: float = 120) -> int:
+        end = time.monotonic() + seconds
+        while self._read(end - time.monotonic()):
+            pass
+        code = self.process.wait(seconds)
+        os.close(self.master)
+        return code
+
+    def _read(self, seconds: float) -> bool:
+        ready, _, _ = select.select([self.master], [], [], max(seconds, 0))
+        if not ready:
+            return False
+        with contextlib.suppress(OSError):  # the other end is closed
+            if raw := os.read(self.master, 4096):
+                text = raw.decode(errors="replace").replace("\r\n", "\n")
+                self.seen += re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+                return True
+        return False
+
+
+@pytest.fixture
+def terminal(project: Layout) -> Iterator[Callable[..., Terminal]]:
+    started: list[Terminal] = []
+
+    def start(*arguments: str) -> Terminal:
+        started.append(Terminal(project.root, *arguments))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
+
+
+@pytest.mark.parametrize(
+    ("keys", "code", "says", "serves"),
+    [
+        (b"y\n", 0, "Decision 1: promotion of tiny, PROMOTED", 1),
+        (b"n\n", 2, "recctl: not promoted: declined; nothing was changed", None),
+        (b"\n", 2, "recctl: not promoted: declined; nothing was changed", None),
+        (b"\x03", 130, "recctl: interrupted", None),
+        (b"\x04", 130, "recctl: interrupted", None),
+    ],
+    ids=["yes", "no", "nothing", "ctrl-c", "ctrl-d"],
+)
+def test_a_person_is_shown_the_decision_and_asked(
+    project: Layout,
+    terminal: Callable[..., Terminal],
+    keys: bytes,
+    code: int,
+    says: str,
+    serves: int | None,
+) -> None:
+    shown = terminal("promote")
+    shown.until("Let this model serve? [y/N]:")
+    assert "WOULD BE PROMOTED" in shown.seen
+    shown.type(keys)
+    assert shown.end() == code, shown.seen
+    assert says in shown.seen
+    assert "Traceback" not in shown.seen
+    assert champion(project) == serves
+    if serves is None:
+        registry = records.open_registry(project)
+        assert (registry.versions(), registry.entries()) == ([], [])
+
+
+def test_whoever_decides_too_late_is_stale(
+    project: Layout, terminal: Callable[..., Terminal], run: Run
+) -> None:
+    """While one person thinks, another process promotes the same model."""
+    run("promote", "--yes")
+    tiny.train(project, "markov")
+    slow = terminal("promote")
+    slow.until("Let this model serve? [y/N]:")
+    quick = subprocess.run(
+        [RECCTL, "promote", "--yes"], cwd=project.root, capture_output=True, text=True, check=False
+    )
+    assert quick.returncode == 0, quick.stderr
+    slow.type(b"y\n")
+    assert slow.end() == 5, slow.seen
+    assert "STALE" in slow.seen
+    said = output(run("history", "--json"))["rows"]
+    assert [row["body"]["verdict"] for row in said] == ["promoted", "promoted", "stale"]
+    assert champion(project) == 2
+    assert len(records.open_registry(project).versions()) == 2
+    assert run("verify").code == 0
+
+
+def test_a_model_that_changes_while_a_person_thinks_is_not_promoted(project: Layout) -> None:
+    """What is registered is what was judged."""
+
+    def retrain(body: object) -> bool:
+        tiny.train_markov(project, smoothing=1e9)
+        return True
+
+    with pytest.raises(UserError, match="changed while it was judged"):
+        promote(project, confirm=retrain, say=lambda line: None)
+    registry = records.open_registry(project)
+    assert (registry.versions(), registry.entries(), registry.aliases()) == ([], [], {})
+
+
+def test_a_decision_that_comes_first_makes_json_stale_with_5(
+    project: Layout, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As above, in a program: the second process comes between judging and writing."""
+    from recctl.promotion import promote as module
+
+    run("promote", "--yes")
+    tiny.train(project, "markov")
+    keep = module._keep_evidence
+
+    def overtaken(*arguments: Any) -> str:
+        monkeypatch.setattr(module, "_keep_evidence", keep)
+        done = subprocess.run(
+            [RECCTL, "promote", "--yes"], cwd=project.root, capture_output=True, check=False
+        )
+        assert done.returncode == 0
+        return keep(*arguments)
+
+    monkeypatch.setattr(module, "_keep_evidence", overtaken)
+    late = run("promote", "--yes", "--json")
+    found = output(late)
+    assert (late.code, found["exit_code"]) == (5, 5)
+    assert (found["decision"]["verdict"], found["decision"]["sets"]) == ("stale", None)
+    assert "run the command again" in found["decision"]["sentence"]
+    assert run("promote", "--yes").code == 0  # the model serves: nothing to do
