@@ -46,6 +46,9 @@ bench: $(VENV)/.installed-dev ## Measure speed and memory (LOG=path of MovieLens
 	$(BIN)/python benchmarks/training.py $(if $(LOG),--log $(LOG))
 	$(BIN)/python benchmarks/evaluation.py $(if $(LOG),--log $(LOG))
 	$(BIN)/python benchmarks/large_log.py
+	$(BIN)/python benchmarks/decision.py
+	$(BIN)/python benchmarks/promotion.py $(if $(LOG),--log $(LOG))
+	$(BIN)/python benchmarks/gate_calibration.py
 
 clean: ## Remove artifacts/ and tools' caches; data, DVC's cache, MLflow's runs and .venv stay
 	@rm -rf artifacts build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
