@@ -16,6 +16,7 @@ from typing import Any
 from recctl.errors import UserError
 from recctl.promotion.log import (
     Entry,
+    accepts_cut,
     acknowledged,
     broken,
     canonical,
@@ -44,6 +45,10 @@ SECONDS_BETWEEN_LOOKS = 0.3
 Check = Callable[[int], str | None]
 """Why a version cannot serve (its files are gone or altered), None where it can; UserError where
 that cannot be told, such as when a store is away."""
+
+
+class NoneCanServe(UserError):
+    """Neither the champion nor the one before it is there and sound."""
 
 
 @dataclass(frozen=True)
@@ -265,8 +270,12 @@ def _finish(registry: Registry, now: Serving, latest: Entry) -> None:
 
 def note_head(registry: Registry, now: Serving) -> None:
     """Note the newest entry in force, so that a log that is cut off later is noticed."""
-    if now.line and (now.noted is None or now.noted[0] < now.line[-1].position):
-        registry.set_head(now.line[-1].position, now.line[-1].claimed)
+    if not now.line:
+        return
+    last = now.line[-1]
+    behind = now.noted is None or now.noted[0] < last.position
+    if behind or (accepts_cut(last) and now.noted != (last.position, last.claimed)):
+        registry.set_head(last.position, last.claimed)
 
 
 def _astray(registry: Registry, now: Serving, times: int) -> int:
@@ -382,9 +391,10 @@ def _undo(
     former = latest.saw.get("previous") if former == now.says["champion"] else former
     also = None if former is None else _unfit(registry, former, check)
     if also is not None or former == now.says["champion"]:
-        raise UserError(
+        raise NoneCanServe(
             f"no version can serve: {reason}; {also or 'there is none before it'}",
-            "choose one with 'recctl rollback --to VERSION --reason ...'",
+            "choose one with 'recctl rollback --to VERSION --reason ...', or let the workspace's "
+            "model serve with 'recctl promote --force --reason ...'",
         )
     after = f"version {former} serves" if former is not None else "no version serves"
     sentence = f"Decision {latest.position} is undone, {after}: {reason}"

@@ -180,4 +180,13 @@ def _cut(ordered: Sequence[Entry], head: tuple[int, str] | None) -> Iterator[str
             if position == last + 1
             else f"decisions {last + 1} to {position}"
         )
-        yield f"the log has been cut off after decision {last}: {which} existed once"
+        yield f"{_CUT_OFF} after decision {last}: {which} existed once"
+
+
+_CUT_OFF = "the log has been cut off"
+
+
+def accepts_cut(entry: Entry) -> bool:
+    """Whether whoever took this decision knew that entries at the end were gone: it is the end."""
+    listed = entry.content.get("acknowledges")
+    return isinstance(listed, list) and any(str(said).startswith(_CUT_OFF) for said in listed)

@@ -75,7 +75,7 @@ def promote(
     challenger = contenders.workspace(test)
     registry = Registry.connect(layout, policy.registered_model)
     state = apply.serving(registry) if dry_run else settled(registry, layout, say, force=force)
-    champion = state.wanted["champion"]
+    champion = _there(state)
     if champion is not None and registry.version(champion).digest == challenger.digest:
         note = f"the workspace's model is version {champion}, which serves already"
         return Outcome(None, note=f"nothing to do: {note}")
@@ -91,6 +91,12 @@ def promote(
     return _carry_out(layout, registry, judged, state, moves, say)
 
 
+def _there(state: apply.Serving) -> int | None:
+    """The champion; None where there is none, or it was deleted behind our back."""
+    champion = state.wanted["champion"]
+    return None if champion in state.deleted else champion
+
+
 def settled(registry: Registry, layout: Layout, say: Say, *, force: bool) -> apply.Serving:
     """The registry once nothing in it waits to be finished or undone."""
 
@@ -102,9 +108,14 @@ def settled(registry: Registry, layout: Layout, say: Say, *, force: bool) -> app
         return None
 
     left = [one for one in apply.serving(registry).line if one.state == "pending"]
-    state = apply.recover(
-        registry, unfit, say, describe=lambda: frame("recovery", registry.name), force=force
-    )
+    try:
+        state = apply.recover(
+            registry, unfit, say, describe=lambda: frame("recovery", registry.name), force=force
+        )
+    except apply.NoneCanServe:
+        if not force:
+            raise
+        return apply.serving(registry)
     for entry in left:
         if entry.sets is None:
             registry.mark(entry.position, "done")
@@ -193,8 +204,7 @@ def _carry_out(
         body["challenger"] = {**body["challenger"], "version": number}
         if moves:
             best = _best(judged, number, state)
-            previous = state.wanted["champion"]
-            body["sets"] = {"champion": number, "previous": previous, "best": best}
+            body["sets"] = {"champion": number, "previous": _there(state), "best": best}
     run_id = _keep_evidence(registry, judged)
     return write(layout, registry, body, run_id, say)
 
