@@ -282,11 +282,12 @@ def aftermath(layout: Layout, scenario: str) -> dict[str, Any]:
 
 
 def moments(names: list[tuple[str, bool]], way: str, start: str) -> Iterator[tuple[int, str]]:
-    """Every moment from the first step called `start` on.
+    """Every moment from a step called `start` on, the first of that name (else than kills: last).
 
     Only where the process goes on is the moment after a step another one than before the next.
     """
-    begin = [name for name, _ in names].index(start) + 1
+    called = [number for number, (name, _) in enumerate(names, start=1) if name == start]
+    begin = called[0 if way == "killed" else -1]
     for number, (_, halves) in enumerate(names, start=1):
         if number < begin:
             continue

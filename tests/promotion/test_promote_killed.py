@@ -31,9 +31,9 @@ KILLED = (
     "rollback:killed",
 )
 UNANSWERED = (
-    "better:silent:save",
-    "better:away:save",
-    "worse:silent:save",
+    "better:silent:create_model_version",
+    "better:away:create_model_version",
+    "worse:silent:create_model_version",
     "rollback:silent:create_model_version",
     "rollback:away:create_model_version",
 )

@@ -566,6 +566,43 @@ def test_a_version_in_the_log_that_is_no_decision(project: Layout, run: Run) -> 
         assert said.code in (0, 2)
 
 
+def test_a_log_that_was_deleted_stops_promotions_until_it_is_accepted(
+    project: Layout, run: Run
+) -> None:
+    registry = records.open_registry(project)
+    registry.client.delete_registered_model(registry.log_name)
+    item_knn(project)
+    before = contents(project)
+    said = run(project.root, "promote", "--yes")
+    assert_one_line(said, "log of 'tiny' is damaged", "decision 1 existed once", "--force")
+    assert contents(project) == before
+    assert run(project.root, "rollback", "--to", "1", "--reason", "keep it", "--yes").code == 0
+    assert run(project.root, *PROMOTE.split()).code == 0
+    assert records.open_registry(project).aliases()["champion"] == 2
+    assert run(project.root, "verify", "--all").code == 0
+    tiny.train_markov(project, smoothing=1e9)
+    assert run(project.root, "promote", "--yes").code == 3
+
+
+def test_a_registered_model_that_was_deleted_begins_anew_by_force(
+    project: Layout, run: Run
+) -> None:
+    item_knn(project)
+    assert run(project.root, *PROMOTE.split()).code == 0
+    registry = records.open_registry(project)
+    registry.client.delete_registered_model(registry.name)
+    before = contents(project)
+    says = "no version can serve", "promote --force"
+    for command in ("promote --yes", "rollback --reason x --yes"):
+        said = run(project.root, *command.split())
+        assert_one_line(said, *(says if command.startswith("promote") else []))
+        assert contents(project) == before
+    assert run(project.root, "verify").code == 2
+    assert run(project.root, *PROMOTE.split()).code == 0
+    assert records.open_registry(project).aliases() == {"champion": 1, "best": 1}
+    assert run(project.root, "verify", "--all").code == 0
+
+
 def test_without_a_project(tmp_path: Path, run: Run) -> None:
     for command in [*LOOKING, *CHANGING]:
         assert_one_line(run(tmp_path, *command.split()), "no recctl project")
