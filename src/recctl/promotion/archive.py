@@ -140,7 +140,7 @@ def repeat(registry: Registry, one: Entry) -> tuple[bool, str]:
             return False, "its policy is not one that this version of recctl knows"
         except UserError as error:
             return False, f"its evidence cannot be read: {error}"
-    same = plain_gates(again.gates) == content["gates"]
+    same = _figures(plain_gates(again.gates)) == _figures(content["gates"])
     verdicts = {again.verdict, content["verdict"]} - {"stale"}
     if len(verdicts) > 1 or not same:
         return False, (
@@ -148,3 +148,8 @@ def repeat(registry: Registry, one: Entry) -> tuple[bool, str]:
             f"{'the same' if same else 'other'} figures: it was taken by another version of recctl"
         )
     return True, "decided again from its evidence: the same verdict and the same figures"
+
+
+def _figures(gates: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Gates without their sentences, which another version of recctl may word otherwise."""
+    return [{key: value for key, value in gate.items() if key != "reason"} for gate in gates]
