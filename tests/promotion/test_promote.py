@@ -225,6 +225,18 @@ def test_a_tampered_log_refuses_until_it_is_accepted(project: Layout) -> None:
     assert aliases(project)["champion"] == 3
 
 
+def test_a_number_given_to_another_model(project: Layout) -> None:
+    """A registered model deleted as a whole is numbered from 1 again."""
+    tiny.train(project, "item-knn")
+    run(project)
+    registry = records.open_registry(project)
+    registry.client.delete_registered_model(registry.name)
+    tiny.train(project, "markov")
+    assert run(project).body["verdict"] == "promoted"
+    assert aliases(project)["champion"] == 1
+    assert any("decision 1 was about another version 1" in detail for detail in wrong(project))
+
+
 def test_another_evaluation_than_the_workspaces_is_refused(project: Layout) -> None:
     """ranks.parquet of another model, put in the place of the right one."""
     tiny.train(project, "popularity")

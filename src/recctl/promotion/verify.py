@@ -25,6 +25,7 @@ def verify(registry: Registry, layout: Layout, *, everything: bool = False) -> l
         _chain(registry, state),
         _pending(line),
         _aliases(state),
+        _named(registry, line),
         *_versions(registry, layout, state, everything),
         *_evidence(registry, line, everything),
     ]
@@ -73,6 +74,18 @@ def _aliases(state: apply.Serving) -> Check:
         ]
     where = ", ".join(f"{name} {_which(now)}" for name, now in state.aliases.items())
     return _check("aliases", wrong, f"as the log says: {where}")
+
+
+def _named(registry: Registry, line: list[Entry]) -> Check:
+    """Versions are named by number, and a model deleted as a whole is numbered from 1 again."""
+    digests = {one.number: one.digest for one in registry.versions()}
+    wrong = []
+    for entry in line:
+        judged = entry.content.get("challenger") or {}
+        number, digest = judged.get("version"), judged.get("digest")
+        if number in digests and digests[number] != digest:
+            wrong.append(f"decision {entry.position} was about another version {number}")
+    return _check("decided versions", wrong, "each has the content that was decided upon")
 
 
 def _which(number: int | None) -> str:
