@@ -370,3 +370,32 @@ def test_tampering_never_moves_the_champion(two: Registry, what: str) -> None:
     with pytest.raises(UserError, match="the decision log of 'recommender' is damaged"):
         recovered(two)
     assert two.aliases() == {"champion": 2, "previous": 1, "best": 2}
+
+
+def test_what_was_rolled_back_does_not_come_back_when_its_successor_is_deleted(
+    two: Registry, tmp_path: Path
+) -> None:
+    promote(two, tmp_path, "three")
+    back = {**promotion(serving(two), 2), "kind": "rollback"}
+    back["sets"] = {"champion": 2, "previous": 1, "best": 2}
+    follow(two, decide(two, back).entry)
+    two.client.delete_model_version(two.name, "2")
+    now, _ = recovered(two)
+    assert now.aliases == {"champion": 1, "previous": None, "best": None}
+
+
+def test_where_nothing_lies_below_a_rollback_a_person_is_asked(two: Registry) -> None:
+    back = {**promotion(serving(two), 1), "kind": "rollback"}
+    back["sets"] = {"champion": 1, "previous": None, "best": 1}
+    follow(two, decide(two, back).entry)
+    two.client.delete_model_version(two.name, "1")
+    with pytest.raises(UserError, match="no version can serve"):
+        recovered(two)
+    assert "champion" not in two.aliases()
+
+
+def test_a_decision_too_long_for_the_registry_is_said(two: Registry) -> None:
+    before = picture(two)
+    with pytest.raises(UserError, match="give a shorter --reason"):
+        decide(two, {**promotion(serving(two), 1), "reason": "x" * 100_000})
+    assert picture(two) == before

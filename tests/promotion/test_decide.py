@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from recctl.evaluation.slices import Slice
 from recctl.promotion.decision import decide
 from recctl.promotion.evidence import Conduct, Evidence, Scored, Training
-from recctl.promotion.params import Guardrails, Leak, Primary, PromotionParams, Ratchet, Slices
+from recctl.promotion.params import Guardrails, Leak, Primary, PromotionParams, Slices
 
 
 def test_a_better_challenger_is_promoted():
@@ -91,10 +91,9 @@ def test_an_empty_policy_refuses(empty):
 
 
 @pytest.mark.parametrize(
-    "rules", [{"convergence": True}, {"leak": Leak()}, {"suspicious_gain": 5.0}, {"ratchet": {}}]
+    "rules", [{"convergence": True}, {"leak": Leak()}, {"suspicious_gain": 5.0}]
 )
 def test_a_policy_that_judges_nothing_of_the_challenger_refuses(rules):
-    rules = {"ratchet": Ratchet()} if "ratchet" in rules else rules
     found = decide(evidence(), only(**rules))
     assert found.verdict == "refused"
     assert "nothing speaks for it" in found.sentence

@@ -1,6 +1,7 @@
 """Each gate by itself, on tables whose figures can be worked out by hand."""
 
 import doctest
+from dataclasses import replace
 from math import log2, sqrt
 
 import numpy as np
@@ -329,6 +330,24 @@ def test_the_ratchet_holds_what_was_reached():
     given = evidence(BETTER, best=scored(best))
     assert set(outcomes(gates(given, only(ratchet=Ratchet())), "ratchet").values()) == {"pass"}
     assert row(gates(evidence(), policy()), "ratchet").outcome == "shown"
+
+
+def test_the_ratchet_holds_a_champion_that_is_the_best_where_the_primary_gate_does_not():
+    worse = ranks((100, 1), (400, MISS))
+    wide = Primary(margin=0.9)
+    for rules in ({}, {"primary": wide}):
+        found = gates(evidence(worse), only(ratchet=Ratchet(), **rules))
+        assert set(outcomes(found, "ratchet").values()) == {"fail"}
+
+
+def test_a_best_version_that_leaks_is_no_obstacle_without_a_ratchet():
+    everyone, nobody = np.ones(500, bool), np.zeros(500, bool)
+    leaks = {"challenger": nobody, "champion": nobody, "best": everyone}
+    given = replace(evidence(BETTER, best=scored(BETTER)), leaks=leaks)
+    with_ratchet = gates(given, only(leak=Leak(), ratchet=Ratchet()))
+    assert row(with_ratchet, "leak", "best").outcome == "refused"
+    without = gates(given, only(leak=Leak(), primary=Primary()))
+    assert set(outcomes(without, "leak").values()) == {"pass"}
 
 
 @pytest.mark.parametrize(

@@ -377,6 +377,22 @@ def _unfit(registry: Registry, number: int, check: Check) -> str | None:
     return check(number)
 
 
+def _before(now: Serving, latest: Entry) -> dict[str, int | None]:
+    """Where the aliases point when the decision's champion is taken away again.
+
+    After a rollback that was carried out the one that it took away does not come back: the champion
+    is the one below; where there is none it stays, and a person is asked.
+    """
+    former = latest.saw.get("champion")
+    if latest.content.get("kind") == "rollback" and now.aliases["champion"] != former:
+        below = now.says["previous"] or now.says["champion"]
+        return {**now.wanted, "champion": below, "previous": None}
+    if former == now.says["champion"]:
+        former = latest.saw.get("previous")
+    previous = latest.saw.get("previous")
+    return {**latest.saw, "champion": former, "previous": None if former == previous else previous}
+
+
 def _undo(
     registry: Registry,
     now: Serving,
@@ -387,8 +403,8 @@ def _undo(
     describe: Callable[[], dict[str, Any]],
 ) -> None:
     """Let the champion before serve again, as a decision of its own."""
-    former = latest.saw.get("champion")
-    former = latest.saw.get("previous") if former == now.says["champion"] else former
+    sets = _before(now, latest)
+    former = sets["champion"]
     also = None if former is None else _unfit(registry, former, check)
     if also is not None or former == now.says["champion"]:
         raise NoneCanServe(
@@ -398,9 +414,6 @@ def _undo(
         )
     after = f"version {former} serves" if former is not None else "no version serves"
     sentence = f"Decision {latest.position} is undone, {after}: {reason}"
-    sets = {**latest.saw, "champion": former}
-    if former == latest.saw.get("previous"):
-        sets["previous"] = None
     content = {
         **describe(),
         "previous": now.head,

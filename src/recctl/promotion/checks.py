@@ -198,7 +198,8 @@ def leak(evidence: Evidence, policy: PromotionParams) -> tuple[list[Gate], NDArr
     if policy.leak is None:
         said = "the gate is off: whether a model was trained on today's targets was not checked"
         return [Gate("leak", "all models", "shown", said)], everyone
-    judged = [name for name in ("challenger", "champion", "best") if name in models(evidence)]
+    measures = ("challenger", "champion", *(["best"] if policy.ratchet is not None else []))
+    judged = [name for name in measures if name in models(evidence)]
     rows = [_leak_of(name, evidence, policy.leak.excluded_share) for name in judged]
     if refused(rows):
         return rows, everyone

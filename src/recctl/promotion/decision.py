@@ -55,7 +55,7 @@ def _against(counter: gates.Counter, evidence: Evidence, policy: PromotionParams
         *gates.slices(counter, champion, policy),
         *gates.floors(pairs, policy),
         *gates.baselines(counter, policy),
-        *gates.ratchet(_best(counter), policy),
+        *gates.ratchet(_best(counter) or _no_stricter_primary(pairs, policy), policy),
         *gates.guardrails(evidence, policy),
         *gates.suspicious_gain(pairs, policy),
         *gates.convergence(evidence.training, policy),
@@ -78,6 +78,13 @@ def _first(counter: gates.Counter, evidence: Evidence, policy: PromotionParams) 
 def _best(counter: gates.Counter) -> gates.Pairs | None:
     best = counter.judged.ranks.get("best")
     return None if best is None else counter.pairs(best)
+
+
+def _no_stricter_primary(pairs: gates.Pairs, policy: PromotionParams) -> gates.Pairs | None:
+    """The champion as the best version so far; None where the primary gate holds it already."""
+    if policy.primary is None or policy.ratchet is None:
+        return pairs
+    return pairs if policy.primary.margin > policy.ratchet.margin else None
 
 
 def _nothing_judged(rows: list[Gate]) -> list[Gate]:

@@ -13,6 +13,7 @@ import contextlib
 import datetime
 import json
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -201,7 +202,11 @@ class Registry:
 
         Raises UserError when the server did not confirm it; it may be there all the same.
         """
-        assert len(body) <= ENTRY_MAX, "a decision must fit into a tag"
+        if len(body) > ENTRY_MAX:
+            raise UserError(
+                f"the decision takes {len(body):,} characters, and MLflow keeps {ENTRY_MAX:,}",
+                "give a shorter --reason",
+            )
         tags = {ENTRY: body, DIGEST: digest(body), STATE: "pending"}
         return self._create(self.log_name, run_id, EVIDENCE, tags)
 
@@ -360,12 +365,17 @@ def _version(found: Any) -> Version:
     created = datetime.datetime.fromtimestamp(found.creation_timestamp / 1000, datetime.UTC)
     return Version(
         number=int(found.version),
-        digest=found.tags.get(CONTENT_DIGEST, ""),
+        digest=_word(found.tags.get(CONTENT_DIGEST, "")),
         tags=dict(found.tags),
         run_id=found.run_id or None,
         source=found.source,
         created=created.isoformat(timespec="seconds"),
     )
+
+
+def _word(digest: str) -> str:
+    """A digest from a tag, nothing where it is none: folders on disk are named by it."""
+    return digest if re.fullmatch(r"[\w ]*", digest) else ""
 
 
 def _entry(found: Any) -> Entry:
