@@ -182,3 +182,33 @@ def test_a_digest_that_is_a_path_reaches_no_folder(tmp_path: Path, database: Pat
     wrong = [one["detail"] for one in verify(registry, layout) if not one["ok"]]
     assert any("was not registered by recctl" in one for one in wrong)
     assert (layout.root / "own" / "work.txt").read_text() == "mine"
+
+
+def test_only_a_comparison_offers_the_workspace(tmp_path: Path, database: Path) -> None:
+    layout = tiny.make(tmp_path / "project", database)
+    registry = records.open_registry(layout)
+    with pytest.raises(UserError, match=r"known: a version's number$"):
+        records.number(registry, records.WORKSPACE)
+    with pytest.raises(UserError, match=r"known: a version's number, workspace$"):
+        records.number(registry, "workspce", records.WORKSPACE)
+
+
+def test_no_model_has_the_name_of_a_log(tmp_path: Path, database: Path) -> None:
+    layout = tiny.make(tmp_path / "project", database)
+    tiny.set_params(layout.root, promotion={**tiny.POLICY, "registered_model": "tiny-decisions"})
+    with pytest.raises(UserError, match="those of decision logs"):
+        records.open_registry(layout)
+
+
+def test_a_champion_from_before_recctl_has_a_way_out(tmp_path: Path, database: Path) -> None:
+    layout = tiny.make(tmp_path / "project", database)
+    tiny.train_markov(layout, SMOOTHINGS[1])
+    client = records.open_registry(layout).client
+    client.create_registered_model("tiny")
+    client.create_model_version("tiny", str(tmp_path / "model"), None)
+    client.set_registered_model_alias("tiny", "champion", "1")
+    with pytest.raises(UserError, match="take the alias away in MLflow"):
+        promote(layout, confirm=lambda body: True, say=lambda line: None)
+    client.delete_registered_model_alias("tiny", "champion")
+    first = promote(layout, confirm=lambda body: True, say=lambda line: None)
+    assert first.body["sets"] == {"champion": 2, "previous": None, "best": 2}

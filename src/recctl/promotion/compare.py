@@ -66,4 +66,6 @@ def contender(registry: Registry, test: TestSet, name: str) -> Contender:
     """The model that a name stands for."""
     if name == records.WORKSPACE:
         return contenders.workspace(test)
-    return contenders.registered(registry, test.layout, records.number(registry, name))
+    return contenders.registered(
+        registry, test.layout, records.number(registry, name, records.WORKSPACE)
+    )

@@ -92,6 +92,13 @@ class PromotionParams(Section):
     """Where no champion serves: `baselines` needs floors and baselines to hold, `any` takes any
     sound model, `none` promotes no first model by itself (--force does)."""
 
+    @field_validator("registered_model")
+    @classmethod
+    def _no_log(cls, name: str) -> str:
+        if name.endswith("-decisions"):
+            raise ValueError("names that end with -decisions are those of decision logs")
+        return name
+
     @field_validator("floors")
     @classmethod
     def _known(cls, floors: dict[str, float] | None) -> dict[str, float] | None:

@@ -54,15 +54,15 @@ def version(registry: Registry, number: int) -> Row:
     return {**_row(one, registry.aliases()), "files": one.files}
 
 
-def number(registry: Registry, name: str) -> int:
-    """A version's number, by number or alias."""
+def number(registry: Registry, name: str, *also: str) -> int:
+    """A version's number, by number or alias; `also` is what else could have been said."""
     if name.isdecimal():
         return int(name)
     aliases = registry.aliases()
     if name in aliases:
         return aliases[name]
-    known = ", ".join(["a version's number", *sorted(aliases)])
-    raise UserError(f"no version '{name}' of '{registry.name}'", f"known: {known}, {WORKSPACE}")
+    known = ", ".join(["a version's number", *sorted(aliases), *also])
+    raise UserError(f"no version '{name}' of '{registry.name}'", f"known: {known}")
 
 
 def _row(one: Version, aliases: dict[str, int]) -> Row:
