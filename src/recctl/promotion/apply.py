@@ -320,11 +320,7 @@ def recover(
     astray = 0
     for _ in range(ROUNDS):
         now = serving(registry)
-        if now.broken and not force:
-            raise UserError(
-                f"the decision log of '{registry.name}' is damaged: {'; '.join(now.broken)}",
-                "look at 'recctl verify'; --force with --reason goes on from here",
-            )
+        _whole(registry, now, force)
         if now.agree and not now.pending:
             note_head(registry, now)
             return now
@@ -333,6 +329,21 @@ def recover(
             continue
         _settle(registry, now, check, say, describe)
     raise UserError(f"the registry '{registry.name}' does not come to rest", "try again later")
+
+
+def passable(registry: Registry, now: Serving, *, force: bool) -> None:
+    """Raise what `recover` would raise and nobody but a person can mend; changes nothing."""
+    _whole(registry, now, force)
+    if not _expected(now):
+        raise moved_by_hand(registry, now)
+
+
+def _whole(registry: Registry, now: Serving, force: bool) -> None:
+    if now.broken and not force:
+        raise UserError(
+            f"the decision log of '{registry.name}' is damaged: {'; '.join(now.broken)}",
+            "look at 'recctl verify'; --force with --reason goes on from here",
+        )
 
 
 def _expected(now: Serving) -> bool:
@@ -382,11 +393,12 @@ def _unfit(registry: Registry, number: int, check: Check) -> str | None:
 def _before(now: Serving, latest: Entry) -> dict[str, int | None]:
     """Where the aliases point when the decision's champion is taken away again.
 
-    After a rollback that was carried out the one that it took away does not come back: the champion
+    What a rollback that was carried out, or a recovery, took away does not come back: the champion
     is the one below; where there is none it stays, and a person is asked.
     """
     former = latest.saw.get("champion")
-    if latest.content.get("kind") == "rollback" and now.aliases["champion"] != former:
+    kind = latest.content.get("kind")
+    if kind == "recovery" or (kind == "rollback" and now.aliases["champion"] != former):
         below = now.says["previous"] or now.says["champion"]
         return {**now.wanted, "champion": below, "previous": None}
     if former == now.says["champion"]:

@@ -118,7 +118,13 @@ def repeat(registry: Registry, one: Entry) -> tuple[bool, str]:
 
     The evidence counts only if its digests are those in the decision.
     """
-    content = one.content
+    try:
+        return _repeat(registry, one.content)
+    except (KeyError, TypeError, AttributeError):
+        return False, "it lacks what a decision holds: it was altered, or not written by recctl"
+
+
+def _repeat(registry: Registry, content: dict[str, Any]) -> tuple[bool, str]:
     if content["kind"] != "promotion" or not (content["evidence"] or {}).get("files"):
         return True, "nothing was measured for it"
     with tempfile.TemporaryDirectory(prefix="recctl-evidence-") as name:

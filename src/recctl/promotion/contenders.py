@@ -2,7 +2,9 @@
 
 import contextlib
 import csv
+import fcntl
 import math
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -100,14 +102,24 @@ def registered(
     """
     version = registry.version(number)
     expected = _manifest(registry, version)
-    folder = _folder(registry, layout, version, expected, fresh)
-    own = folder / package.RECOMMENDER
-    with _unsound(number):
-        if package.content_digest(own) != version.digest:
-            raise UserError("its model is not the one that its digest was taken of")
-        served = package.load(folder)
-        record = package.load_record(folder)
+    with _alone(layout.state / "versions.lock"):
+        folder = _folder(registry, layout, version, expected, fresh)
+        own = folder / package.RECOMMENDER
+        with _unsound(number):
+            if package.content_digest(own) != version.digest:
+                raise UserError("its model is not the one that its digest was taken of")
+            served = package.load(folder)
+            record = package.load_record(folder)
     return Contender(own, served, version.digest, number, record)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Let one process at a time look after the copies of versions in a project."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager
@@ -119,7 +131,7 @@ def _unsound(number: int) -> Iterator[None]:
 
 
 def _manifest(registry: Registry, version: Version) -> dict[str, str]:
-    if not version.digest or not version.files:
+    if not re.fullmatch("[0-9a-f]{64}", version.digest) or not version.files:
         raise Unsound(
             f"version {version.number} of '{registry.name}' was not registered by recctl: it "
             "carries no digests to check it by",

@@ -36,7 +36,7 @@ class Outcome:
     @property
     def exit_code(self) -> int:
         """0 where an alias moved, would have, or need not; by the verdict otherwise."""
-        if self.body is None or self.body["sets"] or self.body["verdict"] is None:
+        if self.body is None or self.body["forced"] or self.body["verdict"] is None:
             return 0
         return EXIT_CODES[self.body["verdict"]]
 
@@ -68,16 +68,19 @@ def promote(
 
     Raises UserError where there is nothing to judge; nothing is changed then.
     """
-    if force and not (reason or "").strip():
-        raise UserError("--force needs a reason", "give one: --reason 'why'")
+    if force:
+        check_reason(reason or "", "--force")
     policy = PromotionParams.load(layout.params)
     test = TestSet.load(layout)
     challenger = contenders.workspace(test)
     registry = Registry.connect(layout, policy.registered_model)
-    state = apply.serving(registry) if dry_run else settled(registry, layout, say, force=force)
+    state = _looked_at(registry, say, force) if dry_run else settled(registry, layout, say, force)
     champion = _there(state)
     if champion is not None and registry.version(champion).digest == challenger.digest:
+        contenders.registered(registry, layout, champion, fresh=True)
         note = f"the workspace's model is version {champion}, which serves already"
+        if force and state.broken and not dry_run:
+            return _accept(layout, registry, state, f"{note}: {reason}", say)
         return Outcome(None, note=f"nothing to do: {note}")
     judged = _judge(layout, policy, test, challenger, registry, state, say)
     body = judged.body
@@ -97,12 +100,49 @@ def _there(state: apply.Serving) -> int | None:
     return None if champion in state.deleted else champion
 
 
-def settled(registry: Registry, layout: Layout, say: Say, *, force: bool) -> apply.Serving:
+def check_reason(reason: str, what: str) -> None:
+    """A reason is some words that can be kept."""
+    if not reason.strip():
+        raise UserError(f"{what} needs a reason", "give one: --reason 'why'")
+    try:
+        reason.encode()
+    except UnicodeEncodeError:
+        raise UserError("the reason is not text", "write it in UTF-8") from None
+
+
+def _looked_at(registry: Registry, say: Say, force: bool) -> apply.Serving:
+    """The registry as it is, where it is such that a promotion could go on from there."""
+    state = apply.serving(registry)
+    apply.passable(registry, state, force=force)
+    if state.pending or not state.agree:
+        say("something waits to be finished or undone, which this dry run leaves: 'recctl verify'")
+    return state
+
+
+def _accept(
+    layout: Layout, registry: Registry, state: apply.Serving, reason: str, say: Say
+) -> Outcome:
+    """Write down that a damaged log was seen; nothing else changes."""
+    body = {
+        **frame("recovery", registry.name),
+        "sentence": f"the log's damage was accepted; {reason}",
+        "reason": reason,
+        "previous": state.head,
+        "saw": state.aliases,
+        "acknowledges": state.broken,
+    }
+    run_id = registry.decision_run("recovery", {"recctl.run": "recovery"}, {})
+    return write(
+        layout, registry, {**body, "evidence": {"run_id": run_id, "files": {}}}, run_id, say
+    )
+
+
+def settled(registry: Registry, layout: Layout, say: Say, force: bool) -> apply.Serving:
     """The registry once nothing in it waits to be finished or undone."""
 
     def unfit(number: int) -> str | None:
         try:
-            contenders.registered(registry, layout, number)
+            contenders.registered(registry, layout, number, fresh=True)
         except (contenders.Unsound, Gone) as error:
             return str(error)
         return None
@@ -135,9 +175,9 @@ def _judge(
 ) -> Judged:
     sides = {"challenger": challenger}
     problems = []
-    numbers = {name: state.says[name] for name in ("champion", "best")}
-    if numbers["best"] == numbers["champion"]:
-        del numbers["best"]
+    numbers = {"champion": state.says["champion"]}
+    if policy.ratchet is not None and state.says["best"] != state.says["champion"]:
+        numbers["best"] = state.wanted["best"]
     for name, number in numbers.items():
         if number is not None:
             try:
@@ -150,7 +190,7 @@ def _judge(
     evidence = dataclasses.replace(
         evidence,
         training=contenders.training(layout),
-        problems=[*problems, *([differs] if differs else [])],
+        problems=[*evidence.problems, *([differs] if differs else [])],
     )
     body = of_decision(layout, policy, test, sides, evidence, decide(evidence, policy))
     body |= {"saw": state.aliases, "previous": state.head, "acknowledges": state.broken}
@@ -170,6 +210,7 @@ def _objections(
             "--reason"
         )
     if "champion" in sides:
+        yield from _replaced(state, sides["champion"])
         index = sides["champion"].served.vocabulary.index
         if not any(item in index for item in test.vocabulary.items):
             yield (
@@ -178,14 +219,30 @@ def _objections(
             )
 
 
+def _replaced(state: apply.Serving, champion: Contender) -> Iterator[str]:
+    """A version that was put in the place of the one that was promoted, tags and all."""
+    decided = decided_digest(state.line, champion.version)
+    if decided is not None and decided != champion.digest:
+        yield f"version {champion.version} is not the model that was decided upon"
+
+
+def decided_digest(line: list[Entry], number: int | None) -> str | None:
+    """The content that the newest decision about a version was about; None without one."""
+    for entry in reversed(line):
+        judged = entry.content.get("challenger")
+        if isinstance(judged, dict) and judged.get("version") == number:
+            return str(judged.get("digest"))
+    return None
+
+
 def taken_out(line: list[Entry], number: int) -> Entry | None:
     """The rollback that took a version out of service, unless it has served again since."""
     found = None
     for entry in log.moving(line):
-        if entry.content.get("kind") == "rollback" and entry.saw.get("champion") == number:
-            found = entry
-        elif (entry.sets or {}).get("champion") == number:
+        if (entry.sets or {}).get("champion") == number:
             found = None
+        elif entry.content.get("kind") == "rollback" and entry.saw.get("champion") == number:
+            found = entry
     return found
 
 
@@ -245,6 +302,13 @@ def _register(layout: Layout, registry: Registry, judged: Judged) -> int:
     assert challenger.record is not None
     found = registry.find(challenger.digest)
     if found is not None:
+        try:
+            contenders.registered(registry, layout, found.number, fresh=True)
+        except (contenders.Unsound, Gone) as error:
+            raise UserError(
+                f"the workspace's model is registered as version {found.number}, and {error}",
+                f"delete version {found.number} in MLflow and run the command again",
+            ) from None
         return found.number
     layout.state.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=layout.state, prefix="package-") as name:
@@ -274,18 +338,28 @@ def _register(layout: Layout, registry: Registry, judged: Judged) -> int:
     return registered.number
 
 
-def _best(judged: Judged, number: int, state: apply.Serving) -> int:
+def _best(judged: Judged, number: int, state: apply.Serving) -> int | None:
     """The best version from now on, by the first primary metric on today's test set.
 
-    A version that was forced is never called the best, unless the former best is gone.
+    A version that was forced is never called the best. Where it was forced because the best version
+    is gone or cannot be compared any more, there is none until one is promoted in earnest: the
+    champion is the measure then.
     """
-    rivals = [name for name in ("best", "champion") if name in judged.sides]
-    if state.wanted["best"] is None or not rivals:
-        return number
+    best, forced = state.wanted["best"], judged.body["forced"]
+    rival = "champion" if best == state.says["champion"] else "best"
+    measured = rival in judged.sides and not _leaks(judged, rival)
+    if best is None or (not measured and judged.policy.ratchet is not None):
+        return None if forced else number
     metric, means = judged.policy.metrics[0], judged.body["means"]["full"]
-    if judged.body["forced"] or means["challenger"][metric] < means[rivals[0]][metric]:
-        return state.wanted["best"]
+    if forced or not measured or means["challenger"][metric] < means[rival][metric]:
+        return best
     return number
+
+
+def _leaks(judged: Judged, side: str) -> bool:
+    """Whether a model cannot be compared because it was trained on today's targets."""
+    mask, leak = judged.evidence.leaks.get(side), judged.policy.leak
+    return leak is not None and (mask is None or float(mask.mean()) > leak.excluded_share)
 
 
 def _keep_evidence(registry: Registry, judged: Judged) -> str:

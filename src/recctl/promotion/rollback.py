@@ -8,7 +8,7 @@ from recctl.promotion import apply, contenders
 from recctl.promotion.body import Body, about, frame, lineage_of
 from recctl.promotion.log import Entry, moving
 from recctl.promotion.params import PromotionParams
-from recctl.promotion.promote import Outcome, settled, write
+from recctl.promotion.promote import Outcome, check_reason, settled, write
 from recctl.promotion.registry import Registry
 from recctl.promotion.scoring import Say
 
@@ -25,8 +25,7 @@ def rollback(
 
     Raises UserError when there is none, or when its files are not sound; nothing is changed then.
     """
-    if not reason.strip():
-        raise UserError("a rollback needs a reason", "give one: --reason 'why'")
+    check_reason(reason, "a rollback")
     policy = PromotionParams.load(layout.params)
     registry = Registry.connect(layout, policy.registered_model)
     before = apply.serving(registry)
@@ -48,13 +47,17 @@ def rollback(
             settled(registry, layout, say, force=True)
             return _finished(state)
         raise UserError(f"version {target} is the champion already", "name another version")
-    chosen = contenders.registered(registry, layout, target)
+    chosen = contenders.registered(registry, layout, target, fresh=True)
+    what = f"rolled back from version {serves} to version {target}"
+    if target == serves:
+        what = f"version {target}, to which the alias was moved by hand, is kept"
     body = {
         **frame("rollback", registry.name),
-        "sentence": f"rolled back from version {serves} to version {target}: {reason}",
+        "sentence": f"{what}: {reason}",
         "reason": reason,
         "previous": state.head,
         "saw": state.aliases,
+        "acknowledges": state.broken,
         "sets": _after(state, target),
         "challenger": about(chosen),
         "lineage": lineage_of(layout),
@@ -94,7 +97,9 @@ def _after(state: apply.Serving, target: int) -> dict[str, int | None]:
     """
     stack = champions(moving(state.line))
     if target not in [champion for champion, _ in stack]:
-        return {**state.wanted, "champion": target, "previous": state.aliases["champion"]}
+        hand = state.aliases["champion"] == target
+        previous = state.wanted["champion"] if hand else state.aliases["champion"]
+        return {**state.wanted, "champion": target, "previous": previous}
     while stack[-1][0] != target:
         stack.pop()
     previous = stack[-2][0] if len(stack) > 1 else None

@@ -7,6 +7,7 @@ from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.promotion import apply, archive, contenders, log
 from recctl.promotion.log import Entry
+from recctl.promotion.promote import decided_digest
 from recctl.promotion.registry import Registry
 from recctl.promotion.schema import readable
 
@@ -25,7 +26,7 @@ def verify(registry: Registry, layout: Layout, *, everything: bool = False) -> l
         _chain(registry, state),
         _pending(line),
         _aliases(state),
-        _named(registry, line),
+        _named(registry, state),
         *_versions(registry, layout, state, everything),
         *_evidence(registry, line, everything),
     ]
@@ -76,15 +77,13 @@ def _aliases(state: apply.Serving) -> Check:
     return _check("aliases", wrong, f"as the log says: {where}")
 
 
-def _named(registry: Registry, line: list[Entry]) -> Check:
-    """Versions are named by number, and a model deleted as a whole is numbered from 1 again."""
-    digests = {one.number: one.digest for one in registry.versions()}
+def _named(registry: Registry, state: apply.Serving) -> Check:
+    """Versions are named by number: it must still be the content that was decided upon."""
     wrong = []
-    for entry in line:
-        judged = entry.content.get("challenger") or {}
-        number, digest = judged.get("version"), judged.get("digest")
-        if number in digests and digests[number] != digest:
-            wrong.append(f"decision {entry.position} was about another version {number}")
+    for version in registry.versions():
+        decided = decided_digest(state.line, version.number)
+        if decided is not None and decided != version.digest:
+            wrong.append(f"version {version.number} is not the model that was decided upon")
     return _check("decided versions", wrong, "each has the content that was decided upon")
 
 
