@@ -19,10 +19,10 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev repro test lint bench clean
+.PHONY: help setup setup-dev repro test test-faults lint bench clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed ## Build .venv with recctl and all it needs (PYTHON=... picks the interpreter)
 
@@ -34,6 +34,9 @@ repro: $(VENV)/.installed ## Fetch the data, run the stages that changed, print 
 
 test: $(VENV)/.installed-dev ## Run the whole test suite (ARGS=... goes to pytest)
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-faults: $(VENV)/.installed-dev ## Faults at every step of a promotion that `make test` leaves out; minutes
+	@$(BIN)/python -m pytest -m faults -rP $(ARGS)
 
 lint: $(VENV)/.installed-dev ## Style, formatting, types, import layers
 	@$(BIN)/ruff check .

@@ -599,7 +599,7 @@ def test_a_registered_model_that_was_deleted_begins_anew_by_force(
         assert contents(project) == before
     assert run(project.root, "verify").code == 2
     assert run(project.root, *PROMOTE.split()).code == 0
-    assert records.open_registry(project).aliases() == {"champion": 1, "best": 1}
+    assert records.open_registry(project).aliases() == {"champion": 1}
     assert run(project.root, "verify", "--all").code == 0
 
 
