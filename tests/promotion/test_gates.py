@@ -462,3 +462,27 @@ def test_the_examples_of_how_numbers_are_written_hold():
     result = doctest.testmod(gate)
     assert result.attempted >= 5
     assert result.failed == 0
+
+
+def test_a_loss_that_is_proven_is_called_one():
+    found = gates(evidence(challenger=CHAMPION, champion=BETTER), only(primary=Primary()))
+    assert row(found, "primary", "ndcg@10").reason.endswith("is worse by more than .0050")
+    equal = gates(evidence(challenger=CHAMPION, champion=CHAMPION), only(primary=Primary()))
+    assert row(equal, "primary", "ndcg@10").outcome == "pass"
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "outcome"), [(60, 60, "shown"), (60, 70, "shown"), (30, 90, "fail")]
+)
+def test_a_slice_that_cannot_tell_says_so_unless_a_loss_is_proven(gained, lost, outcome):
+    """250 users, of whom so many go from a miss to the top and back: they resolve about .12."""
+    champion = np.full(500, MISS)
+    champion[0 : 2 * lost : 2] = 1
+    challenger = np.full(500, MISS)
+    challenger[2 * lost : 2 * (lost + gained) : 2] = 1
+    rules = only(slices=Slices(margin=0.03, minimum_users=100))
+    found = row(gates(evidence(challenger, champion), rules), "slices", "history length: short")
+    assert found.outcome == outcome
+    assert found.details["resolvable"] > 0.1
+    if outcome == "shown":
+        assert "250 users are too few to tell: they resolve .1" in found.reason

@@ -99,7 +99,7 @@ def test_picture_is_told_in_words() -> None:
 def test_rows_of_the_tables() -> None:
     rows = _Reader(page.html(REJECTED, PNG, 7)).rows
     wanted = ["NDCG@10", ".2480", ".2279", "-.0201effect -.06", "[-.0291, -.0111]resolves .0121"]
-    assert [*wanted, "> -.0050p .4200", "FAILunproven"] in rows
+    assert [*wanted, "> -.0050p .4200", "FAILworse"] in rows
     assert [
         "target popularity: tail",
         "122",
@@ -114,7 +114,7 @@ def test_rows_of_the_tables() -> None:
 
 def test_outcomes_are_marked_for_the_style() -> None:
     text = page.html(REJECTED, PNG, 7)
-    assert '<span class="fail">FAIL</span><small>unproven</small>' in text
+    assert '<span class="fail">FAIL</span><small>worse</small>' in text
     assert '<div class="verdict rejected"><strong>REJECTED</strong>' in text
 
 

@@ -10,6 +10,8 @@ What "better" and "not worse" mean here, and what it costs:
 - The primary gate asks that one of m metrics be better. Each errs with 2.5% (one tail of 95%), so
   that of m metrics, by Bonferroni, at most m x 2.5% of challengers that are truly equal by all of
   them pass: 5% for the two of the default policy. That none may be worse makes it less.
+- A slice whose users cannot resolve the margin (with 80% power) would often fail by chance. Where
+  nothing is proven either way it says so and decides nothing.
 - Slices must all hold, so no correction is needed to keep the verdict's error at 2.5%. Their
   p-values are adjusted by Holm all the same: the rows are read one by one, and together they are
   to be wrong about any slice with at most 2.5%. It costs power: of m slices the one that is least
@@ -143,6 +145,12 @@ class Comparison:
         """Proven not to lose as much as the margin."""
         return self.difference.low > -margin
 
+    def failed(self, margin: float) -> str:
+        """Why it is not: it is worse, or that cannot be told."""
+        if self.difference.high < -margin:
+            return f"worse by more than {figure(margin)}"
+        return f"not proven to be no worse: a loss of {figure(margin)} or more cannot be ruled out"
+
     @property
     def said(self) -> str:
         return change(self.difference.value, self.difference.low, self.difference.high)
@@ -202,12 +210,10 @@ def primary(pairs: Pairs, policy: PromotionParams) -> list[Gate]:
 
 def _primary_row(found: Comparison, gain: float, margin: float) -> Gate:
     name = label(found.metric)
-    resolvable = figure(found.details["resolvable"])
     if not found.not_worse(margin):
-        said = (
-            f"{name} {found.said} is not proven to be no worse: a loss of {figure(margin)} or more "
-            f"cannot be ruled out (this test set resolves {resolvable})"
-        )
+        said = f"{name} {found.said} is {found.failed(margin)}"
+        if found.difference.high >= -margin:
+            said += f" (this test set resolves {figure(found.details['resolvable'])})"
         return found.row("primary", found.metric, "fail", said, -margin)
     better = found.better(gain)
     said = f"{name} {found.said} is {'better' if better else 'not worse'}"
@@ -307,7 +313,9 @@ def _baseline(
 def slices(counter: Counter, champion: NDArray[np.int64], policy: PromotionParams) -> list[Gate]:
     """Not worse within any group of users, by the first primary metric; Holm over the groups.
 
-    A group too small to judge is shown, and one that holds every user is the primary gate's.
+    A group too small to judge is shown, and so is one whose users are too few to tell a loss of the
+    margin from none, unless it is proven to lose all the same. One that holds every user is the
+    primary gate's.
     """
     if policy.slices is None:
         return []
@@ -320,16 +328,37 @@ def slices(counter: Counter, champion: NDArray[np.int64], policy: PromotionParam
     }
     margin = policy.slices.margin
     judged = [place for place in found if _unjudged(counter, groups[place], policy) is None]
-    raw = [statistics.p_not_above(found[place].means, -margin) for place in judged]
-    adjusted = dict(zip(judged, zip(raw, statistics.holm(raw), strict=True), strict=True))
+    held = _adjusted(
+        {place: statistics.p_not_above(found[place].means, -margin) for place in judged}
+    )
+    lost = _adjusted({place: statistics.p_not_above(-found[place].means, 0.0) for place in judged})
     rows = []
     for place, group in enumerate(groups):
         said = _unjudged(counter, group, policy)
+        if said is None:
+            said = _untold(found[place], margin, held[place][1], lost[place][1])
         if said is not None:
             rows.append(_shown_slice(group, found.get(place), said, margin))
         else:
-            rows.append(_slice(group, found[place], *adjusted[place], margin, len(judged)))
+            rows.append(_slice(group, found[place], *held[place], margin, len(judged)))
     return rows
+
+
+def _adjusted(raw: dict[int, float]) -> dict[int, tuple[float, float]]:
+    """Each p-value with Holm's."""
+    values = list(raw.values())
+    return dict(zip(raw, zip(values, statistics.holm(values), strict=True), strict=True))
+
+
+def _untold(found: Comparison, margin: float, held: float, lost: float) -> str | None:
+    """Why a slice cannot tell a loss of the margin from none; None where it can, or has lost."""
+    resolvable = found.details["resolvable"]
+    if min(held, lost) <= TAIL or resolvable <= margin:
+        return None
+    return (
+        f"{found.users:,} users are too few to tell: they resolve {figure(resolvable)}, and the "
+        f"margin is {figure(margin)}"
+    )
 
 
 def _title(group: Slice) -> str:
@@ -358,12 +387,7 @@ def _slice(
     group: Slice, found: Comparison, p_value: float, p_holm: float, margin: float, judged: int
 ) -> Gate:
     held = p_holm <= TAIL
-    said = f"{label(found.metric)} {found.said} is "
-    said += (
-        "not worse"
-        if held
-        else f"not proven to be no worse: a loss of {figure(margin)} or more cannot be ruled out"
-    )
+    said = f"{label(found.metric)} {found.said} is {'not worse' if held else found.failed(margin)}"
     if not held and found.not_worse(margin):
         said += f" when {judged} slices are judged at once"
     row = found.row("slices", _title(group), "pass" if held else "fail", said, -margin)

@@ -31,7 +31,8 @@ class Slices(Settings):
     """Within no group of users may the challenger be worse."""
 
     margin: float = Field(default=0.03, ge=0, lt=1)
-    """Not worse, by the first primary metric; groups are small, so it is wider than primary's."""
+    """Not worse, by the first primary metric; groups are small, so it is wider than primary's. A
+    group too small to resolve it is shown, and fails only where a loss is proven."""
     minimum_users: int = Field(default=200, ge=1)
     """A smaller group is shown and decides nothing."""
 

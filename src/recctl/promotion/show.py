@@ -210,7 +210,8 @@ def sides(body: dict[str, Any]) -> dict[str, str]:
 
 def _primary_cells(gate: dict[str, Any]) -> list[Text]:
     better = (gate.get("details") or {}).get("better")
-    word = {"fail": "unproven", "pass": "better" if better else "no worse"}
+    worse = (gate.get("high") or 0.0) < 0
+    word = {"fail": "worse" if worse else "unproven", "pass": "better" if better else "no worse"}
     return [
         Text(clean(gate["name"]).upper()),
         Text(figure(gate["reference"])),
