@@ -9,7 +9,7 @@ import tiny_project as tiny
 
 from recctl.errors import UserError
 from recctl.layout import Layout
-from recctl.promotion import apply, records
+from recctl.promotion import apply, archive, records
 from recctl.promotion.promote import Outcome, promote
 from recctl.promotion.rollback import rollback
 from recctl.promotion.verify import verify
@@ -447,3 +447,19 @@ def test_a_champion_moved_by_hand_stops_everything_but_a_rollback(project: Layou
     assert aliases(project)["champion"] == 1
     assert apply.serving(registry).agree
     assert wrong(project) == []
+
+
+def test_a_decision_by_other_rules_is_not_called_wrong(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """recctl may come to judge otherwise; the evidence is still checked."""
+    tiny.train(project, "item-knn")
+    run(project)
+    body = records.open_registry(project).entries()[0].content
+    assert body["rules"] == archive.RULES
+    monkeypatch.setattr(archive, "RULES", archive.RULES + 1)
+    monkeypatch.setattr(archive, "decide", None)
+    assert wrong(project) == []
+    (table,) = (project.root / "mlartifacts").glob("*/artifacts/decision/evidence.parquet")
+    table.write_bytes(table.read_bytes() + b"x")
+    assert any("evidence was altered" in detail for detail in wrong(project))

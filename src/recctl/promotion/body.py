@@ -11,7 +11,7 @@ import numpy as np
 
 from recctl.evaluation import metrics
 from recctl.layout import Layout
-from recctl.promotion.decision import Decision, Gate
+from recctl.promotion.decision import RULES, Decision, Gate
 from recctl.promotion.evidence import Evidence, Scored
 from recctl.promotion.log import SCHEMA
 from recctl.promotion.params import PromotionParams
@@ -32,6 +32,7 @@ def of_decision(
     """The body of a judgement; what it would move is filled in by its caller."""
     return {
         **frame("promotion", policy.registered_model),
+        "rules": RULES,
         "verdict": decision.verdict,
         "sentence": decision.sentence,
         **{name: about(contenders.get(name)) for name in ("challenger", "champion", "best")},

@@ -8,9 +8,13 @@ from recctl.promotion.evidence import Evidence
 from recctl.promotion.gate import Gate, Outcome, change, figure, label
 from recctl.promotion.params import PromotionParams
 
-__all__ = ["Decision", "Gate", "Outcome", "Verdict", "decide"]
+__all__ = ["RULES", "Decision", "Gate", "Outcome", "Verdict", "decide"]
 
 Verdict = Literal["promoted", "rejected", "suspicious", "refused", "stale"]
+
+RULES = 1
+"""Kept with every decision: raise it when the same evidence and policy come to mean another
+verdict, so that decisions taken before are not called wrong."""
 
 _SAID = 2
 """Reasons that the sentence of a decision gives; the table has them all."""

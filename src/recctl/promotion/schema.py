@@ -122,6 +122,8 @@ class Body(_Part):
     """A random word that makes the digest of every entry its own."""
     kind: Literal["promotion", "rollback", "recovery", "comparison"]
     """A comparison is never kept in the log."""
+    rules: int | None = None
+    """Which rules judged; null where nothing was judged. Later rules may judge otherwise."""
     verdict: Verdict | None
     """What came of it; null for a comparison, and for a rollback or recovery that was done."""
     sentence: str
