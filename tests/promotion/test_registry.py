@@ -1,5 +1,6 @@
 """The registry over real sqlite; beside each of MLflow's traps, how it does not catch us."""
 
+import dataclasses
 import os
 import socket
 import time
@@ -90,6 +91,16 @@ def test_files_that_are_gone(registry: Registry, tmp_path: Path) -> None:
     folder.rmdir()
     with pytest.raises(Gone, match="the files of version 1"):
         registry.download(version, tmp_path / "two")
+
+
+@pytest.mark.parametrize("source", ["file:///etc", "http://host/x", "s3://bucket/model"])
+def test_an_address_that_leads_elsewhere_is_not_followed(
+    registry: Registry, tmp_path: Path, source: str
+) -> None:
+    version = dataclasses.replace(add_model(registry, tmp_path, "a"), source=source)
+    with pytest.raises(Gone, match="not where they were registered"):
+        registry.download(version, tmp_path / "one")
+    assert not (tmp_path / "one").exists()
 
 
 def test_evidence_is_kept_with_the_decision(registry: Registry, tmp_path: Path) -> None:

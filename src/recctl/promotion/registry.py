@@ -33,6 +33,8 @@ CONTENT_DIGEST, FILES = "recctl.content_digest", "recctl.files"
 ENTRY, DIGEST, STATE, HEAD = "recctl.entry", "recctl.digest", "recctl.state", "recctl.head"
 """Tags of ours; `recctl.head` lies on NAME, so that it outlives a deleted log."""
 
+MODEL = "model"
+"""The folder of a registration's run that keeps the version's files."""
 EVIDENCE = "decision"
 """The folder of a decision's run that keeps its evidence and pages."""
 
@@ -131,8 +133,8 @@ class Registry:
         if existing is not None:
             return existing
         run_id = self.decision_run(run_name, {**tags, "recctl.run": "registration"}, {})
-        self.log_files(run_id, folder, "model")
-        made = self._create(self.name, run_id, "model", {**tags, CONTENT_DIGEST: digest})
+        self.log_files(run_id, folder, MODEL)
+        made = self._create(self.name, run_id, MODEL, {**tags, CONTENT_DIGEST: digest})
         first = self.find(digest)
         assert first is not None
         if first.number < made:
@@ -143,23 +145,25 @@ class Registry:
     def download(self, version: Version, to: Path) -> Path:
         """A local copy of a version's files, below the folder `to`.
 
-        Raises Gone when there are no files where the version says, UserError when the store
-        cannot be reached.
-        """
-        from mlflow.artifacts import download_artifacts
+        They are brought from the run that registered them; a version whose address leads elsewhere
+        is not one that recctl registered, and the address is not followed.
 
-        to.mkdir(parents=True, exist_ok=True)
+        Raises Gone when there are no files where they should be, UserError when the store cannot
+        be reached.
+        """
+        what = f"the files of version {version.number} of '{self.name}'"
         try:
-            found = self._read(
-                lambda: download_artifacts(
-                    artifact_uri=version.source, dst_path=str(to), tracking_uri=self.uri
-                )
-            )
+            place = self._run(version.run_id or "").info.artifact_uri
         except _NotThere as error:
-            raise Gone(f"the files of version {version.number} are gone: {error}") from None
-        folder = Path(found)
+            raise Gone(f"{what} are gone: {error}") from None
+        if version.source != f"{place}/{MODEL}":
+            raise Gone(f"{what} are not where they were registered: {version.source}")
+        try:
+            folder = self.fetch(version.run_id or "", MODEL, to)
+        except Gone as error:
+            raise Gone(f"{what} are gone: {error}") from None
         if not folder.is_dir() or not any(folder.iterdir()):
-            raise Gone(f"the files of version {version.number} of '{self.name}' are gone")
+            raise Gone(f"{what} are gone")
         return folder
 
     # Aliases
