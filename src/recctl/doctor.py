@@ -248,17 +248,20 @@ def _settings(layout: Layout) -> Check:
 
 
 def sections() -> list[type[Section]]:
-    """Every section of params.yaml, in its order: the stages, then the policy."""
+    """Every section of params.yaml, in its order: stages, policy, and what retraining needs."""
     from recctl.data.params import IngestParams
     from recctl.evaluation.params import EvaluateParams
+    from recctl.intake.params import IntakeParams
+    from recctl.monitoring.params import MonitorParams
     from recctl.promotion.params import PromotionParams
+    from recctl.retraining.params import RetrainParams
     from recctl.sequences.params import SequenceSplitParams
     from recctl.training.params import TrainParams
     from recctl.validation.params import ValidateParams
 
     return [
         *(IngestParams, ValidateParams, SequenceSplitParams, TrainParams, EvaluateParams),
-        PromotionParams,
+        *(PromotionParams, IntakeParams, RetrainParams, MonitorParams),
     ]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from recctl.errors import UserError
+from recctl.errors import MayPass, UserError
 
 
 @contextlib.contextmanager
@@ -86,14 +86,14 @@ def recover_folder(folder: Path) -> None:
 def locked(path: Path, busy: str) -> Iterator[None]:
     """Hold a lock that the operating system lets go when the process ends, however it ends.
 
-    Raises UserError that says `busy` when another process holds it.
+    Raises MayPass that says `busy` when another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(busy, "wait until it has ended") from None
+            raise MayPass(busy, "wait until it has ended") from None
         yield
 
 

@@ -74,6 +74,11 @@ class Layout:
         return self.root / "artifacts" / "decisions"
 
     @property
+    def monitoring(self) -> Path:
+        """The champion's figures on what came after its training, as last looked at."""
+        return self.root / "artifacts" / "monitoring"
+
+    @property
     def state(self) -> Path:
         """State that is nobody's output: checkpoints, locks, downloads under way."""
         return self.root / ".recctl"

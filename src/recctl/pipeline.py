@@ -1,61 +1,293 @@
-"""Running DVC so that nothing of it is left behind, whatever happens to us."""
+"""Running DVC, stage by stage, so that nothing of it is left behind whatever happens to us."""
 
+import fcntl
+import json
 import os
-import signal
+import re
+import selectors
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from recctl.errors import UserError
+from recctl import supervise
+from recctl.errors import MayPass, UserError
 from recctl.layout import Layout
+from recctl.lock import Lock
+from recctl.redact import redact
 
-_GRACE_SECONDS = 10.0
+MAY_PASS = 75
+"""Exit code of a stage that met a circumstance which may pass (EX_TEMPFAIL)."""
+
+OnLine = Callable[[str], None]
+Outcome = Literal["ran", "cached", "unchanged"]
+"""Its command ran; its outputs came from DVC's cache or remote; they were right already."""
+
+_STOPPED_SECONDS = 15.0
+"""More than a supervisor needs to stop what it started."""
 
 
-def repro(layout: Layout, on_line: Callable[[str], None]) -> None:
-    """Run `dvc repro --pull` in the project, handing on each line that it prints.
+@dataclass(frozen=True)
+class StageRun:
+    """How one stage came to be up to date."""
 
-    DVC and the stages it starts get a process group of their own: when this is interrupted, by
-    whatever exception, the whole group is, for DVC alone would leave its stage running. Raises
-    UserError when DVC ends with an error; its reason is among the lines.
+    name: str
+    outcome: Outcome
+    seconds: float
+
+    @property
+    def ran(self) -> bool:
+        """Whether the stage's command ran."""
+        return self.outcome == "ran"
+
+
+class StageFailed(UserError):
+    """A stage that ended with an error, or DVC itself; `stage` failed for `reason`."""
+
+    def __init__(self, what: str, stage: str | None, reason: str) -> None:
+        super().__init__(f"{what}: {reason}")
+        self.stage = stage
+        self.reason = reason
+
+
+class StageMayPass(MayPass):
+    """The same, for a circumstance that may pass: worth running again."""
+
+    def __init__(self, what: str, stage: str | None, reason: str) -> None:
+        super().__init__(f"{what}: {reason}")
+        self.stage = stage
+        self.reason = reason
+
+
+def stage(layout: Layout, name: str, on_line: OnLine, *, lock: Lock | None = None) -> StageRun:
+    """Bring one stage, and what it depends on, up to date; hands on each line that is printed.
+
+    With the project's `lock` the stage is part of the retraining that holds it, which stays so
+    until everything started here has ended. Raises StageFailed, or StageMayPass where DVC is busy,
+    its remote does not answer or the stage said so.
     """
-    with subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro", "--pull"],
+    began = time.monotonic()
+    if lock is not None:
+        lock.doing(name)
+    code, lines = _dvc(layout, ["repro", *_pull(layout), name], on_line, lock)
+    if code != 0:
+        raise _failure(f"stage '{name}' failed", code, lines, name)
+    return StageRun(name, _outcome(name, lines), time.monotonic() - began)
+
+
+def repro(layout: Layout, on_line: OnLine, *, lock: Lock | None = None) -> None:
+    """Bring the whole pipeline up to date, handing on each line that is printed.
+
+    Raises as `stage` does.
+    """
+    code, lines = _dvc(layout, ["repro", *_pull(layout)], on_line, lock)
+    if code != 0:
+        what = f"dvc repro ended with exit code {code} in {layout.root}"
+        raise _failure(what, code, lines, None)
+
+
+def push(layout: Layout, on_line: OnLine, *, lock: Lock | None = None) -> None:
+    """Bring what the cache holds of this version to the default remote; raises as `stage` does."""
+    code, lines = _dvc(layout, ["push"], on_line, lock)
+    if code != 0:
+        # its last word is how many files failed; why, it says file by file, and never when quiet
+        why = [line for line in lines if line.startswith("ERROR: failed to transfer")]
+        raise _failure("'dvc push' failed", code, why[:1] or lines, None)
+
+
+def remote(layout: Layout) -> tuple[str, str] | None:
+    """DVC's default remote: its name and address; None where there is none.
+
+    Raises UserError when the configuration cannot be read or names a remote that it does not have.
+    """
+    from dvc.config import Config, ConfigError
+
+    try:
+        config = Config(str(layout.root / ".dvc"))
+        name = config["core"].get("remote")
+        return (str(name), str(config["remote"][name]["url"])) if name else None
+    except (ConfigError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"DVC's configuration names no default remote that there is ({reason})",
+            "mend .dvc/config: 'dvc remote list'",
+        ) from None
+
+
+def _pull(layout: Layout) -> list[str]:
+    """`--pull` where there is a remote; without one DVC fails where it could have run a stage."""
+    return ["--pull"] if remote(layout) else []
+
+
+# What DVC said
+
+
+def _outcome(name: str, lines: list[str]) -> Outcome:
+    if f"Running stage '{name}':" in lines:
+        return "ran"
+    brought = (f"Stage '{name}' is cached", f"Pulling data for stage: '{name}'")
+    return "cached" if any(line.startswith(brought) for line in lines) else "unchanged"
+
+
+def _failure(what: str, code: int, lines: list[str], name: str | None) -> UserError:
+    """The error for a DVC that ended with `code`, with the reason that its lines give."""
+    error = next((line for line in reversed(lines) if line.startswith("ERROR: ")), "")
+    told = lines[: lines.index(error)] if error else lines
+    failed = re.match(r"ERROR: failed to reproduce '([^']*)'", error)
+    name = failed[1] if failed else name
+    if passing := _passing(error, told):
+        return StageMayPass(what, name, passing)
+    said = next((line for line in reversed(told) if line.startswith("recctl: ")), "")
+    reason = said.removeprefix("recctl: ") or error.removeprefix("ERROR: ") or f"exit code {code}"
+    if error.endswith(f", exited with {MAY_PASS}"):
+        return StageMayPass(what, name, reason)
+    if not said and "failed to run" in error and told and not told[-1].startswith("> "):
+        reason = f"{told[-1]} ({reason})"  # the last line of a traceback, mostly
+    return StageFailed(what, name, reason)
+
+
+_UNREACHED = re.compile(
+    r"(?i)cannot connect|could ?n[o']t connect|failed to connect|unable to connect|connection"
+    r" (?:refused|reset|aborted|lost|closed|timed out)|connect(?:ion)? ?timeout|timed out|timeout"
+    r" error|unreachable|name or service not known|nodename nor servname|name resolution"
+    r"|could not resolve host|temporarily unavailable|service unavailable|bad gateway"
+    r"|server disconnected|slowdown|\b50[0234]\b[ :,]"
+)
+
+
+def _passing(error: str, told: list[str]) -> str | None:
+    """What may pass about an error of DVC's own; None for anything else."""
+    if "is busy, it is being blocked by" in error or "Unable to acquire lock" in error:
+        return "DVC is busy: another command of it works in this project"
+    away = any("neither locally nor on remote" in line for line in told)
+    if missing := re.search(r"missing data 'source': (.*)", error):
+        # DVC says the same whether the remote is away or lacks the file
+        if away:
+            return f"DVC's remote gave no {missing[1]}: it is away, or nobody ran 'dvc push'"
+        return None
+    if "failed to run: " not in error and _UNREACHED.search(error):
+        return f"DVC's remote does not answer ({error.removeprefix('ERROR: ')})"
+    return None
+
+
+# Running it
+
+
+def _dvc(
+    layout: Layout, arguments: list[str], on_line: OnLine, lock: Lock | None
+) -> tuple[int, list[str]]:
+    """Run DVC under a supervisor; its exit code and lines.
+
+    When this is left by an exception everything that was started is stopped first.
+    """
+    _forget_dead(layout.root / ".dvc" / "tmp")
+    inherited = lock.fileno() if lock else None
+    process = subprocess.Popen(
+        supervise.command([sys.executable, "-m", "dvc", *arguments]),
         cwd=layout.root,
-        env=_environment(),
-        stdin=subprocess.DEVNULL,
+        env=_environment() | (lock.environment() if lock else {}),
+        stdin=subprocess.PIPE,  # its end tells the supervisor that we are gone
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    ) as process:
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                on_line(line.rstrip())
-            code = process.wait()
-        except BaseException:
-            _stop(process)
-            raise
-    if code != 0:
-        raise UserError(f"dvc repro ended with exit code {code} in {layout.root}", "see its lines")
+        pass_fds=[] if inherited is None else [inherited],
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    lines: list[str] = []
+    try:
+        for line in _lines(process):
+            lines.append(line)
+            on_line(line)
+        return process.wait(), lines
+    except BaseException:
+        process.stdin.close()
+        _drain(process)
+        raise
+    finally:
+        process.stdin.close()
+        process.stdout.close()
 
 
 def _environment() -> dict[str, str]:
     """Ours, with this interpreter's commands first: the stages call `recctl` by name."""
     commands = str(Path(sys.executable).parent)
-    return {**os.environ, "PATH": os.pathsep.join([commands, os.environ.get("PATH", "")])}
+    path = os.pathsep.join([commands, os.environ.get("PATH", "")])
+    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
-def _stop(process: subprocess.Popen[str]) -> None:
-    """Interrupt the process group; what still runs after some seconds is killed."""
-    for number in (signal.SIGINT, signal.SIGKILL):
+def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
+    """Each line once it is whole; of one that was written over, as bars are, what stays."""
+    rest = b""
+    for chunk in _chunks(process):
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from map(_shown, whole)
+    if rest:
+        yield _shown(rest)
+
+
+def _shown(line: bytes) -> str:
+    return redact(line.decode(errors="replace").rstrip().rpartition("\r")[2])
+
+
+def _chunks(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
+    """What is printed, until the process has ended; what it left to a daemon is not waited for."""
+    assert process.stdout is not None
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while True:
+            ended = process.poll() is not None
+            if selector.select(0 if ended else 0.2):
+                chunk = os.read(process.stdout.fileno(), 2**16)
+                if not chunk:
+                    return
+                yield chunk
+            elif ended:
+                return
+
+
+def _drain(process: subprocess.Popen[bytes]) -> None:
+    """Let a supervisor that was told to stop finish; what is printed meanwhile is nobody's."""
+    deadline = time.monotonic() + _STOPPED_SECONDS
+    for _ in _chunks(process):
+        if time.monotonic() > deadline:
+            break
+    try:
+        process.wait(max(deadline - time.monotonic(), 0.1))
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _forget_dead(folder: Path) -> None:
+    """Take processes that are no DVC any more out of DVC's list of those who write.
+
+    DVC itself looks only whether a number is in use. After a reboot, or in a container, a killed
+    DVC's number soon is, and the project would be "busy" until somebody deleted the list.
+    """
+    path, guard = folder / "rwlock", folder / "rwlock.lock"
+    if not path.exists() or not guard.exists():
+        return
+    with guard.open("r+b") as file:
         try:
-            os.killpg(process.pid, number)
-            process.wait(_GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            continue
-        except ProcessLookupError:
-            return
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            known = json.loads(path.read_text(encoding="utf-8"))
+            entries = [*known.get("write", {}).values()]
+            entries += [entry for some in known.get("read", {}).values() for entry in some]
+            if entries and not any(_is_dvc(int(entry["pid"])) for entry in entries):
+                path.unlink()
+        except (OSError, ValueError, TypeError, AttributeError, KeyError):
+            return  # in use, or not as we know it: DVC will say
+
+
+def _is_dvc(pid: int) -> bool:
+    import psutil
+
+    try:
+        return any("dvc" in part for part in psutil.Process(pid).cmdline())
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return True

@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recctl import __version__
-from recctl.errors import UserError
+from recctl.errors import MayPass, UserError
 from recctl.files import read_json, write_json
 from recctl.layout import Layout
+from recctl.redact import redact as redact
 from recctl.telemetry import switch_off
 
 if TYPE_CHECKING:
@@ -95,17 +96,6 @@ def sqlite_file(uri: str) -> Path | None:
     return None if name == uri or not name or ":memory:" in name else Path(name.partition("?")[0])
 
 
-def redact(text: str) -> str:
-    """The text with user names, passwords and tokens taken out of the addresses in it.
-
-    >>> redact("no answer from https://ann:s3cret@mlflow.example:5000/api?token=abc&x=1")
-    'no answer from https://mlflow.example:5000/api?token=***&x=1'
-    """
-    text = re.sub(r"(?<=://)[^/\s'\"]*@", "", text)
-    secret = r"(?i)([?&][^=&\s]*(?:password|passwd|token|secret|key|signature)[^=&\s]*=)[^&\s'\"]+"
-    return re.sub(secret, r"\1***", text)
-
-
 def _portable(uri: str) -> str:
     """The address without secrets and without the folders of this machine."""
     database = sqlite_file(uri)
@@ -115,8 +105,8 @@ def _portable(uri: str) -> str:
 def connect(layout: Layout) -> Tracking:
     """Reach the tracking server and find or make the experiment.
 
-    Raises UserError within some seconds, in one line, when the server does not answer, refuses,
-    or its database is damaged or of another MLflow version.
+    Raises UserError within some seconds, in one line, when the server does not answer (MayPass),
+    refuses, or its database is damaged or of another MLflow version.
     """
     uri = tracking_uri(layout)
     with plainly(uri), patience(SECONDS_TO_ANSWER, retries=1), _first_touch(uri):
@@ -203,7 +193,47 @@ def plainly(uri: str) -> Iterator[None]:
         OSError,
     ) as error:
         reason = " ".join(redact(str(error)).split())
-        raise UserError(f"MLflow at {redact(uri)}: {_short(reason)}", _mend(uri, reason)) from None
+        kind = MayPass if _may_pass(error, reason) else UserError
+        raise kind(f"MLflow at {redact(uri)}: {_short(reason)}", _mend(uri, reason)) from None
+
+
+_PASSING = re.compile(
+    r"(?i)database is locked|connection refused|could not connect|timed out|timeout expired"
+    r"|server closed the connection|terminating connection|starting up|shutting down"
+    r"|too many (?:clients|connections)|recovery mode"
+    r"|error code (?:429|5\d\d) |too many (?:429|5\d\d) error responses"
+)
+"""What servers say while they are away, start, stop or are overrun."""
+
+
+def _may_pass(error: BaseException, reason: str) -> bool:
+    """Whether it is no answer or a server's own failure; not what a server refuses."""
+    import requests
+    from mlflow.exceptions import RestException
+
+    if _disk_is_full(reason):
+        return False
+    if isinstance(error, RestException):
+        return int(error.get_http_status_code()) >= 500
+    cause = error.__cause__ or error.__context__
+    for one in (error, cause):
+        if isinstance(one, requests.exceptions.SSLError):
+            return False
+        if isinstance(
+            one,
+            requests.ConnectionError
+            | requests.Timeout
+            | requests.exceptions.RetryError
+            | requests.exceptions.ChunkedEncodingError
+            | ConnectionError
+            | TimeoutError,
+        ):
+            return True
+    return _PASSING.search(reason) is not None
+
+
+def _disk_is_full(reason: str) -> bool:
+    return "disk is full" in reason or "No space left" in reason
 
 
 _CAUSES = (
@@ -223,7 +253,7 @@ def _short(reason: str) -> str:
 
 
 def _mend(uri: str, reason: str) -> str:
-    if "disk is full" in reason or "No space left" in reason:
+    if _disk_is_full(reason):
         return "free some disk space and run the command again"
     if "out-of-date database schema" in reason:
         return f"back it up and run 'mlflow db upgrade {redact(uri)}'"
@@ -540,6 +570,128 @@ def _stand_in(tracking: Tracking, layout: Layout, trained: str) -> str:
     run = client.create_run(tracking.experiment_id, tags=tags, run_name=f"restored-{trained[:8]}")
     client.set_terminated(run.info.run_id, "FINISHED")
     return str(run.info.run_id)
+
+
+@dataclasses.dataclass(frozen=True)
+class LiveSeries:
+    """How a version did, day by day, on what came after its training."""
+
+    version: int
+    run_id: str
+    tags: dict[str, str]
+    days: dict[int, dict[str, float]]
+    """By day since 1970-01-01 UTC, its figures by name."""
+    corrected: dict[int, int]
+    """How often a day's figures have been replaced."""
+
+
+MODEL, MODEL_VERSION = "recctl.registered_model", "recctl.model_version"
+_MONITOR = "monitor"
+_DAY_MS = 86_400_000
+
+
+def live_series(tracking: Tracking, model: str) -> list[LiveSeries]:
+    """Every series kept of a registered model, those of former champions too, oldest run first."""
+    with plainly(tracking.uri), patience(*UNHURRIED):
+        return [_live(tracking.client, run) for run in _live_runs(tracking, model)]
+
+
+def log_live(
+    tracking: Tracking,
+    *,
+    model: str,
+    version: int,
+    tags: Mapping[str, str],
+    days: Mapping[int, Mapping[str, float]],
+) -> int:
+    """Add days to the series of a version, which is made if it is not there; how many were added.
+
+    `tags` tell apart series of one version, such as of its namesake before the registry was
+    emptied. A day is added again only if its number of `events` changed or a figure is new; the
+    new ones count then. Days are written whole, so that this may be killed and repeated.
+    """
+    with plainly(tracking.uri), patience(*UNHURRIED):
+        kept = _series_of(tracking, model, version, tags)
+        new = {day: row for day, row in days.items() if _differs(kept.days.get(day), row)}
+        rows = [_day_metrics(day, row, kept.corrected.get(day, -1) + 1) for day, row in new.items()]
+        _log_rows(tracking.client, kept.run_id, rows)
+        tracking.client.set_terminated(kept.run_id, "FINISHED")
+    return len(new)
+
+
+def _series_of(tracking: Tracking, model: str, version: int, tags: Mapping[str, str]) -> LiveSeries:
+    wanted = {MODEL_VERSION: str(version), **tags}
+    for run in _live_runs(tracking, model):
+        if wanted.items() <= run.data.tags.items():
+            return _live(tracking.client, run)
+    run = tracking.client.create_run(
+        tracking.experiment_id,
+        tags={"recctl.run": _MONITOR, MODEL: model, **wanted},
+        run_name=f"live-{model}-v{version}",
+    )
+    return LiveSeries(version, run.info.run_id, dict(run.data.tags), {}, {})
+
+
+def _live_runs(tracking: Tracking, model: str) -> list[Any]:
+    query = f"tags.`recctl.run` = '{_MONITOR}' and tags.`{MODEL}` = '{model}'"
+    found: list[Any] = []
+    token = None
+    while True:
+        page = tracking.client.search_runs(
+            [tracking.experiment_id],
+            query,
+            max_results=1000,
+            order_by=["attributes.start_time ASC"],
+            page_token=token,
+        )
+        found += [run for run in page if run.data.tags.get(MODEL_VERSION, "").isdecimal()]
+        token = page.token
+        if not token:
+            return found
+
+
+def _live(client: "MlflowClient", run: Any) -> LiveSeries:
+    """Of several points of a day the latest counts."""
+    days: dict[int, dict[str, float]] = {}
+    corrected: dict[int, int] = {}
+    for key in run.data.metrics:
+        history = client.get_metric_history(run.info.run_id, key)
+        for point in sorted(history, key=lambda one: one.timestamp):
+            days.setdefault(point.step, {})[key.replace("_at_", "@")] = point.value
+            times = point.timestamp - _day_end(point.step)
+            corrected[point.step] = max(times, corrected.get(point.step, 0))
+    version = int(run.data.tags[MODEL_VERSION])
+    ordered = dict(sorted(days.items()))
+    return LiveSeries(version, run.info.run_id, dict(run.data.tags), ordered, corrected)
+
+
+def _differs(kept: Mapping[str, float] | None, row: Mapping[str, float]) -> bool:
+    return kept is None or kept.get("events") != row["events"] or not row.keys() <= kept.keys()
+
+
+def _day_end(day: int) -> int:
+    """The last millisecond of a day since 1970-01-01 UTC."""
+    return (day + 1) * _DAY_MS - 1
+
+
+def _day_metrics(day: int, row: Mapping[str, float], times: int) -> list[Any]:
+    """A day's points; each correction stands a millisecond later, which orders them for good."""
+    from mlflow.entities import Metric
+
+    at = _day_end(day) + times
+    return [Metric(metric_name(name), float(value), at, day) for name, value in row.items()]
+
+
+def _log_rows(client: "MlflowClient", run_id: str, rows: Sequence[list[Any]]) -> None:
+    """Log rows of metrics, many at a time and none of them in two requests."""
+    batch: list[Any] = []
+    for row in rows:
+        if len(batch) + len(row) > BATCH_METRICS:
+            client.log_batch(run_id, batch)
+            batch = []
+        batch += row
+    if batch:
+        client.log_batch(run_id, batch)
 
 
 def lineage(layout: Layout) -> dict[str, str]:

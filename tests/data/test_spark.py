@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from ingest_cases import project
+from batch_cases import FIRST, LOG, SECOND, put
+from ingest_cases import kept, project, set_aside
 
 from recctl.data import engine, interactions
 from recctl.data.interactions import Clock
@@ -168,3 +169,15 @@ def test_both_engines_read_weights_alike(spark: Any, tmp_path: Path) -> None:
     assert found[0] == found[1]
     assert ("2.5", 2.5) in found[0]
     assert ("1f", None) in found[0]
+
+
+def test_both_engines_read_batches_alike(spark: Any, tmp_path: Path) -> None:
+    found = []
+    for name in ("duckdb", "spark"):
+        layout = project(tmp_path / name, {"log.csv": LOG}, engine=name)
+        put(layout, "000001-aaaaaaaa.parquet", FIRST)
+        put(layout, "000002-bbbbbbbb.parquet", SECOND)
+        ingest.run(layout)
+        found.append((kept(layout), set_aside(layout)))
+    assert len(found[0][0]) == 3
+    assert found[0] == found[1]

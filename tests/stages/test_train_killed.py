@@ -1,6 +1,7 @@
 """A training killed with SIGKILL and started again ends with the weights of an undisturbed one."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_project import fresh_database
 
 from recctl.files import digest, write_json
 from recctl.sequences.vocabulary import Vocabulary
@@ -22,20 +24,22 @@ train:
 evaluate: {}
 """
 SCRIPT = """
+import sys
 import torch
 torch.set_num_threads(1)
 from recctl.layout import Layout
 from recctl.stages import train
 from recctl.training import checkpoint
-checkpoint.EVERY_SECONDS = 0.0
+checkpoint.EVERY_SECONDS = float(sys.argv[1])
 train.run(Layout.find())
 """
 USERS, N_ITEMS, LENGTH = 900, 50, 12
 
 
-def project(folder: Path) -> Path:
-    """A project whose sequences are split, ready to train."""
+def project(folder: Path, database: Path) -> Path:
+    """A project whose sequences are split, ready to train; it gets a copy of MLflow's database."""
     folder.mkdir()
+    shutil.copy(database, folder / "mlflow.db")
     (folder / "dvc.yaml").write_text("stages: {}\n")
     (folder / "params.yaml").write_text(PARAMS)
     made = folder / "artifacts" / "sequences"
@@ -57,10 +61,11 @@ def project(folder: Path) -> Path:
     return folder
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
+def start(folder: Path, every: float = 0.0) -> subprocess.Popen[bytes]:
+    """A training that writes a checkpoint after so many seconds, else after every step."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT],
+        [sys.executable, "-c", SCRIPT, str(every)],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
@@ -76,8 +81,10 @@ def finish(process: subprocess.Popen[bytes]) -> str:
 
 @pytest.mark.slow
 def test_sigkill_in_mid_epoch(tmp_path: Path) -> None:
-    undisturbed, killed = project(tmp_path / "undisturbed"), project(tmp_path / "killed")
-    finish(start(undisturbed))
+    database = fresh_database(tmp_path)
+    undisturbed = project(tmp_path / "undisturbed", database)
+    killed = project(tmp_path / "killed", database)
+    finish(start(undisturbed, every=1000.0))
 
     victim = start(killed)
     deadline = time.monotonic() + 120

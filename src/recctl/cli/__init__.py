@@ -1,10 +1,9 @@
 """The command line: parse, call, print. Heavy imports happen inside the commands."""
 
-import errno
 import os
 import sys
 
-from recctl.errors import UserError
+from recctl.errors import MayPass, UserError, circumstance
 from recctl.telemetry import switch_off
 
 
@@ -12,6 +11,7 @@ def main() -> None:
     """The `recctl` command.
 
     Exit codes: 0 done, 1 a defect of recctl (with its traceback), 2 the user's to mend (one line),
+    75 the same in a stage of a retraining, where it may pass and is worth another try,
     130 interrupted.
     """
     switch_off()
@@ -22,30 +22,23 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        _fail(str(error))
+        passing = isinstance(error, MayPass) and "RECCTL_LOCK" in os.environ
+        _fail(str(error), _MAY_PASS if passing else 2)
     except SystemExit as leaving:
         if leaving.code == _INTERRUPTED:  # typer's answer to KeyboardInterrupt, without a word
             print("recctl: interrupted", file=sys.stderr)
         raise
     except OSError as error:
-        if error.errno not in _CIRCUMSTANCES:
+        told = circumstance(error)
+        if told is None:
             raise
-        where = f" at {error.filename}" if error.filename else ""
-        _fail(f"{os.strerror(error.errno)}{where}; {_CIRCUMSTANCES[error.errno]}")
+        _fail(str(told))
 
 
 _INTERRUPTED = 130
-_CIRCUMSTANCES = {
-    errno.ENOSPC: "free some disk space and run the command again",
-    errno.EDQUOT: "your disk quota is used up: free some space and run the command again",
-    errno.EACCES: "check the permissions of this path",
-    errno.EROFS: "the file system is read-only: use a project folder that can be written",
-    errno.EISDIR: "a folder stands where a file should be: move it away",
-    errno.EEXIST: "a file stands where a folder should be: move it away",
-    errno.ENOTDIR: "a file stands where a folder should be: move it away",
-}
+_MAY_PASS = 75
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = 2) -> None:
     print(f"recctl: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)

@@ -5,7 +5,20 @@ from typing import Annotated
 import typer
 
 from recctl import __version__
-from recctl.cli import data, doctor, models, promotion, recommend, report, stage
+from recctl.cli import (
+    data,
+    doctor,
+    intake,
+    lock,
+    models,
+    monitor,
+    promotion,
+    recommend,
+    report,
+    retrain,
+    services,
+    stage,
+)
 
 app = typer.Typer(
     name="recctl",
@@ -16,9 +29,13 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(stage.app, name="stage")
+app.command(name="intake")(intake.intake)
 app.command(name="recommend")(recommend.recommend)
 app.command(name="doctor")(doctor.doctor)
 app.command(name="report")(report.report)
+app.command(name="wait")(lock.wait)
+app.command(name="retrain")(retrain.retrain)
+app.command(name="backfill")(retrain.backfill)
 app.command(name="promote")(promotion.promote)
 app.command(name="compare")(promotion.compare)
 app.command(name="rollback")(promotion.rollback)
@@ -26,6 +43,10 @@ app.command(name="history")(promotion.history)
 app.command(name="explain")(promotion.explain)
 app.command(name="verify")(promotion.verify)
 app.add_typer(models.app, name="models")
+app.command(name="up")(services.up)
+app.command(name="down")(services.down)
+app.command(name="status")(services.status)
+app.command(name="monitor")(monitor.monitor)
 
 
 def _version(show: bool) -> None:

@@ -96,6 +96,7 @@ def use(
 
     Nothing is replaced that DVC does not hold.
     """
+    from recctl import lock
     from recctl.data import use as core
     from recctl.data.catalogue import KNOWN
     from recctl.errors import UserError
@@ -114,7 +115,7 @@ def use(
         time_unit=_one_of(time_unit, "time_unit"),
         items=items,
     )
-    with _progress() as (progress, say):
+    with _progress() as (progress, say), lock.held(layout, "recctl data use", say=say):
         if len(what) == 1 and what[0] in KNOWN:
             if log != core.OwnLog():
                 raise UserError(

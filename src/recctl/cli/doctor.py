@@ -45,6 +45,8 @@ def _print(checks: "list[Check]") -> None:
     if console.options.ascii_only:
         marks = {"ok": "+", "warning": "!", "blocked": "x"}
     table = Table.grid(padding=(0, 2))
+    for overflow in ("ellipsis", "ellipsis", "fold"):  # a long path is broken, not cut
+        table.add_column(overflow=overflow)
     for check in checks:
         table.add_row(marks[check.state], check.name, escape(check.found))
         if check.fix:

@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from recctl.data import engine, formats, interactions, versions
+import ibis
+
+from recctl.data import batches, engine, formats, interactions, versions
 from recctl.data.params import IngestParams
 from recctl.layout import Layout
 
@@ -22,7 +24,7 @@ class Description:
     version: str | None
     """The digest in data.dvc."""
     files: dict[str, int]
-    """Bytes of each file in data/."""
+    """Bytes of each file in data/; the batches of intakes count as one."""
     rows: int
     bad_rows: int
     """Rows that ingest will put into quarantine, exact duplicates not counted."""
@@ -48,15 +50,14 @@ def describe(layout: Layout) -> Description:
         engine.duckdb(layout.state) as connection,
     ):
         staged = formats.stage(connection, params, layout.data, Path(scratch))
-        typed = interactions.classified(staged.table, params, staged.clock)
-        counts = _counts(typed)
+        counts = _counts(_all_rows(connection, staged, params, layout.data))
         rows = staged.table.order_by("row").limit(FIRST_ROWS).to_pyarrow().to_pylist()
     timed = params.format != "sequences"
     return Description(
         name=params.name,
         format=params.format,
         version=versions.digest(layout),
-        files={file.name: file.stat().st_size for file in sorted(layout.data.iterdir())},
+        files=_files(layout.data),
         rows=counts["rows"],
         bad_rows=counts["rows"] - counts["good"],
         users=counts["users"],
@@ -66,6 +67,25 @@ def describe(layout: Layout) -> Description:
         last=_iso(counts["last"]) if timed else None,
         first_rows=[_texts(row, timed) for row in rows],
     )
+
+
+def _all_rows(connection: Any, staged: formats.Staged, params: IngestParams, data: Path) -> Any:
+    """The rows of the base files and of the batches, with what is wrong with them."""
+    typed = interactions.classified(staged.table, params, staged.clock)
+    held = batches.paths(data)
+    if not held:
+        return typed
+    taken = interactions.weighed(batches.stage(connection, held, 0), params)
+    return ibis.union(typed.select(*batches.COLUMNS), taken.select(*batches.COLUMNS))
+
+
+def _files(data: Path) -> dict[str, int]:
+    files = {file.name: file.stat().st_size for file in sorted(data.iterdir()) if file.is_file()}
+    held = batches.paths(data)
+    if held:
+        total = sum(path.stat().st_size for path in held)
+        files[f"{batches.FOLDER}/, {len(held)} batches"] = total
+    return files
 
 
 def _counts(typed: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import requests
 import urllib3
 
 from recctl.data.recognise import GZIP, reading
-from recctl.errors import UserError
+from recctl.errors import MayPass, UserError
 from recctl.files import sync, write_json
 
 CHUNK = 2**18
@@ -44,8 +44,9 @@ def download(
 
     A file that is there already was checked before and is kept. `checksum` is the address of the
     publisher's MD5. The bytes under way lie in `target.part`;
-    `pause` is the first wait between tries, in seconds. Raises UserError when the address cannot
-    be reached, the connection keeps breaking off, or the content is not what was published.
+    `pause` is the first wait between tries, in seconds. Raises MayPass when the address cannot be
+    reached or the connection keeps breaking off, UserError when the content is not what was
+    published.
     """
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +103,9 @@ def _transfer(address: str, part: Path, progress: Progress) -> None:
         start = _start(response, part)
         length = response.headers.get("Content-Length", "")
         total = start + int(length) if length.isdigit() else None
-        write_json(_note(part), {"address": address, "tag": _tag(response), "total": total})
+        write_json(
+            _note(part), {"address": _fingerprint(address), "tag": _tag(response), "total": total}
+        )
         _receive(response, part, start, total, progress)
 
 
@@ -112,13 +115,18 @@ def _tag(response: requests.Response) -> str | None:
     return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
 
 
+def _fingerprint(address: str) -> str:
+    """To know an address again; it may hold a token, which no file is to keep."""
+    return hashlib.sha256(address.encode()).hexdigest()
+
+
 def _resume_headers(address: str, part: Path) -> dict[str, str]:
     size = _size(part)
     try:
         note = json.loads(_note(part).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         note = {}
-    if not size or note.get("address") != address or not note.get("tag"):
+    if not size or note.get("address") != _fingerprint(address) or not note.get("tag"):
         return {}
     return {"Range": f"bytes={size}-", "If-Range": note["tag"]}
 
@@ -158,7 +166,7 @@ def _size(part: Path) -> int:
 
 
 def _host(address: str) -> str:
-    return urlsplit(address).netloc or address
+    return urlsplit(address).netloc.rpartition("@")[2] or address
 
 
 def _reason(error: Exception) -> str:
@@ -171,7 +179,9 @@ def _reason(error: Exception) -> str:
 
 def _unreachable(address: str, part: Path, error: Exception) -> UserError:
     kept = f"; {_size(part):,} bytes are kept" if _size(part) else ""
-    return UserError(
+    passing = isinstance(error, _Incomplete | requests.ConnectionError | requests.Timeout)
+    refused = isinstance(error, requests.exceptions.SSLError)
+    return (MayPass if passing and not refused else UserError)(
         f"{address} could not be fetched ({_reason(error)}){kept}",
         "run the command again later, or get the file by other means and name it with --from",
     )

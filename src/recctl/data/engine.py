@@ -68,7 +68,7 @@ def _circumstances() -> Iterator[None]:
     except IOException as error:
         text = " ".join(str(error).split())
         if "No space left on device" in text:
-            raise UserError(f"no space left on the disk ({text})", "free some") from None
+            raise UserError(f"no space left on the disk ({text})", "free some disk space") from None
         raise UserError(f"DuckDB cannot read or write ({text})", "check the file named") from None
     except OutOfMemoryException as error:
         text = " ".join(str(error).split())

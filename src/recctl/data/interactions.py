@@ -76,6 +76,14 @@ def classified(staged: ir.Table, params: IngestParams, clock: Clock) -> ir.Table
     return typed.mutate(cause=_cause(typed, params, clock))
 
 
+def weighed(taken: ir.Table, params: IngestParams) -> ir.Table:
+    """Rows that were classified when they came in, with those of too low a weight named."""
+    if params.minimum_weight is None:
+        return taken
+    low = taken.cause.isnull() & (taken.value < params.minimum_weight)
+    return taken.mutate(cause=low.ifelse(ibis.literal("low-weight"), taken.cause))
+
+
 def microseconds(staged: ir.Table, clock: Clock) -> Any:
     """The time in microseconds since 1970-01-01 UTC, null where it cannot be read."""
     if clock == "row":

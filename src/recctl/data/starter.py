@@ -17,6 +17,7 @@ What the log holds, because a sequential recommender should find it:
 import csv
 import gzip
 import io
+import sys
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -298,3 +299,14 @@ def _csv(header: list[str], rows: list[Interaction] | list[tuple[int, str, str]]
     writer.writerow(header)
     writer.writerows(rows)
     return text.getvalue().encode("utf-8")
+
+
+def main(arguments: list[str]) -> None:
+    """Print the interactions of a day after the starter log, the first one by default, as csv."""
+    number = int(arguments[0]) if arguments else 1
+    log = following_days(first_day=DAYS + number - 1)
+    sys.stdout.write(_csv(["user_id", "item_id", "timestamp"], log.interactions).decode())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

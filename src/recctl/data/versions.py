@@ -2,13 +2,17 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import time
 from typing import Any
 
+from recctl import supervise
 from recctl.config import read_yaml
-from recctl.errors import UserError
+from recctl.errors import MayPass, UserError
 from recctl.layout import Layout
+from recctl.redact import redact
 
 
 def require_held(layout: Layout) -> None:
@@ -48,6 +52,57 @@ def add(layout: Layout) -> None:
         ) from None
 
 
+def take(layout: Layout) -> None:
+    """Version `data/` as it is now, as `add` does, for a caller that has changed nothing else."""
+    _dvc(layout, "add", "--quiet", "data")
+
+
+def unchanged(layout: Layout) -> bool:
+    """Whether `data/` is just what data.dvc describes, and in the cache."""
+    _require_project(layout)
+    return not _dvc_json(layout, "status", "--json", "data.dvc")
+
+
+def changes(layout: Layout) -> dict[str, list[str]]:
+    """The files that were `added` to, `deleted` from or `modified` in what data.dvc describes."""
+    status = _dvc_json(layout, "data", "status", "--granular", "--json")
+    found = status.get("uncommitted", {})
+    kinds = ("added", "deleted", "modified")
+    return {kind: [name for name in found.get(kind, []) if _is_data(name)] for kind in kinds}
+
+
+def _is_data(name: str) -> bool:
+    """Whether DVC names a file of data/; folders end with a stroke."""
+    return name.startswith("data/") and not name.endswith("/")
+
+
+def bring(layout: Layout) -> None:
+    """Let `data/` be what data.dvc describes: from the cache, or else from the remote.
+
+    Raises MayPass when the remote does not give it, UserError when there is no remote.
+    """
+    _require_project(layout)
+    try:
+        _dvc(layout, "checkout", "--quiet", "--force", "data.dvc")
+        return
+    except UserError:
+        pass  # not in the cache
+    try:
+        _dvc(layout, "pull", "--force", "data.dvc")  # quiet, it gives no reason
+    except UserError as error:
+        if not _dvc(layout, "remote", "list").strip():
+            raise UserError(
+                "DVC's cache lacks this version of data/, and there is no remote to bring it from",
+                "run 'recctl data use', or name a remote with 'dvc remote add -d NAME URL'",
+            ) from None
+        if "neither locally nor on remote" in error.what:
+            raise MayPass(
+                "DVC's remote gave no data/: it is away, or nobody ran 'dvc push'",
+                "look at it with 'dvc pull'",
+            ) from None
+        raise MayPass(str(error)) from None
+
+
 def digest(layout: Layout) -> str | None:
     """The digest that data.dvc holds; None without one. UserError when it is not DVC's."""
     if not _pointer(layout).is_file():
@@ -77,19 +132,47 @@ def _dvc_json(layout: Layout, *arguments: str) -> Any:
 
 
 def _dvc(layout: Layout, *arguments: str) -> str:
-    """Run dvc in the project; UserError with its own words when it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=layout.root,
-        env={**os.environ, "DVC_NO_ANALYTICS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Run dvc in the project; UserError with its own words when it fails.
+
+    A DVC that is at work already, perhaps that of a killed process, is waited for some seconds;
+    MayPass when it does not end.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        done = _run(layout, *arguments)
+        busy = done.returncode != 0 and _BUSY.search(done.stderr)
+        if not busy:
+            break
+        if time.monotonic() > deadline:
+            raise MayPass("another DVC is at work in this project", "wait until it has ended")
+        time.sleep(0.2)
     if done.returncode != 0:
-        reason = " ".join(done.stderr.split()).removeprefix("ERROR: ")
+        reason = redact(" ".join(done.stderr.split()).removeprefix("ERROR: "))
         raise UserError(
             f"'dvc {' '.join(arguments)}' failed: {reason or 'it gives no reason'}",
             "mend that and run the command again",
         )
     return done.stdout
+
+
+_PATIENCE = 15.0
+"""Seconds."""
+_BUSY = re.compile(r"is busy, it is being blocked by|Unable to acquire lock")
+
+
+def _run(layout: Layout, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run dvc to its end, under a supervisor: a late checkout of a dead intake would undo ours."""
+    told, ours = os.pipe()  # its end tells the supervisor that we are gone
+    try:
+        return subprocess.run(
+            supervise.command([sys.executable, "-m", "dvc", *arguments]),
+            cwd=layout.root,
+            env={**os.environ, "DVC_NO_ANALYTICS": "1"},
+            stdin=told,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(told)
+        os.close(ours)

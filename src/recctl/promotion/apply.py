@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from recctl.errors import UserError
+from recctl.errors import UserError, type_of
 from recctl.promotion.log import (
     Entry,
     accepts_cut,
@@ -201,7 +201,7 @@ def _read_after(registry: Registry, failures: list[UserError]) -> list[Entry]:
     except UserError as error:
         if not failures:
             raise
-        raise UserError(
+        raise type_of(error)(
             f"{error}", "whether the decision was recorded, 'recctl history' tells then"
         ) from None
 

@@ -70,6 +70,7 @@ def frame(kind: str, registered_model: str) -> Body:
         "lineage": None,
         "evidence": None,
         "acknowledges": [],
+        "key": None,
     }
 
 

@@ -64,7 +64,7 @@ class TrainingRecord:
     tails: NDArray[np.uint64]
     """Hash of those in their order; (users,)"""
     about: dict[str, Any]
-    """split_fingerprint, real_times and the lineage given."""
+    """split_fingerprint, real_times, log_end and the lineage given."""
 
     @classmethod
     def of(cls, data: SequenceData, lineage: dict[str, Any]) -> "TrainingRecord":
@@ -91,9 +91,19 @@ class TrainingRecord:
                 "interactions": int((ends - starts).sum()),
                 "split_fingerprint": data.fingerprint,
                 "real_times": real_times(data),
+                "log_end": int(np.max(data.times)) if len(data.times) else None,
                 "lineage": lineage,
             },
         )
+
+    @property
+    def log_end(self) -> int:
+        """The newest time, in microseconds, of the log that training was a part of.
+
+        Versions registered before it was recorded know the end of the training part alone.
+        """
+        end = self.about.get("log_end")
+        return end if isinstance(end, int) else int(self.last_times.max())
 
     def save(self, folder: Path) -> None:
         """Write both files; the same record gives the same bytes."""

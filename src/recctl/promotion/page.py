@@ -78,27 +78,28 @@ def html(body: dict[str, Any], png: bytes, position: int | None = None) -> str:
     )
 
 
-def markdown(body: dict[str, Any], position: int | None = None) -> str:
-    """The same content; the picture is a link to `intervals.png` beside it."""
+def markdown(body: dict[str, Any], position: int | None = None, *, picture: bool = True) -> str:
+    """The same content; the picture is a link to `intervals.png` beside it, or left out."""
     lead = [f"# {_inline(show.title(body, position))}", f"**{_inline(show.said(body))}**"]
-    return "\n\n".join([*lead, *(_markdown(block) for block in blocks(body, position))]) + "\n"
+    content = blocks(body, position, picture=picture)
+    return "\n\n".join([*lead, *(_markdown(block) for block in content)]) + "\n"
 
 
-def blocks(body: dict[str, Any], position: int | None) -> list[Block]:
+def blocks(body: dict[str, Any], position: int | None, *, picture: bool = True) -> list[Block]:
     """All there is to say of a decision, in the order in which it is asked."""
     return [
         Paragraph("\n".join(show.circumstances(body))),
-        *_judgement(body),
+        *_judgement(body, picture),
         *_policy(body),
         *_origin(body, position),
         *_repeat(body, position),
     ]
 
 
-def _judgement(body: dict[str, Any]) -> list[Block]:
-    """The plot and the tables."""
+def _judgement(body: dict[str, Any], picture: bool) -> list[Block]:
+    """The plot, where it is wanted, and the tables."""
     found: list[Block] = []
-    if plots.drawable(body):
+    if picture and plots.drawable(body):
         found += [Heading("Differences"), Picture(_in_words(body))]
     first, *rest = [
         (name, _grid(table))

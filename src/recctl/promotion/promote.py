@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from recctl.errors import UserError
+from recctl.errors import MayPass, UserError, type_of
 from recctl.files import digest
 from recctl.layout import Layout
 from recctl.promotion import apply, archive, contenders, keep, log, package
@@ -20,6 +20,10 @@ from recctl.promotion.scoring import Contender, Say, TestSet, disagreement, gath
 from recctl.tracking import environment, lineage, trained_run
 
 EXIT_CODES = {"promoted": 0, "refused": 2, "rejected": 3, "suspicious": 4, "stale": 5}
+
+
+class Declined(UserError):
+    """Who was asked whether the model may serve did not say yes."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,16 @@ def promote(
     dry_run: bool = False,
     force: bool = False,
     reason: str | None = None,
+    key: str | None = None,
 ) -> Outcome:
     """Judge the workspace's model against the champion and, if it passed, let it serve.
 
     `confirm` is asked, with the decision's body, before the alias moves. `force` moves it
-    whatever the verdict (of a model that is sound), for a `reason` that is recorded.
+    whatever the verdict (of a model that is sound), for a `reason` that is recorded. `key` is
+    kept with the decision: what was judged, by data, settings and code.
 
-    Raises UserError where there is nothing to judge; nothing is changed then.
+    Raises UserError where there is nothing to judge, Declined where `confirm` says no; nothing is
+    changed then.
     """
     if force:
         check_reason(reason or "", "--force")
@@ -84,13 +91,14 @@ def promote(
         return Outcome(None, note=f"nothing to do: {note}")
     judged = _judge(layout, policy, test, challenger, registry, state, say)
     body = judged.body
+    body["key"] = key
     moves = body["verdict"] == "promoted" or force
     if force and body["verdict"] != "promoted":
         body |= {"forced": True, "reason": reason}
     if dry_run:
         return Outcome(body)
     if moves and not confirm(body):
-        raise UserError("not promoted: declined", "nothing was changed")
+        raise Declined("not promoted: declined", "nothing was changed")
     return _carry_out(layout, registry, judged, state, moves, say)
 
 
@@ -182,6 +190,8 @@ def _judge(
         if number is not None:
             try:
                 sides[name] = contenders.registered(registry, layout, number)
+            except MayPass:
+                raise
             except UserError as error:
                 problems.append(f"the {name} cannot be judged: {error}")
     problems += _objections(registry, state, test, sides)
@@ -290,7 +300,7 @@ def _carried_out(registry: Registry, entry: Entry) -> None:
             registry.mark(entry.position, "done")
             apply.note_head(registry, apply.serving(registry))
     except UserError as error:
-        raise UserError(
+        raise type_of(error)(
             f"decision {entry.position} is recorded, but was not carried out to its end: {error}",
             "the next 'recctl promote' or 'rollback' finishes it",
         ) from None

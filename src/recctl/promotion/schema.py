@@ -161,6 +161,8 @@ class Body(_Part):
     evidence: EvidenceFiles | None = None
     acknowledges: list[str] = []
     """Breaks of the log that whoever took this decision knew of and accepted."""
+    key: str | None = None
+    """Which data, settings and code were judged, as one hash; a retraining does it once."""
 
 
 class HistoryRow(_Part):

@@ -2,15 +2,17 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recctl.data import engine, formats, interactions
+from recctl.data import batches, engine, formats, interactions
 from recctl.data.formats import Staged
 from recctl.data.interactions import CAUSES, QUARANTINE
 from recctl.data.params import IngestParams
@@ -34,9 +36,12 @@ def run(layout: Layout) -> None:
         pq.write_table(titles, folder / "items.parquet")
         with engine.duckdb(scratch) as reader:
             staged = formats.stage(reader, params, layout.data, scratch)
-            with _expressions(params, reader, staged, scratch) as (connection, rows):
+            taken = _batches(reader, staged, params, layout.data)
+            tables = [staged.table, *taken.tables]
+            with _expressions(params, reader, tables, scratch) as (connection, [base, *more]):
+                rows = _Rows(base, more, taken.rows)
                 report = _clean(connection, rows, staged.clock, params, folder)
-        report["unreadable_titles"] = bad_titles
+        report |= {"batches": taken.count, "unreadable_titles": bad_titles}
         write_json(folder / "report.json", report)
     _show(report)
 
@@ -47,31 +52,70 @@ def _titles(params: IngestParams, data: Path) -> tuple[pa.Table, int]:
     return formats.titles(data / params.items_file)
 
 
+@dataclass(frozen=True)
+class _Batches:
+    """The batches in DuckDB, as one table or none, and how many they and their rows are."""
+
+    tables: list[ir.Table]
+    count: int
+    rows: int
+
+
+def _batches(reader: Any, staged: Staged, params: IngestParams, data: Path) -> _Batches:
+    held = batches.held(data)
+    if not held:
+        return _Batches([], 0, 0)
+    if params.format == "sequences":
+        raise UserError(
+            f"data/intake holds {len(held)} batches, but a log of format 'sequences' has no times",
+            "move data/intake away, or use a log with times",
+        )
+    first = engine.one_row(reader, staged.table.agg(rows=staged.table.count()))["rows"]
+    table = batches.stage(reader, batches.paths(data), first)
+    return _Batches([table], len(held), sum(batch.stored for batch in held))
+
+
 @contextlib.contextmanager
 def _expressions(
-    params: IngestParams, reader: Any, staged: Staged, scratch: Path
-) -> Iterator[tuple[Any, ir.Table]]:
-    """Where the expressions run, and the staged table there."""
+    params: IngestParams, reader: Any, tables: list[ir.Table], scratch: Path
+) -> Iterator[tuple[Any, list[ir.Table]]]:
+    """Where the expressions run, and the staged tables there."""
     if params.engine == "duckdb":
-        yield reader, staged.table
+        yield reader, tables
         return
-    handed_over = scratch / "rows.parquet"
-    engine.write_parquet(reader, staged.table, handed_over)
+    files = [scratch / f"rows-{n}.parquet" for n in range(len(tables))]
+    for table, file in zip(tables, files, strict=True):
+        engine.write_parquet(reader, table, file)
     with engine.spark(scratch) as connection:
-        yield connection, connection.read_parquet(handed_over)
+        yield connection, [connection.read_parquet(file) for file in files]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of the base files as staged, and those of the batches."""
+
+    base: ir.Table
+    more: list[ir.Table]
+    """Of at most one table, whose rows are classified already."""
+    count_more: int
 
 
 def _clean(
     connection: Any,
-    rows: ir.Table,
+    rows: _Rows,
     clock: interactions.Clock,
     params: IngestParams,
     folder: Path,
 ) -> dict[str, Any]:
     """Write interactions and quarantine; what there is to report."""
-    typed = interactions.classified(rows, params, clock)
+    typed = interactions.classified(rows.base, params, clock)
+    for table in rows.more:
+        taken = interactions.weighed(table, params)
+        columns = batches.COLUMNS
+        typed = ibis.union(typed.select(*columns), taken.select(*columns))
     kept, set_aside = folder / "interactions.parquet", folder / "quarantine.parquet"
-    rows_in = engine.one_row(connection, rows.agg(count=rows.count()))["count"]
+    in_base = engine.one_row(connection, rows.base.agg(count=rows.base.count()))["count"]
+    rows_in = in_base + rows.count_more
     rows_out = engine.write_parquet(connection, interactions.interactions(typed, clock), kept)
     if rows_out < rows_in:
         left = interactions.quarantine(typed, connection.read_parquet(kept).select("row"))
@@ -152,6 +196,8 @@ def _show(report: dict[str, Any]) -> None:
         "users": report["users"],
         "items": report["items"],
     }
+    if report["batches"]:
+        rows["batches"] = report["batches"]
     if "days" in report:
         rows["days"] = report["days"]
     rows["in quarantine"] = report["quarantined"]

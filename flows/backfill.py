@@ -1,0 +1,53 @@
+"""The backfill flow: what the system would have done, day after day.
+
+    python flows/backfill.py 2024-12-01 2024-12-07
+
+runs it once here.
+"""
+
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import in_prefect
+from prefect import flow
+from prefect.client.schemas.objects import State
+from rich.console import Console
+
+from recctl.layout import Layout
+from recctl.retraining import curve
+from recctl.retraining.backfill import Day
+from recctl.retraining.backfill import backfill as replay
+from recctl.retraining.pages import Page
+from recctl.retraining.run import Hooks
+
+
+@flow(name="backfill", log_prints=True)
+def backfill(
+    first: date,
+    last: date,
+    settings: dict[str, Any] | None = None,
+    project: Path | None = None,
+) -> State[None]:
+    """Replay the days from `first` to `last` in a workspace of their own and show the curve."""
+    layout = Layout.find(project)
+    hooks = Hooks(say=print, step=in_prefect.step, approve=lambda body: True)
+    days: list[Day] = []
+    for day in replay(layout, first, last, hooks, settings=settings):
+        days.append(day)
+        in_prefect.show(
+            Page("backfill", f"{first} to {last}", table=[curve.row(one) for one in days])
+        )
+        curve.plot(days, layout.root / "artifacts" / "backfill" / f"{first}-{last}.png")
+    console = Console(width=110)
+    with console.capture() as captured:
+        console.print(curve.table(days))
+    print(captured.get())
+    promoted = sum(day.ending == "promoted" for day in days)
+    told = f"{len(days)} days, {promoted} promotions"
+    return in_prefect.ended("replayed", told, called=f"{first}-to-{last}")
+
+
+if __name__ == "__main__":
+    backfill(date.fromisoformat(sys.argv[1]), date.fromisoformat(sys.argv[2]))

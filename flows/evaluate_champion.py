@@ -1,0 +1,60 @@
+"""The evaluate-champion flow: how the model that serves does on what came after its training.
+
+    python flows/evaluate_champion.py
+
+runs it once here.
+"""
+
+from pathlib import Path
+
+import in_prefect
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from recctl import pipeline
+from recctl.layout import Layout
+from recctl.lock import Lock
+from recctl.monitoring.report import Report
+from recctl.monitoring.watch import NoChampion, watch
+from recctl.retraining import pages
+from recctl.retraining.pages import Page
+from recctl.retraining.run import Hooks, collect
+
+
+@flow(name="evaluate-champion", log_prints=True)
+def evaluate_champion(project: Path | None = None, wait_minutes: float = 60.0) -> State[None]:
+    """Score the champion on new events; emit `recctl.champion.fallen` when it is proven worse."""
+    layout = Layout.find(project)
+
+    def work(held: Lock) -> State[None]:
+        try:
+            report = look(layout, held)
+        except NoChampion as nobody:
+            return in_prefect.ended("no-champion", str(nobody))
+        if report.verdict == "fallen":
+            facts = {"sentence": report.sentence}
+            in_prefect.tell("recctl.champion.fallen", layout, "evaluate-champion", facts)
+        return in_prefect.ended(report.verdict.replace(" ", "-"), report.sentence)
+
+    return in_prefect.in_turn(layout, wait_minutes, work)
+
+
+def look(layout: Layout, held: Lock) -> Report:
+    """Bring the events up to date, check them, score the champion on them."""
+    collect(layout, held, Hooks(say=print, step=in_prefect.step, show=in_prefect.show))
+    lines = pages.Lines(print)
+    in_prefect.step("ingest", lambda: pipeline.stage(layout, "ingest", lines, lock=held))
+    try:
+        in_prefect.step("validate", lambda: pipeline.stage(layout, "validate", lines, lock=held))
+    finally:  # a report of failed expectations is wanted most
+        if pages.validated(layout):
+            in_prefect.show(pages.validation(layout))
+    if found := pages.drifted(layout):
+        in_prefect.tell("recctl.data.drifted", layout, "evaluate-champion", {"expectations": found})
+    report = in_prefect.step("score", lambda: watch(layout, print))
+    in_prefect.show(Page("champion", report.sentence, markdown=report.markdown()))
+    return report
+
+
+if __name__ == "__main__":
+    evaluate_champion()

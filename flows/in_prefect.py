@@ -1,0 +1,189 @@
+"""How a run of recctl shows itself in Prefect: steps as tasks, pages as artifacts, a name, events.
+
+The flows beside this file say what is done, and recctl does it.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
+from uuid import UUID
+
+import httpx
+from prefect import flow_runs, runtime, task
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.events import emit_event
+from prefect.exceptions import PrefectException
+from prefect.input import RunInput
+from prefect.states import Completed, Failed
+from prefect.tasks import Task
+from pydantic import Field
+
+from recctl import lock
+from recctl.errors import MayPass, UserError, circumstance
+from recctl.layout import Layout
+from recctl.lock import Lock
+from recctl.pipeline import StageFailed, StageMayPass
+from recctl.promotion.params import PromotionParams
+from recctl.retraining.pages import Page
+
+T = TypeVar("T")
+
+RETRIES = (10.0, 60.0, 300.0)
+"""Seconds before a step is tried again, when what stopped it may pass."""
+
+
+def step(name: str, work: Callable[[], T], /) -> T:
+    """Carry out a step as a task run, again after a MayPass and after nothing else."""
+    carried_out = task(
+        name=name,
+        task_run_name=name,
+        retries=len(RETRIES),
+        retry_delay_seconds=list(RETRIES),
+        retry_condition_fn=_may_pass,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        log_prints=True,
+    )(work)
+    return carried_out()
+
+
+def _may_pass(_: Task[Any, Any], __: TaskRun, state: State[Any]) -> bool:
+    return isinstance(state.result(raise_on_failure=False), MayPass)
+
+
+@contextmanager
+def _if_it_can_be() -> Iterator[None]:
+    """Do without something to look at: a server that is away must not end a retraining."""
+    try:
+        yield
+    except (httpx.HTTPError, PrefectException) as error:
+        print(f"not shown in Prefect: {' '.join(str(error).split())[:200]}")
+
+
+def show(page: Page) -> None:
+    """Lay a page beside the run."""
+    with _if_it_can_be():
+        if page.table:
+            create_table_artifact(page.table, key=page.key, description=f"## {page.title}")
+        else:
+            create_markdown_artifact(page.markdown, key=page.key, description=page.title)
+
+
+def link(key: str, address: str, text: str) -> None:
+    """Lay a link beside the run."""
+    with _if_it_can_be():
+        create_link_artifact(address, link_text=text, key=key, description=text)
+
+
+class Progress:
+    """The progress of a training, as one artifact that moves."""
+
+    def __init__(self) -> None:
+        self._id: UUID | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        """So many epochs of at most so many."""
+        with _if_it_can_be():
+            if self._id is None:
+                made = create_progress_artifact(0.0, key="training", description="Epochs")
+                assert isinstance(made, UUID)
+                self._id = made
+            update_progress_artifact(self._id, progress=100 * done / total)
+
+
+def call(ending: str) -> None:
+    """Name the flow run by its flow, its day and what it came to."""
+    name = f"{runtime.flow_run.flow_name}-{datetime.now(UTC):%Y-%m-%d}-{ending}"
+    with _if_it_can_be(), get_client(sync_client=True) as client:
+        client.update_flow_run(UUID(runtime.flow_run.id), name=name)
+
+
+def in_turn(
+    layout: Layout, wait_minutes: float, work: Callable[[Lock], State[None]]
+) -> State[None]:
+    """Do the work of a flow while it holds the project; a run that never gets it ends `Busy`.
+
+    Raises what the work raises, a circumstance of the machine in one line, and names the run by it.
+    """
+    who = f"the flow run {runtime.flow_run.name}"
+    try:
+        with lock.held(layout, who, wait=60 * wait_minutes, say=print) as held:
+            return work(held)
+    except lock.Busy as busy:
+        return ended("busy", str(busy))
+    except (UserError, OSError) as error:
+        stage = error.stage if isinstance(error, StageFailed | StageMayPass) else None
+        call(f"{stage}-failed" if stage else "failed")
+        told = circumstance(error) if isinstance(error, OSError) else None
+        raise told or error from None
+
+
+def ended(
+    ending: str, message: str, *, called: str | None = None, well: bool = True
+) -> State[None]:
+    """Name the run, and give back the state to leave it by: Completed, but called `Rejected`."""
+    print(message)
+    call(called or ending)
+    name = ending.replace("-", " ").title().replace(" ", "")
+    return (Completed if well else Failed)(name=name, message=message)
+
+
+def tell(event: str, layout: Layout, seen_by: str, facts: dict[str, Any]) -> None:
+    """Emit an event about this project, for automations."""
+    model = PromotionParams.load(layout.params).registered_model
+    resource = {
+        "prefect.resource.id": f"recctl.project.{model}",
+        "prefect.resource.name": model,
+        "recctl.seen-by": seen_by,
+    }
+    emit_event(event, resource=resource, payload=facts)
+
+
+class Approval(RunInput):
+    """What a person is asked before a model serves."""
+
+    approve: bool = Field(default=False, description="Let this version serve?")
+    name: str = Field(default="", description="Who says so")
+
+
+def ask(hours: float) -> Approval:
+    """Pause the run until a person resumes it; after so many hours the answer is no."""
+    seconds = 3600 * hours
+    with _answer_after(seconds):
+        return flow_runs.pause_flow_run(
+            wait_for_input=Approval.with_initial_data(
+                description="The decision is among this run's artifacts. Shall the model serve?"
+            ),
+            # Longer than ours: a pause that runs out in Prefect fails the run.
+            timeout=int(seconds) + 3600,
+            poll_interval=5,
+        )
+
+
+@contextmanager
+def _answer_after(seconds: float) -> Iterator[None]:
+    """Say no in nobody's name once the time is over, unless the block ends before."""
+    answer = {"approve": False, "name": ""}
+    run = UUID(runtime.flow_run.id)
+    # In our context, so that it asks the server that we ask.
+    say_no = partial(copy_context().run, flow_runs.resume_flow_run, run, run_input=answer)
+    timer = threading.Timer(seconds, say_no)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -1,0 +1,64 @@
+"""`recctl intake`: new interactions from where params.yaml says they come from."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from recctl.intake.take import Intake
+
+
+def intake(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Take in new interactions from the sources in params.yaml, each exactly once.
+
+    They become a new version of data/; 'dvc repro' trains on it.
+    """
+    import json
+
+    from recctl import lock
+    from recctl.layout import Layout
+    from recctl.retraining.run import Hooks, collect
+
+    layout = Layout.find()
+    with lock.held(layout, "recctl intake", say=_say) as held:
+        taken = collect(layout, held, Hooks(say=_say))
+    if as_json:
+        typer.echo(json.dumps(taken.as_dict(), indent=2, ensure_ascii=False))
+    else:
+        _show(taken)
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _show(taken: "Intake") -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    columns = ("new", "duplicates", "late", "out of order", "bad")
+    table = Table(box=SIMPLE_HEAD, header_style="bold")
+    table.add_column("taken")
+    for column in (*columns, "from", "to"):
+        table.add_column(column, justify="right" if column in columns else "left")
+    for batch in taken.batches:
+        counts = (batch.new, batch.duplicates, batch.late, batch.out_of_order)
+        figures = [f"{count:,}" for count in (*counts, sum(batch.bad.values()))]
+        times = [(time or "")[:19] for time in (batch.first_time, batch.last_time)]
+        table.add_row(Text(batch.name), *figures, *times)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(width=160, highlight=False)
+    if taken.batches:
+        console.print(table)
+    for name, reason in taken.refused:
+        console.print(f"refused: {name}: {reason}", markup=False, soft_wrap=True)
+    for name in taken.waiting:
+        console.print(f"still being written: {name}", markup=False, soft_wrap=True)
+    version = taken.data_md5_after[:8]
+    told = f"data/ is version {version} now" if taken.changed else f"data/ stays version {version}"
+    console.print(f"{taken.new:,} new interactions; {told}", markup=False)

@@ -1,0 +1,18 @@
+"""`recctl wait`: until nobody retrains this project."""
+
+from typing import Annotated
+
+import typer
+
+
+def wait(
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", min=0, help="Seconds after which it ends with exit code 2."),
+    ] = None,
+) -> None:
+    """Wait until nothing retrains this project, and say who does."""
+    from recctl import lock
+    from recctl.layout import Layout
+
+    lock.wait(Layout.find(), timeout, typer.echo)

@@ -1,0 +1,106 @@
+"""`recctl retrain` and `recctl backfill`: what the flows do, without Prefect."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from recctl.retraining.pages import Page
+
+
+def retrain(
+    wait: Annotated[
+        float, typer.Option("--wait", help="Minutes to wait for another retraining to end.")
+    ] = 0.0,
+) -> None:
+    """Take in new data, run the pipeline, decide, tell git and the remote.
+
+    What the flow `retrain` does, at the terminal. Exit codes: 0 promoted, nothing new, or not
+    approved; 2 refused or bad input; 3 rejected; 4 suspicious; 5 stale.
+    """
+    import getpass
+
+    from recctl import lock
+    from recctl.layout import Layout
+    from recctl.promotion.promote import EXIT_CODES
+    from recctl.retraining.run import Hooks
+    from recctl.retraining.run import retrain as carry_out
+
+    layout = Layout.find()
+    who = f"{getpass.getuser()}'s 'recctl retrain'"
+    hooks = Hooks(say=typer.echo, show=_show, approve=_approve)
+    with lock.held(layout, who, wait=60 * wait, say=typer.echo) as held:
+        result = carry_out(layout, held, hooks)
+    typer.echo(result.sentence)
+    if not result.nothing_new:
+        raise typer.Exit(EXIT_CODES.get(str(result.record.ending), 0))
+
+
+def backfill(
+    first: Annotated[str, typer.Argument(help="The first day, such as 2024-12-01.")],
+    last: Annotated[str, typer.Argument(help="The last day.")],
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting for the replay, such as train.max_epochs=5."),
+    ] = None,
+) -> None:
+    """Replay the log's days: what the system would have done, and how its champions did.
+
+    Works in a folder and under a registry name of its own; interrupted, it goes on where it was.
+    """
+    from rich.console import Console
+
+    from recctl.layout import Layout
+    from recctl.retraining import backfill as replaying
+    from recctl.retraining import curve
+    from recctl.retraining.run import Hooks
+
+    layout = Layout.find()
+    days = []
+    hooks = Hooks(say=lambda line: typer.echo(line, err=True), approve=lambda body: True)
+    start, end = _day(first), _day(last)
+    settings = dict(map(_setting, setting or []))
+    for day in replaying.backfill(layout, start, end, hooks, settings=settings):
+        days.append(day)
+        typer.echo(f"{day.day}: {day.sentence}")
+    path = layout.root / "artifacts" / "backfill" / f"{start}-{end}.png"
+    curve.plot(days, path)
+    Console().print(curve.table(days))
+    typer.echo(f"curve: {path.relative_to(layout.root)}")
+
+
+def _day(text: str) -> "date":
+    from datetime import date
+
+    from recctl.errors import UserError
+
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"'{text}' is not a day", "write it like 2024-12-31") from None
+
+
+def _setting(text: str) -> "tuple[str, Any]":
+    """`train.max_epochs=5` as a path and a value."""
+    from ruamel.yaml import YAML
+
+    from recctl.errors import UserError
+
+    path, equals, value = text.partition("=")
+    if not equals or "." not in path:
+        raise UserError(f"'{text}' is not a setting", "write it like train.max_epochs=5")
+    return path, YAML(typ="safe").load(value)
+
+
+def _show(page: "Page") -> None:
+    if page.key == "intake":
+        typer.echo(page.title)
+
+
+def _approve(body: dict[str, Any]) -> bool:
+    from recctl.promotion import show
+
+    show.decision(body)
+    return typer.confirm("Let this model serve?", default=False)

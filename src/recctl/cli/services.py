@@ -1,0 +1,68 @@
+"""`recctl up`, `recctl down`, `recctl status`: what runs the schedules on this machine."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from recctl.services.up import Up
+
+
+def up() -> None:
+    """Start Prefect, MLflow's pages and a worker here, and register the deployments.
+
+    All listen on this machine alone and go on when you log out. What runs already stays; what has
+    died is started again.
+    """
+    from recctl.layout import Layout
+    from recctl.services.up import up as bring_up
+
+    _show(bring_up(Layout.find(), lambda line: typer.echo(f"  {line} ...")))
+
+
+def _show(result: "Up") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, soft_wrap=True)
+    if result.started:
+        console.print(f"Started: {', '.join(result.started)}.")
+    else:
+        console.print("Already up; the deployments are registered anew.")
+    for note in result.notes:
+        console.print(f"Note: {note}.")
+    table = Table.grid(padding=(0, 2))
+    table.add_row("", "Prefect", result.prefect)
+    table.add_row("", "MLflow", result.mlflow)
+    table.add_row("", "retrain now", "prefect deployment run 'retrain/nightly'")
+    table.add_row("", "stop all", "recctl down")
+    console.print(table)
+
+
+def down() -> None:
+    """Stop what 'recctl up' started, with every flow that runs on it; leaves no process behind."""
+    from recctl.layout import Layout
+    from recctl.services.down import down as bring_down
+
+    stopped = bring_down(Layout.find())
+    typer.echo(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was up.")
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show which services are up, and where; ends with exit code 2 unless all are."""
+    from recctl.layout import Layout
+    from recctl.services.down import status as look
+
+    states = look(Layout.find())
+    if as_json:
+        import dataclasses
+        import json
+
+        typer.echo(json.dumps([dataclasses.asdict(state) for state in states], indent=2))
+    else:
+        for state in states:
+            typer.echo(f"{state.name:8} {state.state:5} {state.address or '':22} {state.log}")
+    if any(state.state == "dead" for state in states) or states[0].state == "down":
+        raise typer.Exit(2)

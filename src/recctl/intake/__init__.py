@@ -1,0 +1,1 @@
+"""New interactions: brought from their sources, each one exactly once, as a version of `data/`."""

@@ -1,0 +1,113 @@
+"""A drop folder: its files, each whole and each taken once, and where they go afterwards."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from recctl.files import sync
+
+SETTLED = 2.0
+"""Seconds since the last change after which a file counts as whole."""
+PATIENCE = 10.0
+"""Seconds that one file is waited for."""
+UNFINISHED = (".part", ".tmp")
+_LONGEST = 240
+"""Bytes of a name, of the 255 that file systems take."""
+
+Stamp = tuple[int, int, int]
+"""Size, time of change in nanoseconds, inode."""
+
+
+def files(folder: Path) -> list[Path]:
+    """The files to take, by name; a folder that is not there holds none.
+
+    Subfolders, names that begin with a dot and names of unfinished files are left alone.
+    """
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _is_wanted(path))
+
+
+def _is_wanted(path: Path) -> bool:
+    return (
+        not path.name.startswith(".")
+        and not path.name.lower().endswith(UNFINISHED)
+        and path.is_file()
+    )
+
+
+def stamp(path: Path) -> Stamp | None:
+    """What changes with the file's content; None when it is gone."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino
+
+
+def settled(path: Path, deadline: float) -> Stamp | None:
+    """The stamp of a file that is not written to any more; None when it is, up to the deadline."""
+    while (seen := stamp(path)) is not None:
+        age = time.time() - seen[1] / 1e9
+        if age >= SETTLED:
+            return seen
+        time.sleep(SETTLED - max(age, 0.0))
+        if age < 0 and stamp(path) == seen:  # a clock that runs ahead
+            return seen
+        if time.monotonic() >= deadline:
+            break
+    return None
+
+
+def shown(path: Path) -> str:
+    """A file's name as people and JSON can have it: in one line, of characters that can be seen.
+
+    >>> shown(Path("two\\nlines.csv")), shown(Path("\\udcff.csv"))
+    ('two\\\\nlines.csv', '\\\\udcff.csv')
+    """
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in path.name)
+
+
+def move(path: Path, name: str) -> None:
+    """Move a file into a folder beside it, under a name that is free there."""
+    _move(path, next(one for one in _targets(path, name) if not os.path.lexists(one)))
+
+
+def refuse(path: Path, reason: str) -> None:
+    """Move a file aside, with a text beside it that says why."""
+    for target in _targets(path, "refused"):
+        told = _told(target)
+        if not os.path.lexists(target) and not os.path.lexists(told):
+            told.write_text(reason + "\n", encoding="utf-8")
+            _move(path, target)
+            return
+
+
+def _told(target: Path) -> Path:
+    """Where it is said why a file was refused."""
+    return target.with_name(target.name + ".txt")
+
+
+def _targets(path: Path, name: str) -> Iterator[Path]:
+    folder = path.parent / name
+    folder.mkdir(exist_ok=True)
+    short = path.name
+    while len(os.fsencode(short)) > _LONGEST:  # what is added must fit into a file's name too
+        short = short[1:]
+    return _names(folder, short)
+
+
+def _move(path: Path, target: Path) -> None:
+    path.rename(target)
+    sync(target.parent)
+    sync(path.parent)
+
+
+def _names(folder: Path, name: str) -> Iterator[Path]:
+    yield folder / name
+    stem, dot, suffix = name.partition(".")
+    number = 2
+    while True:
+        yield folder / f"{stem}-{number}{dot}{suffix}"
+        number += 1

@@ -1,0 +1,58 @@
+"""The `intake` section of params.yaml: where new interactions come from.
+
+What could be a secret (an address with a password or a token) is written `env:NAME` and read from
+that environment variable; an address that shows one is refused.
+"""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from recctl.config import Section, Settings
+
+
+class Folder(Settings):
+    """Files that are dropped there: *.csv, *.tsv, *.parquet, *.jsonl, text also as .gz."""
+
+    kind: Literal["folder"]
+    path: str = "incoming"
+    """Below the project or absolute."""
+
+
+class Sql(Settings):
+    """The rows of a query that are newer than the last ones taken."""
+
+    kind: Literal["sql"]
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
+    """What its watermark is kept under."""
+    url: str
+    """A SQLAlchemy URL, or `env:NAME`."""
+    query: str
+    """A select with the columns that `ingest` names; `:watermark` stands for the last one taken."""
+    watermark: str
+    """The column that only grows with arrival: a serial number, the time of insertion."""
+    initial: int | str = 0
+    """The watermark of the first query: a number, or an ISO 8601 time."""
+    overlap: float = Field(default=0.0, ge=0)
+    """How far back (in the watermark's units, seconds for a time) rows may still appear."""
+
+
+class Url(Settings):
+    """A file that is fetched anew each time; of its rows those are taken that are new."""
+
+    kind: Literal["url"]
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
+    address: str
+    """http(s) address of a csv, tsv, parquet or jsonl, or `env:NAME`."""
+
+
+Source = Annotated[Folder | Sql | Url, Field(discriminator="kind")]
+
+
+class IntakeParams(Section):
+    """Where `recctl intake`, and every retraining, looks for new interactions."""
+
+    section: ClassVar[str] = "intake"
+    optional: ClassVar[bool] = True
+
+    sources: list[Source] = Field(default=[])

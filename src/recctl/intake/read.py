@@ -1,0 +1,324 @@
+"""One file of interactions to one batch: read, judged, compared with what is held, counted."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recctl.data import batches, engine, formats, interactions, lines
+from recctl.data.batches import Batch
+from recctl.data.interactions import CAUSES
+from recctl.data.params import Format, IngestParams
+from recctl.errors import MayPass, UserError
+from recctl.files import digest, sync
+from recctl.intake import folder
+from recctl.layout import Layout
+
+_FORMATS: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+    ".jsonl": "jsonl",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """A file that has come from a source."""
+
+    path: Path
+    source: str
+    name: str
+    """What people call it: the file, the query, the address."""
+    watermark: dict[str, Any] | None = None
+    whole: Callable[[], bool] = lambda: True
+    """Whether the file is still what it was before it was read."""
+
+
+class Changed(Exception):
+    """The file was written to while it was read; nothing of it was taken."""
+
+
+class NoGoodRow(UserError):
+    """All rows are bad: most likely they are not read as they should be, so none is taken."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A file that holds nothing new."""
+
+    source: str
+    name: str
+    rows: int
+    """0 where its very content was taken before and was not read again."""
+
+
+def work(layout: Layout) -> Path:
+    """Where files under way lie; on the file system of data/, so that they can be renamed."""
+    return layout.state / "intake" / "work"
+
+
+def form(name: str, params: IngestParams) -> Format:
+    """The format that a file's name tells: by its end, or the log's own for a name like its.
+
+    Raises UserError for any other name.
+    """
+    suffix = Path(name.removesuffix(".gz")).suffix.lower()
+    if suffix in _FORMATS:
+        return _FORMATS[suffix]
+    if suffix and suffix in {Path(file.removesuffix(".gz")).suffix for file in params.files}:
+        return params.format
+    raise UserError(
+        f"the name of {name} tells no format",
+        f"let it end in {', '.join(_FORMATS)}, text also in .gz",
+    )
+
+
+def reading(path: Path, name: str, params: IngestParams) -> IngestParams:
+    """How the file is read: as `ingest` says, but in the format that its name tells.
+
+    A csv has a header line unless ingest.columns names the columns and its first line does not.
+    """
+    kind = form(name, params)
+    own = kind == params.format
+    delimiter = params.delimiter if own else None
+    columns = None
+    if params.columns is not None and kind in ("csv", "tsv"):
+        first = lines.header(path, delimiter or {"csv": ",", "tsv": "\t"}[kind])
+        columns = None if set(formats.wanted(params)) <= set(first) else params.columns
+    return params.model_copy(
+        update={
+            "files": [path.name],
+            "format": kind,
+            "delimiter": delimiter,
+            "columns": columns,
+            "items_file": None,
+            "minimum_weight": None,  # ingest decides that, for all rows alike
+        }
+    )
+
+
+def store(
+    layout: Layout,
+    params: IngestParams,
+    arrival: Arrival,
+    held: Sequence[Batch],
+    newest: int | None,
+) -> Batch | Known:
+    """Put what is new in a file below data/intake/; the rename there is what takes it in.
+
+    `held` are the batches that are there, `newest` the latest time held (microseconds). Raises
+    UserError when the file cannot be read as interactions, MayPass when the machine is at fault,
+    Changed when the file is no longer what it was.
+    """
+    sha256 = digest(arrival.path)
+    if any((one.source, one.sha256) == (arrival.source, sha256) for one in held):
+        return Known(arrival.source, arrival.name, 0)
+    with engine.scratch(work(layout)) as scratch, engine.duckdb(scratch) as connection:
+        _load(connection, params, arrival, scratch)
+        counts = _compare(connection.con, layout.data, held, newest)
+        if not arrival.whole():
+            raise Changed
+        if counts.rows and not counts.good:
+            raise _no_good_row(connection.con, arrival, counts)
+        if not counts.stored:
+            return Known(arrival.source, arrival.name, counts.rows)
+        batch = Batch(
+            file=batches.next_name(layout.data, sha256),
+            source=arrival.source,
+            name=arrival.name,
+            sha256=sha256,
+            rows=counts.rows,
+            new=counts.new,
+            duplicates=counts.rows - counts.stored,
+            late=counts.late,
+            out_of_order=counts.out_of_order,
+            bad=counts.bad,
+            first_us=counts.first,
+            last_us=counts.last,
+            watermark=arrival.watermark,
+        )
+        _write(connection.con, batch, scratch / "batch.parquet")
+        _commit(scratch / "batch.parquet", layout.data / batches.FOLDER / batch.file)
+    return batch
+
+
+def _load(connection: Any, params: IngestParams, arrival: Arrival, scratch: Path) -> None:
+    """The table `incoming` in DuckDB: the file's rows, classified."""
+    plain = scratch / "incoming"  # a name that no reader takes for a pattern
+    plain.symlink_to(arrival.path.resolve())
+    try:
+        own = reading(plain, folder.shown(arrival.path), params)
+        staged = formats.stage(connection, own, scratch, scratch)
+    except UserError as error:
+        text = str(error).replace(str(plain), arrival.name)
+        if "No space left on device" in text:
+            raise MayPass(text) from None
+        raise UserError(text) from None
+    typed = interactions.classified(staged.table, own, staged.clock)
+    connection.create_table("incoming", typed.select(*batches.COLUMNS), temp=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Counts:
+    """What was found in a file."""
+
+    rows: int
+    good: int
+    new: int
+    late: int
+    out_of_order: int
+    bad: dict[str, int]
+    first: int | None
+    last: int | None
+
+    @property
+    def stored(self) -> int:
+        return self.new + sum(self.bad.values())
+
+
+_GOOD = ("user_id", "item_id", "us", "value")
+"""Two good rows that agree in these are one interaction."""
+_BAD = ("cause", "user_id", "item_id", "timestamp", "weight", "line")
+
+
+def _compare(con: Any, data: Path, held: Sequence[Batch], newest: int | None) -> _Counts:
+    """Make the table `fresh` of the numbers of the rows to store; what there is to count."""
+    keys = ", ".join(_GOOD)
+    con.execute(
+        f"CREATE TEMP TABLE first AS SELECT min(row) AS row, {keys} FROM incoming "
+        f"WHERE cause IS NULL GROUP BY {keys}"
+    )
+    low, high = con.execute("SELECT min(us), max(us) FROM first").fetchone()
+    near = [one for one in held if low is not None and _overlaps(one, low, high)]
+    con.execute("CREATE TEMP TABLE fresh AS SELECT row FROM first " + _unknown_good(data, near))
+    con.execute(
+        "INSERT INTO fresh SELECT row FROM incoming AS one WHERE cause IS NOT NULL "
+        + _unknown_bad(data, [one for one in held if one.bad])
+    )
+    found = con.execute(
+        """
+        WITH good AS (
+            SELECT row, us, lag(us) OVER (ORDER BY row) AS before
+            FROM incoming WHERE cause IS NULL
+        )
+        SELECT count(*), count(fresh.row), count(fresh.row) FILTER (us <= $newest),
+            count(fresh.row) FILTER (us < before),
+            min(us) FILTER (fresh.row IS NOT NULL), max(us) FILTER (fresh.row IS NOT NULL)
+        FROM good LEFT JOIN fresh USING (row)
+        """,
+        {"newest": newest},
+    ).fetchone()
+    bad = con.execute(
+        "SELECT cause, count(*) FROM incoming SEMI JOIN fresh USING (row) "
+        "WHERE cause IS NOT NULL GROUP BY cause"
+    ).fetchall()
+    [rows] = con.execute("SELECT count(*) FROM incoming").fetchone()
+    good, new, late, out_of_order, first, last = found
+    by_cause = dict(bad)
+    return _Counts(
+        rows=rows,
+        good=good,
+        new=new,
+        late=late,
+        out_of_order=out_of_order,
+        bad={cause: by_cause[cause] for cause in CAUSES if cause in by_cause},
+        first=first,
+        last=last,
+    )
+
+
+def _overlaps(batch: Batch, low: int, high: int) -> bool:
+    if batch.first_us is None or batch.last_us is None:
+        return False
+    return batch.first_us <= high and low <= batch.last_us
+
+
+def _unknown_good(data: Path, held: Sequence[Batch]) -> str:
+    if not held:
+        return ""
+    keys = ", ".join(_GOOD)
+    return (
+        f"ANTI JOIN (SELECT {keys} FROM {_files(data, held)} WHERE cause IS NULL "
+        "AND us BETWEEN (SELECT min(us) FROM first) AND (SELECT max(us) FROM first)) "
+        f"AS held USING ({keys})"
+    )
+
+
+def _unknown_bad(data: Path, held: Sequence[Batch]) -> str:
+    if not held:
+        return ""
+    same = " AND ".join(f"held.{key} IS NOT DISTINCT FROM one.{key}" for key in _BAD)
+    return (
+        f"AND NOT EXISTS (SELECT 1 FROM {_files(data, held)} AS held "
+        f"WHERE held.cause IS NOT NULL AND {same})"
+    )
+
+
+def _files(data: Path, held: Sequence[Batch]) -> str:
+    names = [str(data / batches.FOLDER / one.file) for one in held]
+    return f"read_parquet([{', '.join(_quoted(name) for name in names)}])"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _no_good_row(con: Any, arrival: Arrival, counts: _Counts) -> NoGoodRow:
+    """The error for a file without a good row, with the commonest cause and an example."""
+    cause, times = con.execute(
+        "SELECT cause, count(*) AS n FROM incoming GROUP BY cause ORDER BY n DESC, cause LIMIT 1"
+    ).fetchone()
+    shown = con.execute(
+        "SELECT user_id, item_id, timestamp, weight, line FROM incoming WHERE cause = ? "
+        "ORDER BY row LIMIT 1",
+        [cause],
+    ).fetchone()
+    names = ("user_id", "item_id", "timestamp", "weight", "line")
+    first = {name: value for name, value in zip(names, shown, strict=True) if value}
+    example = ", ".join(f"{name} {value[:60]!r}" for name, value in first.items())
+    return NoGoodRow(
+        f"none of the {counts.rows:,} rows of {arrival.name} is any good: {times:,} times {cause}, "
+        f"which is to say {CAUSES[cause]}; the first of them: {example or 'empty'}",
+        "mend the file, or the settings of ingest in params.yaml",
+    )
+
+
+def _write(con: Any, batch: Batch, path: Path) -> None:
+    [(key, told)] = batches.header(batch).items()
+    columns = ", ".join(batches.SCHEMA.names)
+    con.execute(
+        f"COPY (SELECT {columns} FROM incoming SEMI JOIN fresh USING (row) ORDER BY row) "
+        f"TO {_quoted(str(path))} (FORMAT parquet, "
+        f"KV_METADATA {{{_quoted(key.decode())}: {_quoted(told.decode())}}})"
+    )
+
+
+def _commit(written: Path, target: Path) -> None:
+    """Let a whole batch take its place: from here on it is taken in."""
+    target.parent.mkdir(exist_ok=True)
+    written.chmod(0o644)
+    sync(written)
+    written.rename(target)
+    sync(target.parent)
+    sync(target.parent.parent)
+
+
+def newest(layout: Layout, params: IngestParams, held: Sequence[Batch]) -> int | None:
+    """The latest time of all interactions held, as far as it is known without reading them."""
+    times = [one.last_us for one in held if one.last_us is not None]
+    try:
+        report = json.loads((layout.interactions / "report.json").read_text(encoding="utf-8"))
+        if report["name"] == params.name:
+            times.append(_microseconds(report["last_time"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # no ingest yet, or nothing to go by in what it wrote
+    return max(times, default=None)
+
+
+def _microseconds(text: str) -> int:
+    from datetime import UTC, datetime, timedelta
+
+    time = datetime.fromisoformat(text)
+    return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

@@ -1,0 +1,306 @@
+"""A query as a file: the rows after a watermark, streamed into parquet, and how far they reach."""
+
+import contextlib
+import itertools
+import math
+import re
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recctl.errors import MayPass, UserError
+from recctl.intake import secrets
+from recctl.intake.params import Sql
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, TextClause
+
+CHUNK = 50_000
+"""Rows fetched at a time."""
+_SECONDS_TO_CONNECT = 10
+_TIMED = ("postgresql", "mysql", "mariadb")
+"""Databases whose drivers take a `connect_timeout`."""
+
+Mark = int | float | str | Decimal | datetime | date
+"""A watermark as the database gives it."""
+
+
+def fetch(
+    source: Sql, columns: Sequence[str], last: dict[str, Any] | None, root: Path, target: Path
+) -> tuple[int, dict[str, Any] | None]:
+    """Write the rows after the watermark `last` to a parquet file; how many, and the new watermark.
+
+    `columns` are user, item, time and perhaps weight. Ids and weights become text, real times
+    stay times (UTC where they have no zone). Raises MayPass when the database cannot be reached,
+    UserError when it or the query is not as it should be.
+    """
+    setting = f"the url of source '{source.name}'"
+    url = _url(source, setting, root)
+    statement = _statement(source)
+    before = decode(last) if last else None
+    start = source.initial if before is None else back(before, source.overlap, source.name)
+    with _plainly(source, url):
+        chunks = _chunks(source, url, statement, start, columns)
+        return _write(chunks, columns, before, source, target)
+
+
+def _url(source: Sql, setting: str, root: Path) -> "URL":
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    text = secrets.resolved(source.url, setting)
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise UserError(
+            f"{setting} is none", "write one such as postgresql://host/database or sqlite:///file"
+        ) from None
+    secrets.require_open(source.url, setting, url.password)
+    if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith("file:"):
+        return url
+    path = root / url.database  # connecting would make a file that is not there
+    if not path.is_file():
+        raise UserError(f"no database {path}, which {setting} names", "mend the url")
+    return url.set(database=str(path))
+
+
+def _statement(source: Sql) -> "TextClause":
+    from sqlalchemy import text
+
+    statement = text(source.query)
+    names = set(statement.compile().params)
+    if names != {"watermark"}:
+        others = ", ".join(f":{name}" for name in sorted(names - {"watermark"}))
+        what = f"has {others} besides" if others else "does not use"
+        raise UserError(
+            f"the query of source '{source.name}' {what} :watermark",
+            "let :watermark stand for the last value taken, as in 'where id > :watermark'",
+        )
+    return statement
+
+
+@contextlib.contextmanager
+def _plainly(source: Sql, url: "URL") -> Iterator[None]:
+    """Turns what the database says into one line that holds no secret."""
+    from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+    where = f"source '{source.name}'"
+    try:
+        yield
+    except (ModuleNotFoundError, NoSuchModuleError) as error:
+        raise UserError(
+            f"{where} needs a driver that is not installed ({error})", "install it with pip"
+        ) from None
+    except SQLAlchemyError as error:
+        told = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+        reason = secrets.hidden(told, url.password)
+        if _may_pass(error, url, reason):
+            raise MayPass(f"{where}: the database does not answer ({reason})") from None
+        raise UserError(
+            f"{where}: the database refuses ({reason})", "mend its query, url or rights"
+        ) from None
+
+
+_LASTING = ("authentication failed", "no password supplied", "does not exist", "access denied")
+_SQLITE_PASSING = ("locked", "busy", "disk i/o")
+
+
+def _may_pass(error: Exception, url: "URL", reason: str) -> bool:
+    from sqlalchemy.exc import InterfaceError, OperationalError
+
+    if not isinstance(error, OperationalError | InterfaceError):
+        return False
+    told = reason.lower()
+    if url.get_backend_name() == "sqlite":
+        return any(word in told for word in _SQLITE_PASSING)
+    return not any(word in told for word in _LASTING)
+
+
+Chunk = dict[str, Sequence[Any]]
+
+
+def _chunks(
+    source: Sql, url: "URL", statement: "TextClause", start: Mark, columns: Sequence[str]
+) -> Iterator[Chunk]:
+    """The rows by column, some at a time; the database keeps the rest where it can."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
+    limit = {"connect_timeout": _SECONDS_TO_CONNECT}
+    timed = url.get_backend_name() in _TIMED
+    engine = create_engine(url, poolclass=NullPool, connect_args=limit if timed else {})
+    with engine.connect() as connection:
+        streaming = connection.execution_options(stream_results=True, max_row_buffer=CHUNK)
+        result = streaming.execute(statement, {"watermark": start})
+        names = list(result.keys())
+        places = {name: _place(source, names, name) for name in {*columns, source.watermark}}
+        for rows in result.partitions(CHUNK):
+            values = list(zip(*rows, strict=True))
+            yield {name: values[place] for name, place in places.items()}
+
+
+def _place(source: Sql, names: list[str], name: str) -> int:
+    if name not in names:
+        raise UserError(
+            f"the query of source '{source.name}' gives no column '{name}'",
+            f"name it with 'as' in the query; its columns: {', '.join(names)}",
+        )
+    return names.index(name)
+
+
+def _write(
+    chunks: Iterator[Chunk],
+    columns: Sequence[str],
+    before: Mark | None,
+    source: Sql,
+    target: Path,
+) -> tuple[int, dict[str, Any] | None]:
+    """Write the chunks; how many rows, and the highest watermark of them and before."""
+    time = columns[2]
+    ahead, known = _until_a_time(chunks, time)
+    types = dict.fromkeys(columns, pa.string())
+    if isinstance(known, date):
+        types[time] = pa.timestamp("us", "UTC")
+    rows, mark = 0, before
+    with pq.ParquetWriter(target, pa.schema(types)) as writer:
+        for chunk in itertools.chain(ahead, chunks):
+            arrays = [_array(chunk[name], kind) for name, kind in types.items()]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(types)))
+            mark = _highest(mark, chunk[source.watermark], source)
+            rows += len(chunk[time])
+    return rows, None if mark is None else encode(mark)
+
+
+def _until_a_time(chunks: Iterator[Chunk], time: str) -> tuple[list[Chunk], Any]:
+    """The chunks up to the first with a time that is not null, and that time."""
+    ahead = []
+    for chunk in chunks:
+        ahead.append(chunk)
+        known = next((value for value in chunk[time] if value is not None), None)
+        if known is not None:
+            return ahead, known
+    return ahead, None
+
+
+def _array(values: Sequence[Any], kind: Any) -> pa.Array:
+    """A column as text or, where it holds real times, as times; those without a zone are UTC."""
+    if kind != pa.string():
+        return pa.array([_moment(value) for value in values], kind)
+    types = set(map(type, values))
+    if types <= {str, type(None)}:
+        return pa.array(values, kind)
+    return pa.array([_text(value) for value in values], kind)
+
+
+def _moment(value: date | None) -> datetime | None:
+    if value is None or isinstance(value, datetime):
+        return value
+    return datetime(value.year, value.month, value.day)
+
+
+def _text(value: Any) -> str | None:
+    """An id, a weight or a number of seconds as text; 7.0 is what some drivers make of 7.
+
+    >>> _text(7.0), _text(7), _text(b"seven"), _text(Decimal("7.50"))
+    ('7', '7', 'seven', '7.50')
+    """
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _highest(mark: Mark | None, values: Sequence[Mark | None], source: Sql) -> Mark | None:
+    present = [value for value in values if value is not None]
+    try:
+        return max(present if mark is None else [mark, *present], default=None)
+    except TypeError:
+        kinds = {type(value).__name__ for value in [mark, *present] if value is not None}
+        raise UserError(
+            f"the watermark column '{source.watermark}' of source '{source.name}' holds values "
+            f"that do not compare ({', '.join(sorted(kinds))})",
+            "cast it to one type in the query; with another column, give the source another name",
+        ) from None
+
+
+_TYPES: dict[str, type] = {"int": int, "float": float, "decimal": Decimal, "text": str}
+_TIMES: dict[str, Any] = {"time": datetime, "date": date}
+
+
+def encode(mark: Mark) -> dict[str, Any]:
+    """A watermark as JSON.
+
+    >>> encode(7), encode(datetime(2020, 1, 2, 3))
+    ({'type': 'int', 'value': 7}, {'type': 'time', 'value': '2020-01-02T03:00:00'})
+    """
+    for name, kind in {**_TYPES, **_TIMES}.items():
+        if isinstance(mark, kind):
+            plain = mark.isoformat() if isinstance(mark, date) else mark
+            return {"type": name, "value": str(plain) if name == "decimal" else plain}
+    raise UserError(
+        f"a watermark cannot be of the type {type(mark).__name__}",
+        "let the query give a number, a text or a time",
+    )
+
+
+def decode(told: dict[str, Any]) -> Mark:
+    """The watermark that `encode` was given.
+
+    >>> decode(encode(Decimal("1.50")))
+    Decimal('1.50')
+    """
+    name, value = told["type"], told["value"]
+    if name in _TIMES:
+        time: Mark = _TIMES[name].fromisoformat(value)
+        return time
+    mark: Mark = _TYPES[name](value)
+    return mark
+
+
+def back(mark: Mark, overlap: float, name: str = "") -> Mark:
+    """A watermark, so much before.
+
+    >>> back(100, 10.0), back("2020-01-01T00:00:10Z", 10.0)
+    (90, '2020-01-01T00:00:00Z')
+    """
+    if not overlap:
+        return mark
+    if isinstance(mark, datetime):
+        return mark - timedelta(seconds=overlap)
+    if isinstance(mark, date):
+        return mark - timedelta(days=math.ceil(overlap / 86_400))
+    if isinstance(mark, str):
+        return _text_back(mark, overlap, name)
+    if isinstance(mark, Decimal):
+        return mark - Decimal(repr(overlap))
+    moved = mark - overlap
+    return math.floor(moved) if isinstance(mark, int) else moved
+
+
+def _text_back(mark: str, overlap: float, name: str) -> str:
+    """ISO 8601 text in the form it came in, for the database compares it as text."""
+    try:
+        time = datetime.fromisoformat(mark) - timedelta(seconds=overlap)
+    except ValueError:
+        raise UserError(
+            f"source '{name}' has an overlap, but its watermark {mark[:40]!r} is text and no time",
+            "let the query give a number or a time, or leave the overlap out",
+        ) from None
+    if len(mark) <= len("2020-01-01"):
+        return time.date().isoformat()
+    fraction = re.search(r"[.](\d+)", mark)
+    spec = "auto" if fraction is None else "microseconds"
+    if fraction is None:
+        time = time.replace(microsecond=0)
+    elif len(fraction[1]) == 3:
+        spec = "milliseconds"
+    text = time.isoformat(sep=mark[10], timespec=spec)
+    return text.removesuffix("+00:00") + "Z" if mark.endswith("Z") else text

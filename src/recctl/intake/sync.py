@@ -1,0 +1,125 @@
+"""`data/` in line with data.dvc, before anything is taken in or trained on."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from recctl.data import batches, versions
+from recctl.errors import UserError
+from recctl.files import locked, recover_folder, write_json
+from recctl.layout import Layout
+
+Say = Callable[[str], None]
+Listing = dict[str, list[int]]
+
+BUSY = "another intake or 'recctl data use' is at work in this project"
+
+
+def sync(layout: Layout, say: Say) -> None:
+    """Bring `data/` in line with data.dvc.
+
+    What is missing is pulled; batches that a killed intake left are added. Raises UserError when
+    data/ was changed by hand, MayPass when the remote does not answer or the project is busy.
+    """
+    with locked(layout.state / "data.lock", BUSY):
+        bring(layout, say)
+
+
+def bring(layout: Layout, say: Say) -> None:
+    """The same for a caller that holds the lock."""
+    recover_folder(layout.data)
+    version = versions.digest(layout)
+    if version is None:
+        raise _unversioned(layout)
+    noted = _noted(layout)
+    seen = listing(layout)
+    if seen and noted == (version, seen):
+        return
+    if not seen:
+        say(f"data/ is not here: bringing version {version[:8]}")
+        versions.bring(layout)
+    elif noted is not None and noted[1] == seen:
+        say(f"data.dvc names another version of data/: bringing {version[:8]}")
+        versions.bring(layout)
+    elif not versions.unchanged(layout):
+        _mend(layout, say)
+    note(layout, listing(layout))
+
+
+def _unversioned(layout: Layout) -> UserError:
+    if layout.data.is_dir() and any(layout.data.iterdir()):
+        return UserError("DVC does not hold data/ yet", "keep it with 'dvc add data'")
+    return UserError("there is no data yet", "run 'recctl data use'")
+
+
+_LEFTOVER = re.compile(r"\.[A-Za-z0-9_-]{22}\.tmp$")
+"""The temporary names of a DVC that was killed."""
+
+
+def _mend(layout: Layout, say: Say) -> None:
+    """What a killed intake or a killed DVC left is put right; anything else is the user's."""
+    changes = versions.changes(layout)
+    for name in [name for name in changes["added"] if _LEFTOVER.search(name)]:
+        (layout.root / name).unlink(missing_ok=True)
+        changes["added"].remove(name)
+    folder = f"{layout.data.name}/{batches.FOLDER}/"
+    strange = [name for name in changes["added"] if not _is_batch(name, folder)]
+    strange += changes["modified"]
+    if strange:
+        more = f" and {len(strange) - 3} more" if len(strange) > 3 else ""
+        raise UserError(
+            f"data/ is not as data.dvc has it: {', '.join(strange[:3])}{more} changed by hand",
+            "keep the change with 'dvc add data', or drop it with 'dvc checkout --force data.dvc'",
+        )
+    if changes["deleted"] and changes["added"]:
+        raise UserError(
+            f"data/ lacks {changes['deleted'][0]} and holds batches that data.dvc does not know",
+            "keep it so with 'dvc add data', or drop it with 'dvc checkout --force data.dvc'",
+        )
+    if changes["deleted"]:
+        say(f"{len(changes['deleted'])} files of data/ are missing: bringing them")
+        versions.bring(layout)
+    elif changes["added"]:
+        say(f"an intake was interrupted: {len(changes['added'])} batches are added to DVC now")
+        for name in changes["added"]:
+            batches.read(layout.root / name)
+        versions.take(layout)
+    elif not versions.unchanged(layout):
+        versions.take(layout)  # the files are those of data.dvc: only the cache was cleared
+
+
+def _is_batch(name: str, folder: str) -> bool:
+    return name.startswith(folder) and batches.NAME.match(name.removeprefix(folder)) is not None
+
+
+def _note_path(layout: Layout) -> Path:
+    return layout.state / "intake" / "synced.json"
+
+
+def note(layout: Layout, seen: Listing) -> None:
+    """Remember that data/, as it was `seen`, is the version in data.dvc.
+
+    What was seen before DVC looked must be what is there after it, or nothing is noted.
+    """
+    if seen and seen == listing(layout):
+        write_json(_note_path(layout), {"version": versions.digest(layout), "files": seen})
+
+
+def _noted(layout: Layout) -> tuple[str, Listing] | None:
+    try:
+        content = json.loads(_note_path(layout).read_text(encoding="utf-8"))
+        return content["version"], content["files"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def listing(layout: Layout) -> Listing:
+    """Size, times and inode of every file in data/: what git and DVC go by as well."""
+    found = {}
+    for path in sorted(layout.data.rglob("*")):
+        if path.is_file():
+            stat = path.stat()
+            facts = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+            found[path.relative_to(layout.data).as_posix()] = facts
+    return found

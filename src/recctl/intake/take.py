@@ -1,0 +1,251 @@
+"""All sources, one after the other: what is new becomes batches, and `data/` a new DVC version."""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from recctl.data import batches, engine, formats, versions
+from recctl.data.batches import Batch
+from recctl.data.params import IngestParams
+from recctl.errors import MayPass, UserError
+from recctl.files import locked
+from recctl.intake import folder, read, sync
+from recctl.intake.params import Folder, IntakeParams, Source, Sql, Url
+from recctl.intake.read import Arrival, Changed, Known, NoGoodRow
+from recctl.layout import Layout
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intake:
+    """What an intake brought."""
+
+    batches: list[Batch]
+    known: list[Known]
+    """Files, queries and addresses that hold nothing new."""
+    refused: list[tuple[str, str]]
+    """Name and reason of what cannot be read as interactions."""
+    waiting: list[str]
+    """Files that are still being written: they are taken next time."""
+    data_md5_before: str
+    data_md5_after: str
+
+    @property
+    def new(self) -> int:
+        """Interactions that were not held before."""
+        return sum(batch.new for batch in self.batches)
+
+    @property
+    def changed(self) -> bool:
+        """Whether data/ became a new DVC version."""
+        return self.data_md5_before != self.data_md5_after
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {
+            "new": self.new,
+            "changed": self.changed,
+            "batches": [batch.as_dict() for batch in self.batches],
+            "known": [asdict(one) for one in self.known],
+            "refused": [{"name": name, "reason": reason} for name, reason in self.refused],
+            "waiting": self.waiting,
+            "data_md5_before": self.data_md5_before,
+            "data_md5_after": self.data_md5_after,
+        }
+
+
+def take_in(layout: Layout, say: Say) -> Intake:
+    """Take in what is new at the sources that params.yaml names, each interaction once.
+
+    A source that fails does not keep the others from being taken; its error is raised at the
+    end: MayPass where it may pass, UserError where the user is to mend something.
+    """
+    sources = IntakeParams.load(layout.params).sources
+    params = IngestParams.load(layout.params)
+    if sources and params.format == "sequences":
+        raise UserError(
+            "a log of format 'sequences' has no times, so nothing can be taken in after it",
+            "use a log with times, or empty intake.sources in params.yaml",
+        )
+    with locked(layout.state / "data.lock", sync.BUSY):
+        sync.bring(layout, say)
+        shutil.rmtree(read.work(layout), ignore_errors=True)  # of an intake that was killed
+        taking = _Taking(layout, params, say)
+        for source in sources:
+            taking.take(source)
+        taking.finish()
+    if taking.failures:
+        raise taking.failures[0]
+    return taking.result()
+
+
+@dataclass
+class _Taking:
+    """An intake under way."""
+
+    layout: Layout
+    params: IngestParams
+    say: Say
+    held: list[Batch] = field(init=False)
+    before: str = field(init=False)
+    found: list[Batch] = field(default_factory=list)
+    known: list[Known] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+    failures: list[UserError] = field(default_factory=list)
+    done: list[tuple[Path, folder.Stamp]] = field(default_factory=list)
+    """Files to put away, as they were when they were read."""
+
+    def __post_init__(self) -> None:
+        self.held = batches.held(self.layout.data)
+        self.before = versions.digest(self.layout) or ""
+
+    def take(self, source: Source) -> None:
+        """Take one source; what is wrong with it is kept for the end."""
+        try:
+            if isinstance(source, Folder):
+                self._folder(source)
+            elif isinstance(source, Sql):
+                self._query(source)
+            else:
+                self._address(source)
+        except UserError as error:
+            self._fail(source.kind, error)
+
+    def _fail(self, kind: str, error: UserError) -> None:
+        self.say(f"{kind}: {error}")
+        self.failures.append(error)
+
+    def _folder(self, source: Folder) -> None:
+        for path in folder.files(self.layout.root / source.path):
+            self._file(path, f"folder:{source.path}")
+
+    def _file(self, path: Path, source: str) -> None:
+        """Take one file of a folder, as soon as it is whole."""
+        deadline = time.monotonic() + folder.PATIENCE
+        while (before := folder.settled(path, deadline)) is not None:
+            arrival = Arrival(
+                path=path,
+                source=source,
+                name=folder.shown(path),
+                whole=lambda stamp=before: folder.stamp(path) == stamp,  # type: ignore[misc]
+            )
+            try:
+                self._count(self._store(arrival))
+            except (Changed, FileNotFoundError):
+                if time.monotonic() >= deadline:
+                    break
+                continue
+            except PermissionError as error:
+                self._fail("folder", _unreadable(path, error))
+                return
+            except MayPass:
+                raise
+            except UserError as error:
+                if not arrival.whole():
+                    continue
+                self._refuse(path, str(error))
+                return
+            self.done.append((path, before))
+            return
+        if folder.stamp(path) is not None:
+            self.say(f"{folder.shown(path)} is still being written: it is left for next time")
+            self.waiting.append(folder.shown(path))
+
+    def _refuse(self, path: Path, reason: str) -> None:
+        self.say(f"{folder.shown(path)} is refused: {reason}")
+        folder.refuse(path, reason)
+        self.refused.append((folder.shown(path), reason))
+
+    def _query(self, source: Sql) -> None:
+        from recctl.intake import sql
+
+        name = f"sql:{source.name}"
+        marks = [one.watermark for one in self.held if one.source == name and one.watermark]
+        columns = formats.wanted(self.params)
+        with engine.scratch(read.work(self.layout)) as scratch:
+            target = scratch / "rows.parquet"
+            rows, mark = sql.fetch(
+                source, columns, marks[-1] if marks else None, self.layout.root, target
+            )
+            if rows == 0:
+                self._count(Known(name, source.name, 0))
+                return
+            self._whole(Arrival(path=target, source=name, name=source.name, watermark=mark))
+
+    def _address(self, source: Url) -> None:
+        from recctl.intake import url
+
+        home = self.layout.state / "intake" / f"url-{source.name}"
+        path = url.fetch(source, self.params, home, self.say)
+        self._whole(Arrival(path=path, source=f"url:{source.name}", name=source.name))
+        path.unlink()
+
+    def _whole(self, arrival: Arrival) -> None:
+        """Take what a query or an address gave; without a good row it is asked for again."""
+        try:
+            self._count(self._store(arrival))
+        except NoGoodRow as error:
+            self.say(f"{arrival.name} is refused: {error}")
+            self.refused.append((arrival.name, str(error)))
+
+    def _store(self, arrival: Arrival) -> Batch | Known:
+        newest = read.newest(self.layout, self.params, self.held)
+        return read.store(self.layout, self.params, arrival, self.held, newest)
+
+    def _count(self, stored: Batch | Known) -> None:
+        if isinstance(stored, Known):
+            self.say(f"{stored.name}: nothing new")
+            self.known.append(stored)
+            return
+        self.say(f"{stored.name}: {stored.new:,} new of {stored.rows:,} rows")
+        self.found.append(stored)
+        self.held.append(stored)
+
+    def finish(self) -> None:
+        """Tell DVC, then put the files away that it holds now."""
+        if self.found:
+            seen = sync.listing(self.layout)
+            versions.take(self.layout)
+            sync.note(self.layout, seen)
+        self._require_there()
+        for path, stamp in self.done:
+            if folder.stamp(path) == stamp:  # what was added to it since is for next time
+                self._put_away(path)
+
+    def _put_away(self, path: Path) -> None:
+        try:
+            folder.move(path, "taken")
+        except PermissionError as error:
+            self._fail("folder", _unreadable(path, error))
+
+    def _require_there(self) -> None:
+        """Nothing is put away that a batch below data/ does not hold any more."""
+        there = {path.name for path in batches.paths(self.layout.data)}
+        gone = [batch.file for batch in self.held if batch.file not in there]
+        if gone:
+            raise MayPass(
+                f"{', '.join(gone[:3])} went from data/{batches.FOLDER}/ during this intake",
+                "whatever removed it, run the intake again: its source is still there",
+            )
+
+    def result(self) -> Intake:
+        return Intake(
+            batches=self.found,
+            known=self.known,
+            refused=self.refused,
+            waiting=self.waiting,
+            data_md5_before=self.before,
+            data_md5_after=versions.digest(self.layout) or "",
+        )
+
+
+def _unreadable(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"{path.parent / folder.shown(path)} cannot be taken ({error.strerror})",
+        "give whoever runs the intake the right to read and to move it",
+    )

@@ -1,0 +1,1 @@
+"""How the champion does on what came after its training."""

@@ -1,0 +1,112 @@
+"""Figures of some events: means over the events, an interval over their users."""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recctl.evaluation import metrics
+from recctl.evaluation.ranking import unreachable
+from recctl.monitoring.events import Events
+from recctl.monitoring.interval import interval
+
+_COUNTS = ("events", "users", "cold", "seen", "newcomers")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How ranks become figures."""
+
+    metrics: list[str]
+    """The first one has the interval."""
+    catalogue: int
+    """Items of the champion's catalogue."""
+    filter_seen: bool
+    resamples: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Day:
+    """The figures of one day (UTC), or of several taken together."""
+
+    day: str
+    """ISO 8601, such as 2026-11-23; of several days the first."""
+    last: str
+    """The last day; the same where there is one."""
+    events: int
+    users: int
+    cold: int
+    """Events whose item the champion does not know."""
+    seen: int
+    """Events whose item was taken before and is barred by the seen filter."""
+    newcomers: int
+    """Events before which the champion knew nothing of the user."""
+    values: dict[str, float]
+    """Means over the events, by metric."""
+    low: float
+    high: float
+    """The 95% interval of the first metric."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def as_points(self) -> dict[str, float]:
+        """All figures of a day by name, as MLflow keeps them."""
+        first = next(iter(self.values))
+        bounds = {f"{first}/low": self.low, f"{first}/high": self.high}
+        return {**{name: getattr(self, name) for name in _COUNTS}, **self.values, **bounds}
+
+
+def of_points(number: int, points: dict[str, float], names: list[str]) -> Day | None:
+    """The inverse of `as_points`; None where a figure is missing."""
+    wanted = [*_COUNTS, *names, f"{names[0]}/low", f"{names[0]}/high"]
+    if not points.keys() >= set(wanted):
+        return None
+    return Day(
+        day=iso(number),
+        last=iso(number),
+        **{name: int(points[name]) for name in _COUNTS},
+        values={name: points[name] for name in names},
+        low=points[f"{names[0]}/low"],
+        high=points[f"{names[0]}/high"],
+    )
+
+
+def summary(events: Events, ranks: NDArray[np.int64], rules: Rules) -> Day:
+    """The figures of events taken together; there is at least one.
+
+    The same events give the same interval, whatever else is looked at.
+    """
+    first, last = int(events.days.min()), int(events.days.max())
+    cases, primary = events.cases, rules.metrics[0]
+    rng = np.random.default_rng([rules.seed, first % 2**32, last % 2**32])
+    gains = metrics.per_case(primary, ranks, rules.catalogue)
+    found = interval(cases.users, gains, rules.resamples, rng)
+    return Day(
+        day=iso(first),
+        last=iso(last),
+        events=len(events),
+        users=len(np.unique(cases.users)),
+        **unreachable(cases, filter_seen=rules.filter_seen),
+        newcomers=int((cases.histories.lengths == 0).sum()),
+        values=metrics.means(rules.metrics, ranks, rules.catalogue),
+        low=found.low,
+        high=found.high,
+    )
+
+
+def iso(number: int) -> str:
+    """A day since 1970-01-01 as text.
+
+    >>> iso(0), iso(20_780)
+    ('1970-01-01', '2026-11-23')
+    """
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=number)).date().isoformat()
+
+
+def number_of(day: str) -> int:
+    """The inverse of `iso`."""
+    return (datetime.fromisoformat(day) - datetime(1970, 1, 1)).days

@@ -1,0 +1,89 @@
+"""Intervals of a mean over events, where the events of one user are not independent.
+
+Users are drawn with replacement, each with all of his events, and the mean over the events drawn is
+taken: the bootstrap of clusters (Davison and Hinkley 1997, section 3.8). It is a ratio, the sum of
+the values over the number of events, for users differ in how many events they have.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recctl.evaluation.statistics import LEVEL, Interval
+
+_MANY = 16
+"""A multinomial count costs about as much as drawing this many users."""
+_DRAWS = 2**22
+"""Numbers drawn at a time: memory is bounded, whatever the users and resamples."""
+_DIGITS = 12
+"""Sums that agree to so many digits are the same: they differ by rounding alone."""
+
+
+def by_user(
+    users: NDArray[np.int64], values: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The sum of the values and the number of events of every user that has any.
+
+    >>> by_user(np.array([7, 3, 7]), np.array([1.0, 0.5, 0.25]))
+    (array([0.5 , 1.25]), array([1, 2]))
+    """
+    _, place, counts = np.unique(users, return_inverse=True, return_counts=True)
+    sums = np.bincount(place, values, minlength=len(counts)).astype(np.float64)
+    return sums, counts.astype(np.int64)
+
+
+def interval(
+    users: NDArray[np.int64],
+    values: NDArray[np.float64],
+    resamples: int,
+    rng: np.random.Generator,
+) -> Interval:
+    """The mean of one value per event with its 95% interval over users.
+
+    >>> one_user = np.zeros(3, np.int64)
+    >>> interval(one_user, np.array([1.0, 0.0, 0.5]), 100, np.random.default_rng(0))
+    Interval(value=0.5, low=0.5, high=0.5)
+    """
+    assert len(values), "no events"
+    assert np.isfinite(values).all(), "a metric is a finite number"
+    means = resampled(*by_user(users, values), resamples, rng)
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Interval(float(values.mean()), float(low), float(high))
+
+
+def resampled(
+    sums: NDArray[np.float64],
+    counts: NDArray[np.int64],
+    resamples: int,
+    rng: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Means over events of bootstrap resamples of users; (resamples,).
+
+    Users of the same sum and number of events are exchangeable: where few such pairs occur, how
+    often each is drawn is multinomial, which is the same distribution as drawing user by user.
+    """
+    pairs = np.stack([np.round(sums, _DIGITS), counts], axis=1)
+    distinct, sizes = np.unique(pairs, axis=0, return_counts=True)
+    users = len(sums)
+    if len(distinct) * _MANY > users:
+        return _user_by_user(pairs, resamples, rng)
+    means = np.empty(resamples)
+    size = max(1, _DRAWS // len(distinct))
+    for first in range(0, resamples, size):
+        rows = min(size, resamples - first)
+        drawn = rng.multinomial(users, sizes / users, size=rows) @ distinct
+        means[first : first + rows] = drawn[:, 0] / drawn[:, 1]
+    return means
+
+
+def _user_by_user(
+    pairs: NDArray[np.float64], resamples: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    means = np.empty(resamples)
+    size = max(1, _DRAWS // len(pairs))
+    for first in range(0, resamples, size):
+        rows = min(size, resamples - first)
+        drawn = rng.integers(0, len(pairs), size=(rows, len(pairs)), dtype=np.int32)
+        summed = pairs[:, 0][drawn].sum(axis=1), pairs[:, 1][drawn].sum(axis=1)
+        means[first : first + rows] = summed[0] / summed[1]
+    return means

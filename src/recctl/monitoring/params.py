@@ -1,0 +1,18 @@
+"""The `monitor` section of params.yaml: when the champion counts as fallen."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from recctl.config import Section
+
+
+class MonitorParams(Section):
+    """The champion's figure is taken over the events of the last days that there are."""
+
+    section: ClassVar[str] = "monitor"
+    optional: ClassVar[bool] = True
+
+    window_days: int = Field(default=7, ge=1)
+    minimum_events: int = Field(default=200, ge=1)
+    """With fewer, nothing is concluded."""

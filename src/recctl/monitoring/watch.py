@@ -1,0 +1,224 @@
+"""How the champion does on the interactions that came after its training.
+
+Each such interaction is a test of its own: its user's earlier interactions are the history, the
+item taken is the target, the catalogue is the champion's own. What is scored is scored as in
+evaluation; what is kept of it is a series of days in MLflow, one run per champion.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recctl import devices, tracking
+from recctl.data.params import IngestParams
+from recctl.errors import UserError
+from recctl.evaluation.params import EvaluateParams
+from recctl.evaluation.ranking import rank_cases
+from recctl.files import write_json
+from recctl.layout import Layout
+from recctl.models import load_model
+from recctl.monitoring import events as reading
+from recctl.monitoring import plots
+from recctl.monitoring.events import Events
+from recctl.monitoring.figures import Day, Rules, number_of, of_points, summary
+from recctl.monitoring.params import MonitorParams
+from recctl.monitoring.report import Former, Report
+from recctl.promotion import apply, contenders, records
+from recctl.promotion.log import Entry
+from recctl.promotion.params import Primary, PromotionParams
+from recctl.promotion.registry import Registry
+from recctl.promotion.scoring import Contender, Say
+from recctl.tracking import LiveSeries
+from recctl.training.params import TrainParams
+
+REPORT, PLOT = "report.json", "series.png"
+"""What is written below artifacts/monitoring/."""
+
+
+class NoChampion(UserError):
+    """No version serves, so there is none to watch."""
+
+
+def watch(layout: Layout, say: Say) -> Report:
+    """Score the champion on what came after its training; keep the series, write the report.
+
+    Raises NoChampion where no version serves, UserError where the log has no times, and where a
+    file, the registry or a version is missing or damaged.
+    """
+    params, policy = MonitorParams.load(layout.params), PromotionParams.load(layout.params)
+    registry = records.open_registry(layout)
+    state = apply.serving(registry)
+    champion = contenders.registered(registry, layout, _number(registry, state))
+    since = _log_end(champion, layout)
+    kept = tracking.live_series(registry.tracking, registry.name)
+    tags = _tags(champion, layout)
+    known = _known(kept, champion, tags, policy.metrics)
+    series, window = _figures(layout, champion, policy, params, since, known, say)
+    assert champion.version is not None
+    tracking.log_live(
+        registry.tracking,
+        model=registry.name,
+        version=champion.version,
+        tags=tags,
+        days={number_of(day.day): day.as_points() for day in series},
+    )
+    report = Report(
+        version=champion.version,
+        model=champion.kind,
+        registered_model=registry.name,
+        metric=policy.metrics[0],
+        log_end=datetime.fromtimestamp(since // 10**6, UTC).isoformat(timespec="seconds"),
+        promoted_value=promoted_value(state.line, champion.version, policy.metrics[0]),
+        margin=(policy.primary or Primary()).margin,
+        minimum_events=params.minimum_events,
+        window_days=params.window_days,
+        series=series,
+        window=window,
+        former=_former(kept, champion.version, policy.metrics),
+    )
+    plots.series(report, layout.monitoring / PLOT)
+    write_json(layout.monitoring / REPORT, report.as_dict())
+    return report
+
+
+def _number(registry: Registry, state: apply.Serving) -> int:
+    """The champion by the log of decisions, which the alias follows."""
+    number = state.says["champion"]
+    if number is None or number in state.deleted:
+        raise NoChampion(
+            f"no champion of '{registry.name}' serves, so there is none to watch",
+            "promote a model first: 'recctl promote'",
+        )
+    return number
+
+
+def _log_end(champion: Contender, layout: Layout) -> int:
+    """The newest time of the log that the champion's training was a part of, in microseconds."""
+    record = champion.record
+    assert record is not None, "a registered version has its record"
+    without = None
+    if IngestParams.load(layout.params).format == "sequences":
+        without = "the log"
+    elif record.about["real_times"] is not True:
+        without = f"the log that version {champion.version} was trained on"
+    if without is not None:
+        raise UserError(
+            f"{without} has no times, so nothing in it is known to be later than a training",
+            "bring a log with times ('recctl data use'), or do without watching the champion",
+        )
+    return record.log_end
+
+
+def _tags(champion: Contender, layout: Layout) -> dict[str, str]:
+    """What figures of one series have in common beside the version."""
+    filter_seen = EvaluateParams.load(layout.params).filter_seen
+    return {
+        "recctl.content_digest": champion.digest,
+        "recctl.filter_seen": str(filter_seen).lower(),
+    }
+
+
+def _known(
+    kept: list[LiveSeries], champion: Contender, tags: dict[str, str], names: list[str]
+) -> dict[int, Day]:
+    """The days of the champion's series that need not be scored again, by number."""
+    for one in kept:
+        if one.version == champion.version and tags.items() <= one.tags.items():
+            return _days(one, names)
+    return {}
+
+
+def _days(series: LiveSeries, names: list[str]) -> dict[int, Day]:
+    found = {number: of_points(number, row, names) for number, row in series.days.items()}
+    return {number: day for number, day in found.items() if day is not None}
+
+
+def _former(kept: list[LiveSeries], version: int, names: list[str]) -> list[Former]:
+    others = [one for one in kept if one.version != version]
+    found = [Former(one.version, list(_days(one, names).values())) for one in others]
+    return [one for one in found if one.series]
+
+
+def _figures(
+    layout: Layout,
+    champion: Contender,
+    policy: PromotionParams,
+    params: MonitorParams,
+    since: int,
+    known: dict[int, Day],
+    say: Say,
+) -> tuple[list[Day], Day | None]:
+    """Every day with an event, and the last days together; None where there is no event."""
+    path = layout.interactions / "interactions.parquet"
+    vocabulary, evaluate = champion.served.vocabulary, EvaluateParams.load(layout.params)
+    events = reading.read(path, vocabulary, since, layout.state)
+    by_day = reading.by_day(events)
+    say(f"version {champion.version}: {len(events):,} events in {len(by_day)} days")
+    if not by_day:
+        return [], None
+    window = list(by_day)[-params.window_days :]
+    spared = {
+        number: known[number]
+        for number, rows in by_day.items()
+        if number not in window and number in known and known[number].events == len(rows)
+    }
+    fresh = np.concatenate([rows for number, rows in by_day.items() if number not in spared])
+    ranks = np.zeros(len(events), np.int64)
+    ranks[fresh] = _ranks(layout, champion, events.select(fresh), evaluate.filter_seen, say)
+    rules = Rules(
+        metrics=policy.metrics,
+        catalogue=vocabulary.size,
+        filter_seen=evaluate.filter_seen,
+        resamples=evaluate.bootstrap_resamples,
+        seed=evaluate.seed,
+    )
+
+    def over(rows: NDArray[np.int64]) -> Day:
+        return summary(events.select(rows), ranks[rows], rules)
+
+    days = [spared.get(number) or over(rows) for number, rows in by_day.items()]
+    return days, over(np.concatenate([by_day[number] for number in window]))
+
+
+def _ranks(
+    layout: Layout, champion: Contender, events: Events, filter_seen: bool, say: Say
+) -> NDArray[np.int64]:
+    """The targets' ranks as evaluation counts them; (events,)"""
+    device = devices.pick(TrainParams.load(layout.params).device)
+    devices.prepare(device)
+    served = champion.served.model
+    model = served if device.type == "cpu" else load_model(champion.folder, device)
+
+    def progress(done: int) -> None:
+        say(f"ranked {done:,} of {len(events):,} events")
+
+    found = rank_cases(model, events.cases, filter_seen=filter_seen, progress=progress)
+    say(f"ranked {len(events):,} events in {found.seconds:.1f} s")
+    return found.full
+
+
+def promoted_value(line: list[Entry], version: int, metric: str) -> float | None:
+    """The metric of a version in the newest decision that made it champion; None without one."""
+    for entry in reversed(line):
+        body = entry.content
+        judged, sets = body.get("challenger"), entry.sets or {}
+        if (
+            body.get("kind") == "promotion"
+            and not entry.altered
+            and sets.get("champion") == version
+            and isinstance(judged, dict)
+            and judged.get("version") == version
+        ):
+            value = _figure(body, metric)
+            return float(value) if isinstance(value, int | float) else None
+    return None
+
+
+def _figure(body: dict[str, Any], metric: str) -> object:
+    """means.full.challenger.METRIC of a decision, None where a part of that is missing."""
+    found: Any = body.get("means")
+    for key in ("full", "challenger", metric):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found

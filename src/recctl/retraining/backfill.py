@@ -1,0 +1,280 @@
+"""Replaying history: day after day is taken in, retrained upon and decided, as if it were then.
+
+All of it happens in a workspace of its own below `.recctl/backfill/`, under a registry name of its
+own: the project's data, models and champion are not touched.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from recctl import lock, pipeline
+from recctl.config import read_params
+from recctl.data import versions
+from recctl.errors import UserError
+from recctl.files import replacing, write_json
+from recctl.intake import sync, take
+from recctl.layout import Layout
+from recctl.lock import Lock
+from recctl.monitoring.report import Report
+from recctl.monitoring.watch import NoChampion, watch
+from recctl.promotion.params import PromotionParams
+from recctl.retraining.run import Hooks, retrain
+from recctl.tracking import tracking_uri
+
+BASE = "base.parquet"
+EXPERIMENT = "recctl-backfill"
+_COLUMNS = {"user_column": "user_id", "item_column": "item_id", "time_column": "timestamp"}
+
+
+@dataclass(frozen=True)
+class Day:
+    """What one day came to."""
+
+    day: str
+    events: int
+    """New interactions of that day."""
+    metric: str
+    live: float | None
+    """The champion's figure on the day's events, before it was trained on them; None: none."""
+    low: float | None
+    high: float | None
+    ending: str
+    """Of the day's retraining."""
+    champion: int | None
+    """The version that serves after it."""
+    challenger: float | None
+    """The test figure of the model trained that day; None where none was judged."""
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A backfill and where it works."""
+
+    project: Layout
+    workspace: Layout
+    first: date
+    last: date
+
+
+def backfill(
+    project: Layout,
+    first: date,
+    last: date,
+    hooks: Hooks,
+    *,
+    settings: dict[str, Any] | None = None,
+) -> Iterator[Day]:
+    """Retrain and decide on every day from `first` to `last`, giving back each as it is done.
+
+    The first model is trained on everything before `first`. `settings` replace values of
+    params.yaml in the workspace, such as {"train.max_epochs": 5}. Begun again with the same days
+    and settings it goes on after the last day that was done.
+
+    Raises UserError for days that the log does not have, and what a retraining raises.
+    """
+    replay = _prepare(project, first, last, settings or {})
+    done = _read(replay)
+    yield from done
+    with _environment(replay), lock.held(replay.workspace, "a backfill") as held:
+        if not done:
+            hooks.say(f"training on everything before {first}")
+            retrain(replay.workspace, held, hooks)
+        for day in _days(first, last)[len(done) :]:
+            hooks.say(f"replaying {day}")
+            done.append(_live_through(replay, day, held, hooks))
+            write_json(_path(replay), [dataclasses.asdict(one) for one in done])
+            yield done[-1]
+
+
+def registered_model(project: Layout, first: date, last: date) -> str:
+    """The registry name of a backfill."""
+    name = PromotionParams.load(project.params).registered_model
+    return f"{name}-backfill-{first:%Y%m%d}-{last:%Y%m%d}"
+
+
+def _days(first: date, last: date) -> list[date]:
+    return [first + timedelta(number) for number in range((last - first).days + 1)]
+
+
+def _live_through(replay: Replay, day: date, held: Lock, hooks: Hooks) -> Day:
+    """The champion meets the day's events, then they are taken in and judged upon."""
+    layout = replay.workspace
+    events = _drop(replay, day)
+    if events:
+        sync.sync(layout, hooks.say)
+        take.take_in(layout, hooks.say)
+        pipeline.stage(layout, "ingest", hooks.say, lock=held)
+    metric = PromotionParams.load(layout.params).metrics[0]
+    report = _watched(layout, hooks)
+    series = report.series if report else []
+    met = next((one for one in series if one.day == day.isoformat()), None)
+    result = retrain(layout, held, hooks)
+    means = ((result.body or {}).get("means") or {}).get("full") or {}
+    served = {"champion": report.version if report else None}
+    champion = (result.body or {}).get("sets") or served
+    return Day(
+        day=day.isoformat(),
+        events=events,
+        metric=metric,
+        live=met.values[metric] if met else None,
+        low=met.low if met else None,
+        high=met.high if met else None,
+        ending="nothing-new" if result.nothing_new else str(result.record.ending),
+        champion=champion["champion"],
+        challenger=(means.get("challenger") or {}).get(metric),
+        sentence=result.sentence,
+    )
+
+
+def _watched(layout: Layout, hooks: Hooks) -> Report | None:
+    """The champion on later events; None while no model was good enough to serve."""
+    try:
+        return watch(layout, hooks.say)
+    except NoChampion:
+        return None
+
+
+# The workspace
+
+
+def _prepare(project: Layout, first: date, last: date, settings: dict[str, Any]) -> Replay:
+    """The workspace with the data before `first`; made once, then kept."""
+    if last < first:
+        raise UserError(f"the last day {last} lies before the first, {first}", "swap them")
+    root = project.state / "backfill" / f"{first:%Y%m%d}-{last:%Y%m%d}"
+    replay = Replay(project, Layout(root), first, last)
+    params = _params(replay, settings)
+    if (root / "data.dvc").exists():
+        if read_params(replay.workspace.params) != params:
+            raise UserError(
+                f"{root} holds a backfill of these days with other settings",
+                "remove it to begin anew",
+            )
+        return replay
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    shutil.copy(project.root / "dvc.yaml", root)
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    if (project.root / "src").is_dir():
+        shutil.copytree(project.root / "src", root / "src", ignore=ignored)
+    with (root / "params.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump(params, file)
+    (root / ".dvc").mkdir()
+    cache = project.root / ".dvc" / "cache"
+    (root / ".dvc" / "config").write_text(
+        "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n"
+        f"[cache]\n    dir = {cache}\n",
+        encoding="utf-8",
+    )
+    replay.workspace.data.mkdir()
+    if not _write(replay, replay.workspace.data / BASE, None, first):
+        raise UserError(f"the log has nothing before {first}", "give a later first day")
+    items = project.data / str(read_params(project.params)["ingest"].get("items_file"))
+    if items.is_file():
+        shutil.copy(items, replay.workspace.data / "items.csv")
+    versions.add(replay.workspace)
+    return replay
+
+
+def _params(replay: Replay, settings: dict[str, Any]) -> dict[str, Any]:
+    """The project's params with other data, another name, and nothing told to the outside."""
+    params = read_params(replay.project.params)
+    before = params["ingest"]
+    params["ingest"] = {
+        "name": before["name"],
+        "files": [BASE],
+        "format": "parquet",
+        "engine": before.get("engine", "duckdb"),
+        **_COLUMNS,
+        **({"weight_column": "weight"} if before.get("weight_column") else {}),
+        **({"items_file": "items.csv"} if before.get("items_file") else {}),
+    }
+    name = registered_model(replay.project, replay.first, replay.last)
+    params["promotion"] = {**params["promotion"], "registered_model": name}
+    params["intake"] = {"sources": [{"kind": "folder", "path": "incoming"}]}
+    params["retrain"] = {"publish": {"commit": False, "push_data": False, "push_git": False}}
+    for path, value in settings.items():
+        section, _, key = path.partition(".")
+        where = params.setdefault(section, {})
+        *between, last = key.split(".")
+        for inner in between:
+            where = where.setdefault(inner, {})
+        where[last] = value
+    return params
+
+
+def _drop(replay: Replay, day: date) -> int:
+    """Lay the day's interactions into the workspace's drop folder; how many there are."""
+    folder = replay.workspace.root / "incoming"
+    folder.mkdir(exist_ok=True)
+    target = folder / f"{day}.parquet"
+    taken = folder / "taken" / target.name
+    if taken.exists():  # killed after the intake of this day
+        import pyarrow.parquet as pq
+
+        return int(pq.read_metadata(taken).num_rows)
+    return _write(replay, target, day, day + timedelta(1))
+
+
+def _write(replay: Replay, target: Path, first: date | None, end: date) -> int:
+    """Write the project's interactions of some days, whole; no file where there are none."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    source = replay.project.interactions / "interactions.parquet"
+    if not source.is_file():
+        raise UserError(f"no {source}", "run 'dvc repro ingest'")
+    filters = pc.field("timestamp") < _midnight(end)
+    if first is not None:
+        filters &= pc.field("timestamp") >= _midnight(first)
+    table = pq.read_table(source, filters=filters).sort_by([("timestamp", "ascending")])
+    if table.num_rows:
+        with replacing(target) as temporary:
+            pq.write_table(table.drop_columns(["row"]), temporary)
+    return int(table.num_rows)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+@contextmanager
+def _environment(replay: Replay) -> Iterator[None]:
+    """Track in the project's MLflow, in an experiment of backfills."""
+    wanted = {
+        "MLFLOW_TRACKING_URI": tracking_uri(replay.project),
+        "MLFLOW_EXPERIMENT_NAME": EXPERIMENT,
+    }
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _path(replay: Replay) -> Path:
+    return replay.workspace.state / "backfill.json"
+
+
+def _read(replay: Replay) -> list[Day]:
+    """The days that were done before."""
+    try:
+        return [Day(**one) for one in json.loads(_path(replay).read_text(encoding="utf-8"))]
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,238 @@
+"""One retraining from new data to a decision that is told, whoever starts it."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal, Protocol, TypeVar
+
+from recctl import pipeline
+from recctl.config import STAGES
+from recctl.errors import UserError
+from recctl.intake import sync, take
+from recctl.intake.take import Intake
+from recctl.layout import Layout
+from recctl.lock import Lock
+from recctl.retraining import decide, key, pages, publish, record
+from recctl.retraining.decide import Body
+from recctl.retraining.pages import Page
+from recctl.retraining.params import RetrainParams
+from recctl.retraining.record import Record
+from recctl.retraining.sweep import sweep
+
+T = TypeVar("T")
+Say = Callable[[str], None]
+
+
+class Step(Protocol):
+    """Carries out a step under its name; it may do it again after a MayPass."""
+
+    def __call__(self, name: str, work: Callable[[], T], /) -> T: ...
+
+
+def at_once(name: str, work: Callable[[], T], /) -> T:
+    """A step is done once."""
+    return work()
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What differs between a terminal, a Prefect flow, a backfill and a test."""
+
+    say: Say = print
+    step: Step = at_once
+    show: Callable[[Page], None] = lambda page: None
+    """Told what people may want to look at, as soon as it is there."""
+    epoch: Callable[[int, int], None] = lambda done, total: None
+    """Told how many epochs of a training are done, of how many at most."""
+    approve: Callable[[Body], bool] = lambda body: False
+    """Asked under `approval: manual`, with the decision's body, before a model serves."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a retraining came to."""
+
+    record: Record
+    intake: Intake
+    nothing_new: bool = False
+    """Whether all this was decided before."""
+    body: Body | None = None
+    published: publish.Published = field(default_factory=publish.Published)
+
+    @property
+    def name(self) -> str:
+        """In a word or two, such as `promoted-v12`, `rejected`, `nothing-new`."""
+        if self.nothing_new:
+            return "nothing-new"
+        promoted = self.record.ending == "promoted"
+        return f"promoted-v{self.record.version}" if promoted else str(self.record.ending)
+
+    @property
+    def sentence(self) -> str:
+        """The same for people."""
+        if self.nothing_new:
+            ending = self.record.ending
+            told = f"nothing new, nothing to do: this data, settings and code ended {ending}"
+        else:
+            told = self.record.sentence
+        names = [name for name, _ in self.intake.refused]
+        return f"{told}; refused: {', '.join(names)}" if names else told
+
+
+def retrain(layout: Layout, lock: Lock, hooks: Hooks) -> Result:
+    """Take in what is new, run the pipeline, decide, tell; `lock` is held by the caller.
+
+    What an earlier retraining left undone is finished first. Each step may be the last one: done
+    again, all of this ends in the same state. Raises MayPass or UserError when a step fails.
+    """
+    at = _Run(layout, lock, hooks, RetrainParams.load(layout.params))
+    for name in sweep(layout):
+        hooks.say(f"removed {name}, left by a process that was killed")
+    taken = collect(layout, lock, hooks)
+    now = key.of(layout)
+    digest = now.digest
+    before = record.read(layout)
+    if before is not None and before.key == digest and before.state == "done":
+        return Result(before, taken, nothing_new=True)
+    record.write(layout, Record(digest, "begun", data=now.data))
+    known = None
+    if not taken.changed:  # another worker may have decided upon just this
+        known = at.step("look up", lambda: decide.found(layout, digest, hooks.say))
+    if known is None:
+        at.stages()
+        _require_same(layout, digest)
+        done, body = at.decided(digest)
+    else:
+        done, body = known
+    done = dataclasses.replace(done, data=now.data)
+    record.write(layout, done)
+    if body is not None:
+        hooks.show(pages.decision(body, done.position))
+    published = at.publish(done)
+    return Result(done, taken, nothing_new=known is not None, body=body, published=published)
+
+
+def collect(layout: Layout, lock: Lock, hooks: Hooks) -> Intake:
+    """What comes before any stage: data/ in line, the last retraining told, what is new taken in.
+
+    A decision must be told before more is taken in, or git never names the data it rests on.
+    """
+    at = _Run(layout, lock, hooks, RetrainParams.load(layout.params))
+    at.step("sync", lambda: sync.sync(layout, hooks.say))
+    at.mend()
+    taken = at.step("intake", lambda: take.take_in(layout, hooks.say))
+    hooks.show(pages.intake(taken))
+    return taken
+
+
+def _require_same(layout: Layout, digest: str) -> None:
+    """UserError when data, settings or code are no longer those that the stages began with."""
+    if key.of(layout).digest != digest:
+        raise UserError(
+            "data, params.yaml or recctl's code changed while the model was trained",
+            "nothing was decided; run the retraining again",
+        )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The steps with what they share."""
+
+    layout: Layout
+    lock: Lock
+    hooks: Hooks
+    params: RetrainParams
+
+    def step(self, name: str, work: Callable[[], T]) -> T:
+        """Carry out a step; whoever asks for the lock is told which."""
+        self.lock.doing(name)
+        return self.hooks.step(name, work)
+
+    def mend(self) -> None:
+        """Publish what an earlier retraining decided and did not live to tell.
+
+        Settings or code may have changed since; the data it rests on must still be here.
+        """
+        left = record.read(self.layout)
+        if left is None or left.state == "done" or left.data != key.of(self.layout).data:
+            return
+        if left.state == "begun":
+            digest = left.key
+            found = self.step("look up", lambda: decide.found(self.layout, digest, self.hooks.say))
+            if found is None:
+                return
+            left = dataclasses.replace(found[0], data=left.data)
+        self.hooks.say(f"finishing what was left: {left.sentence}")
+        self.publish(left)
+
+    def stages(self) -> None:
+        """The pipeline, stage by stage."""
+        for name in STAGES:
+            lines = pages.Lines(self.hooks.say, self.hooks.epoch)
+            try:
+                self.step(name, partial(self._stage, name, lines))
+            finally:  # a report of failed expectations is wanted most
+                if name == "validate" and pages.validated(self.layout):
+                    self.hooks.show(pages.validation(self.layout))
+        self.hooks.show(pages.metrics(self.layout))
+
+    def _stage(self, name: str, lines: pages.Lines) -> None:
+        done = pipeline.stage(self.layout, name, lines, lock=self.lock)
+        if not done.ran:
+            self.hooks.say(f"{name}: {done.outcome}")
+
+    def decided(self, digest: str) -> tuple[Record, Body | None]:
+        """The decision, and under `approval: manual` a person's yes before it."""
+        say = self.hooks.say
+        if self.params.approval == "automatic":
+            return self.step(
+                "promote",
+                lambda: decide.decide(self.layout, digest, say, approve=lambda body: True),
+            )
+        agreed = self._asked(self.step("judge", lambda: decide.preview(self.layout, say)))
+        return self.step("promote", lambda: decide.decide(self.layout, digest, say, approve=agreed))
+
+    def _asked(self, body: Body | None) -> Callable[[Body], bool]:
+        """Whether a person agrees to this model; one that would not pass is not asked about."""
+        if body is None or body["verdict"] != "promoted":
+            return lambda judged: False
+        self.hooks.show(pages.decision(body, None))
+        self.lock.doing("waiting for a person's approval")
+        yes = self.hooks.approve(body)
+
+        def same(judged: Body) -> bool:
+            return yes and _compared(judged) == _compared(body)
+
+        return same
+
+    def publish(self, done: Record) -> publish.Published:
+        """Tell git and the remote; from then on this retraining is over."""
+        told = self.step(
+            "publish",
+            lambda: publish.publish(
+                self.layout,
+                self.params.publish,
+                _message(self.layout, done),
+                self.hooks.say,
+                self.lock,
+            ),
+        )
+        state: Literal["begun", "done"] = "begun" if done.ending == "refused" else "done"
+        record.write(self.layout, dataclasses.replace(done, state=state))
+        return told
+
+
+def _compared(body: Body) -> tuple[Any, Any]:
+    """Which model was judged, against which champion."""
+    return body["challenger"]["digest"], body["saw"]["champion"]
+
+
+def _message(layout: Layout, done: Record) -> str:
+    """The commit's: what was decided, and upon what."""
+    what = f"version {done.version} promoted" if done.ending == "promoted" else str(done.ending)
+    decision = f" (decision {done.position})" if done.position else ""
+    facts = [f"Data: {key.of(layout).data}", f"Retraining: {done.key}"]
+    if done.position:
+        facts.insert(0, f"Decision: {done.position}")
+    return "\n\n".join([f"Retraining: {what}{decision}", done.sentence, "\n".join(facts)])

@@ -1,0 +1,48 @@
+"""What killed processes left below `.recctl/`, taken away before it fills the disk."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from recctl.layout import Layout
+
+DAY = 86_400.0
+"""Seconds; whoever still works with a folder has written to it since."""
+
+_LEFT = (
+    "tables-*",  # spilled tables of a stage or of an intake
+    "describe-*",
+    "package-*",  # a model on its way into the registry
+    "versions/.fetched-*",  # and out of it
+)
+"""Scratch folders: their own process removes them when it is not killed."""
+
+
+def sweep(layout: Layout, now: float | None = None) -> list[str]:
+    """Remove scratch folders that nobody has written to for a day; their names.
+
+    Nothing else is touched: checkpoints, downloads under way and versions have owners who go on
+    with them or limit them. `now` is in seconds from 1970. Never raises: what cannot be removed
+    stays.
+    """
+    before = (time.time() if now is None else now) - DAY
+    found = [path for path in _scratch(layout.state) if _newest(path) < before]
+    for path in found:
+        shutil.rmtree(path, ignore_errors=True)
+    return [path.relative_to(layout.state).as_posix() for path in found if not path.exists()]
+
+
+def _scratch(state: Path) -> Iterator[Path]:
+    for pattern in _LEFT:
+        for path in sorted(state.glob(pattern)):
+            if path.is_dir() and not path.is_symlink():
+                yield path
+
+
+def _newest(folder: Path) -> float:
+    """When the folder or anything in it was last written to; never, where that cannot be told."""
+    try:
+        return max(path.lstat().st_mtime for path in (folder, *folder.rglob("*")))
+    except OSError:
+        return float("inf")  # it is being removed, or somebody works in it

@@ -1,0 +1,52 @@
+"""`recctl down`: end the services and whatever they started, and say what is up."""
+
+from dataclasses import dataclass
+
+from recctl.layout import Layout
+from recctl.services import environment, processes, server
+from recctl.services.up import busy
+
+
+def down(layout: Layout) -> list[str]:
+    """Stop the worker with its flows, then MLflow, then Prefect; the names of what was there.
+
+    The server goes last, for it is told that the flows were stopped. Also ends what a killed
+    service left behind. Raises UserError when something cannot be ended.
+    """
+    with busy(layout):
+        prefect = processes.running(layout, "prefect")
+        stopped = []
+        for name in reversed(processes.NAMES):
+            if processes.stop(layout, name):
+                stopped.append(name)
+            if name == "worker" and prefect:
+                server.settle(f"{prefect.address}/api", "CANCELLED", "stopped by 'recctl down'")
+        environment.remove_settings(layout)
+    return stopped
+
+
+@dataclass(frozen=True)
+class State:
+    """What is known of one service."""
+
+    name: str
+    state: str
+    """`up`; `dead` when it was started and is gone; `down`."""
+    address: str | None
+    pid: int | None
+    log: str
+
+
+def status(layout: Layout) -> list[State]:
+    """Every service, in the order of starting."""
+    return [_state(layout, name) for name in processes.NAMES]
+
+
+def _state(layout: Layout, name: str) -> State:
+    log = str(processes.log_file(layout, name).relative_to(layout.root))
+    service = processes.known(layout, name)
+    if service is None:
+        return State(name, "down", None, None, log)
+    if not processes.is_alive(layout, service):
+        return State(name, "dead", service.address, None, log)
+    return State(name, "up", service.address, service.pid, log)

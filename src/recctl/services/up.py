@@ -1,0 +1,216 @@
+"""`recctl up`: start what is not running, register the deployments, or leave nothing behind."""
+
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from recctl.errors import UserError
+from recctl.files import locked
+from recctl.layout import Layout
+from recctl.services import environment, processes, server
+from recctl.services.processes import Service
+
+PREFECT_PORT, MLFLOW_PORT = 4200, 5000
+_PORTS_TRIED = 50
+
+WORKER = "recctl-worker"
+AT_ONCE = 3
+"""Flow runs that one worker has under way: one of each deployment."""
+
+SECONDS_TO_START = 120
+"""A first start makes Prefect's database; on a busy machine that takes its time."""
+
+
+@dataclass
+class Up:
+    """What stands after `up`, and what it took."""
+
+    prefect: str
+    mlflow: str
+    """Address of MLflow's pages: our own server, or the one that MLFLOW_TRACKING_URI names."""
+    started: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def up(layout: Layout, say: Callable[[str], None]) -> Up:
+    """Start Prefect's server, MLflow's, and a worker, as far as they do not run yet.
+
+    Then register the deployments of prefect.yaml. When anything fails, what this call started is
+    stopped. Raises UserError that shows the last line of the log concerned.
+    """
+    if not (layout.root / "prefect.yaml").is_file():
+        raise UserError(f"no file {layout.root / 'prefect.yaml'}", "restore it from git")
+    environment.refuse_foreign_settings(layout)
+    with busy(layout), _stopping_on_failure(layout) as started:
+        return _up(layout, say, started)
+
+
+@contextlib.contextmanager
+def busy(layout: Layout) -> Iterator[None]:
+    """One `up` or `down` at a time."""
+    path = processes.folder(layout) / "lock"
+    with locked(path, "another 'recctl up' or 'recctl down' is under way here"):
+        yield
+
+
+@contextlib.contextmanager
+def _stopping_on_failure(layout: Layout) -> Iterator[list[str]]:
+    started: list[str] = []
+    try:
+        yield started
+    except BaseException:
+        for name in reversed(started):
+            processes.stop(layout, name)
+        if "prefect" in started:
+            environment.remove_settings(layout)
+        raise
+
+
+def _up(layout: Layout, say: Callable[[str], None], started: list[str]) -> Up:
+    notes: list[str] = []
+    prefect = _ensure(layout, "prefect", started, lambda: _start_prefect(layout, notes))
+    mlflow = _ensure_mlflow(layout, started, notes, say)
+    _wait(layout, prefect, lambda: server.answers(f"{prefect.address}/api/health"))
+    told = {"api": f"{prefect.address}/api", "mlflow": mlflow}
+    environment.write_settings(layout, told["api"])
+    _ensure_worker(layout, started, told, say)
+    say("registering the deployments of prefect.yaml")
+    deploy(layout, told["api"])
+    own = processes.running(layout, "mlflow")
+    if own:
+        _wait(layout, own, lambda: server.answers(f"{own.address}/health"))
+    if variable := environment.overriding():
+        notes.append(f"{variable} is set in your shell: 'prefect' obeys it, not this server")
+    return Up(str(prefect.address), mlflow, started, notes)
+
+
+def _ensure(layout: Layout, name: str, started: list[str], begin: Callable[[], Service]) -> Service:
+    """The running service, or a new one in place of what is left of the old."""
+    service = processes.running(layout, name)
+    if service is None:
+        processes.stop(layout, name)
+        started.append(name)  # before it is there: an interrupt may come in between
+        service = begin()
+    return service
+
+
+def _start_prefect(layout: Layout, notes: list[str]) -> Service:
+    port = _port(layout, "prefect", PREFECT_PORT, notes)
+    command = [sys.executable, "-m", "prefect", "server", "start"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    settings = environment.for_prefect(layout, f"http://127.0.0.1:{port}/api")
+    return processes.start(layout, "prefect", command, settings, port=port)
+
+
+def _ensure_mlflow(
+    layout: Layout, started: list[str], notes: list[str], say: Callable[[str], None]
+) -> str:
+    from recctl import tracking
+
+    store = tracking.tracking_uri(layout)
+    if not store.startswith(_STORES):
+        processes.stop(layout, "mlflow")
+        return tracking.redact(store)
+    if processes.running(layout, "mlflow") is None:
+        say("opening MLflow's store")
+        tracking.connect(layout)  # several processes that make its tables at once would all fail
+    service = _ensure(layout, "mlflow", started, lambda: _start_mlflow(layout, store, notes))
+    return str(service.address)
+
+
+_STORES = ("sqlite:", "postgresql", "mysql", "mssql")
+"""Addresses that are a database; any other one is a server with pages of its own."""
+
+
+def _start_mlflow(layout: Layout, store: str, notes: list[str]) -> Service:
+    port = _port(layout, "mlflow", MLFLOW_PORT, notes)
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    settings = environment.for_mlflow(layout, store)
+    return processes.start(layout, "mlflow", command, settings, port=port)
+
+
+def _ensure_worker(
+    layout: Layout, started: list[str], told: dict[str, str], say: Callable[[str], None]
+) -> None:
+    """A worker that knows today's addresses; one that knows others is replaced."""
+    now = processes.running(layout, "worker")
+    if now and now.told != told:
+        say("starting the worker anew: an address has changed")
+        processes.stop(layout, "worker")
+    if processes.running(layout, "worker") is None:
+        processes.stop(layout, "worker")
+        server.settle(told["api"], "CRASHED", "its worker was killed, or the machine was restarted")
+    say("waiting for the worker")
+    begun = time.time()
+    worker = _ensure(layout, "worker", started, lambda: _start_worker(layout, told))
+    since = begun if "worker" in started else 0.0
+    _wait(layout, worker, lambda: server.has_worker(told["api"], WORKER, since))
+
+
+def _start_worker(layout: Layout, told: dict[str, str]) -> Service:
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", environment.POOL]
+    command += ["--type", "process", "--name", WORKER, "--limit", str(AT_ONCE)]
+    command += ["--install-policy", "never"]
+    settings = environment.for_worker(layout, told)
+    return processes.start(layout, "worker", command, settings, told=told)
+
+
+def deploy(layout: Layout, api: str) -> None:
+    """Register every deployment of prefect.yaml; UserError with Prefect's last line if it fails."""
+    log = processes.log_file(layout, "deploy")
+    with log.open("wb") as output:
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+            cwd=layout.root,
+            env=environment.for_prefect(layout, api),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if done.returncode != 0:
+        reason = processes.last_line(log)
+        raise UserError(f"the deployments were not registered ({reason})", f"see {log}")
+
+
+def _port(layout: Layout, name: str, wanted: int, notes: list[str]) -> int:
+    """The port the service had, or the wanted one, or the next that is free."""
+    former = processes.known(layout, name)
+    if former and former.port and _free(former.port):
+        return former.port
+    for port in range(wanted, wanted + _PORTS_TRIED):
+        if _free(port):
+            if port != wanted:
+                notes.append(f"port {wanted} is another program's: {name} is on {port}")
+            return port
+    raise UserError(f"no free port from {wanted} on for {name}", "end what listens there")
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _wait(layout: Layout, service: Service, ready: Callable[[], bool]) -> None:
+    log = processes.log_file(layout, service.name)
+    end = time.monotonic() + SECONDS_TO_START
+    while not ready():
+        if not processes.is_alive(layout, service):
+            reason = processes.last_line(log)
+            raise UserError(f"{service.name} ended as it started ({reason})", f"see {log}")
+        if time.monotonic() > end:
+            reason = processes.last_line(log)
+            raise UserError(
+                f"{service.name} did not answer in {SECONDS_TO_START} s ({reason})", f"see {log}"
+            )
+        time.sleep(0.1)

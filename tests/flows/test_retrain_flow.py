@@ -1,0 +1,277 @@
+"""The flows on a real server: names, states, artifacts, retries, approval, events, no secrets."""
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_project as small
+import tiny_project as tiny
+from prefect import Flow
+from prefect.client.schemas.objects import State
+from prefect.events.worker import EventsWorker
+from prefect.flows import load_flow_from_entrypoint
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+from prefect_server import PrefectServer, wait_for
+
+from recctl import lock, pipeline
+from recctl.errors import MayPass, UserError
+from recctl.layout import Layout
+from recctl.promotion import records
+
+FLOWS = Path(__file__).parents[2] / "flows"
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.fresh_database(tmp_path_factory.mktemp("database"))
+
+
+@pytest.fixture(scope="module")
+def server(prefect_server: PrefectServer) -> Iterator[PrefectServer]:
+    """The server, and flows of this process that talk to it."""
+    settings = {PREFECT_API_URL: prefect_server.api, PREFECT_HOME: prefect_server.home}
+    with temporary_settings(settings):
+        yield prefect_server
+        APILogWorker.drain_all(timeout=10)  # or Prefect waits at exit for a server that is gone
+        EventsWorker.drain_all(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def retrain(server: PrefectServer) -> Flow[Any, Any]:
+    return load_flow_from_entrypoint(f"{FLOWS}/retrain.py:retrain")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch, retrain: Flow[Any, Any]) -> None:
+    """The project's own MLflow, stages that run here, retries without a wait."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "RECCTL_LOCK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pipeline, "stage", small.stage)
+    monkeypatch.setattr(sys.modules["in_prefect"], "RETRIES", (0.0, 0.0))
+
+
+@pytest.fixture
+def project(tmp_path: Path, database: Path) -> Layout:
+    return small.make(tmp_path / "project", database)
+
+
+class Run:
+    """A flow run that has ended, as the server tells of it."""
+
+    def __init__(self, server: PrefectServer, state: State[Any]) -> None:
+        self.server = server
+        self.id = str(state.state_details.flow_run_id)
+        found = server.ask(f"/flow_runs/{self.id}")
+        self.name = found["name"]
+        self.state = (found["state"]["type"], found["state"]["name"])
+        self.message = found["state"]["message"]
+
+    def _of(self, path: str, **more: Any) -> list[dict[str, Any]]:
+        wanted = {"flow_runs": {"id": {"any_": [self.id]}}, "sort": "ID_DESC", **more}
+        found: list[dict[str, Any]] = self.server.ask(path, wanted)
+        return found
+
+    def artifacts(self) -> dict[str, str]:
+        """By key, as text."""
+        return {one["key"]: str(one["data"]) for one in self._of("/artifacts/filter")}
+
+    def tries(self) -> dict[str, int]:
+        """How often each task ran."""
+        return {one["name"]: one["run_count"] for one in self._of("/task_runs/filter")}
+
+    def logs(self) -> str:
+        wanted = {"logs": {"flow_run_id": {"any_": [self.id]}}, "sort": "TIMESTAMP_ASC"}
+        return "\n".join(one["message"] for one in self.server.ask("/logs/filter", wanted))
+
+
+def go(server: PrefectServer, flow: Flow[Any, Any], layout: Layout, **parameters: Any) -> Run:
+    return Run(server, flow(project=layout.root, return_state=True, **parameters))
+
+
+def called(ending: str) -> str:
+    return f"retrain-{datetime.now(UTC):%Y-%m-%d}-{ending}"
+
+
+def champion(layout: Layout) -> int | None:
+    return records.open_registry(layout).aliases().get("champion")
+
+
+def test_a_run_shows_what_it_came_to(
+    server: PrefectServer, retrain: Flow[Any, Any], project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECCTL_MLFLOW_UI", "http://127.0.0.1:5000")
+    small.drop(project, 10, 11)
+    first = go(server, retrain, project)
+    assert (first.name, first.state) == (called("promoted-v1"), ("COMPLETED", "Promoted"))
+    shown = first.artifacts()
+    assert set(shown) == {"intake", "validation", "metrics", "decision", "mlflow-run"}
+    assert "Decision 1: promotion of tiny, PROMOTED" in shown["decision"]
+    assert "days-10-11.csv" in shown["intake"]
+    assert "http://127.0.0.1:5000/#/runs/" in shown["mlflow-run"]
+    stages = ["ingest", "validate", "sequence-split", "train", "evaluate"]
+    steps = {"sync", "intake", *stages, "promote", "publish"}
+    assert first.tries() == dict.fromkeys(steps, 1)
+
+    small.settings(project, train={"device": "cpu", "model": "popularity"})
+    second = go(server, retrain, project)
+    assert (second.name, second.state) == (called("rejected"), ("COMPLETED", "Rejected"))
+    assert "NDCG@10" in second.message
+
+    began = time.monotonic()
+    third = go(server, retrain, project)
+    assert (third.name, third.state) == (called("nothing-new"), ("COMPLETED", "NothingNew"))
+    assert "nothing new, nothing to do" in third.message
+    assert set(third.tries()) == {"sync", "intake"}
+    assert time.monotonic() - began < 30
+    assert champion(project) == 1
+
+
+def test_failed_data_fails_the_run_at_the_first_try(
+    server: PrefectServer, retrain: Flow[Any, Any], project: Layout
+) -> None:
+    (project.root / "bad-data").touch()
+    run = go(server, retrain, project)
+    assert (run.name, run.state) == (called("validate-failed"), ("FAILED", "Failed"))
+    assert run.tries()["validate"] == 1
+    shown = json.loads(run.artifacts()["validation"].replace("'", '"'))
+    assert (shown[0]["expectation"], shown[0]["verdict"]) == ("volume-break", "failed")
+    assert champion(project) is None
+
+
+def test_what_may_pass_is_tried_again_and_nothing_else(
+    server: PrefectServer, retrain: Flow[Any, Any], project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [MayPass("the server is away"), MayPass("still away")]
+
+    def flaky(layout: Layout, name: str, on_line: Any, *, lock: object = None) -> Any:
+        if name == "train" and left:
+            raise left.pop()
+        return small.stage(layout, name, on_line)
+
+    monkeypatch.setattr(pipeline, "stage", flaky)
+    run = go(server, retrain, project)
+    assert run.state == ("COMPLETED", "Promoted")
+    assert (run.tries()["train"], run.tries()["ingest"]) == (3, 1)
+
+    left[:] = [UserError("not to be mended by waiting")]  # type: ignore[list-item]
+    small.settings(project, train={"device": "cpu", "seed": 5})
+    failed = go(server, retrain, project)
+    assert failed.state[0] == "FAILED"
+    assert failed.tries()["train"] == 1
+
+
+def answer(server: PrefectServer, name: str, approve: bool) -> threading.Thread:
+    """Resume the run of this name once it is paused, as a person does in the UI."""
+
+    def resume() -> None:
+        wanted = {"flow_runs": {"name": {"any_": [name]}, "state": {"type": {"any_": ["PAUSED"]}}}}
+        end = time.monotonic() + 120
+        while not (found := server.ask("/flow_runs/filter", wanted)):
+            assert time.monotonic() < end
+            time.sleep(0.3)
+        body = {"run_input": {"approve": approve, "name": "Ann"}}
+        server.ask(f"/flow_runs/{found[0]['id']}/resume", body)
+
+    thread = threading.Thread(target=resume, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize(
+    ("approve", "ending", "state"),
+    [(True, "promoted-v1", "Promoted"), (False, "not-promoted", "NotPromoted")],
+)
+def test_a_person_answers_in_the_ui(
+    server: PrefectServer,
+    retrain: Flow[Any, Any],
+    project: Layout,
+    approve: bool,
+    ending: str,
+    state: str,
+) -> None:
+    small.settings(project, retrain={"approval": "manual"})
+    thread = answer(server, called("awaits-approval"), approve)
+    run = go(server, retrain, project)
+    thread.join()
+    assert (run.name, run.state) == (called(ending), ("COMPLETED", state))
+    assert champion(project) == (1 if approve else None)
+    assert "WOULD BE PROMOTED" in run.artifacts()["decision"] or approve
+
+
+def test_no_answer_is_no(server: PrefectServer, retrain: Flow[Any, Any], project: Layout) -> None:
+    small.settings(project, retrain={"approval": "manual", "approval_hours": 4 / 3600})
+    run = go(server, retrain, project)
+    assert (run.name, run.state) == (called("not-promoted"), ("COMPLETED", "NotPromoted"))
+    assert champion(project) is None
+
+
+def test_a_project_that_is_held_ends_the_run_in_words(
+    server: PrefectServer, retrain: Flow[Any, Any], project: Layout
+) -> None:
+    with lock.held(project, "Bob's 'recctl retrain'"):
+        run = go(server, retrain, project, wait_minutes=0.0)
+    assert (run.name, run.state) == (called("busy"), ("COMPLETED", "Busy"))
+    assert "Bob's 'recctl retrain'" in run.message
+
+
+def test_secrets_stay_out_of_all_that_is_kept(
+    server: PrefectServer, retrain: Flow[Any, Any], project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_URL", "postgresql+psycopg2://ann:s3cr3t@127.0.0.1:9/shop")
+    monkeypatch.setenv("WEB_URL", "http://127.0.0.1:9/log.csv?token=t0k3n")
+    query = {"query": "select 1 as id where 1 > :watermark", "watermark": "id"}
+    shop = {"kind": "sql", "name": "shop", "url": "env:SHOP_URL", **query}
+    web = {"kind": "url", "name": "web", "address": "env:WEB_URL"}
+    small.settings(project, intake={"sources": [shop, web]})
+    run = go(server, retrain, project)
+    assert run.state[0] == "FAILED"
+    assert run.tries()["intake"] == 3  # a database that is away may pass
+    kept = run.logs() + str(run.artifacts()) + str(server.ask(f"/flow_runs/{run.id}"))
+    assert "127.0.0.1" in kept
+    assert "s3cr3t" not in kept
+    assert "t0k3n" not in kept
+
+
+@pytest.fixture(scope="module")
+def evaluate(server: PrefectServer) -> Flow[Any, Any]:
+    return load_flow_from_entrypoint(f"{FLOWS}/evaluate_champion.py:evaluate_champion")
+
+
+def test_without_a_champion_there_is_nothing_to_evaluate(
+    server: PrefectServer, evaluate: Flow[Any, Any], project: Layout
+) -> None:
+    run = go(server, evaluate, project)
+    assert run.state == ("COMPLETED", "NoChampion")
+    assert "promote a model first" in run.message
+
+
+def test_a_champion_that_has_fallen_is_told_to_automations(
+    server: PrefectServer, evaluate: Flow[Any, Any], retrain: Flow[Any, Any], project: Layout
+) -> None:
+    go(server, retrain, project)
+    holds = go(server, evaluate, project)
+    assert holds.state == ("COMPLETED", "NothingAfterItsTraining")
+    late = small.days(10, 12)
+    late["item"] = [f"never-seen-{number % 7}" for number in range(len(late))]
+    (project.root / "incoming").mkdir()
+    late.to_csv(project.root / "incoming" / "late.csv", index=False)
+    fallen = go(server, evaluate, project)
+    assert fallen.state == ("COMPLETED", "Fallen")
+    assert "cold" in fallen.artifacts()["champion"]
+    wanted = {"filter": {"event": {"name": ["recctl.champion.fallen"]}}, "limit": 10}
+
+    def told() -> list[dict[str, Any]]:
+        found = server.ask("/events/filter", wanted)["events"]
+        return [one for one in found if "sentence" in one["payload"]]  # not another test's
+
+    (event,) = wait_for("the event", told)
+    assert event["resource"]["prefect.resource.id"] == "recctl.project.tiny"
+    assert event["resource"]["recctl.seen-by"] == "evaluate-champion"
+    assert "fallen" in event["payload"]["sentence"] or "below" in event["payload"]["sentence"]

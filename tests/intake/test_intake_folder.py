@@ -1,0 +1,388 @@
+"""`take_in` from a drop folder: what is taken, left, refused and counted; what DVC holds then."""
+
+import gzip
+import json
+import os
+import shutil
+from pathlib import Path
+
+import intake_cases as cases
+import pytest
+from intake_cases import BASE, copied, drop, dvc, ingested, names, quiet, set_params, take, text
+
+from recctl.data import batches, versions
+from recctl.data.use import OwnLog, use_files
+from recctl.errors import MayPass, UserError
+from recctl.intake import folder, read
+from recctl.intake.sync import sync
+from recctl.intake.take import take_in
+from recctl.layout import Layout
+
+DAY = [("u1", "i9", 10), ("u3", "i1", 11)]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return cases.template(tmp_path_factory.mktemp("template") / "project")
+
+
+@pytest.fixture
+def held(template: Path, tmp_path: Path) -> Layout:
+    """A project with a real DVC."""
+    return copied(template, tmp_path / "held")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """A project whose files are read as ever and whose DVC is left out."""
+    cases.without_dvc(monkeypatch)
+    return cases.plain(tmp_path / "project")
+
+
+def test_a_file_becomes_a_batch_and_a_version_and_lies_in_taken(held: Layout) -> None:
+    drop(held, "day.csv", text(DAY))
+    before = versions.digest(held)
+    taken = take(held)
+    [batch] = taken.batches
+    assert (batch.source, batch.name, batch.rows, batch.new) == ("folder:incoming", "day.csv", 2, 2)
+    assert taken.changed
+    assert (taken.data_md5_before, taken.data_md5_after) == (before, versions.digest(held))
+    assert batches.held(held.data) == [batch]
+    assert names(held.root / "incoming") == ["taken"]
+    assert names(held.root / "incoming" / "taken") == ["day.csv"]
+    assert dvc(held.root, "status", "--json", "data.dvc").strip() == "{}"
+    good, aside = ingested(held)
+    assert good == sorted(BASE + DAY)
+    assert aside == []
+    assert json.loads(json.dumps(taken.as_dict()))["new"] == 2
+
+
+def test_nothing_new_starts_no_dvc(held: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    drop(held, "day.csv", text(DAY))
+    first = take(held)
+    monkeypatch.setattr(versions, "_run", lambda *_: pytest.fail("a DVC was started"))
+    second = take(held)
+    assert not second.changed
+    assert (second.new, second.batches, second.known) == (0, [], [])
+    assert second.data_md5_after == first.data_md5_after
+
+
+def test_the_same_content_is_taken_once(project: Layout) -> None:
+    drop(project, "day.csv", text(DAY))
+    take(project)
+    drop(project, "day.csv", text(DAY))
+    drop(project, "other.csv", text(reversed(DAY)))
+    again = take(project)
+    assert [(one.name, one.rows) for one in again.known] == [("day.csv", 0), ("other.csv", 2)]
+    assert not again.changed
+    assert names(project.root / "incoming" / "taken") == ["day-2.csv", "day.csv", "other.csv"]
+
+
+def test_all_formats_and_gzip_whatever_the_log_is(project: Layout) -> None:
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {"user_id": [7.0], "item_id": ["p"], "timestamp": pd.to_datetime([20], unit="s")}
+    )
+    drop(project, "a.tsv", "timestamp\titem_id\tuser_id\n21\tt\tu5\n")
+    drop(project, "b.jsonl", '{"user_id": 6, "item_id": "j", "timestamp": 22}\n')
+    drop(project, "c.csv.gz", gzip.compress(text([("u8", "z", 23)]).encode()))
+    drop(project, "d[1].csv", text([("u9", "brackets", 24)]))
+    frame.to_parquet(project.root / "incoming" / "e.parquet")
+    drop(project, "e.parquet", (project.root / "incoming" / "e.parquet").read_bytes())
+    taken = take(project)
+    assert taken.new == 5
+    new = [("u5", "t", 21), ("6", "j", 22), ("u8", "z", 23), ("u9", "brackets", 24), ("7", "p", 20)]
+    assert cases.stored(project) == [(u, i, t * 10**6) for u, i, t in new]
+    assert [batch.late for batch in taken.batches] == [0, 0, 0, 0, 1]
+
+
+def test_a_csv_without_header_is_read_by_the_columns_of_ingest(project: Layout) -> None:
+    set_params(
+        project.root, [cases.FOLDER], files=["log.csv"], columns=["user_id", "item_id", "timestamp"]
+    )
+    drop(project, "a.csv", text(DAY[:1], header=False))
+    drop(project, "b.csv", "timestamp,item_id,user_id\n12,i2,u4\n")
+    take(project)
+    assert cases.stored(project) == [("u1", "i9", 10_000_000), ("u4", "i2", 12_000_000)]
+
+
+def test_what_is_unfinished_hidden_or_a_folder_is_left_alone(project: Layout) -> None:
+    for name in (".hidden.csv", "a.csv.part", "b.tmp"):
+        drop(project, name, text(DAY))
+    incoming = project.root / "incoming"
+    (incoming / "sub").mkdir()
+    (incoming / "sub" / "x.csv").write_text(text(DAY))
+    (incoming / "linked").symlink_to(incoming / "sub")
+    (incoming / "dangling.csv").symlink_to(incoming / "nowhere")
+    before = names(incoming)
+    assert take(project).batches == []
+    assert names(incoming) == before
+
+
+def test_a_link_to_a_file_is_read_and_the_link_moved(project: Layout, tmp_path: Path) -> None:
+    elsewhere = drop(Layout(tmp_path), "far.csv", text(DAY))
+    (project.root / "incoming").mkdir()
+    (project.root / "incoming" / "near.csv").symlink_to(elsewhere)
+    assert take(project).new == 2
+    assert (project.root / "incoming" / "taken" / "near.csv").is_symlink()
+    assert elsewhere.exists()
+
+
+def test_a_folder_outside_the_project_and_one_that_is_not_there(
+    project: Layout, tmp_path: Path
+) -> None:
+    set_params(
+        project.root,
+        [{"kind": "folder", "path": str(tmp_path / "incoming")}, {"kind": "folder", "path": "no"}],
+    )
+    drop(Layout(tmp_path), "far.csv", text(DAY))
+    assert take(project).new == 2
+    assert names(tmp_path / "incoming" / "taken") == ["far.csv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.csv", "hello\nworld\n", "a.csv has no column 'user_id'"),
+        ("a.csv", "", "a.csv is empty"),
+        ("a.parquet", "no parquet", "a.parquet is not a parquet file"),
+        ("a.csv.gz", b"\x1f\x8b broken", "a.csv.gz cannot be read"),
+        ("notes.md", "# notes", "the name of notes.md tells no format"),
+        ("a.csv", text([("u", "i", "soon")]), "none of the 1 rows of a.csv is any good"),
+    ],
+)
+def test_what_is_no_log_is_refused_with_a_reason(
+    project: Layout, name: str, content: str | bytes, reason: str
+) -> None:
+    drop(project, name, content)
+    taken = take(project)
+    [(refused, told)] = taken.refused
+    assert refused == name
+    assert reason in told
+    assert str(project.root) not in told
+    assert not taken.changed
+    aside = project.root / "incoming" / "refused"
+    assert names(aside) == [name, f"{name}.txt"]
+    assert (aside / f"{name}.txt").read_text() == told + "\n"
+
+
+def test_bad_rows_are_kept_for_the_quarantine_once(project: Layout) -> None:
+    bad = [("u4", "i1", "soon"), ("", "i1", 5), ("u4", "", 6)]
+    drop(project, "a.csv", text([*DAY, *bad, DAY[0]]))
+    drop(project, "b.csv", text([*bad, ("u4", "i4", 7)]))
+    first, second = take(project).batches
+    assert first.bad == {"no-user": 1, "no-item": 1, "bad-time": 1}
+    assert (first.rows, first.new, first.duplicates) == (6, 2, 1)
+    assert (second.rows, second.new, second.duplicates, second.bad) == (4, 1, 3, {})
+    good, aside = ingested(project)
+    assert good == sorted([*BASE, *DAY, ("u4", "i4", 7)])
+    assert aside == [("bad-time", "u4"), ("no-item", "u4"), ("no-user", "")]
+
+
+def test_repeats_of_the_base_files_are_found_by_ingest(project: Layout) -> None:
+    drop(project, "a.csv", text([BASE[1], DAY[0]]))
+    assert take(project).new == 2
+    good, aside = ingested(project)
+    assert good == sorted([*BASE, DAY[0]])
+    assert aside == [("duplicate", "u2")]
+
+
+def test_the_lowest_weight_is_a_matter_of_ingest(project: Layout) -> None:
+    (project.data / "log.csv").write_text("user_id,item_id,timestamp,stars\nu1,i1,1,5\n")
+    set_params(project.root, [cases.FOLDER], weight_column="stars", minimum_weight=3.0)
+    drop(project, "a.csv", "user_id,item_id,timestamp,stars\nu2,i1,2,4\nu3,i1,3,1\nu4,i1,4,x\n")
+    [batch] = take(project).batches
+    assert (batch.new, batch.bad) == (2, {"bad-weight": 1})
+    good, aside = ingested(project)
+    assert good == [("u1", "i1", 1), ("u2", "i1", 2)]
+    assert aside == [("bad-weight", "u4"), ("low-weight", "u3")]
+
+
+def test_a_file_still_written_to_is_left_for_next_time(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "SETTLED", 0.05)
+    monkeypatch.setattr(folder, "PATIENCE", 0.2)
+    path = drop(project, "a.csv", text(DAY), age=0)
+    was = folder.stamp
+
+    def growing(one: Path) -> folder.Stamp | None:
+        with path.open("a") as file:
+            file.write("u1,i1,99\n")
+        return was(one)
+
+    monkeypatch.setattr(folder, "stamp", growing)
+    taken = take(project)
+    assert taken.waiting == ["a.csv"]
+    assert (taken.batches, taken.refused, path.exists()) == ([], [], True)
+
+
+def test_a_file_that_rests_is_waited_for(project: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "SETTLED", 0.2)
+    drop(project, "now.csv", text(DAY), age=0)
+    drop(project, "ahead.csv", text([("u7", "i7", 70)]), age=-3600)
+    assert take(project).new == 3
+
+
+def test_a_file_that_grew_after_it_was_read_stays(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = drop(project, "a.csv", text(DAY))
+    add = versions.take
+
+    def and_more(layout: Layout) -> None:
+        add(layout)
+        path.write_text(text([*DAY, ("u5", "i5", 12)]))
+
+    monkeypatch.setattr(versions, "take", and_more)
+    assert take(project).new == 2
+    monkeypatch.setattr(versions, "take", add)
+    drop(project, "a.csv", path.read_text())
+    assert take(project).new == 1
+    assert names(project.root / "incoming") == ["taken"]
+
+
+def test_sequences_have_no_times_to_go_by(project: Layout) -> None:
+    set_params(project.root, [cases.FOLDER], format="sequences")
+    with pytest.raises(UserError, match="'sequences' has no times"):
+        take(project)
+
+
+def test_another_set_replaces_batches_too_and_dvc_holds_them(held: Layout, tmp_path: Path) -> None:
+    drop(held, "day.csv", text(DAY))
+    version = take(held).data_md5_after
+    log = tmp_path / "new.csv"
+    log.write_text(text([("x", "y", 1_600_000_000)]))
+    used = use_files(held, [log], OwnLog(), quiet)
+    assert names(held.data) == ["new.csv"]
+    assert used.before is not None
+    assert used.before.name == version
+    shutil.copy(used.before / "data.dvc", held.root / "data.dvc")
+    dvc(held.root, "checkout", "--quiet", "data.dvc")
+    assert [batch.name for batch in batches.held(held.data)] == ["day.csv"]
+
+
+def test_what_is_missing_is_brought_from_cache_and_remote(held: Layout, tmp_path: Path) -> None:
+    dvc(held.root, "remote", "add", "-d", "far", str(tmp_path / "remote"))
+    dvc(held.root, "push", "--quiet", "data.dvc")
+    shutil.rmtree(held.data)
+    sync(held, quiet)
+    assert names(held.data) == ["log.csv"]
+    shutil.rmtree(held.data)
+    shutil.rmtree(held.root / ".dvc" / "cache")
+    sync(held, quiet)
+    assert names(held.data) == ["log.csv"]
+    for folder_ in (held.data, held.root / ".dvc" / "cache", tmp_path / "remote"):
+        shutil.rmtree(folder_)
+    with pytest.raises(MayPass, match="remote gave no data/: it is away"):
+        sync(held, quiet)
+    dvc(held.root, "remote", "modify", "--quiet", "far", "url", "http://127.0.0.1:9/x")
+    with pytest.raises(MayPass, match="remote gave no data/: it is away"):
+        sync(held, quiet)
+
+
+def test_a_change_by_hand_is_not_overwritten(held: Layout) -> None:
+    (held.data / "log.csv").write_text(text(DAY))
+    drop(held, "more.csv", text([("u5", "i5", 12)]))
+    with pytest.raises(UserError, match=r"data/log\.csv changed by hand"):
+        take(held)
+    assert names(held.root / "incoming") == ["more.csv"]
+    dvc(held.root, "add", "--quiet", "data")
+    assert take(held).new == 1
+
+
+def test_a_version_that_git_brought_is_followed(held: Layout) -> None:
+    pointer = (held.root / "data.dvc").read_text()
+    drop(held, "day.csv", text(DAY))
+    take(held)
+    (held.root / "data.dvc").write_text(pointer)
+    drop(held, "day.csv", text(DAY))
+    taken = take(held)
+    assert taken.new == 2
+    assert [batch.file[:6] for batch in batches.held(held.data)] == ["000001"]
+
+
+def test_a_damaged_batch_is_named(project: Layout) -> None:
+    drop(project, "day.csv", text(DAY))
+    [batch] = take(project).batches
+    (project.data / "intake" / batch.file).write_bytes(b"nothing")
+    with pytest.raises(UserError, match="is no batch of interactions"):
+        ingested(project)
+
+
+@pytest.mark.parametrize("name", [b"\xff.csv", b"two\nlines.csv", b"n" * 251 + b".csv"])
+def test_strange_names_are_taken_and_told_in_one_line(project: Layout, name: bytes) -> None:
+    said: list[str] = []
+    file = os.fsdecode(name)
+    drop(project, file, text(DAY))
+    drop(project, "bad-" + file[-200:], "hello\n")
+    taken = take_in(project, said.append)
+    [batch] = taken.batches
+    assert batches.held(project.data) == [batch]
+    assert batch.name.isprintable()
+    assert json.dumps(taken.as_dict(), ensure_ascii=False).encode()
+    assert all(line.isprintable() for line in said)
+    assert len(names(project.root / "incoming" / "taken")) == 1
+    assert len(names(project.root / "incoming" / "refused")) == 2
+    assert names(project.root / "incoming") == ["refused", "taken"]
+
+
+def test_a_reason_never_replaces_a_refused_file(project: Layout) -> None:
+    drop(project, "a.csv.txt", "kept\n")
+    take(project)
+    drop(project, "a.csv", "hello\n")
+    take(project)
+    aside = project.root / "incoming" / "refused"
+    assert (aside / "a.csv.txt").read_text() == "kept\n"
+    assert names(aside) == ["a-2.csv", "a-2.csv.txt", "a.csv.txt", "a.csv.txt.txt"]
+
+
+def test_a_file_that_may_not_be_read_keeps_no_other_from_being_taken(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = drop(project, "a.csv", text(DAY))
+    drop(project, "b.csv", text([("x", "y", 1)]))
+    digest = read.digest
+
+    def refusing(one: Path) -> str:
+        if one == path:
+            raise PermissionError(13, "Permission denied", str(one))
+        return digest(one)
+
+    monkeypatch.setattr(read, "digest", refusing)
+    with pytest.raises(UserError, match=r"a\.csv cannot be taken \(Permission denied\); give"):
+        take(project)
+    assert [one.name for one in batches.held(project.data)] == ["b.csv"]
+    assert names(project.root / "incoming" / "taken") == ["b.csv"]
+    assert path.exists()
+
+
+def test_a_file_that_goes_while_it_is_looked_at_is_nobodys(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = drop(project, "a.csv", text(DAY))
+
+    def gone(one: Path) -> str:
+        path.unlink()
+        raise FileNotFoundError(2, "No such file or directory", str(one))
+
+    monkeypatch.setattr(read, "digest", gone)
+    taken = take(project)
+    assert (taken.batches, taken.refused, taken.waiting) == ([], [], [])
+
+
+def test_a_source_is_kept_when_its_batch_goes_meanwhile(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = drop(project, "a.csv", text(DAY))
+
+    def checkout(layout: Layout) -> None:  # a late one, of an intake that was killed
+        shutil.rmtree(layout.data / batches.FOLDER)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(versions, "take", checkout)
+        with pytest.raises(MayPass, match="went from data/intake/ during this intake"):
+            take(project)
+    assert path.exists()
+    assert take(project).new == 2

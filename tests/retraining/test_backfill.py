@@ -1,0 +1,137 @@
+"""History replayed: what is taken in when, what is touched, going on after a kill."""
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import small_project as small
+import tiny_project as tiny
+
+from recctl import pipeline
+from recctl.errors import UserError
+from recctl.layout import Layout
+from recctl.promotion import records
+from recctl.promotion.registry import Registry
+from recctl.retraining import curve
+from recctl.retraining.backfill import Day, backfill, registered_model
+from recctl.retraining.run import Hooks
+
+FIRST = date(2020, 9, 13) + timedelta(days=small.DAYS - 2)
+"""The day of the log's last but two; its first is 2020-09-13, from the afternoon on."""
+LAST = FIRST + timedelta(days=1)
+QUIET = Hooks(say=lambda line: None)
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.fresh_database(tmp_path_factory.mktemp("database"))
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "RECCTL_LOCK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pipeline, "stage", small.stage)
+
+
+@pytest.fixture
+def project(tmp_path: Path, database: Path) -> Layout:
+    layout = small.make(tmp_path / "project", database)
+    small.STAGES["ingest"](layout)
+    return layout
+
+
+def held(workspace: Path) -> dict[str, int]:
+    """Interactions by day in what the workspace ingested."""
+    table = pq.read_table(workspace / "artifacts" / "interactions" / "interactions.parquet")
+    found: dict[str, int] = {}
+    for time in table["timestamp"].to_pylist():
+        found[time.date().isoformat()] = found.get(time.date().isoformat(), 0) + 1
+    return found
+
+
+def test_each_day_is_met_then_taken_in_then_judged_upon(project: Layout) -> None:
+    before = {path: path.read_bytes() for path in project.root.glob("*.*") if path.is_file()}
+    days = list(backfill(project, FIRST, LAST, QUIET))
+    workspace = project.state / "backfill" / f"{FIRST:%Y%m%d}-{LAST:%Y%m%d}"
+    log = held(project.root)
+    expected = {day: count for day, count in log.items() if day <= LAST.isoformat()}
+    assert held(workspace) == expected
+    assert [(day.day, day.events) for day in days] == [
+        (day.isoformat(), log[day.isoformat()]) for day in (FIRST, LAST)
+    ]
+    for day in days:
+        assert day.low is not None
+        assert day.live is not None
+        assert day.high is not None
+        assert 0 < day.low <= day.live <= day.high < 1
+        assert day.ending in ("promoted", "rejected")
+    registry = Registry.connect(project, registered_model(project, FIRST, LAST))
+    assert len(records.history(registry)) == 3  # the first model's, and one of each day
+    assert days[-1].champion == registry.aliases()["champion"]
+    assert records.history(records.open_registry(project)) == []
+    changed = {path for path, content in before.items() if path.read_bytes() != content}
+    assert {path.name for path in changed} <= {"mlflow.db"}
+
+
+def test_it_goes_on_where_it_was(project: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = backfill(project, FIRST, LAST, QUIET)
+    first = next(running)
+    running.close()
+    trained: list[str] = []
+
+    def counted(layout: Layout, name: str, on_line: object, *, lock: object = None) -> object:
+        trained.append(name)
+        return small.stage(layout, name, QUIET.say)
+
+    monkeypatch.setattr(pipeline, "stage", counted)
+    days = list(backfill(project, FIRST, LAST, QUIET))
+    assert days[0] == first
+    assert len(days) == 2
+    assert trained.count("train") == 1
+    assert list(backfill(project, FIRST, LAST, QUIET)) == days
+
+
+def test_settings_are_the_workspaces_own(project: Layout) -> None:
+    before = project.params.read_text()
+    settings = {"train.model": "popularity", "promotion.first_model": "any"}
+    days = list(backfill(project, FIRST, FIRST, QUIET, settings=settings))
+    assert project.params.read_text() == before
+    registry = Registry.connect(project, registered_model(project, FIRST, FIRST))
+    assert {row["model"] for row in records.versions(registry)} == {"popularity"}
+    with pytest.raises(UserError, match="with other settings; remove it"):
+        next(backfill(project, FIRST, FIRST, QUIET, settings={"train.model": "markov"}))
+    assert days[0].metric == "ndcg@10"
+
+
+def test_days_without_a_champion_have_no_figure(project: Layout) -> None:
+    settings = {"train.model": "popularity", "promotion.first_model": "none"}
+    days = list(backfill(project, FIRST, FIRST, QUIET, settings=settings))
+    assert [(one.live, one.champion, one.ending) for one in days] == [(None, None, "rejected")]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "words"),
+    [
+        (LAST, FIRST, "lies before the first"),
+        (date(2020, 9, 1), date(2020, 9, 2), "the log has nothing before 2020-09-01"),
+    ],
+)
+def test_days_that_cannot_be_replayed(project: Layout, first: date, last: date, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        list(backfill(project, first, last, QUIET))
+
+
+def day(number: int, ending: str, live: float | None) -> Day:
+    low, high = (None, None) if live is None else (live - 0.1, live + 0.1)
+    return Day(f"2024-12-{number:02d}", 10, "ndcg@10", live, low, high, ending, 2, 0.3, "why")
+
+
+def test_the_curve(tmp_path: Path) -> None:
+    days = [day(1, "rejected", 0.2), day(2, "promoted", None), day(3, "rejected", 0.3)]
+    assert curve.row(days[0])["95% interval"] == "0.1000 to 0.3000"
+    assert curve.row(days[1])["live"] == "-"
+    assert curve.table(days).row_count == 3
+    curve.plot(days, tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,258 @@
+"""A retraining from new data to a decision that is told; data, git, DVC and MLflow are real."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_project as small
+import tiny_project as tiny
+
+from recctl import lock, pipeline
+from recctl.errors import MayPass, UserError
+from recctl.layout import Layout
+from recctl.promotion import records
+from recctl.retraining import record
+from recctl.retraining.pages import Page
+from recctl.retraining.run import Hooks, collect
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.fresh_database(tmp_path_factory.mktemp("database"))
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No tracking server but the project's, and stages that run here."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "RECCTL_LOCK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pipeline, "stage", small.stage)
+
+
+@pytest.fixture
+def project(tmp_path: Path, database: Path) -> Layout:
+    return small.make(tmp_path / "project", database)
+
+
+def decisions(layout: Layout) -> list[str]:
+    return [row["body"]["verdict"] for row in records.history(records.open_registry(layout))]
+
+
+def versions(layout: Layout) -> list[int]:
+    return [row["version"] for row in records.versions(records.open_registry(layout))]
+
+
+def test_three_days(project: Layout) -> None:
+    """The first model serves; a worse one is rejected; nothing new is nothing to do."""
+    first = small.retrain(project)
+    assert (first.name, first.intake.new, first.nothing_new) == ("promoted-v1", 0, False)
+    assert small.commits(project) == ["first"]  # no file of DVC's changed
+    small.drop(project, 10, 11)
+    small.settings(project, train={"device": "cpu", "model": "popularity"})
+    second = small.retrain(project)
+    assert (second.name, second.intake.new) == ("rejected", tiny.USERS)
+    assert small.commits(project)[0] == "Retraining: rejected (decision 2)"
+    third = small.retrain(project)
+    assert third.nothing_new
+    assert third.name == "nothing-new"
+    assert third.sentence.endswith("ended rejected")
+    assert decisions(project) == ["promoted", "rejected"]
+    assert small.git(project.root, "status", "--porcelain").split() == ["M", "params.yaml"]
+
+
+def test_the_same_key_is_decided_upon_once_whoever_asks(project: Layout) -> None:
+    """As for a worker whose disk knows nothing of what was done."""
+    small.retrain(project)
+    (project.state / "retrain.json").unlink()
+    again = small.retrain(project)
+    assert again.nothing_new
+    assert (decisions(project), versions(project)) == (["promoted"], [1])
+    assert record.read(project) is not None
+
+
+def test_a_failed_validation_changes_nothing_and_is_shown(project: Layout) -> None:
+    small.retrain(project)
+    small.drop(project, 10, 11)
+    (project.root / "bad-data").touch()
+    shown: list[Page] = []
+    with pytest.raises(pipeline.StageFailed) as error:
+        small.retrain(project, Hooks(say=lambda line: None, show=shown.append))
+    assert error.value.stage == "validate"
+    page = shown[-1]
+    assert (page.key, page.title) == ("validation", "Failed: volume-break")
+    assert page.table[0]["observed"] == 99.0
+    assert decisions(project) == ["promoted"]
+    (project.root / "bad-data").unlink()
+    mended = small.retrain(project)
+    assert mended.intake.new == 0  # taken in the night before
+    assert decisions(project)[1:] == [mended.record.ending]
+    assert small.commits(project)[0].startswith("Retraining: ")
+
+
+@pytest.mark.parametrize("edited", [False, True], ids=["same-settings", "other-settings"])
+def test_what_was_decided_and_not_told_is_told_first(
+    project: Layout, monkeypatch: pytest.MonkeyPatch, edited: bool
+) -> None:
+    """The remote is away after the decision; the next run tells git before it takes in more."""
+    small.retrain(project)
+
+    def away(*arguments: Any, **more: Any) -> None:
+        raise MayPass("no answer from the remote")
+
+    small.drop(project, 10, 11)
+    with monkeypatch.context() as broken:
+        broken.setattr("recctl.retraining.run.publish.publish", away)
+        with pytest.raises(MayPass, match="no answer"):
+            small.retrain(project)
+    left = record.read(project)
+    assert left is not None
+    assert left.state == "decided"
+    assert small.commits(project) == ["first"]
+    small.drop(project, 11, 12)
+    if edited:
+        small.settings(project, train={"device": "cpu", "seed": 7})
+    small.retrain(project)
+    subjects = small.commits(project)
+    assert len(subjects) == 3
+    assert subjects[1].endswith("(decision 2)")
+    assert len(decisions(project)) == 3
+
+
+def test_a_person_is_asked_and_says_yes(project: Layout) -> None:
+    small.settings(project, retrain={"approval": "manual"})
+    asked: list[dict[str, Any]] = []
+    shown: list[Page] = []
+
+    def yes(body: dict[str, Any]) -> bool:
+        asked.append(body)
+        assert "promotion of tiny" in shown[-1].markdown
+        return True
+
+    result = small.retrain(project, Hooks(say=lambda line: None, show=shown.append, approve=yes))
+    assert [body["verdict"] for body in asked] == ["promoted"]
+    assert result.name == "promoted-v1"
+
+
+def test_no_is_no_and_is_not_asked_again(project: Layout) -> None:
+    small.settings(project, retrain={"approval": "manual"})
+    asked: list[str] = []
+
+    def no(body: dict[str, Any]) -> bool:
+        asked.append(body["verdict"])
+        return False
+
+    hooks = Hooks(say=lambda line: None, approve=no)
+    assert small.retrain(project, hooks).name == "not-promoted"
+    assert small.retrain(project, hooks).name == "nothing-new"
+    assert (asked, decisions(project), versions(project)) == (["promoted"], [], [])
+
+
+def test_nobody_is_asked_about_a_model_that_would_not_pass(project: Layout) -> None:
+    small.retrain(project)
+    small.settings(
+        project,
+        retrain={"approval": "manual"},
+        train={"device": "cpu", "model": "popularity"},
+    )
+
+    def never(body: dict[str, Any]) -> bool:
+        raise AssertionError("asked about a model that would be rejected")
+
+    result = small.retrain(project, Hooks(say=lambda line: None, approve=never))
+    assert result.name == "rejected"
+
+
+def test_a_yes_is_for_the_model_that_was_shown(project: Layout) -> None:
+    """Somebody changes the model while a person thinks: the yes was not for that one."""
+    small.retrain(project)
+    small.settings(project, retrain={"approval": "manual"})
+    small.settings(project, train={"device": "cpu", "model": "markov"})
+    small.drop(project, 10, 12)
+
+    def slow(body: dict[str, Any]) -> bool:
+        tiny.train_markov(project, smoothing=9.0)
+        return True
+
+    before = versions(project)
+    result = small.retrain(project, Hooks(say=lambda line: None, approve=slow))
+    assert result.name in ("not-promoted", "rejected")
+    assert len(versions(project)) - len(before) == (result.name == "rejected")
+
+
+def test_a_model_that_serves_already_is_unchanged(project: Layout) -> None:
+    """Other settings, the same weights: nothing is registered twice."""
+    small.retrain(project)
+    small.settings(project, train={"device": "cpu", "seed": 7})
+    result = small.retrain(project)
+    assert result.name == "unchanged"
+    assert versions(project) == [1]
+
+
+def test_steps_are_told_in_their_order(project: Layout) -> None:
+    steps: list[str] = []
+
+    def step(name: str, work: Any, /) -> Any:
+        steps.append(name)
+        return work()
+
+    small.retrain(project, Hooks(say=lambda line: None, step=step))
+    stages = ["ingest", "validate", "sequence-split", "train", "evaluate"]
+    assert steps == ["sync", "intake", "look up", *stages, "promote", "publish"]
+
+
+def test_settings_changed_while_training_are_not_decided_upon(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def edited(layout: Layout, name: str, on_line: Any, *, lock: object = None) -> Any:
+        run = small.stage(layout, name, on_line)
+        if name == "train":
+            small.settings(layout, train={"device": "cpu", "seed": 99})
+        return run
+
+    with monkeypatch.context() as editing:
+        editing.setattr(pipeline, "stage", edited)
+        with pytest.raises(UserError, match=r"params\.yaml or recctl's code changed while"):
+            small.retrain(project)
+    assert decisions(project) == []
+    assert small.retrain(project).name == "promoted-v1"
+
+
+def test_what_was_refused_is_judged_again(project: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cause may be mended where no key sees it."""
+    small.retrain(project)
+    small.drop(project, 10, 11)
+    small.settings(project, train={"device": "cpu", "model": "popularity"})
+
+    def spoilt(*arguments: Any, **more: Any) -> str:
+        return "the ranks of the evaluate stage are another model's"
+
+    with monkeypatch.context() as broken:
+        broken.setattr("recctl.promotion.promote.disagreement", spoilt)
+        assert small.retrain(project).name == "refused"
+        assert small.retrain(project).name == "refused"
+    mended = small.retrain(project)
+    assert (mended.name, mended.nothing_new) == ("rejected", False)
+    assert versions(project) == [2, 1]
+    assert decisions(project) == ["promoted", "refused", "refused", "rejected"]
+
+
+def test_no_commit_names_data_that_the_remote_lacks(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The remote is away for a night, and in the morning somebody takes in more."""
+    small.retrain(project)
+    config = project.root / ".dvc" / "config"
+    calm = config.read_text() + "    remote = far\n['remote \"far\"']\n    url = "
+    small.drop(project, 10, 11)
+    config.write_text(calm + "http://127.0.0.1:9/\n")
+    with pytest.raises(MayPass, match="push"):
+        small.retrain(project)
+    assert small.commits(project) == ["first"]
+    far = project.root.parent / "far"
+    config.write_text(calm + f"{far}\n")
+    small.drop(project, 11, 12)
+    with lock.held(project, "a test") as held:
+        collect(project, held, Hooks(say=lambda line: None))
+    assert small.commits(project)[0].endswith("(decision 2)")
+    digest = small.git(project.root, "show", "HEAD:data.dvc").split("md5: ")[1].split()[0]
+    assert (far / "files" / "md5" / digest[:2] / digest[2:]).is_file()

@@ -1,0 +1,259 @@
+"""Services as processes of any kind: found again, never mistaken, ended with all they started."""
+
+import functools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from recctl.errors import UserError
+from recctl.layout import Layout
+from recctl.services import environment, processes
+from recctl.services import up as bring_up
+from recctl.services.down import down, status
+from recctl.services.processes import Service
+
+SLEEPS = "import time; time.sleep(600)"
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SLEEPS
+FAMILY = f"""
+import subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", {SLEEPS!r}], start_new_session=True)
+time.sleep(600)
+"""
+"""A service whose child puts itself into a session of its own, as Prefect's flows do."""
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Iterator[Layout]:
+    layout = Layout(tmp_path.resolve())
+    for name in ("dvc.yaml", "params.yaml", "prefect.yaml"):
+        (layout.root / name).touch()
+    yield layout
+    for name in processes.NAMES:
+        processes.stop(layout, name, grace=0.2)
+
+
+def start(layout: Layout, name: str, script: str, port: int | None = None) -> Service:
+    command = [sys.executable, "-c", script]
+    return processes.start(layout, name, command, os.environ, port=port)
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def family(layout: Layout, name: str) -> list[int]:
+    return [process.pid for process in processes.descendants(layout, name)]
+
+
+def test_what_is_started_is_known_and_alive(layout: Layout) -> None:
+    service = start(layout, "worker", SLEEPS, port=4321)
+    assert processes.running(layout, "worker") == service
+    assert (service.address, os.getsid(service.pid)) == ("http://127.0.0.1:4321", service.pid)
+
+
+def test_stopping_ends_children_in_sessions_of_their_own(layout: Layout) -> None:
+    start(layout, "worker", FAMILY)
+    wait_for(lambda: len(family(layout, "worker")) == 2)
+    pids = family(layout, "worker")
+    assert processes.stop(layout, "worker")
+    assert not any(lives(pid) for pid in pids)
+    assert not processes.state_file(layout, "worker").exists()
+
+
+def lives(pid: int) -> bool:
+    """Whether the process runs; an ended one whose parent, this one, has not asked does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_what_a_killed_service_left_is_ended(layout: Layout) -> None:
+    service = start(layout, "worker", FAMILY)
+    wait_for(lambda: len(family(layout, "worker")) == 2)
+    os.kill(service.pid, signal.SIGKILL)
+    wait_for(lambda: processes.running(layout, "worker") is None)
+    assert len(family(layout, "worker")) == 1
+    assert processes.stop(layout, "worker")
+    assert family(layout, "worker") == []
+
+
+def test_what_does_not_obey_is_killed(layout: Layout) -> None:
+    service = start(layout, "mlflow", STUBBORN)
+    wait_for(lambda: "SigIgn" not in ignored(service.pid))
+    assert processes.stop(layout, "mlflow", grace=0.3)
+    assert not processes.is_alive(layout, service)
+
+
+def ignored(pid: int) -> str:
+    """`SigIgn` until the process ignores SIGTERM, where /proc tells."""
+    file = Path(f"/proc/{pid}/status")
+    if not file.exists():
+        return ""
+    line = next(line for line in file.read_text().splitlines() if line.startswith("SigIgn"))
+    return "" if int(line.split()[1], 16) & 1 << (signal.SIGTERM - 1) else line
+
+
+def test_another_process_of_the_same_number_is_left_alone(layout: Layout) -> None:
+    stranger = subprocess.Popen([sys.executable, "-c", SLEEPS], start_new_session=True)
+    try:
+        service = Service("prefect", stranger.pid, time.time(), [], None, None, {})
+        path = processes.state_file(layout, "prefect")
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(vars(service)))
+        wait_for(lambda: psutil.Process(stranger.pid).cmdline()[-1:] == [SLEEPS])
+        assert processes.running(layout, "prefect") is None
+        assert not processes.stop(layout, "prefect")
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_another_projects_service_is_left_alone(layout: Layout, tmp_path: Path) -> None:
+    other = Layout(tmp_path / "other")
+    other.root.mkdir()
+    service = start(other, "worker", SLEEPS)
+    assert not processes.stop(layout, "worker")
+    assert processes.is_alive(other, service)
+    assert processes.stop(other, "worker", grace=2)
+
+
+def test_a_damaged_state_file_counts_as_none(layout: Layout) -> None:
+    start(layout, "worker", SLEEPS)
+    processes.state_file(layout, "worker").write_text('{"pid": 1')
+    assert processes.known(layout, "worker") is None
+    assert down(layout) == ["worker"]
+
+
+def test_down_with_nothing_up_says_so_and_removes_a_settings_file_of_ours(layout: Layout) -> None:
+    environment.write_settings(layout, "http://127.0.0.1:4200/api")
+    assert down(layout) == []
+    assert not environment.settings_file(layout).exists()
+
+
+def test_down_leaves_a_foreign_settings_file(layout: Layout) -> None:
+    environment.settings_file(layout).write_text('[api]\nurl = "https://prefect.example/api"\n')
+    assert down(layout) == []
+    assert environment.settings_file(layout).exists()
+
+
+def test_up_refuses_a_foreign_settings_file(layout: Layout) -> None:
+    environment.settings_file(layout).write_text('[api]\nurl = "https://prefect.example/api"\n')
+    with pytest.raises(UserError, match=r"prefect\.toml is not of 'recctl up'"):
+        bring_up.up(layout, print)
+    assert status(layout)[0].state == "down"
+
+
+def test_up_without_deployments_is_refused(layout: Layout) -> None:
+    (layout.root / "prefect.yaml").unlink()
+    with pytest.raises(UserError, match=r"no file .*prefect\.yaml"):
+        bring_up.up(layout, print)
+
+
+def test_one_up_or_down_at_a_time(layout: Layout) -> None:
+    with bring_up.busy(layout), pytest.raises(UserError, match="another 'recctl up'"):
+        down(layout)
+
+
+def test_status_tells_the_living_from_the_dead(layout: Layout) -> None:
+    start(layout, "prefect", SLEEPS, port=4321)
+    service = start(layout, "worker", SLEEPS)
+    os.kill(service.pid, signal.SIGKILL)
+    wait_for(lambda: processes.running(layout, "worker") is None)
+    assert [(state.name, state.state) for state in status(layout)] == [
+        ("prefect", "up"),
+        ("mlflow", "down"),
+        ("worker", "dead"),
+    ]
+
+
+def test_a_service_that_ends_as_it_starts_is_told_with_its_last_line(layout: Layout) -> None:
+    service = start(layout, "prefect", "import sys; print('a'); sys.exit('no room on the disk')")
+    with pytest.raises(UserError, match=r"prefect ended as it started \(no room on the disk\)"):
+        bring_up._wait(layout, service, lambda: False)
+
+
+def test_the_last_words_of_a_service_outlive_its_next_start(layout: Layout) -> None:
+    for word in ("first", "second"):
+        service = start(layout, "prefect", f"print('{word}')")
+        wait_for(lambda service=service: not processes.is_alive(layout, service))
+    log = processes.log_file(layout, "prefect")
+    assert [processes.last_line(log), processes.last_line(Path(f"{log}.1"))] == ["second", "first"]
+
+
+def test_what_was_started_is_stopped_when_the_rest_fails(layout: Layout) -> None:
+    environment.write_settings(layout, "http://127.0.0.1:1/api")
+    before = start(layout, "mlflow", SLEEPS)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_up(layout)
+    assert processes.running(layout, "mlflow") == before
+    assert family(layout, "prefect") == []
+    assert not environment.settings_file(layout).exists()
+
+
+def interrupted_up(layout: Layout) -> None:
+    """Start what is missing, one of two, and be interrupted."""
+    with bring_up._stopping_on_failure(layout) as started:
+        for name in ("mlflow", "prefect"):
+            service = bring_up._ensure(
+                layout, name, started, functools.partial(start, layout, name, SLEEPS)
+            )
+            assert processes.is_alive(layout, service)
+        assert started == ["prefect"]
+        raise KeyboardInterrupt
+
+
+def test_a_port_of_another_program_is_stepped_over(layout: Layout) -> None:
+    notes: list[str] = []
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        found = bring_up._port(layout, "mlflow", port, notes)
+    assert found > port
+    assert notes == [f"port {port} is another program's: mlflow is on {found}"]
+
+
+def test_a_service_gets_the_port_it_had(layout: Layout) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    service = start(layout, "mlflow", SLEEPS, port=port)
+    os.kill(service.pid, signal.SIGKILL)
+    assert bring_up._port(layout, "mlflow", 5000, []) == port
+
+
+def test_services_know_no_other_prefect_server(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_DATABASE_CONNECTION_URL", "postgresql://team/prefect")
+    monkeypatch.setenv("PREFECT_API_KEY", "s3cret")
+    monkeypatch.setenv("PREFECT_API_URL", "https://prefect.example/api")
+    monkeypatch.setenv("PREFECT_WORKER_QUERY_SECONDS", "3")
+    found = environment.for_prefect(layout, "http://127.0.0.1:4200/api")
+    assert "PREFECT_API_DATABASE_CONNECTION_URL" not in found
+    assert "PREFECT_API_KEY" not in found
+    assert found["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
+    assert found["PREFECT_WORKER_QUERY_SECONDS"] == "3"
+    assert found["PREFECT_HOME"] == str(layout.root / ".recctl" / "prefect")
+
+
+def test_an_address_of_mlflow_with_a_password_is_in_no_command(layout: Layout) -> None:
+    store = "postgresql://ann:s3cret@127.0.0.1/mlflow"
+    assert environment.for_mlflow(layout, store)["MLFLOW_BACKEND_STORE_URI"] == store
+    service = bring_up._start_mlflow(layout, "sqlite:///s3cret.db", [])
+    processes.stop(layout, "mlflow", grace=0.1)
+    assert "s3cret" not in json.dumps(vars(service))

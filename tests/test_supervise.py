@@ -1,0 +1,151 @@
+"""The supervisor with real processes: nothing that it started outlives it, or us."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from recctl import supervise
+
+TEN_SECONDS = 10.0
+
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN);"
+    " print(1, flush=True); time.sleep(600)"
+)
+
+
+def wait_until(true: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def alive(pid: int) -> bool:
+    """Whether it runs; a dead child that nobody has waited for does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def number_in(path: Path) -> int:
+    assert wait_until(lambda: path.exists() and path.read_text().endswith("\n"), 10), path
+    return int(path.read_text())
+
+
+@pytest.fixture
+def pids(tmp_path: Path) -> Iterator[Path]:
+    """A folder in which commands note their numbers; what a failed test left is killed."""
+    yield tmp_path
+    for note in tmp_path.glob("*.pid"):
+        if alive(number_in(note)):
+            os.kill(number_in(note), signal.SIGKILL)
+
+
+def start(folder: Path, script: str) -> "subprocess.Popen[bytes]":
+    """A shell under supervision; `$pid` in the script is a folder for its notes."""
+    command = supervise.command(["sh", "-c", f"pid={folder}; {script}"])
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+@pytest.mark.parametrize(("script", "code"), [("true", 0), ("exit 7", 7), ("kill -9 $$", 137)])
+def test_it_ends_as_the_command_does(tmp_path: Path, script: str, code: int) -> None:
+    process = start(tmp_path, script)
+    assert process.wait(10) == code
+
+
+def test_a_command_that_is_not_there(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    command = supervise.command([str(tmp_path / "nothing")])
+    assert subprocess.Popen(command, stdin=subprocess.PIPE).wait(10) == 127
+    assert capfd.readouterr().err.startswith("recctl: ")
+
+
+def test_it_is_a_module_too(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "recctl.supervise", "sh", "-c", "exit 7"]
+    assert subprocess.Popen(command, stdin=subprocess.PIPE).wait(10) == 7
+
+
+def test_output_passes_through_and_the_input_stays_ours(tmp_path: Path) -> None:
+    process = start(tmp_path, "cat; echo read; echo wrote")
+    assert process.stdout is not None
+    assert process.stdout.read() == b"read\nwrote\n"
+    assert process.wait(10) == 0
+
+
+def test_the_end_of_its_input_interrupts_the_command(pids: Path) -> None:
+    process = start(pids, "trap 'echo asked; exit 3' INT; echo $$ > $pid/shell.pid; sleep 600")
+    shell = number_in(pids / "shell.pid")
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(TEN_SECONDS) == 3
+    assert process.stdout is not None
+    assert process.stdout.read() == b"asked\n"
+    assert not alive(shell)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_interrupts_the_command(pids: Path, number: signal.Signals) -> None:
+    process = start(pids, "echo $$ > $pid/shell.pid; exec sleep 600")
+    sleep = number_in(pids / "shell.pid")
+    process.send_signal(number)
+    assert process.wait(TEN_SECONDS) == 128 + signal.SIGINT
+    assert not alive(sleep)
+
+
+def test_a_command_that_ignores_the_interrupt_is_killed(pids: Path) -> None:
+    process = start(pids, f"echo $$ > $pid/shell.pid; exec {sys.executable} -c '{STUBBORN}'")
+    stubborn = number_in(pids / "shell.pid")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"1\n"  # from now on it does
+    began = time.monotonic()
+    process.terminate()
+    assert process.wait(TEN_SECONDS) == 128 + signal.SIGKILL
+    assert supervise.GRACE_SECONDS <= time.monotonic() - began < TEN_SECONDS
+    assert not alive(stubborn)
+
+
+def test_children_that_outlive_the_command_are_swept_up(pids: Path) -> None:
+    deep = "(sh -c 'sleep 600 & echo $! > $0/deep.pid; wait' $pid) &"
+    noted = "until [ -s $pid/deep.pid ]; do sleep 0.01; done"
+    process = start(pids, f"{deep} echo $! > $pid/background.pid; {noted}; exit 5")
+    assert process.wait(TEN_SECONDS) == 5
+    assert not alive(number_in(pids / "background.pid"))
+    assert not alive(number_in(pids / "deep.pid"))
+
+
+PARENT = """
+import subprocess, sys, time
+from recctl import supervise
+subprocess.Popen(supervise.command(sys.argv[1:]), stdin=subprocess.PIPE)
+if FORK:
+    import os
+    if os.fork() == 0:  # a child that keeps the other end of the supervisor's input open
+        open(sys.argv[-1] + '/fork.pid', 'w').write(f'{os.getpid()}\\n')
+        time.sleep(600)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("fork", [False, True])
+def test_a_killed_parent_leaves_nothing(pids: Path, fork: bool) -> None:
+    deep = "sh -c 'echo $$ > $0/deep.pid; sleep 600; exit 1' $0"
+    shell = f"echo $$ > $0/shell.pid; {deep}; exit 1"
+    script = f"FORK = {fork}\n{PARENT}"
+    parent = subprocess.Popen([sys.executable, "-c", script, "sh", "-c", shell, str(pids)])
+    running = [number_in(pids / "shell.pid"), number_in(pids / "deep.pid")]
+    if fork:
+        number_in(pids / "fork.pid")
+    assert all(map(alive, running))
+    parent.kill()
+    parent.wait()
+    assert wait_until(lambda: not any(map(alive, running)), TEN_SECONDS)
