@@ -1,5 +1,6 @@
-# The image for deployments that run in containers: recctl, its pipeline's code and nothing else.
-# No data, no secrets: DVC brings the one, the environment the other.
+# The image for deployments that run in containers: recctl and the packages it needs, nothing else.
+# No project, no data, no secrets: git_clone brings the first (prefect.yaml), DVC the second, the
+# environment the third.
 #   docker build -t registry.example.com/recommender:1 .
 FROM python:3.11-slim
 
@@ -19,8 +20,7 @@ ENV PIP_NO_CACHE_DIR=1 \
     GX_ANALYTICS_ENABLED=false \
     DVC_NO_ANALYTICS=true
 
-# prefect.yaml looks the flows' folder up in PWD; Docker does not set it.
-ENV PWD=/app
+# Runs clone the project below this folder.
 WORKDIR /app
 RUN chown recctl:recctl /app
 # The packages first: a change of the code alone does not install them again.

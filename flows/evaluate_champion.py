@@ -5,6 +5,7 @@
 runs it once here.
 """
 
+from functools import partial
 from pathlib import Path
 
 import in_prefect
@@ -18,7 +19,7 @@ from recctl.monitoring.report import Report
 from recctl.monitoring.watch import NoChampion, watch
 from recctl.retraining import pages
 from recctl.retraining.pages import Page
-from recctl.retraining.run import Hooks, collect
+from recctl.retraining.run import Hooks, collect, validated
 
 
 @flow(name="evaluate-champion", log_prints=True)
@@ -41,14 +42,12 @@ def evaluate_champion(project: Path | None = None, wait_minutes: float = 60.0) -
 
 def look(layout: Layout, held: Lock) -> Report:
     """Bring the events up to date, check them, score the champion on them."""
-    collect(layout, held, Hooks(say=print, step=in_prefect.step, show=in_prefect.show))
+    hooks = Hooks(say=print, step=in_prefect.step, show=in_prefect.show)
+    collect(layout, held, hooks)
     lines = pages.Lines(print)
     in_prefect.step("ingest", lambda: pipeline.stage(layout, "ingest", lines, lock=held))
-    try:
-        in_prefect.step("validate", lambda: pipeline.stage(layout, "validate", lines, lock=held))
-    finally:  # a report of failed expectations is wanted most
-        if pages.validated(layout):
-            in_prefect.show(pages.validation(layout))
+    check = partial(pipeline.stage, layout, "validate", lines, lock=held)
+    validated(layout, hooks, partial(in_prefect.step, "validate", check))
     if found := pages.drifted(layout):
         in_prefect.tell("recctl.data.drifted", layout, "evaluate-champion", {"expectations": found})
     report = in_prefect.step("score", lambda: watch(layout, print))

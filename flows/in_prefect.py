@@ -5,10 +5,9 @@ The flows beside this file say what is done, and recctl does it.
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -25,9 +24,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.events import emit_event
-from prefect.exceptions import PrefectException
+from prefect.exceptions import FlowPauseTimeout, PrefectException
 from prefect.input import RunInput
-from prefect.states import Completed, Failed
+from prefect.states import Completed, Failed, Running
 from prefect.tasks import Task
 from pydantic import Field
 
@@ -43,6 +42,12 @@ T = TypeVar("T")
 
 RETRIES = (10.0, 60.0, 300.0)
 """Seconds before a step is tried again, when what stopped it may pass."""
+
+ANSWER_AGAIN = 10.0
+"""Seconds before an answer that Prefect's server did not take is given again."""
+
+PAUSE_LONGER = 3600
+"""Seconds for which a pause outlasts ours: Prefect fails a run whose pause runs out."""
 
 
 def step(name: str, work: Callable[[], T], /) -> T:
@@ -163,27 +168,47 @@ def ask(hours: float) -> Approval:
     """Pause the run until a person resumes it; after so many hours the answer is no."""
     seconds = 3600 * hours
     with _answer_after(seconds):
-        return flow_runs.pause_flow_run(
-            wait_for_input=Approval.with_initial_data(
-                description="The decision is among this run's artifacts. Shall the model serve?"
-            ),
-            # Longer than ours: a pause that runs out in Prefect fails the run.
-            timeout=int(seconds) + 3600,
-            poll_interval=5,
-        )
+        try:
+            return flow_runs.pause_flow_run(
+                wait_for_input=Approval.with_initial_data(
+                    description="The decision is among this run's artifacts. Shall the model serve?"
+                ),
+                timeout=int(seconds) + PAUSE_LONGER,
+                poll_interval=5,
+            )
+        except FlowPauseTimeout:  # the server did not take our no either
+            _go_on()
+            return Approval()
+
+
+def _go_on() -> None:
+    """Leave a pause that ran out, which Prefect takes for a failure; a cancelled run stays so."""
+    run = UUID(runtime.flow_run.id)
+    with _if_it_can_be(), get_client(sync_client=True) as client:
+        state = client.read_flow_run(run).state
+        if state is not None and not (state.is_cancelled() or state.is_cancelling()):
+            client.set_flow_run_state(run, Running(), force=True)
 
 
 @contextmanager
 def _answer_after(seconds: float) -> Iterator[None]:
-    """Say no in nobody's name once the time is over, unless the block ends before."""
+    """Say no in nobody's name once the time is over, until that is taken or the block ends."""
     answer = {"approve": False, "name": ""}
     run = UUID(runtime.flow_run.id)
+    over = threading.Event()
+
+    def say_no() -> None:
+        wait = seconds
+        while not over.wait(wait):
+            wait = ANSWER_AGAIN
+            # Whatever the server says, or does not: a thread that ends leaves nobody to answer.
+            with suppress(httpx.HTTPError, PrefectException, RuntimeError):
+                flow_runs.resume_flow_run(run, run_input=answer)
+                return
+
     # In our context, so that it asks the server that we ask.
-    say_no = partial(copy_context().run, flow_runs.resume_flow_run, run, run_input=answer)
-    timer = threading.Timer(seconds, say_no)
-    timer.daemon = True
-    timer.start()
+    threading.Thread(target=copy_context().run, args=[say_no], daemon=True).start()
     try:
         yield
     finally:
-        timer.cancel()
+        over.set()

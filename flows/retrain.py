@@ -6,6 +6,7 @@ runs it once here.
 """
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from recctl.layout import Layout
 from recctl.lock import Lock
 from recctl.retraining.pages import drifted
 from recctl.retraining.params import RetrainParams
-from recctl.retraining.run import Hooks, Result
+from recctl.retraining.record import Record
+from recctl.retraining.run import Hooks
 from recctl.retraining.run import retrain as carry_out
 
 NEEDS_A_PERSON = ("refused", "suspicious")
@@ -34,7 +36,6 @@ def retrain(project: Path | None = None, wait_minutes: float = 60.0) -> State[No
 
     def work(held: Lock) -> State[None]:
         result = carry_out(layout, held, hooks(layout))
-        tell(layout, result)
         ending = "nothing-new" if result.nothing_new else str(result.record.ending)
         well = ending not in NEEDS_A_PERSON
         return in_prefect.ended(ending, result.sentence, called=result.name, well=well)
@@ -59,20 +60,19 @@ def hooks(layout: Layout) -> Hooks:
         show=in_prefect.show,
         epoch=in_prefect.Progress(),
         approve=approve,
+        told=partial(tell, layout),
     )
 
 
-def tell(layout: Layout, result: Result) -> None:
+def tell(layout: Layout, done: Record) -> None:
     """The link to MLflow's run, and events for automations."""
-    if result.nothing_new:
-        return
     address = run_address(layout)
     if address:
         in_prefect.link("mlflow-run", address, "The training in MLflow")
     if found := drifted(layout):
         in_prefect.tell("recctl.data.drifted", layout, "retrain", {"expectations": found})
-    facts = {"version": result.record.version, "decision": result.record.position}
-    in_prefect.tell(f"recctl.retraining.{result.record.ending}", layout, "retrain", facts)
+    facts = {"version": done.version, "decision": done.position}
+    in_prefect.tell(f"recctl.retraining.{done.ending}", layout, "retrain", facts)
 
 
 def run_address(layout: Layout) -> str | None:

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+import typer
 
+from recctl.cli import services as commands
 from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.services import environment, processes
@@ -180,6 +182,49 @@ def test_status_tells_the_living_from_the_dead(layout: Layout) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("there", "code"),
+    [
+        (["prefect", "mlflow", "worker"], 0),
+        (["prefect", "worker"], 0),  # MLflow is a server of the team's
+        (["prefect", "mlflow"], 2),
+        (["mlflow", "worker"], 2),
+        ([], 2),
+    ],
+)
+def test_status_ends_with_2_unless_all_are_up(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, there: list[str], code: int
+) -> None:
+    monkeypatch.chdir(layout.root)
+    for name in there:
+        start(layout, name, SLEEPS)
+    assert exit_code(commands.status) == code
+
+
+def exit_code(command: Callable[[], None]) -> int:
+    try:
+        command()
+    except typer.Exit as end:
+        return end.exit_code
+    return 0
+
+
+def test_ending_the_flows_of_a_killed_worker_is_said(layout: Layout) -> None:
+    said: list[str] = []
+    nobody = "http://127.0.0.1:1/api"
+    bring_up._end_orphans(layout, nobody, said.append)
+    assert said == []
+    service = start(layout, "worker", FAMILY)
+    wait_for(lambda: len(family(layout, "worker")) == 2)
+    os.kill(service.pid, signal.SIGKILL)
+    wait_for(lambda: processes.running(layout, "worker") is None)
+    bring_up._end_orphans(layout, nobody, said.append)
+    assert said == [
+        "ended the flows of a worker that was killed; the next run goes on from its checkpoint"
+    ]
+    assert family(layout, "worker") == []
+
+
 def test_a_service_that_ends_as_it_starts_is_told_with_its_last_line(layout: Layout) -> None:
     service = start(layout, "prefect", "import sys; print('a'); sys.exit('no room on the disk')")
     with pytest.raises(UserError, match=r"prefect ended as it started \(no room on the disk\)"):
@@ -249,6 +294,24 @@ def test_services_know_no_other_prefect_server(
     assert found["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
     assert found["PREFECT_WORKER_QUERY_SECONDS"] == "3"
     assert found["PREFECT_HOME"] == str(layout.root / ".recctl" / "prefect")
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower", "both"),
+    [
+        ("", "", "127.0.0.1,localhost"),
+        ("a.example", "b.example,a.example", "a.example,b.example,127.0.0.1,localhost"),
+        ("", "localhost, b.example", "localhost,b.example,127.0.0.1"),
+        ("", "*", "*"),
+    ],
+)
+def test_this_machine_is_reached_without_a_proxy_whichever_name_a_program_reads(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, upper: str, lower: str, both: str
+) -> None:
+    for name, value in (("NO_PROXY", upper), ("no_proxy", lower)):
+        monkeypatch.setenv(name, value)
+    found = environment.base(layout)
+    assert (found["NO_PROXY"], found["no_proxy"]) == (both, both)
 
 
 def test_an_address_of_mlflow_with_a_password_is_in_no_command(layout: Layout) -> None:

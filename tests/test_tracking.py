@@ -403,6 +403,18 @@ def test_redact(text: str, clean: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("uri", "kept"),
+    [
+        ("sqlite:////home/ann/mlflow.db", "sqlite:///mlflow.db"),
+        ("postgresql://ann:s3/cr et@host/db", "postgresql://host/db"),
+        ("https://host/x?sig=s3cret", "https://host/x?sig=***"),
+    ],
+)
+def test_the_address_that_is_kept_holds_no_secret(uri: str, kept: str) -> None:
+    assert tracking._portable(uri) == kept
+
+
+@pytest.mark.parametrize(
     ("setting", "expected"),
     [
         (None, "sqlite:////p/mlflow.db"),

@@ -13,7 +13,6 @@ the lock is held, so a dead holder's words mean nothing.
 import contextlib
 import errno
 import fcntl
-import getpass
 import json
 import os
 import secrets
@@ -26,6 +25,7 @@ from pathlib import Path
 
 from recctl.errors import MayPass, UserError
 from recctl.layout import Layout
+from recctl.who import user
 
 VARIABLE = "RECCTL_LOCK"
 """In the environment of what a retraining starts: the token that its lock file holds."""
@@ -115,7 +115,7 @@ def held(layout: Layout, who: str, *, wait: float = 0, say: Say | None = None) -
 def stage(layout: Layout, name: str) -> Iterator[None]:
     """Hold what a stage needs while it runs; Busy when it is not part of the retraining at work."""
     with contextlib.ExitStack() as stack:
-        who = f"{_user()}'s 'dvc repro' or 'recctl stage'"
+        who = f"{user()}'s 'dvc repro' or 'recctl stage'"
         if _token_of_parent(layout) is None:
             _close_after(stack, _within_grace(layout, _path(layout), fcntl.LOCK_SH))
         elif retraining := _read(_path(layout))[0]:
@@ -167,13 +167,6 @@ def _holder(who: str) -> Holder:
 
 def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without a name, as in some containers
-        return f"user {os.getuid()}"
 
 
 def _close_after(stack: contextlib.ExitStack, file: int) -> None:

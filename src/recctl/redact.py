@@ -9,6 +9,24 @@ def redact(text: str) -> str:
     >>> redact("no answer from https://ann:s3cret@mlflow.example:5000/api?token=abc&x=1")
     'no answer from https://mlflow.example:5000/api?token=***&x=1'
     """
-    text = re.sub(r"(?<=://)[^/\s'\"]*@", "", text)
-    secret = r"(?i)([?&][^=&\s]*(?:password|passwd|token|secret|key|signature)[^=&\s]*=)[^&\s'\"]+"
-    return re.sub(secret, r"\1***", text)
+    return _PARAMETER.sub(r"\1***", _USER.sub("", text))
+
+
+_USER = re.compile(
+    r"""(?<=://)(?:
+        [^:/@\[\s'"]*:(?:(?!://)[^\s'"])*@          # with a password, perhaps of strokes and more @
+        | [^/\s'"]*@                                # without one
+        | [^:/@\[\s'"]*:(?!\s|\d{1,5}\b)            # not what a message says after host or port
+          (?:(?!://)[^@\n])*@                       # with a password of spaces or quotes
+    )""",
+    re.VERBOSE,
+)
+"""User and password before a host; more rather than less, as far as the next address."""
+
+_PARAMETER = re.compile(
+    r"""(?ix)([?&;\#](?:
+        [^=&\s]*(?:password|passwd|token|secret|key|signature|credential|odbc_connect)[^=&\s]*
+        | [^=&\s]*(?:sig|pwd|pass|auth|authorization|code|jwt)(?:[-_.\d][^=&\s]*)?
+    )=)[^&\s'"]+"""
+)
+"""A parameter with a secret's name, before its value."""

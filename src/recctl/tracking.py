@@ -8,7 +8,6 @@ environment. Environment variables are never logged, and addresses only without 
 import contextlib
 import dataclasses
 import fcntl
-import getpass
 import importlib.metadata
 import logging
 import os
@@ -27,6 +26,7 @@ from recctl.files import read_json, write_json
 from recctl.layout import Layout
 from recctl.redact import redact as redact
 from recctl.telemetry import switch_off
+from recctl.who import user
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -744,15 +744,8 @@ def environment() -> dict[str, str]:
         "recctl.python": platform.python_version(),
         "recctl.torch": importlib.metadata.version("torch"),
         "recctl.platform": platform.platform(),
-        "mlflow.user": _user(),
+        "mlflow.user": user(),
     }
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
 
 
 def packages() -> str:

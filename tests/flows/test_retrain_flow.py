@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import small_project as small
 import tiny_project as tiny
@@ -210,6 +211,49 @@ def test_no_answer_is_no(server: PrefectServer, retrain: Flow[Any, Any], project
     run = go(server, retrain, project)
     assert (run.name, run.state) == (called("not-promoted"), ("COMPLETED", "NotPromoted"))
     assert champion(project) is None
+
+
+def test_a_no_that_the_server_did_not_take_is_said_again(
+    server: PrefectServer, retrain: Flow[Any, Any], project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_prefect = sys.modules["in_prefect"]
+    resume = in_prefect.flow_runs.resume_flow_run
+    left = [httpx.ConnectError("the server is away"), RuntimeError("Cannot resume this run")]
+    taken: list[Any] = []
+
+    def away(run: Any, run_input: Any) -> None:
+        if left:
+            raise left.pop()
+        resume(run, run_input=run_input)
+        taken.append(run)
+
+    monkeypatch.setattr(in_prefect.flow_runs, "resume_flow_run", away)
+    monkeypatch.setattr(in_prefect, "ANSWER_AGAIN", 0.1)
+    monkeypatch.setattr(in_prefect, "PAUSE_LONGER", 60)
+    small.settings(project, retrain={"approval": "manual", "approval_hours": 2 / 3600})
+    run = go(server, retrain, project)
+    assert (run.name, run.state) == (called("not-promoted"), ("COMPLETED", "NotPromoted"))
+    assert [str(one) for one in taken] == [run.id]
+
+
+def test_a_pause_that_runs_out_is_no(
+    server: PrefectServer, retrain: Flow[Any, Any], project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server takes no answer for as long as the pause lasts."""
+    in_prefect = sys.modules["in_prefect"]
+
+    def away(run: Any, run_input: Any) -> None:
+        raise httpx.ConnectError("the server is away")
+
+    monkeypatch.setattr(in_prefect.flow_runs, "resume_flow_run", away)
+    monkeypatch.setattr(in_prefect, "PAUSE_LONGER", 0)
+    small.settings(project, retrain={"approval": "manual", "approval_hours": 2 / 3600})
+    run = go(server, retrain, project)
+    assert (run.name, run.state) == (called("not-promoted"), ("COMPLETED", "NotPromoted"))
+    assert champion(project) is None
+    states = server.ask(f"/flow_run_states/?flow_run_id={run.id}")
+    assert [one["name"] for one in states][-2:] == ["Running", "NotPromoted"]
+    assert go(server, retrain, project).state == ("COMPLETED", "NothingNew")
 
 
 def test_a_project_that_is_held_ends_the_run_in_words(

@@ -1,24 +1,30 @@
 """`take_in` from a drop folder: what is taken, left, refused and counted; what DVC holds then."""
 
 import gzip
+import io
 import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import intake_cases as cases
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from intake_cases import BASE, copied, drop, dvc, ingested, names, quiet, set_params, take, text
 
 from recctl.data import batches, versions
 from recctl.data.use import OwnLog, use_files
 from recctl.errors import MayPass, UserError
-from recctl.intake import folder, read
+from recctl.intake import base, folder, read
 from recctl.intake.sync import sync
 from recctl.intake.take import take_in
 from recctl.layout import Layout
 
 DAY = [("u1", "i9", 10), ("u3", "i1", 11)]
+HOUR = 3600
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +161,7 @@ def test_a_folder_outside_the_project_and_one_that_is_not_there(
 def test_what_is_no_log_is_refused_with_a_reason(
     project: Layout, name: str, content: str | bytes, reason: str
 ) -> None:
-    drop(project, name, content)
+    drop(project, name, content, age=HOUR)
     taken = take(project)
     [(refused, told)] = taken.refused
     assert refused == name
@@ -180,12 +186,63 @@ def test_bad_rows_are_kept_for_the_quarantine_once(project: Layout) -> None:
     assert aside == [("bad-time", "u4"), ("no-item", "u4"), ("no-user", "")]
 
 
-def test_repeats_of_the_base_files_are_found_by_ingest(project: Layout) -> None:
-    drop(project, "a.csv", text([BASE[1], DAY[0]]))
-    assert take(project).new == 2
+def test_a_bad_file_is_read_again_for_the_settings_may_be_mended(project: Layout) -> None:
+    drop(project, "a.csv", text([("u5", "i5", 5), ("u6", "i6", "1970-01-01T00:00:06Z")]))
+    [first] = take(project).batches
+    assert (first.new, first.bad) == (1, {"bad-time": 1})
+    set_params(project.root, [cases.FOLDER], time_unit="iso")
+    drop(project, "a.csv", (project.root / "incoming" / "taken" / "a.csv").read_text())
+    [second] = take(project).batches
+    assert (second.new, second.bad) == (1, {"bad-time": 1})
+    assert cases.stored(project) == [("u5", "i5", 5_000_000), ("u6", "i6", 6_000_000)]
+
+
+def test_what_the_base_files_hold_is_not_new(project: Layout) -> None:
+    drop(project, "a.csv", text([BASE[1], ("u9", "i9", 3), DAY[0]]))
+    drop(project, "b.csv", text(BASE))
+    taken = take(project)
+    [batch] = taken.batches
+    assert (batch.rows, batch.new, batch.duplicates, batch.late) == (3, 2, 1, 1)
+    assert [(one.name, one.rows) for one in taken.known] == [("b.csv", 3)]
     good, aside = ingested(project)
-    assert good == sorted([*BASE, DAY[0]])
-    assert aside == [("duplicate", "u2")]
+    assert good == sorted([*BASE, ("u9", "i9", 3), DAY[0]])
+    assert aside == []
+
+
+def test_the_base_files_are_read_once_per_version(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(project, "a.csv", text([*BASE, *DAY]))
+    assert take(project).new == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(base.formats, "stage", reading := Counted(base.formats.stage))
+        drop(project, "b.csv", text([*BASE, ("u4", "i4", 12)]))
+        assert take(project).new == 1
+        assert reading.calls == ["b.csv"]
+    (project.data / "log.csv").write_text(text([*BASE, ("u5", "i5", 13)]))
+    drop(project, "c.csv", text([("u5", "i5", 13), ("u6", "i6", 14)]))
+    assert take(project).new == 1
+    assert len(names(project.state / "intake" / "base")) == 1
+
+
+class Counted:
+    """Staging as ever, and whose files were read."""
+
+    def __init__(self, stage: Any) -> None:
+        self.stage = stage
+        self.calls: list[str] = []
+
+    def __call__(self, connection: Any, params: Any, folder: Path, scratch: Path) -> Any:
+        self.calls += [(folder / name).resolve().name for name in params.files]
+        return self.stage(connection, params, folder, scratch)
+
+
+def test_base_files_that_cannot_be_read_are_told_and_refuse_no_other(project: Layout) -> None:
+    (project.data / "log.csv").write_text("hello\n")
+    path = drop(project, "a.csv", text(DAY))
+    with pytest.raises(UserError, match=r"data/log\.csv has no column 'user_id'"):
+        take(project)
+    assert path.exists()
 
 
 def test_the_lowest_weight_is_a_matter_of_ingest(project: Layout) -> None:
@@ -336,6 +393,119 @@ def test_a_reason_never_replaces_a_refused_file(project: Layout) -> None:
     aside = project.root / "incoming" / "refused"
     assert (aside / "a.csv.txt").read_text() == "kept\n"
     assert names(aside) == ["a-2.csv", "a-2.csv.txt", "a.csv.txt", "a.csv.txt.txt"]
+
+
+SHORTAGES = [
+    duckdb.IOException("IO Error: Could not write: No space left on device"),
+    duckdb.OutOfMemoryException("Out of Memory Error: failed to offload data block"),
+]
+
+
+@pytest.mark.parametrize("error", SHORTAGES)
+@pytest.mark.parametrize("step", ["_write", "stage"])
+def test_what_the_machine_lacks_is_no_fault_of_a_file(
+    project: Layout, monkeypatch: pytest.MonkeyPatch, error: duckdb.Error, step: str
+) -> None:
+    path = drop(project, "a.csv", text(DAY))
+    drop(project, "b.csv", text([("x", "y", 12)]))
+    where = read if step == "_write" else read.formats
+    work, calls = getattr(where, step), []
+
+    def lacking(*arguments: Any) -> Any:
+        calls.append(step)
+        if len(calls) > 1:
+            return work(*arguments)
+        if step == "_write":
+            raise error
+        try:
+            raise error
+        except duckdb.Error:  # as the reader of text and of parquet does
+            raise UserError("incoming cannot be read") from None
+
+    base.rows(project, read.IngestParams.load(project.params))
+    with monkeypatch.context() as patch:
+        patch.setattr(where, step, lacking)
+        with pytest.raises(UserError, match=r"free some disk space") as caught:
+            take(project)
+    assert not isinstance(caught.value, MayPass)
+    assert path.exists()
+    assert cases.stored(project) == [("x", "y", 12_000_000)]
+    assert names(project.root / "incoming") == ["a.csv", "taken"]
+    assert take(project).new == 2
+
+
+def test_a_full_disk_keeps_no_other_source_from_being_asked(
+    project: Layout, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    set_params(project.root, [cases.FOLDER, {"kind": "folder", "path": str(tmp_path / "incoming")}])
+    path = drop(project, "a.csv", text(DAY))
+    drop(Layout(tmp_path), "b.csv", text([("x", "y", 12)]))
+    commit = read._commit
+
+    def full(written: Path, target: Path) -> None:
+        monkeypatch.setattr(read, "_commit", commit)
+        raise OSError(28, "No space left on device", str(target))
+
+    monkeypatch.setattr(read, "_commit", full)
+    with pytest.raises(UserError, match="No space left on device at"):
+        take(project)
+    assert path.exists()
+    assert cases.stored(project) == [("x", "y", 12_000_000)]
+
+
+def parquet() -> bytes:
+    table = pa.table({"user_id": ["u1"], "item_id": ["i9"], "timestamp": [10]})
+    pq.write_table(table, file := io.BytesIO())
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "written"),
+    [
+        ("a.csv", text(DAY[:1]).encode(), 0),
+        ("a.csv.gz", gzip.compress(text(DAY[:1]).encode()), -4),
+        ("a.csv.gz", gzip.compress(text(DAY[:1]).encode()), 5),
+        ("a.parquet", parquet(), -8),
+        ("a.parquet", parquet(), 4),
+    ],
+    ids=["empty", "gzip-without-end", "gzip-begun", "parquet-without-end", "parquet-begun"],
+)
+def test_a_file_that_is_cut_off_is_waited_for_an_hour(
+    project: Layout, name: str, content: bytes, written: int
+) -> None:
+    path = drop(project, name, content[:written], age=HOUR - 60)
+    first = take(project)
+    assert (first.waiting, first.refused, path.exists()) == ([name], [], True)
+    drop(project, name, content)
+    assert take(project).new == 1
+    drop(project, name, content[:written], age=HOUR + 60)
+    assert [one for one, _ in take(project).refused] == [name]
+
+
+def test_a_damaged_gzip_is_not_waited_for(project: Layout) -> None:
+    whole = gzip.compress(text(DAY).encode())
+    drop(project, "a.csv.gz", whole[:12] + b"\xff\xff\xff" + whole[15:])
+    assert [name for name, _ in take(project).refused] == ["a.csv.gz"]
+
+
+def test_a_file_that_may_not_be_refused_keeps_no_other_from_being_taken(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = drop(project, "a.csv", "hello\n")
+    drop(project, "b.csv", text(DAY))
+    move = folder._move
+
+    def refusing(one: Path, target: Path) -> None:
+        if one == path:
+            raise PermissionError(13, "Permission denied", str(one))
+        move(one, target)
+
+    monkeypatch.setattr(folder, "_move", refusing)
+    with pytest.raises(UserError, match=r"a\.csv cannot be taken \(Permission denied\); give"):
+        take(project)
+    assert [one.name for one in batches.held(project.data)] == ["b.csv"]
+    assert names(project.root / "incoming") == ["a.csv", "refused", "taken"]
+    assert names(project.root / "incoming" / "refused") == []
 
 
 def test_a_file_that_may_not_be_read_keeps_no_other_from_being_taken(

@@ -56,8 +56,8 @@ def test_counts_are_those_of_a_loop(files: list[list[tuple[Any, Any, Any]]]) -> 
             # No two files are equal: that is told without reading.
             drop(layout, f"{number}.csv", text([("x", "x", 1000 + number), *rows]))
         taken = {batch.name: batch for batch in take(layout).batches}
-        held: set[Any] = set()
-        newest: int | None = None
+        held: set[Any] = set(BASE)
+        newest = max(time for _, _, time in BASE)
         for number, rows in enumerate(files):
             new = late = out_of_order = 0
             bad: dict[str, int] = {}
@@ -75,10 +75,10 @@ def test_counts_are_those_of_a_loop(files: list[list[tuple[Any, Any, Any]]]) -> 
                     held.add(row)
                     new += 1
                     in_file.append(row[2])
-                    late += newest is not None and row[2] <= newest
+                    late += row[2] <= newest
                     out_of_order += above is not None and row[2] < above
                 above = row[2]
-            newest = max([*in_file, *([] if newest is None else [newest])])
+            newest = max([*in_file, newest])
             batch = taken[f"{number}.csv"]
             assert (batch.rows, batch.new, batch.bad) == (len(rows) + 1, new, bad)
             assert batch.duplicates == batch.rows - new - sum(bad.values())

@@ -81,6 +81,36 @@ def test_rows_that_appear_late_are_found_within_the_overlap(project: Layout) -> 
     assert batch.watermark == {"type": "int", "value": 21}
 
 
+def test_what_the_base_files_hold_is_not_taken_from_a_query(project: Layout) -> None:
+    table = shop(project)
+    table.add(*cases.BASE, ("u1", "i9", 10))
+    [batch] = take(project).batches
+    assert (batch.rows, batch.new, batch.duplicates) == (4, 1, 3)
+    assert cases.stored(project) == [("u1", "i9", 10_000_000)]
+
+
+def test_rows_with_the_watermark_of_one_before_are_taken_where_the_query_asks_for_them(
+    project: Layout,
+) -> None:
+    table = shop(project, query=QUERY.replace("id > ", "t >= "), watermark="timestamp")
+    table.add(("a", "a", 10), ("b", "b", 11))
+    assert take(project).new == 2
+    table.add(("c", "c", 11))
+    [batch] = take(project).batches
+    assert (batch.rows, batch.new, batch.duplicates) == (2, 1, 1)
+
+
+def test_two_sources_of_one_kind_need_two_names(project: Layout) -> None:
+    url = {"kind": "url", "name": "shop", "address": "https://x.example/a.csv"}
+    set_params(project.root, [query("sqlite:///shop.db"), url, query("sqlite:///other.db")])
+    with pytest.raises(UserError, match="two sources of the kind sql are named 'shop'") as caught:
+        take(project)
+    assert "\n" not in str(caught.value)
+    shop(project).add(("a", "a", 1))
+    set_params(project.root, [query("sqlite:///shop.db"), query("sqlite:///shop.db", name="two")])
+    assert take(project).new == 1
+
+
 def test_the_watermark_goes_back_with_the_data(project: Layout) -> None:
     table = shop(project)
     table.add(("a", "a", 1))
@@ -109,7 +139,7 @@ def test_times_as_text_of_sqlite_and_an_initial_watermark(project: Layout) -> No
             query(
                 "sqlite:///shop.db",
                 query="select u as user_id, i as item_id, t as timestamp from events "
-                "where t > :watermark",
+                "where t >= :watermark",
                 watermark="timestamp",
                 initial="2020-01-01 00:00:00",
                 overlap=60.0,
@@ -147,6 +177,7 @@ def test_a_first_chunk_without_any_time_does_not_decide(
         ({"url": "what is this"}, "is none"),
         ({"url": "env:RECCTL_TEST_SHOP"}, "environment variable RECCTL_TEST_SHOP, which is not"),
         ({"url": "postgresql://ann:s3cretword@db/x"}, "shows a password or a token"),
+        ({"url": "postgresql://ann:s3cret/wo'rd@db/x"}, "shows a password or a token"),
         ({"url": "nosuch://db/x"}, "needs a driver that is not installed"),
         ({"watermark": "user_id", "overlap": 1.0}, None),
     ],
@@ -198,6 +229,7 @@ def test_a_watermark_is_kept_as_it_is(mark: Any) -> None:
     [
         (10, 0.0, 10),
         (10, 2.5, 7),
+        (2**62 + 3, 1.0, 2**62 + 2),
         (10.0, 2.5, 7.5),
         (Decimal("10.5"), 0.5, Decimal("10.0")),
         (datetime(2020, 1, 1, tzinfo=UTC), 1.0, datetime(2019, 12, 31, 23, 59, 59, tzinfo=UTC)),
@@ -247,11 +279,12 @@ def test_postgresql_with_real_types_and_a_time_as_watermark(
     source = query(
         "env:SHOP_URL",
         query="select u as user_id, i::text as item_id, t as timestamp, w, arrived from events "
-        "where arrived > :watermark order by arrived",
+        "where arrived >= :watermark order by arrived",
         watermark="arrived",
         initial="2020-01-01",
         overlap=3600.0,
     )
+    (project.data / "log.csv").write_text("user_id,item_id,timestamp,w\nu1,i1,1,1\n")
     set_params(project.root, [source], weight_column="w")
     [batch] = take(project).batches
     assert (batch.new, batch.bad) == (1, {"no-item": 1})
@@ -359,10 +392,15 @@ def test_a_token_in_an_address_is_refused_and_one_from_the_environment_never_tol
         "https://x.example/a.csv?token=s3cret",
         "https://ann:s3cret@x.example/a.csv",
         "https://s3cret@x.example/a.csv",
+        "https://ann:s3/cret@x.example/a.csv",
+        "https://ann:3/s3cret@x.example/a.csv",
     ):
         with pytest.raises(UserError, match="shows a password or a token") as caught:
             fetch(project, address)
         assert "s3cret" not in str(caught.value)
+    with pytest.raises(UserError, match="has a query string, which may hold a signature") as caught:
+        fetch(project, "https://x.example/a.csv?s3cret")
+    assert "s3cret" not in str(caught.value)
     host = server.address.removeprefix("http://")
     for path in ("no.csv?token=s3cret", "no.csv?sig=s3cret", "s3cret/no.csv"):
         monkeypatch.setenv("WEB", f"http://s3cret@{host}/{path}")
@@ -408,7 +446,9 @@ def cut_short(content: bytes) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.mark.parametrize("address", ["ftp://x/a.csv", "incoming/a.csv", "http://[", "http://"])
+@pytest.mark.parametrize(
+    "address", ["ftp://x/a.csv", "incoming/a.csv", "http://[", "http://", "http://x:y/a.csv"]
+)
 def test_what_is_no_address_is_told(project: Layout, address: str) -> None:
     with pytest.raises(UserError, match="is no http address"):
         fetch(project, address)

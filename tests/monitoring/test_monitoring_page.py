@@ -11,7 +11,7 @@ import pytest
 
 from recctl.monitoring import page, plots
 from recctl.monitoring.figures import Day, iso, number_of, of_points
-from recctl.monitoring.report import Former, Report, judge
+from recctl.monitoring.report import Former, Report
 
 
 def day(number: int, value: float = 0.25, events: int = 300, last: int | None = None) -> Day:
@@ -45,6 +45,7 @@ def report(days: int = 3, **changes: object) -> Report:
         promoted_value=0.26,
         margin=0.005,
         minimum_events=200,
+        minimum_users=30,
         window_days=7,
         series=series,
         window=window,
@@ -54,24 +55,25 @@ def report(days: int = 3, **changes: object) -> Report:
 
 
 @pytest.mark.parametrize(
-    ("promoted", "events", "verdict"),
+    ("promoted", "events", "users", "verdict"),
     [
-        (0.26, 900, "holds"),
-        (0.275, 900, "holds"),  # .27 is not below .275 - .005
-        (0.2751, 900, "fallen"),
-        (0.2751, 200, "fallen"),
-        (0.2751, 199, "too few events"),
-        (None, 199, "too few events"),
-        (None, 200, "no promotion figure"),
-        (0.1, 200, "holds"),
+        (0.26, 900, 30, "holds"),
+        (0.275, 900, 30, "holds"),  # .27 is not below .275 - .005
+        (0.2751, 900, 30, "fallen"),
+        (0.2751, 200, 30, "fallen"),
+        (0.2751, 199, 30, "too few events"),
+        (0.2751, 900, 29, "too few events"),  # one busy account is no evidence
+        (None, 199, 30, "too few events"),
+        (None, 200, 30, "no promotion figure"),
+        (0.1, 200, 30, "holds"),
     ],
 )
 def test_the_interval_decides_and_not_the_point(
-    promoted: float | None, events: int, verdict: str
+    promoted: float | None, events: int, users: int, verdict: str
 ) -> None:
-    window = dataclasses.replace(day(20_780, events=events), high=0.27)
-    assert judge(window, promoted, 0.005, 200) == verdict
-    assert judge(None, promoted, 0.005, 200) == "nothing after its training"
+    window = dataclasses.replace(day(20_780, events=events), users=users, high=0.27)
+    assert report(window=window, promoted_value=promoted).verdict == verdict
+    assert report(window=None, promoted_value=promoted).verdict == "nothing after its training"
 
 
 @pytest.mark.parametrize(
@@ -89,8 +91,8 @@ def test_the_interval_decides_and_not_the_point(
         ),
         (
             {"minimum_events": 1000},
-            "Nothing is concluded of version 7: 2026-11-23 to 2026-11-25 had 900 events after its "
-            "training, and 1,000 are needed.",
+            "Nothing is concluded of version 7: 2026-11-23 to 2026-11-25 had 900 events of "
+            "450 users after its training, and 1,000 of 30 users are needed.",
         ),
         (
             {"promoted_value": None},

@@ -149,7 +149,7 @@ def test_too_few_events_conclude_nothing(project: Layout) -> None:
     tiny.set_params(project.root, monitor={"window_days": 3, "minimum_events": 100_000})
     report = look(project, tiny.log(days=DAYS + 2))
     assert report.verdict == "too few events"
-    assert "and 100,000 are needed" in report.sentence
+    assert "and 100,000 of 30 users are needed" in report.sentence
 
 
 def test_it_holds_while_people_stay_as_they_were(project: Layout) -> None:

@@ -1,7 +1,9 @@
 """History replayed: what is taken in when, what is touched, going on after a kill."""
 
+import shutil
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -9,12 +11,16 @@ import small_project as small
 import tiny_project as tiny
 
 from recctl import pipeline
-from recctl.errors import UserError
+from recctl.data import versions
+from recctl.errors import MayPass, UserError
+from recctl.files import write_json
 from recctl.layout import Layout
 from recctl.promotion import records
+from recctl.promotion.params import PromotionParams
 from recctl.promotion.registry import Registry
+from recctl.retraining import backfill as backfilling
 from recctl.retraining import curve
-from recctl.retraining.backfill import Day, backfill, registered_model
+from recctl.retraining.backfill import Day, backfill
 from recctl.retraining.run import Hooks
 
 FIRST = date(2020, 9, 13) + timedelta(days=small.DAYS - 2)
@@ -42,6 +48,16 @@ def project(tmp_path: Path, database: Path) -> Layout:
     return layout
 
 
+def workspace_of(project: Layout, last: date) -> Path:
+    """Where the days from FIRST to `last` are replayed."""
+    return project.state / "backfill" / f"{FIRST:%Y%m%d}-{last:%Y%m%d}"
+
+
+def registry_of(project: Layout, last: date) -> Registry:
+    params = PromotionParams.load(workspace_of(project, last) / "params.yaml")
+    return Registry.connect(project, params.registered_model)
+
+
 def held(workspace: Path) -> dict[str, int]:
     """Interactions by day in what the workspace ingested."""
     table = pq.read_table(workspace / "artifacts" / "interactions" / "interactions.parquet")
@@ -54,7 +70,7 @@ def held(workspace: Path) -> dict[str, int]:
 def test_each_day_is_met_then_taken_in_then_judged_upon(project: Layout) -> None:
     before = {path: path.read_bytes() for path in project.root.glob("*.*") if path.is_file()}
     days = list(backfill(project, FIRST, LAST, QUIET))
-    workspace = project.state / "backfill" / f"{FIRST:%Y%m%d}-{LAST:%Y%m%d}"
+    workspace = workspace_of(project, LAST)
     log = held(project.root)
     expected = {day: count for day, count in log.items() if day <= LAST.isoformat()}
     assert held(workspace) == expected
@@ -67,7 +83,7 @@ def test_each_day_is_met_then_taken_in_then_judged_upon(project: Layout) -> None
         assert day.high is not None
         assert 0 < day.low <= day.live <= day.high < 1
         assert day.ending in ("promoted", "rejected")
-    registry = Registry.connect(project, registered_model(project, FIRST, LAST))
+    registry = registry_of(project, LAST)
     assert len(records.history(registry)) == 3  # the first model's, and one of each day
     assert days[-1].champion == registry.aliases()["champion"]
     assert records.history(records.open_registry(project)) == []
@@ -93,12 +109,113 @@ def test_it_goes_on_where_it_was(project: Layout, monkeypatch: pytest.MonkeyPatc
     assert list(backfill(project, FIRST, LAST, QUIET)) == days
 
 
+class Killed(BaseException):
+    """In place of a kill; only here, so that nothing catches it."""
+
+
+PROMOTES = {"promotion.primary": None, "promotion.floors": {"ndcg@10": 0.01}}
+"""A policy that lets every day's model serve."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Day:
+    """The first day as a backfill that nobody kills has it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "RECCTL_LOCK"):
+            patch.delenv(name, raising=False)
+        patch.setattr(pipeline, "stage", small.stage)
+        layout = small.make(tmp_path_factory.mktemp("undisturbed") / "project", database)
+        small.STAGES["ingest"](layout)
+        [day] = backfill(layout, FIRST, FIRST, QUIET, settings=PROMOTES)
+    assert (day.ending, day.champion) == ("promoted", 2)
+    assert day.live is not None
+    assert day.challenger is not None
+    return day
+
+
+@pytest.mark.parametrize("moment", ["taken in", "met", "decided", "done"])
+def test_a_day_that_was_killed_is_the_day_that_it_was(
+    project: Layout, undisturbed: Day, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Killed before the champion met it, before its training, before its telling, after all."""
+    told: list[str | None] = []
+
+    def watch(*_: Any) -> Any:
+        raise Killed
+
+    def step(name: str, work: Any, /) -> Any:
+        if moment == "met" and name == "train" and told:
+            raise Killed
+        return work()
+
+    def tell(done: Any) -> None:
+        told.append(done.ending)
+        if moment == "decided" and len(told) == 2:  # the first is the model before the first day
+            raise Killed
+
+    def keep(path: Path, value: Any) -> None:
+        if moment == "done" and path.name == "backfill.json" and value:
+            raise Killed
+        write_json(path, value)
+
+    with monkeypatch.context() as killing:
+        killing.setattr(backfilling, "write_json", keep)
+        if moment == "taken in":
+            killing.setattr(backfilling, "watch", watch)
+        hooks = Hooks(say=QUIET.say, step=step, told=tell)
+        with pytest.raises(Killed):
+            list(backfill(project, FIRST, FIRST, hooks, settings=PROMOTES))
+    again = list(backfill(project, FIRST, FIRST, QUIET, settings=PROMOTES))
+    assert again == [undisturbed]
+    assert list(backfill(project, FIRST, FIRST, QUIET, settings=PROMOTES)) == again
+
+
+def test_the_same_days_are_replayed_by_one_at_a_time(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while the first still lays out the workspace, which the second would remove."""
+    tries = 0
+
+    def add(layout: Layout) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            with pytest.raises(MayPass, match=r"another backfill from .* is at work"):
+                next(backfill(project, FIRST, FIRST, QUIET))
+        real(layout)
+
+    real = versions.add
+    monkeypatch.setattr(versions, "add", add)
+    running = backfill(project, FIRST, FIRST, QUIET)
+    done = next(running)
+    with pytest.raises(MayPass, match="is at work"):
+        next(backfill(project, FIRST, FIRST, QUIET))
+    running.close()
+    assert list(backfill(project, FIRST, FIRST, QUIET)) == [done]
+    assert tries == 1
+
+
+def test_one_that_was_removed_begins_with_no_model_that_knows_the_days(project: Layout) -> None:
+    """Its versions are still in the registry, trained on what is replayed now."""
+    first = list(backfill(project, FIRST, FIRST, QUIET, settings=PROMOTES))
+    shutil.rmtree(workspace_of(project, FIRST))
+    again = list(backfill(project, FIRST, FIRST, QUIET, settings=PROMOTES))
+    assert again == first
+    assert again[0].live is not None
+
+
+def test_days_after_the_end_of_the_log_are_refused(project: Layout) -> None:
+    late = date(2021, 9, 13)
+    with pytest.raises(UserError, match=r"the log ends on 2020-09-\d\d, before 2021-09-13"):
+        next(backfill(project, FIRST, late, QUIET))
+
+
 def test_settings_are_the_workspaces_own(project: Layout) -> None:
     before = project.params.read_text()
     settings = {"train.model": "popularity", "promotion.first_model": "any"}
     days = list(backfill(project, FIRST, FIRST, QUIET, settings=settings))
     assert project.params.read_text() == before
-    registry = Registry.connect(project, registered_model(project, FIRST, FIRST))
+    registry = registry_of(project, FIRST)
     assert {row["model"] for row in records.versions(registry)} == {"popularity"}
     with pytest.raises(UserError, match="with other settings; remove it"):
         next(backfill(project, FIRST, FIRST, QUIET, settings={"train.model": "markov"}))

@@ -1,5 +1,11 @@
+import contextlib
+import os
+import signal
 import subprocess
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -91,6 +97,59 @@ def test_nothing_is_committed_in_the_middle_of_a_merge(tree: Path) -> None:
     assert run(tree, "log", "--format=%s").split() == ["first"]
 
 
+def change(folder: Path, text: str, message: str) -> None:
+    """Somebody writes to notes.txt and commits it."""
+    (folder / "notes.txt").write_text(text)
+    commit(folder, message)
+
+
+def commit(folder: Path, message: str) -> None:
+    run(folder, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qam", message)
+
+
+def half_a_revert(tree: Path) -> None:
+    run(tree, "revert", "--no-commit", "HEAD")
+
+
+def a_squashed_merge(tree: Path) -> None:
+    run(tree, "switch", "-qc", "side", "HEAD~")
+    change(tree, "two\n", "side")
+    run(tree, "switch", "-q", "main")
+    run(tree, "reset", "-q", "--hard", "HEAD~")
+    run(tree, "merge", "-q", "--squash", "side")
+
+
+def the_first_of_two_picks(tree: Path) -> None:
+    run(tree, "switch", "-qc", "side", "HEAD~")
+    for text in ("three\n", "four\n"):
+        change(tree, text, "side")
+    run(tree, "switch", "-q", "main")
+    done = subprocess.run(["git", "cherry-pick", "main..side"], cwd=tree, capture_output=True)
+    assert done.returncode == 1, "a conflict"
+    change(tree, "two and three\n", "picked")
+
+
+@pytest.mark.parametrize(
+    ("begin", "name"),
+    [
+        (half_a_revert, "REVERT_HEAD"),
+        (a_squashed_merge, "SQUASH_MSG"),
+        (the_first_of_two_picks, "sequencer"),
+    ],
+)
+def test_what_a_person_has_half_done_is_left_alone(
+    tree: Path, begin: Callable[[Path], None], name: str
+) -> None:
+    change(tree, "two\n", "second")
+    begin(tree)
+    before = run(tree, "log", "--format=%s")
+    (tree / "data.dvc").write_text("two\n")
+    with pytest.raises(UserError, match=rf"in the middle of a merge.*\({name}\)"):
+        git.commit_only(tree, ["data.dvc"], "no")
+    assert (tree / ".git" / name).exists()
+    assert run(tree, "log", "--format=%s") == before
+
+
 def test_nothing_is_committed_on_no_branch(tree: Path) -> None:
     run(tree, "checkout", "--quiet", "--detach")
     (tree / "data.dvc").write_text("two\n")
@@ -98,11 +157,93 @@ def test_nothing_is_committed_on_no_branch(tree: Path) -> None:
         git.commit_only(tree, ["data.dvc"], "no")
 
 
-def test_another_git_at_work_may_pass(tree: Path) -> None:
-    (tree / ".git" / "index.lock").touch()
+@pytest.mark.parametrize("name", ["index.lock", "refs/heads/main.lock"])
+def test_another_git_at_work_may_pass_and_its_lock_is_named(tree: Path, name: str) -> None:
+    """It may also be the lock of a git that lost its power: no later run gets past that one."""
+    lock = tree / ".git" / name
+    lock.touch()
     (tree / "data.dvc").write_text("two\n")
-    with pytest.raises(MayPass, match="'git add' failed"):
+    with pytest.raises(MayPass, match=f"if no git is at work there, remove {lock}$"):
         git.commit_only(tree, ["data.dvc"], "no")
+    lock.unlink()
+    git.commit_only(tree, ["data.dvc"], "yes")
+
+
+class Cancelled(BaseException):
+    """As Prefect cancels a run: no Exception."""
+
+
+def sleeping_hook(tree: Path, name: str) -> Path:
+    """A hook that takes its time; the file that it writes when it begins."""
+    begun = tree.parent / "begun"
+    hook = tree / ".git" / "hooks" / name
+    hook.write_text(f"#!/bin/sh\ntouch {begun}\nsleep 20\n")
+    hook.chmod(0o755)
+    return begun
+
+
+@contextlib.contextmanager
+def cancelled_at(begun: Path) -> Iterator[None]:
+    """Raises Cancelled in this thread as soon as the file is there."""
+
+    def cancel(*_: object) -> NoReturn:
+        raise Cancelled
+
+    def watch() -> None:
+        while not begun.exists():
+            if over.wait(0.02):
+                return
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    over, watcher = threading.Event(), threading.Thread(target=watch)
+    former = signal.signal(signal.SIGUSR1, cancel)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+        signal.signal(signal.SIGUSR1, former)
+
+
+def locks(tree: Path) -> list[Path]:
+    return list((tree / ".git").rglob("*.lock"))
+
+
+def test_a_run_that_is_cancelled_leaves_no_lock_of_git(tree: Path) -> None:
+    begun = sleeping_hook(tree, "pre-commit")
+    (tree / "data.dvc").write_text("two\n")
+    with pytest.raises(Cancelled), cancelled_at(begun):
+        git.commit_only(tree, ["data.dvc"], "cancelled")
+    assert locks(tree) == []
+    (tree / ".git" / "hooks" / "pre-commit").unlink()
+    git.commit_only(tree, ["data.dvc"], "again")
+    assert run(tree, "log", "--format=%s").split() == ["again", "first"]
+
+
+def test_a_git_that_takes_too_long_leaves_no_lock(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = sleeping_hook(tree, "pre-commit")
+    (tree / "data.dvc").write_text("two\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(git, "_SECONDS", 2)
+        with pytest.raises(MayPass, match="'git commit' did not end in 2 s"):
+            git.commit_only(tree, ["data.dvc"], "too slow")
+    assert begun.exists()
+    assert locks(tree) == []
+    (tree / ".git" / "hooks" / "pre-commit").unlink()
+    git.commit_only(tree, ["data.dvc"], "again")
+
+
+def test_a_git_that_does_not_obey_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(git, "_GRACE_SECONDS", 0.2)
+    stubborn = "trap '' TERM; echo; while :; do sleep 0.1; done"
+    with subprocess.Popen(["sh", "-c", stubborn], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "\n"
+        git._end(process)
+    assert process.returncode == -signal.SIGKILL
 
 
 def test_no_repository_is_no_error(tmp_path: Path) -> None:
@@ -147,6 +288,30 @@ def test_a_push_never_decides_between_two_versions_of_the_data(tree: Path, upstr
     assert run(upstream, "log", "--format=%s").split() == ["theirs", "first"]
     assert run(tree, "log", "--format=%s").split() == ["ours", "first"]
     assert (tree / "data.dvc").read_text() == "two\n"
+
+
+def test_a_push_that_is_cancelled_is_on_its_branch_again(tree: Path, upstream: Path) -> None:
+    colleague(upstream, "readme.txt", "theirs")
+    (tree / "data.dvc").write_text("two\n")
+    git.commit_only(tree, ["data.dvc"], "ours")
+    begun = sleeping_hook(tree, "post-checkout")
+    with pytest.raises(Cancelled), cancelled_at(begun):
+        git.push(tree)
+    assert run(tree, "status", "--porcelain", "--branch").split()[1] == "main...origin/main"
+    assert not (tree / ".git" / "rebase-merge").exists()
+    (tree / ".git" / "hooks" / "post-checkout").unlink()
+    git.push(tree)
+    assert run(upstream, "log", "--format=%s").split() == ["ours", "theirs", "first"]
+
+
+def test_a_lock_in_the_way_of_a_push_is_no_disagreement(tree: Path, upstream: Path) -> None:
+    colleague(upstream, "readme.txt", "theirs")
+    (tree / "data.dvc").write_text("two\n")
+    git.commit_only(tree, ["data.dvc"], "ours")
+    lock = tree / ".git" / "index.lock"
+    lock.touch()
+    with pytest.raises(MayPass, match=f"remove {lock}$"):
+        git.push(tree)
 
 
 def test_a_push_leaves_uncommitted_work_alone(tree: Path, upstream: Path) -> None:

@@ -1,5 +1,6 @@
 """A retraining from new data to a decision that is told; data, git, DVC and MLflow are real."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from recctl import lock, pipeline
 from recctl.errors import MayPass, UserError
 from recctl.layout import Layout
 from recctl.promotion import records
+from recctl.promotion.rollback import rollback
 from recctl.retraining import record
 from recctl.retraining.pages import Page
 from recctl.retraining.run import Hooks, collect
@@ -118,6 +120,84 @@ def test_what_was_decided_and_not_told_is_told_first(
     assert len(decisions(project)) == 3
 
 
+def test_a_decision_told_late_is_the_result_of_the_run_that_tells_it(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*arguments: Any, **more: Any) -> None:
+        raise MayPass("no answer from the remote")
+
+    told: list[str | None] = []
+    shown: list[str] = []
+    hooks = Hooks(
+        say=lambda line: None,
+        show=lambda page: shown.append(page.key),
+        told=lambda done: told.append(done.ending),
+    )
+    with monkeypatch.context() as broken:
+        broken.setattr("recctl.retraining.run.publish.publish", away)
+        with pytest.raises(MayPass, match="no answer"):
+            small.retrain(project, hooks)
+    assert told == []
+    shown.clear()
+    late = small.retrain(project, hooks)
+    assert (late.name, late.nothing_new, told) == ("promoted-v1", False, ["promoted"])
+    assert "decision" in shown
+    assert small.retrain(project, hooks).name == "nothing-new"
+    assert told == ["promoted"]
+
+
+def test_what_came_is_shown_though_another_source_failed(project: Layout) -> None:
+    """In the first try the folder's events come and the database is away; in the second it is."""
+    url = f"sqlite:///{project.root / 'events.db'}"
+    query = {"query": "select * from events where at > :watermark", "watermark": "at"}
+    sql = {"kind": "sql", "name": "shop", "url": url, **query}
+    folder = {"kind": "folder", "path": "incoming"}
+    small.settings(project, intake={"sources": [folder, sql]})
+    small.drop(project, 10, 11)
+    (project.root / "incoming" / "readme.xyz").write_text("no log")
+    os.utime(project.root / "incoming" / "readme.xyz", (0, 0))
+    shown: list[Page] = []
+    tries = 0
+
+    def step(name: str, work: Any, /) -> Any:
+        nonlocal tries
+        if name != "intake":
+            return work()
+        for _ in range(2):
+            tries += 1
+            with pytest.raises(UserError, match="shop"):
+                work()
+        return work()
+
+    with pytest.raises(UserError, match="shop"):
+        small.retrain(project, Hooks(say=lambda line: None, show=shown.append, step=step))
+    assert tries == 2
+    [page] = shown
+    assert (page.key, page.title) == ("intake", f"{tiny.USERS:,} new events")
+    assert [row["name"] for row in page.table] == ["days-10-11.csv", "readme.xyz"]
+
+
+def test_a_report_that_validate_did_not_write_is_not_shown(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC is busy: what lies there is of older data."""
+    small.retrain(project)
+    small.drop(project, 10, 11)
+
+    def busy(layout: Layout, name: str, on_line: Any, *, lock: object = None) -> Any:
+        if name == "validate":
+            raise pipeline.StageMayPass("stage 'validate' failed", "validate", "DVC is busy")
+        return small.stage(layout, name, on_line)
+
+    monkeypatch.setattr(pipeline, "stage", busy)
+    shown: list[str] = []
+    with pytest.raises(MayPass, match="busy"):
+        small.retrain(
+            project, Hooks(say=lambda line: None, show=lambda page: shown.append(page.key))
+        )
+    assert shown == ["intake"]
+
+
 def test_a_person_is_asked_and_says_yes(project: Layout) -> None:
     small.settings(project, retrain={"approval": "manual"})
     asked: list[dict[str, Any]] = []
@@ -177,6 +257,40 @@ def test_a_yes_is_for_the_model_that_was_shown(project: Layout) -> None:
     result = small.retrain(project, Hooks(say=lambda line: None, approve=slow))
     assert result.name in ("not-promoted", "rejected")
     assert len(versions(project)) - len(before) == (result.name == "rejected")
+
+
+def test_a_yes_against_another_champion_is_asked_for_again(project: Layout) -> None:
+    """While a person thinks a colleague at the terminal takes the champion out of service."""
+    small.settings(project, promotion={**tiny.POLICY, "baselines": None, "first_model": "any"})
+    for number, model in enumerate(("popularity", "item-knn")):
+        small.settings(project, train={"device": "cpu", "model": model})
+        assert small.retrain(project).name == f"promoted-v{number + 1}"
+    small.settings(
+        project, retrain={"approval": "manual"}, train={"device": "cpu", "model": "markov"}
+    )
+    champions: list[int | None] = []
+
+    def yes(body: dict[str, Any]) -> bool:
+        champions.append(body["saw"]["champion"])
+        if len(champions) == 1:
+            rollback(project, reason="test", to=None, confirm=lambda body: True, say=print)
+        return True
+
+    result = small.retrain(project, Hooks(say=lambda line: None, approve=yes))
+    assert champions == [2, 1]
+    assert result.name == "promoted-v3"
+
+
+def test_settings_changed_while_a_person_thinks_are_not_decided_upon(project: Layout) -> None:
+    small.settings(project, retrain={"approval": "manual"})
+
+    def slow(body: dict[str, Any]) -> bool:
+        small.settings(project, promotion={**tiny.POLICY, "floors": {"ndcg@10": 0.01}})
+        return True
+
+    with pytest.raises(UserError, match=r"params\.yaml or recctl's code changed"):
+        small.retrain(project, Hooks(say=lambda line: None, approve=slow))
+    assert decisions(project) == []
 
 
 def test_a_model_that_serves_already_is_unchanged(project: Layout) -> None:

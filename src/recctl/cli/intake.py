@@ -13,7 +13,8 @@ def intake(
 ) -> None:
     """Take in new interactions from the sources in params.yaml, each exactly once.
 
-    They become a new version of data/; 'dvc repro' trains on it.
+    They become a new version of data/; 'dvc repro' trains on it. What a retraining decided and did
+    not live to publish is published first.
     """
     import json
 
@@ -23,7 +24,7 @@ def intake(
 
     layout = Layout.find()
     with lock.held(layout, "recctl intake", say=_say) as held:
-        taken = collect(layout, held, Hooks(say=_say))
+        _, taken = collect(layout, held, Hooks(say=_say))
     if as_json:
         typer.echo(json.dumps(taken.as_dict(), indent=2, ensure_ascii=False))
     else:

@@ -17,20 +17,24 @@ def retrain(
 ) -> None:
     """Take in new data, run the pipeline, decide, tell git and the remote.
 
-    What the flow `retrain` does, at the terminal. Exit codes: 0 promoted, nothing new, or not
-    approved; 2 refused or bad input; 3 rejected; 4 suspicious; 5 stale.
+    What the flow `retrain` does, at the terminal. Under `approval: manual` it asks there, and no
+    answer within `approval_hours` is no. Exit codes: 0 promoted, nothing new, or not approved;
+    2 refused or bad input; 3 rejected; 4 suspicious; 5 stale.
     """
-    import getpass
+    from functools import partial
 
     from recctl import lock
     from recctl.layout import Layout
     from recctl.promotion.promote import EXIT_CODES
+    from recctl.retraining.params import RetrainParams
     from recctl.retraining.run import Hooks
     from recctl.retraining.run import retrain as carry_out
+    from recctl.who import user
 
     layout = Layout.find()
-    who = f"{getpass.getuser()}'s 'recctl retrain'"
-    hooks = Hooks(say=typer.echo, show=_show, approve=_approve)
+    who = f"{user()}'s 'recctl retrain'"
+    hours = RetrainParams.load(layout.params).approval_hours
+    hooks = Hooks(say=typer.echo, show=_show, approve=partial(_approve, hours))
     with lock.held(layout, who, wait=60 * wait, say=typer.echo) as held:
         result = carry_out(layout, held, hooks)
     typer.echo(result.sentence)
@@ -99,8 +103,37 @@ def _show(page: "Page") -> None:
         typer.echo(page.title)
 
 
-def _approve(body: dict[str, Any]) -> bool:
+def _approve(hours: float, body: dict[str, Any]) -> bool:
+    import sys
+
     from recctl.promotion import show
 
     show.decision(body)
+    if sys.stdin.isatty():
+        return _answered(hours)
     return typer.confirm("Let this model serve?", default=False)
+
+
+def _answered(hours: float) -> bool:
+    """A person's yes or no at the terminal; no once so many hours went by without either."""
+    import select
+    import sys
+    import time
+
+    typer.echo(f"No answer within {hours:g} hours is no: the project is held meanwhile.")
+    end = time.monotonic() + 3600 * hours
+    while True:
+        typer.echo("Let this model serve? [y/N]: ", nl=False)
+        # A terminal has something to read once a line is whole.
+        if not select.select([sys.stdin], [], [], max(end - time.monotonic(), 0))[0]:
+            typer.echo(f"\nno answer within {hours:g} hours")
+            return False
+        line = sys.stdin.readline()
+        if not line:  # Ctrl-D
+            raise typer.Abort
+        answer = line.strip().lower()
+        if answer in ("y", "yes"):
+            return True
+        if answer in ("", "n", "no"):
+            return False
+        typer.echo("answer y or n")

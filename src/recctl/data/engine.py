@@ -1,6 +1,7 @@
 """Where table expressions run: DuckDB inside this process, or Spark."""
 
 import contextlib
+import errno
 import os
 import tempfile
 import warnings
@@ -65,17 +66,32 @@ def _circumstances() -> Iterator[None]:
     """Turns what DuckDB says of the machine it runs on into a UserError."""
     try:
         yield
-    except IOException as error:
+    except (IOException, OutOfMemoryException) as error:
         text = " ".join(str(error).split())
-        if "No space left on device" in text:
-            raise UserError(f"no space left on the disk ({text})", "free some disk space") from None
-        raise UserError(f"DuckDB cannot read or write ({text})", "check the file named") from None
-    except OutOfMemoryException as error:
-        text = " ".join(str(error).split())
-        raise UserError(
+        raise (
+            shortage(error)
+            or UserError(f"DuckDB cannot read or write ({text})", "check the file named")
+        ) from None
+
+
+def shortage(error: BaseException | None) -> UserError | None:
+    """What DuckDB lacks of disk or memory, in one line; None where the error is any other.
+
+    >>> print(shortage(IOException("IO Error: No space left on device")))
+    no space left on the disk (IO Error: No space left on device); free some disk space
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, OutOfMemoryException):
+        return UserError(
             f"DuckDB's memory and its room on disk do not suffice ({text})",
             "free some disk space below .recctl, or use a machine with more memory",
-        ) from None
+        )
+    if isinstance(error, IOException) and any(full in text for full in _FULL):
+        return UserError(f"no space left on the disk ({text})", "free some disk space")
+    return None
+
+
+_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 
 
 @contextlib.contextmanager

@@ -103,6 +103,11 @@ def bring(layout: Layout) -> None:
         raise MayPass(str(error)) from None
 
 
+def cache(layout: Layout) -> str:
+    """The folder of DVC's cache, wherever its configuration says it is."""
+    return _dvc(layout, "cache", "dir").strip()
+
+
 def digest(layout: Layout) -> str | None:
     """The digest that data.dvc holds; None without one. UserError when it is not DVC's."""
     if not _pointer(layout).is_file():

@@ -1,7 +1,9 @@
 """A drop folder: its files, each whole and each taken once, and where they go afterwards."""
 
+import gzip
 import os
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,8 @@ SETTLED = 2.0
 """Seconds since the last change after which a file counts as whole."""
 PATIENCE = 10.0
 """Seconds that one file is waited for."""
+UNTOUCHED = 3600.0
+"""Seconds since the last change after which a file that is cut off stays so."""
 UNFINISHED = (".part", ".tmp")
 _LONGEST = 240
 """Bytes of a name, of the 255 that file systems take."""
@@ -60,6 +64,43 @@ def settled(path: Path, deadline: float) -> Stamp | None:
     return None
 
 
+def under_way(path: Path) -> bool:
+    """Whether a file that cannot be read may still become whole: cut off, and touched of late."""
+    try:
+        return time.time() - path.stat().st_mtime < UNTOUCHED and _cut_off(path)
+    except FileNotFoundError:
+        return False
+
+
+def _cut_off(path: Path) -> bool:
+    """Whether a file is empty, a gzip without its end or a parquet file without its footer."""
+    if path.stat().st_size == 0:
+        return True
+    with path.open("rb") as file:
+        first = file.read(2)
+        if path.suffix.lower() == ".parquet":
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - 4, 0))
+            return size < _LEAST_PARQUET or file.read() != b"PAR1"
+    return first == b"\x1f\x8b" and _lacks_end(path)
+
+
+_LEAST_PARQUET = 12
+"""Bytes: its mark at either end, and the length of the footer."""
+
+
+def _lacks_end(path: Path) -> bool:
+    try:
+        with gzip.open(path) as file:
+            while file.read(2**20):
+                pass
+    except EOFError:
+        return True
+    except (OSError, zlib.error):  # damaged, which no waiting mends
+        return False
+    return False
+
+
 def shown(path: Path) -> str:
     """A file's name as people and JSON can have it: in one line, of characters that can be seen.
 
@@ -80,7 +121,11 @@ def refuse(path: Path, reason: str) -> None:
         told = _told(target)
         if not os.path.lexists(target) and not os.path.lexists(told):
             told.write_text(reason + "\n", encoding="utf-8")
-            _move(path, target)
+            try:
+                _move(path, target)
+            except OSError:
+                told.unlink()  # or every intake would leave one more
+                raise
             return
 
 

@@ -4,9 +4,9 @@ What could be a secret (an address with a password or a token) is written `env:N
 that environment variable; an address that shows one is refused.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from recctl.config import Section, Settings
 
@@ -24,13 +24,17 @@ class Sql(Settings):
 
     kind: Literal["sql"]
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
-    """What its watermark is kept under."""
+    """What its watermark is kept under: with another table or column it needs another name."""
     url: str
     """A SQLAlchemy URL, or `env:NAME`."""
     query: str
-    """A select with the columns that `ingest` names; `:watermark` stands for the last one taken."""
+    """A select with the columns that `ingest` names; `:watermark` stands for the last one taken.
+
+    `> :watermark` where no two rows have the same, else `>= :watermark`: known rows are not stored
+    again.
+    """
     watermark: str
-    """The column that only grows with arrival: a serial number, the time of insertion."""
+    """The column that only grows with arrival: a serial number, the time of insertion (`>=`)."""
     initial: int | str = 0
     """The watermark of the first query: a number, or an ISO 8601 time."""
     overlap: float = Field(default=0.0, ge=0)
@@ -43,7 +47,7 @@ class Url(Settings):
     kind: Literal["url"]
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
     address: str
-    """http(s) address of a csv, tsv, parquet or jsonl, or `env:NAME`."""
+    """http(s) address of a csv, tsv, parquet or jsonl; one with a `?` as `env:NAME`."""
 
 
 Source = Annotated[Folder | Sql | Url, Field(discriminator="kind")]
@@ -56,3 +60,14 @@ class IntakeParams(Section):
     optional: ClassVar[bool] = True
 
     sources: list[Source] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Self:
+        names = [(one.kind, one.name) for one in self.sources if not isinstance(one, Folder)]
+        for kind, name in names:
+            if names.count((kind, name)) > 1:
+                raise ValueError(
+                    f"two sources of the kind {kind} are named '{name}' and would share what is "
+                    "remembered of each; give one of them another name"
+                )
+        return self

@@ -1,6 +1,5 @@
 """One file of interactions to one batch: read, judged, compared with what is held, counted."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,9 @@ from recctl.data import batches, engine, formats, interactions, lines
 from recctl.data.batches import Batch
 from recctl.data.interactions import CAUSES
 from recctl.data.params import Format, IngestParams
-from recctl.errors import MayPass, UserError
+from recctl.errors import UserError
 from recctl.files import digest, sync
-from recctl.intake import folder
+from recctl.intake import base, folder
 from recctl.layout import Layout
 
 _FORMATS: dict[str, Format] = {
@@ -40,7 +39,11 @@ class Changed(Exception):
     """The file was written to while it was read; nothing of it was taken."""
 
 
-class NoGoodRow(UserError):
+class NotInteractions(UserError):
+    """What came cannot be read as interactions: the mistake is in it, not in the machine."""
+
+
+class NoGoodRow(NotInteractions):
     """All rows are bad: most likely they are not read as they should be, so none is taken."""
 
 
@@ -104,20 +107,21 @@ def store(
     params: IngestParams,
     arrival: Arrival,
     held: Sequence[Batch],
-    newest: int | None,
 ) -> Batch | Known:
     """Put what is new in a file below data/intake/; the rename there is what takes it in.
 
-    `held` are the batches that are there, `newest` the latest time held (microseconds). Raises
-    UserError when the file cannot be read as interactions, MayPass when the machine is at fault,
-    Changed when the file is no longer what it was.
+    `held` are the batches that are there. Raises NotInteractions when the file cannot be read as
+    such, UserError when the base files cannot, or disk or memory does not suffice, Changed when
+    the file is no longer what it was.
     """
     sha256 = digest(arrival.path)
-    if any((one.source, one.sha256) == (arrival.source, sha256) for one in held):
+    # what was bad may be good by now: settings change
+    if any((one.source, one.sha256) == (arrival.source, sha256) for one in held if not one.bad):
         return Known(arrival.source, arrival.name, 0)
+    base_rows = base.rows(layout, params)
     with engine.scratch(work(layout)) as scratch, engine.duckdb(scratch) as connection:
         _load(connection, params, arrival, scratch)
-        counts = _compare(connection.con, layout.data, held, newest)
+        counts = _compare(connection.con, layout.data, held, base_rows)
         if not arrival.whole():
             raise Changed
         if counts.rows and not counts.good:
@@ -152,10 +156,9 @@ def _load(connection: Any, params: IngestParams, arrival: Arrival, scratch: Path
         own = reading(plain, folder.shown(arrival.path), params)
         staged = formats.stage(connection, own, scratch, scratch)
     except UserError as error:
-        text = str(error).replace(str(plain), arrival.name)
-        if "No space left on device" in text:
-            raise MayPass(text) from None
-        raise UserError(text) from None
+        # what DuckDB met is kept as the context of what is told of it
+        lacking = engine.shortage(error.__context__)
+        raise lacking or NotInteractions(str(error).replace(str(plain), arrival.name)) from None
     typed = interactions.classified(staged.table, own, staged.clock)
     connection.create_table("incoming", typed.select(*batches.COLUMNS), temp=True)
 
@@ -178,21 +181,21 @@ class _Counts:
         return self.new + sum(self.bad.values())
 
 
-_GOOD = ("user_id", "item_id", "us", "value")
-"""Two good rows that agree in these are one interaction."""
 _BAD = ("cause", "user_id", "item_id", "timestamp", "weight", "line")
 
 
-def _compare(con: Any, data: Path, held: Sequence[Batch], newest: int | None) -> _Counts:
+def _compare(con: Any, data: Path, held: Sequence[Batch], base_rows: Path) -> _Counts:
     """Make the table `fresh` of the numbers of the rows to store; what there is to count."""
-    keys = ", ".join(_GOOD)
+    keys = ", ".join(base.COLUMNS)
     con.execute(
         f"CREATE TEMP TABLE first AS SELECT min(row) AS row, {keys} FROM incoming "
         f"WHERE cause IS NULL GROUP BY {keys}"
     )
     low, high = con.execute("SELECT min(us), max(us) FROM first").fetchone()
-    near = [one for one in held if low is not None and _overlaps(one, low, high)]
-    con.execute("CREATE TEMP TABLE fresh AS SELECT row FROM first " + _unknown_good(data, near))
+    con.execute(
+        "CREATE TEMP TABLE fresh AS SELECT row FROM first "
+        + _unknown_good(data, held, base_rows, low, high)
+    )
     con.execute(
         "INSERT INTO fresh SELECT row FROM incoming AS one WHERE cause IS NOT NULL "
         + _unknown_bad(data, [one for one in held if one.bad])
@@ -208,7 +211,7 @@ def _compare(con: Any, data: Path, held: Sequence[Batch], newest: int | None) ->
             min(us) FILTER (fresh.row IS NOT NULL), max(us) FILTER (fresh.row IS NOT NULL)
         FROM good LEFT JOIN fresh USING (row)
         """,
-        {"newest": newest},
+        {"newest": _newest(con, held, base_rows)},
     ).fetchone()
     bad = con.execute(
         "SELECT cause, count(*) FROM incoming SEMI JOIN fresh USING (row) "
@@ -229,21 +232,32 @@ def _compare(con: Any, data: Path, held: Sequence[Batch], newest: int | None) ->
     )
 
 
+def _unknown_good(
+    data: Path, held: Sequence[Batch], base_rows: Path, low: int | None, high: int | None
+) -> str:
+    if low is None or high is None:
+        return ""
+    keys = ", ".join(base.COLUMNS)
+    within = f"us BETWEEN {low} AND {high}"
+    known = f"SELECT {keys} FROM {_parquet([base_rows])} WHERE {within}"
+    near = [one for one in held if _overlaps(one, low, high)]
+    if near:
+        known += f" UNION ALL SELECT {keys} FROM {_files(data, near)} "
+        known += f"WHERE {within} AND cause IS NULL"
+    return f"ANTI JOIN ({known}) AS held USING ({keys})"
+
+
 def _overlaps(batch: Batch, low: int, high: int) -> bool:
     if batch.first_us is None or batch.last_us is None:
         return False
     return batch.first_us <= high and low <= batch.last_us
 
 
-def _unknown_good(data: Path, held: Sequence[Batch]) -> str:
-    if not held:
-        return ""
-    keys = ", ".join(_GOOD)
-    return (
-        f"ANTI JOIN (SELECT {keys} FROM {_files(data, held)} WHERE cause IS NULL "
-        "AND us BETWEEN (SELECT min(us) FROM first) AND (SELECT max(us) FROM first)) "
-        f"AS held USING ({keys})"
-    )
+def _newest(con: Any, held: Sequence[Batch], base_rows: Path) -> int | None:
+    """The latest time of all interactions held."""
+    [in_base] = con.execute(f"SELECT max(us) FROM {_parquet([base_rows])}").fetchone()
+    times = [in_base, *(one.last_us for one in held)]
+    return max((time for time in times if time is not None), default=None)
 
 
 def _unknown_bad(data: Path, held: Sequence[Batch]) -> str:
@@ -257,8 +271,11 @@ def _unknown_bad(data: Path, held: Sequence[Batch]) -> str:
 
 
 def _files(data: Path, held: Sequence[Batch]) -> str:
-    names = [str(data / batches.FOLDER / one.file) for one in held]
-    return f"read_parquet([{', '.join(_quoted(name) for name in names)}])"
+    return _parquet([data / batches.FOLDER / one.file for one in held])
+
+
+def _parquet(paths: Sequence[Path]) -> str:
+    return f"read_parquet([{', '.join(_quoted(str(path)) for path in paths)}])"
 
 
 def _quoted(text: str) -> str:
@@ -303,22 +320,3 @@ def _commit(written: Path, target: Path) -> None:
     written.rename(target)
     sync(target.parent)
     sync(target.parent.parent)
-
-
-def newest(layout: Layout, params: IngestParams, held: Sequence[Batch]) -> int | None:
-    """The latest time of all interactions held, as far as it is known without reading them."""
-    times = [one.last_us for one in held if one.last_us is not None]
-    try:
-        report = json.loads((layout.interactions / "report.json").read_text(encoding="utf-8"))
-        if report["name"] == params.name:
-            times.append(_microseconds(report["last_time"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # no ingest yet, or nothing to go by in what it wrote
-    return max(times, default=None)
-
-
-def _microseconds(text: str) -> int:
-    from datetime import UTC, datetime, timedelta
-
-    time = datetime.fromisoformat(text)
-    return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

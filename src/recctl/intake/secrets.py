@@ -25,15 +25,23 @@ def resolved(text: str, setting: str) -> str:
     return value
 
 
-def require_open(text: str, setting: str, secret: str | None) -> None:
-    """UserError when an address in params.yaml shows a password or a token."""
+def require_open(text: str, setting: str, secret: bool) -> None:
+    """UserError when an address in params.yaml shows a password, as is known, or a token."""
     if text.startswith(PREFIX):
         return
     if secret or "***" in redact(text):
+        raise UserError(f"{setting} in params.yaml shows a password or a token", _FIX)
+
+
+def require_unsigned(text: str, setting: str) -> None:
+    """UserError when an http address in params.yaml could be a signed one."""
+    if not text.startswith(PREFIX) and "?" in text:
         raise UserError(
-            f"{setting} in params.yaml shows a password or a token",
-            "put the address into an environment variable NAME and write env:NAME",
+            f"{setting} in params.yaml has a query string, which may hold a signature", _FIX
         )
+
+
+_FIX = "put the address into an environment variable NAME and write env:NAME"
 
 
 def hidden(text: str, secret: str | None) -> str:

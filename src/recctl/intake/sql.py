@@ -60,7 +60,7 @@ def _url(source: Sql, setting: str, root: Path) -> "URL":
         raise UserError(
             f"{setting} is none", "write one such as postgresql://host/database or sqlite:///file"
         ) from None
-    secrets.require_open(source.url, setting, url.password)
+    secrets.require_open(source.url, setting, bool(url.password))
     if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith("file:"):
         return url
     path = root / url.database  # connecting would make a file that is not there
@@ -79,7 +79,8 @@ def _statement(source: Sql) -> "TextClause":
         what = f"has {others} besides" if others else "does not use"
         raise UserError(
             f"the query of source '{source.name}' {what} :watermark",
-            "let :watermark stand for the last value taken, as in 'where id > :watermark'",
+            "let :watermark stand for the last value taken, as in 'where id > :watermark', or >= "
+            "where several rows can have one value, as with times",
         )
     return statement
 
@@ -281,8 +282,7 @@ def back(mark: Mark, overlap: float, name: str = "") -> Mark:
         return _text_back(mark, overlap, name)
     if isinstance(mark, Decimal):
         return mark - Decimal(repr(overlap))
-    moved = mark - overlap
-    return math.floor(moved) if isinstance(mark, int) else moved
+    return mark - (math.ceil(overlap) if isinstance(mark, int) else overlap)
 
 
 def _text_back(mark: str, overlap: float, name: str) -> str:

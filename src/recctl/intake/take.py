@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,11 @@ from typing import Any
 from recctl.data import batches, engine, formats, versions
 from recctl.data.batches import Batch
 from recctl.data.params import IngestParams
-from recctl.errors import MayPass, UserError
+from recctl.errors import MayPass, UserError, circumstance
 from recctl.files import locked
 from recctl.intake import folder, read, sync
 from recctl.intake.params import Folder, IntakeParams, Source, Sql, Url
-from recctl.intake.read import Arrival, Changed, Known, NoGoodRow
+from recctl.intake.read import Arrival, Changed, Known, NoGoodRow, NotInteractions
 from recctl.layout import Layout
 
 Say = Callable[[str], None]
@@ -58,11 +58,26 @@ class Intake:
         }
 
 
-def take_in(layout: Layout, say: Say) -> Intake:
+def together(tries: Sequence[Intake]) -> Intake:
+    """What several tries of one intake brought, as one; there is at least one."""
+    return Intake(
+        batches=[batch for one in tries for batch in one.batches],
+        known=tries[-1].known,
+        refused=[refusal for one in tries for refusal in one.refused],
+        waiting=tries[-1].waiting,
+        data_md5_before=tries[0].data_md5_before,
+        data_md5_after=tries[-1].data_md5_after,
+    )
+
+
+def take_in(
+    layout: Layout, say: Say, told: Callable[[Intake], None] = lambda taken: None
+) -> Intake:
     """Take in what is new at the sources that params.yaml names, each interaction once.
 
     A source that fails does not keep the others from being taken; its error is raised at the
-    end: MayPass where it may pass, UserError where the user is to mend something.
+    end: MayPass where it may pass, UserError where the user is to mend something. `told` is given
+    what was taken in either case.
     """
     sources = IntakeParams.load(layout.params).sources
     params = IngestParams.load(layout.params)
@@ -78,9 +93,11 @@ def take_in(layout: Layout, say: Say) -> Intake:
         for source in sources:
             taking.take(source)
         taking.finish()
+    taken = taking.result()
+    told(taken)
     if taking.failures:
         raise taking.failures[0]
-    return taking.result()
+    return taken
 
 
 @dataclass
@@ -115,6 +132,11 @@ class _Taking:
                 self._address(source)
         except UserError as error:
             self._fail(source.kind, error)
+        except OSError as error:
+            told = circumstance(error)
+            if told is None:
+                raise
+            self._fail(source.kind, told)
 
     def _fail(self, kind: str, error: UserError) -> None:
         self.say(f"{kind}: {error}")
@@ -143,23 +165,37 @@ class _Taking:
             except PermissionError as error:
                 self._fail("folder", _unreadable(path, error))
                 return
-            except MayPass:
-                raise
-            except UserError as error:
+            except NotInteractions as error:
                 if not arrival.whole():
                     continue
-                self._refuse(path, str(error))
+                self._set_aside(path, str(error))
+                return
+            except UserError as error:  # not the file's fault: it stays where it is
+                if not arrival.whole():
+                    continue
+                self._fail(f"folder: {folder.shown(path)}", error)
                 return
             self.done.append((path, before))
             return
         if folder.stamp(path) is not None:
-            self.say(f"{folder.shown(path)} is still being written: it is left for next time")
-            self.waiting.append(folder.shown(path))
+            self._wait(path)
 
-    def _refuse(self, path: Path, reason: str) -> None:
+    def _set_aside(self, path: Path, reason: str) -> None:
+        """Refuse what is no log; what may be the beginning of one is waited for."""
+        if folder.under_way(path):
+            self._wait(path)
+            return
         self.say(f"{folder.shown(path)} is refused: {reason}")
-        folder.refuse(path, reason)
+        try:
+            folder.refuse(path, reason)
+        except PermissionError as error:
+            self._fail("folder", _unreadable(path, error))
+            return
         self.refused.append((folder.shown(path), reason))
+
+    def _wait(self, path: Path) -> None:
+        self.say(f"{folder.shown(path)} is still being written: it is left for next time")
+        self.waiting.append(folder.shown(path))
 
     def _query(self, source: Sql) -> None:
         from recctl.intake import sql
@@ -194,8 +230,7 @@ class _Taking:
             self.refused.append((arrival.name, str(error)))
 
     def _store(self, arrival: Arrival) -> Batch | Known:
-        newest = read.newest(self.layout, self.params, self.held)
-        return read.store(self.layout, self.params, arrival, self.held, newest)
+        return read.store(self.layout, self.params, arrival, self.held)
 
     def _count(self, stored: Batch | Known) -> None:
         if isinstance(stored, Known):

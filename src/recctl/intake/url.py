@@ -9,6 +9,7 @@ from recctl.data.params import IngestParams
 from recctl.errors import MayPass, UserError
 from recctl.intake import read, secrets
 from recctl.intake.params import Url
+from recctl.redact import redact
 
 
 def fetch(source: Url, params: IngestParams, folder: Path, say: Callable[[str], None]) -> Path:
@@ -18,8 +19,9 @@ def fetch(source: Url, params: IngestParams, folder: Path, say: Callable[[str], 
     """
     setting = f"the address of source '{source.name}'"
     address = secrets.resolved(source.address, setting)
+    secrets.require_open(source.address, setting, redact(address) != address)
+    secrets.require_unsigned(source.address, setting)
     user, name = _parts(address, setting)
-    secrets.require_open(source.address, setting, user)
     target = folder / _name(name, params)
     target.unlink(missing_ok=True)  # of an intake that was killed: there may be more by now
 
@@ -43,7 +45,8 @@ def _parts(address: str, setting: str) -> tuple[str | None, str]:
     try:
         parts = urlsplit(address)
         user, name = parts.netloc.rpartition("@")[0] or None, Path(unquote(parts.path)).name
-    except ValueError:
+        _ = parts.port
+    except ValueError:  # also of a port that is none: it may be the half of a password
         parts = None
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         raise UserError(f"{setting} is no http address", "write one that begins with https://")

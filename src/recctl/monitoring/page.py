@@ -29,8 +29,9 @@ def sentence(report: "Report") -> str:
         return f"Nothing came after the training of {whom}, whose log ends {report.log_end}."
     if report.verdict == "too few events":
         return (
-            f"Nothing is concluded of {whom}: {_span(window)} had {window.events:,} events after "
-            f"its training, and {report.minimum_events:,} are needed."
+            f"Nothing is concluded of {whom}: {_span(window)} had {window.events:,} events of "
+            f"{window.users:,} users after its training, and {report.minimum_events:,} of "
+            f"{report.minimum_users:,} users are needed."
         )
     value = (
         f"{figure(window.values[report.metric])} ({figure(window.low)} to {figure(window.high)})"

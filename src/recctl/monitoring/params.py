@@ -16,3 +16,5 @@ class MonitorParams(Section):
     window_days: int = Field(default=7, ge=1)
     minimum_events: int = Field(default=200, ge=1)
     """With fewer, nothing is concluded."""
+    minimum_users: int = Field(default=30, ge=2)
+    """Nor with fewer users: the interval is drawn over them, and of a few it is too narrow."""

@@ -35,6 +35,7 @@ class Report:
     """The metric in the decision that made it champion; None where that has no such figure."""
     margin: float
     minimum_events: int
+    minimum_users: int
     window_days: int
     series: list[Day]
     """Every day that has an event, oldest first."""
@@ -45,7 +46,12 @@ class Report:
 
     @property
     def verdict(self) -> Verdict:
-        return judge(self.window, self.promoted_value, self.margin, self.minimum_events)
+        window = self.window
+        if window is None:
+            return "nothing after its training"
+        if window.events < self.minimum_events or window.users < self.minimum_users:
+            return "too few events"
+        return judge(window, self.promoted_value, self.margin)
 
     @property
     def sentence(self) -> str:
@@ -68,6 +74,7 @@ class Report:
             "promoted_value": self.promoted_value,
             "margin": self.margin,
             "minimum_events": self.minimum_events,
+            "minimum_users": self.minimum_users,
             "window_days": self.window_days,
             "verdict": self.verdict,
             "sentence": self.sentence,
@@ -84,15 +91,11 @@ class Report:
         return page.markdown(self)
 
 
-def judge(window: Day | None, promoted: float | None, margin: float, minimum: int) -> Verdict:
+def judge(window: Day, promoted: float | None, margin: float) -> Verdict:
     """Whether the champion does clearly worse than when it was promoted.
 
     Fallen: even the upper end of the interval lies below the promotion figure less the margin.
     """
-    if window is None:
-        return "nothing after its training"
-    if window.events < minimum:
-        return "too few events"
     if promoted is None:
         return "no promotion figure"
     return "fallen" if window.high < promoted - margin else "holds"

@@ -73,6 +73,7 @@ def watch(layout: Layout, say: Say) -> Report:
         promoted_value=promoted_value(state.line, champion.version, policy.metrics[0]),
         margin=(policy.primary or Primary()).margin,
         minimum_events=params.minimum_events,
+        minimum_users=params.minimum_users,
         window_days=params.window_days,
         series=series,
         window=window,

@@ -1,7 +1,6 @@
 """A decision's body: what is kept of it forever, and what every table and page is made from."""
 
 import dataclasses
-import getpass
 import socket
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from recctl.promotion.log import SCHEMA
 from recctl.promotion.params import PromotionParams
 from recctl.promotion.scoring import Contender, TestSet
 from recctl.tracking import lineage
+from recctl.who import user
 
 Body = dict[str, Any]
 
@@ -145,8 +145,4 @@ def _value(value: Any) -> Any:
 
 
 def _who() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"
+    return f"{user()}@{socket.gethostname()}"

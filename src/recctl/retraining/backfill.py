@@ -7,6 +7,7 @@ own: the project's data, models and champion are not touched.
 import dataclasses
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,14 +22,15 @@ from recctl import lock, pipeline
 from recctl.config import read_params
 from recctl.data import versions
 from recctl.errors import UserError
-from recctl.files import replacing, write_json
+from recctl.files import locked, replacing, write_json
 from recctl.intake import sync, take
 from recctl.layout import Layout
 from recctl.lock import Lock
 from recctl.monitoring.report import Report
 from recctl.monitoring.watch import NoChampion, watch
 from recctl.promotion.params import PromotionParams
-from recctl.retraining.run import Hooks, retrain
+from recctl.retraining import decide
+from recctl.retraining.run import Hooks, Result, retrain
 from recctl.tracking import tracking_uri
 
 BASE = "base.parquet"
@@ -58,6 +60,20 @@ class Day:
 
 
 @dataclass(frozen=True)
+class Met:
+    """How the champion met a day, kept on disk: once the day is trained on, nobody can tell."""
+
+    day: str
+    events: int
+    metric: str
+    live: float | None
+    low: float | None
+    high: float | None
+    champion: int | None
+    """The version that met it; None: none served."""
+
+
+@dataclass(frozen=True)
 class Replay:
     """A backfill and where it works."""
 
@@ -65,6 +81,11 @@ class Replay:
     workspace: Layout
     first: date
     last: date
+
+    @property
+    def begun(self) -> bool:
+        """Whether the workspace is laid out."""
+        return (self.workspace.root / "data.dvc").exists()
 
 
 def backfill(
@@ -81,26 +102,40 @@ def backfill(
     params.yaml in the workspace, such as {"train.max_epochs": 5}. Begun again with the same days
     and settings it goes on after the last day that was done.
 
-    Raises UserError for days that the log does not have, and what a retraining raises.
+    Raises UserError for days that the log does not have, MayPass where another process replays the
+    same days, and what a retraining raises.
     """
-    replay = _prepare(project, first, last, settings or {})
-    done = _read(replay)
-    yield from done
-    with _environment(replay), lock.held(replay.workspace, "a backfill") as held:
-        if not done:
-            hooks.say(f"training on everything before {first}")
-            retrain(replay.workspace, held, hooks)
-        for day in _days(first, last)[len(done) :]:
-            hooks.say(f"replaying {day}")
-            done.append(_live_through(replay, day, held, hooks))
-            write_json(_path(replay), [dataclasses.asdict(one) for one in done])
-            yield done[-1]
+    if last < first:
+        raise UserError(f"the last day {last} lies before the first, {first}", "swap them")
+    replay = Replay(project, Layout(_root(project, first, last)), first, last)
+    mine = replay.workspace.root.with_suffix(".lock")  # beside the workspace, which may be removed
+    with locked(mine, f"another backfill from {first} to {last} is at work"):
+        _prepare(replay, settings or {})
+        done = _read(replay)
+        yield from done or []
+        with _environment(replay), lock.held(replay.workspace, "a backfill") as held:
+            if done is None:
+                hooks.say(f"training on everything before {first}")
+                retrain(replay.workspace, held, hooks)
+                done = []
+                _keep(replay, done)  # or the first day, once dropped, would be trained on unmet
+            for day in _days(first, last)[len(done) :]:
+                hooks.say(f"replaying {day}")
+                done.append(_live_through(replay, day, held, hooks))
+                _keep(replay, done)
+                yield done[-1]
 
 
-def registered_model(project: Layout, first: date, last: date) -> str:
-    """The registry name of a backfill."""
-    name = PromotionParams.load(project.params).registered_model
-    return f"{name}-backfill-{first:%Y%m%d}-{last:%Y%m%d}"
+def registered_model(replay: Replay) -> str:
+    """The registry name of a backfill: as its workspace has it, else one that was never used.
+
+    A backfill that was removed leaves versions in the registry which know the days to come.
+    """
+    if replay.begun:
+        return PromotionParams.load(replay.workspace.params).registered_model
+    name = PromotionParams.load(replay.project.params).registered_model
+    days = f"{replay.first:%Y%m%d}-{replay.last:%Y%m%d}"
+    return f"{name}-backfill-{days}-{secrets.token_hex(4)}"
 
 
 def _days(first: date, last: date) -> list[date]:
@@ -108,8 +143,45 @@ def _days(first: date, last: date) -> list[date]:
 
 
 def _live_through(replay: Replay, day: date, held: Lock, hooks: Hooks) -> Day:
-    """The champion meets the day's events, then they are taken in and judged upon."""
+    """The champion meets the day's events, then they are trained and judged upon."""
+    met = _met(replay, day, held, hooks)
+    result = retrain(replay.workspace, held, hooks)
+    if met.events and result.nothing_new:
+        result = _decided_before(replay.workspace, result, hooks)
+    body = result.body or {}
+    means = (body.get("means") or {}).get("full") or {}
+    champion = body.get("sets") or {"champion": met.champion}
+    return Day(
+        day=met.day,
+        events=met.events,
+        metric=met.metric,
+        live=met.live,
+        low=met.low,
+        high=met.high,
+        ending="nothing-new" if result.nothing_new else str(result.record.ending),
+        champion=champion["champion"],
+        challenger=(means.get("challenger") or {}).get(met.metric),
+        sentence=result.sentence,
+    )
+
+
+def _decided_before(layout: Layout, result: Result, hooks: Hooks) -> Result:
+    """What came of a day's events, where a killed backfill decided upon them and did not tell."""
+    body = result.body
+    if body is None:
+        found = decide.found(layout, result.record.key, hooks.say)
+        body = found[1] if found else None
+    return dataclasses.replace(result, body=body, nothing_new=False)
+
+
+def _met(replay: Replay, day: date, held: Lock, hooks: Hooks) -> Met:
+    """The champion on the day's events: as kept, where the day was begun before."""
     layout = replay.workspace
+    path = layout.state / "backfill-day.json"
+    if path.exists():
+        before = Met(**json.loads(path.read_text(encoding="utf-8")))
+        if before.day == day.isoformat():
+            return before
     events = _drop(replay, day)
     if events:
         sync.sync(layout, hooks.say)
@@ -118,23 +190,18 @@ def _live_through(replay: Replay, day: date, held: Lock, hooks: Hooks) -> Day:
     metric = PromotionParams.load(layout.params).metrics[0]
     report = _watched(layout, hooks)
     series = report.series if report else []
-    met = next((one for one in series if one.day == day.isoformat()), None)
-    result = retrain(layout, held, hooks)
-    means = ((result.body or {}).get("means") or {}).get("full") or {}
-    served = {"champion": report.version if report else None}
-    champion = (result.body or {}).get("sets") or served
-    return Day(
+    seen = next((one for one in series if one.day == day.isoformat()), None)
+    met = Met(
         day=day.isoformat(),
         events=events,
         metric=metric,
-        live=met.values[metric] if met else None,
-        low=met.low if met else None,
-        high=met.high if met else None,
-        ending="nothing-new" if result.nothing_new else str(result.record.ending),
-        champion=champion["champion"],
-        challenger=(means.get("challenger") or {}).get(metric),
-        sentence=result.sentence,
+        live=seen.values[metric] if seen else None,
+        low=seen.low if seen else None,
+        high=seen.high if seen else None,
+        champion=report.version if report else None,
     )
+    write_json(path, dataclasses.asdict(met))
+    return met
 
 
 def _watched(layout: Layout, hooks: Hooks) -> Report | None:
@@ -148,20 +215,22 @@ def _watched(layout: Layout, hooks: Hooks) -> Report | None:
 # The workspace
 
 
-def _prepare(project: Layout, first: date, last: date, settings: dict[str, Any]) -> Replay:
-    """The workspace with the data before `first`; made once, then kept."""
-    if last < first:
-        raise UserError(f"the last day {last} lies before the first, {first}", "swap them")
-    root = project.state / "backfill" / f"{first:%Y%m%d}-{last:%Y%m%d}"
-    replay = Replay(project, Layout(root), first, last)
+def _root(project: Layout, first: date, last: date) -> Path:
+    return project.state / "backfill" / f"{first:%Y%m%d}-{last:%Y%m%d}"
+
+
+def _prepare(replay: Replay, settings: dict[str, Any]) -> None:
+    """The workspace with the data before the first day; made once, then kept."""
+    project, first, root = replay.project, replay.first, replay.workspace.root
     params = _params(replay, settings)
-    if (root / "data.dvc").exists():
+    if replay.begun:
         if read_params(replay.workspace.params) != params:
             raise UserError(
                 f"{root} holds a backfill of these days with other settings",
                 "remove it to begin anew",
             )
-        return replay
+        return
+    _require_days(replay)
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
     shutil.copy(project.root / "dvc.yaml", root)
@@ -171,7 +240,7 @@ def _prepare(project: Layout, first: date, last: date, settings: dict[str, Any])
     with (root / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(params, file)
     (root / ".dvc").mkdir()
-    cache = project.root / ".dvc" / "cache"
+    cache = versions.cache(project)
     (root / ".dvc" / "config").write_text(
         "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n"
         f"[cache]\n    dir = {cache}\n",
@@ -184,7 +253,6 @@ def _prepare(project: Layout, first: date, last: date, settings: dict[str, Any])
     if items.is_file():
         shutil.copy(items, replay.workspace.data / "items.csv")
     versions.add(replay.workspace)
-    return replay
 
 
 def _params(replay: Replay, settings: dict[str, Any]) -> dict[str, Any]:
@@ -200,8 +268,10 @@ def _params(replay: Replay, settings: dict[str, Any]) -> dict[str, Any]:
         **({"weight_column": "weight"} if before.get("weight_column") else {}),
         **({"items_file": "items.csv"} if before.get("items_file") else {}),
     }
-    name = registered_model(replay.project, replay.first, replay.last)
-    params["promotion"] = {**params["promotion"], "registered_model": name}
+    params["promotion"] = {
+        **params["promotion"],
+        "registered_model": registered_model(replay),
+    }
     params["intake"] = {"sources": [{"kind": "folder", "path": "incoming"}]}
     params["retrain"] = {"publish": {"commit": False, "push_data": False, "push_git": False}}
     for path, value in settings.items():
@@ -232,9 +302,7 @@ def _write(replay: Replay, target: Path, first: date | None, end: date) -> int:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    source = replay.project.interactions / "interactions.parquet"
-    if not source.is_file():
-        raise UserError(f"no {source}", "run 'dvc repro ingest'")
+    source = _source(replay)
     filters = pc.field("timestamp") < _midnight(end)
     if first is not None:
         filters &= pc.field("timestamp") >= _midnight(first)
@@ -243,6 +311,25 @@ def _write(replay: Replay, target: Path, first: date | None, end: date) -> int:
         with replacing(target) as temporary:
             pq.write_table(table.drop_columns(["row"]), temporary)
     return int(table.num_rows)
+
+
+def _source(replay: Replay) -> Path:
+    source = replay.project.interactions / "interactions.parquet"
+    if not source.is_file():
+        raise UserError(f"no {source}", "run 'dvc repro ingest'")
+    return source
+
+
+def _require_days(replay: Replay) -> None:
+    """UserError where the log ends before the last day."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    times = pq.read_table(_source(replay), columns=["timestamp"])["timestamp"]
+    newest = pc.max(times).as_py()
+    if newest is None or newest.date() < replay.last:
+        end = "is empty" if newest is None else f"ends on {newest.date()}"
+        raise UserError(f"the log {end}, before {replay.last}", "give an earlier last day")
 
 
 def _midnight(day: date) -> datetime:
@@ -272,9 +359,13 @@ def _path(replay: Replay) -> Path:
     return replay.workspace.state / "backfill.json"
 
 
-def _read(replay: Replay) -> list[Day]:
-    """The days that were done before."""
+def _keep(replay: Replay, done: list[Day]) -> None:
+    write_json(_path(replay), [dataclasses.asdict(one) for one in done])
+
+
+def _read(replay: Replay) -> list[Day] | None:
+    """The days that were done before; None: not even the training before the first."""
     try:
         return [Day(**one) for one in json.loads(_path(replay).read_text(encoding="utf-8"))]
     except FileNotFoundError:
-        return []
+        return None

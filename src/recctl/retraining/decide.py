@@ -55,10 +55,10 @@ def decide(
 
     Raises MayPass where others' decisions came first each time.
     """
-    before = found(layout, key, say)
-    if before is not None:
-        return before
     for _ in range(_TRIES):
+        before = found(layout, key, say)
+        if before is not None:
+            return before
         try:
             outcome = promote(layout, confirm=approve, say=say, key=key)
         except Declined:

@@ -1,14 +1,23 @@
 """What a retraining asks of git."""
 
+import contextlib
 import os
+import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from recctl.errors import MayPass, UserError
 
 _SECONDS = 300
-_PASSING = ("index.lock", "Could not resolve host", "Connection", "timed out", "unable to access")
-"""Words of git's that speak of another git at work or of a network that is away."""
+_GRACE_SECONDS = 5.0
+"""What git gets to remove its locks before it is killed."""
+
+_PASSING = ("Could not resolve host", "Connection", "timed out", "unable to access")
+"""Words of git's that speak of a network that is away."""
+
+_LOCK = re.compile(r"Unable to create '(.+?\.lock)': File exists")
+"""How git names the lock of another git, at work or gone without having removed it."""
 
 
 def root(folder: Path) -> Path | None:
@@ -26,8 +35,8 @@ def changed(folder: Path, names: list[str]) -> list[str]:
 def commit_only(folder: Path, names: list[str], message: str) -> str:
     """Commit these files as they are now and nothing else, whatever is staged; its short hash.
 
-    What a person staged stays staged. Raises UserError on no branch, and in the middle of a merge
-    or a rebase.
+    What a person staged stays staged. Raises UserError on no branch, and in the middle of a merge,
+    a revert or a rebase.
     """
     _require_quiet(folder)
     git(folder, "add", "--", *names)
@@ -51,9 +60,17 @@ def _rebase(folder: Path) -> None:
             "commit or drop them, then 'git pull --rebase' and 'git push'",
         )
     git(folder, "fetch", "--quiet")
-    done = _run(folder, *_identity(folder), "rebase", "--quiet", "@{upstream}")
+    identity = _identity(folder)
+    try:
+        done = _run(folder, *identity, "rebase", "--quiet", "@{upstream}")
+    except BaseException:
+        with contextlib.suppress(UserError):
+            _run(folder, "rebase", "--abort")
+        raise
     if done.returncode != 0:
         _run(folder, "rebase", "--abort")
+        if _LOCK.search(done.stderr):
+            _require(done, "rebase")
         raise UserError(
             f"the branch of {folder} and where it comes from disagree on data.dvc or dvc.lock",
             "'git pull --rebase' by hand, then run the retraining again",
@@ -66,13 +83,26 @@ def _require_quiet(folder: Path) -> None:
             f"{folder} is on no branch: a commit there would be lost",
             "'git switch BRANCH', or set retrain.publish.commit: false",
         )
-    for name in ("MERGE_HEAD", "rebase-merge", "rebase-apply", "CHERRY_PICK_HEAD"):
+    for name in _UNDER_WAY:
         path = Path(git(folder, "rev-parse", "--git-path", name).strip())
         if (folder / path).exists():
             raise UserError(
-                f"{folder} is in the middle of a merge or a rebase: nothing was committed",
+                f"{folder} is in the middle of a merge, a revert or a rebase ({name}): "
+                "nothing was committed",
                 "end or abort it; the next retraining commits then",
             )
+
+
+_UNDER_WAY = (
+    "MERGE_HEAD",
+    "SQUASH_MSG",
+    "REVERT_HEAD",
+    "CHERRY_PICK_HEAD",
+    "sequencer",
+    "rebase-merge",
+    "rebase-apply",
+)
+"""What git keeps of something half done, and a commit in between would take for its end."""
 
 
 def _identity(folder: Path) -> list[str]:
@@ -85,28 +115,54 @@ def _identity(folder: Path) -> list[str]:
 def git(folder: Path, *arguments: str) -> str:
     """What a git command prints; UserError with its own words when it fails."""
     done = _run(folder, *arguments)
-    _require(done, next(one for one in arguments if not one.startswith("-") and "=" not in one))
+    _require(done, _command(arguments))
     return done.stdout
 
 
 def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(
+        process = subprocess.Popen(
             ["git", *arguments],
             cwd=folder,
             env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            timeout=_SECONDS,
-            check=False,
         )
     except FileNotFoundError:
         raise UserError("git is not installed", "install it, or set retrain.publish off") from None
+    with process:
+        try:
+            printed, complaint = process.communicate(timeout=_SECONDS)
+        except subprocess.TimeoutExpired:
+            _end(process)
+            what = f"'git {_command(arguments)}' did not end in {_SECONDS} s"
+            raise MayPass(what, "the next retraining tries again") from None
+        except BaseException:
+            _end(process)
+            raise
+    return subprocess.CompletedProcess(process.args, process.returncode, printed, complaint)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ask git to end, for it removes its locks then; kill it only when it does not.
+
+    Its pipes are not read to their end: what a hook has started may keep them open.
+    """
+    process.terminate()
+    try:
+        process.wait(_GRACE_SECONDS)
     except subprocess.TimeoutExpired:
-        what = f"'git {arguments[0]}' did not end in {_SECONDS} s"
-        raise MayPass(what, "the next retraining tries again") from None
+        pass
+    finally:
+        process.kill()
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """The git command among the arguments: what is no option, and no setting."""
+    return next(one for one in arguments if not one.startswith("-") and "=" not in one)
 
 
 def _require(done: subprocess.CompletedProcess[str], what: str) -> None:
@@ -114,7 +170,11 @@ def _require(done: subprocess.CompletedProcess[str], what: str) -> None:
         return
     from recctl.tracking import redact
 
-    reason = " ".join(redact(done.stderr or done.stdout).split())[:300]
+    text = redact(done.stderr or done.stdout)
+    reason = " ".join(text.split())[:300]
+    what = f"'git {what}' failed: {reason or 'it gives no reason'}"
+    if lock := _LOCK.search(text):
+        raise MayPass(what, f"if no git is at work there, remove {lock[1]}")
     passing = any(word in reason for word in _PASSING) and "returned error: 4" not in reason
     kind = MayPass if passing else UserError
-    raise kind(f"'git {what}' failed: {reason or 'it gives no reason'}", "mend that")
+    raise kind(what, "mend that")

@@ -13,6 +13,7 @@ from recctl.intake import sync, take
 from recctl.intake.take import Intake
 from recctl.layout import Layout
 from recctl.lock import Lock
+from recctl.pipeline import StageFailed
 from recctl.retraining import decide, key, pages, publish, record
 from recctl.retraining.decide import Body
 from recctl.retraining.pages import Page
@@ -47,6 +48,8 @@ class Hooks:
     """Told how many epochs of a training are done, of how many at most."""
     approve: Callable[[Body], bool] = lambda body: False
     """Asked under `approval: manual`, with the decision's body, before a model serves."""
+    told: Callable[[Record], None] = lambda done: None
+    """Told what a retraining came to, once git and the remote know it; again after a kill there."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +92,14 @@ def retrain(layout: Layout, lock: Lock, hooks: Hooks) -> Result:
     at = _Run(layout, lock, hooks, RetrainParams.load(layout.params))
     for name in sweep(layout):
         hooks.say(f"removed {name}, left by a process that was killed")
-    taken = collect(layout, lock, hooks)
+    finished, taken = collect(layout, lock, hooks)
     now = key.of(layout)
     digest = now.digest
     before = record.read(layout)
     if before is not None and before.key == digest and before.state == "done":
+        if finished is not None:  # decided by a run that did not live to tell: this one's result
+            done, body, published = finished
+            return Result(done, taken, body=body, published=published)
         return Result(before, taken, nothing_new=True)
     record.write(layout, Record(digest, "begun", data=now.data))
     known = None
@@ -107,23 +113,41 @@ def retrain(layout: Layout, lock: Lock, hooks: Hooks) -> Result:
         done, body = known
     done = dataclasses.replace(done, data=now.data)
     record.write(layout, done)
-    if body is not None:
-        hooks.show(pages.decision(body, done.position))
-    published = at.publish(done)
+    published = at.tell(done, body)
     return Result(done, taken, nothing_new=known is not None, body=body, published=published)
 
 
-def collect(layout: Layout, lock: Lock, hooks: Hooks) -> Intake:
+Finished = tuple[Record, Body | None, publish.Published]
+"""A decision of an earlier retraining that was published now."""
+
+
+def collect(layout: Layout, lock: Lock, hooks: Hooks) -> tuple[Finished | None, Intake]:
     """What comes before any stage: data/ in line, the last retraining told, what is new taken in.
 
-    A decision must be told before more is taken in, or git never names the data it rests on.
+    A decision must be told before more is taken in, or git never names the data it rests on. What
+    came is shown also where a source failed.
     """
     at = _Run(layout, lock, hooks, RetrainParams.load(layout.params))
     at.step("sync", lambda: sync.sync(layout, hooks.say))
-    at.mend()
-    taken = at.step("intake", lambda: take.take_in(layout, hooks.say))
-    hooks.show(pages.intake(taken))
-    return taken
+    finished = at.mend()
+    tries: list[Intake] = []
+    try:
+        at.step("intake", lambda: take.take_in(layout, hooks.say, tries.append))
+    finally:
+        if tries:
+            hooks.show(pages.intake(take.together(tries)))
+    return finished, take.together(tries)
+
+
+def validated(layout: Layout, hooks: Hooks, validate: Callable[[], object]) -> None:
+    """Carry out the validate stage and show its report, that of failed expectations most of all."""
+    try:
+        validate()
+    except StageFailed as failed:
+        if failed.stage == "validate" and pages.validated(layout):
+            hooks.show(pages.validation(layout))
+        raise
+    hooks.show(pages.validation(layout))
 
 
 def _require_same(layout: Layout, digest: str) -> None:
@@ -149,32 +173,32 @@ class _Run:
         self.lock.doing(name)
         return self.hooks.step(name, work)
 
-    def mend(self) -> None:
+    def mend(self) -> Finished | None:
         """Publish what an earlier retraining decided and did not live to tell.
 
         Settings or code may have changed since; the data it rests on must still be here.
         """
         left = record.read(self.layout)
         if left is None or left.state == "done" or left.data != key.of(self.layout).data:
-            return
-        if left.state == "begun":
-            digest = left.key
-            found = self.step("look up", lambda: decide.found(self.layout, digest, self.hooks.say))
-            if found is None:
-                return
-            left = dataclasses.replace(found[0], data=left.data)
+            return None
+        digest, body = left.key, None
+        found = self.step("look up", lambda: decide.found(self.layout, digest, self.hooks.say))
+        if found is not None:
+            left, body = dataclasses.replace(found[0], data=left.data), found[1]
+        elif left.state == "begun":
+            return None
         self.hooks.say(f"finishing what was left: {left.sentence}")
-        self.publish(left)
+        return left, body, self.tell(left, body)
 
     def stages(self) -> None:
         """The pipeline, stage by stage."""
         for name in STAGES:
             lines = pages.Lines(self.hooks.say, self.hooks.epoch)
-            try:
-                self.step(name, partial(self._stage, name, lines))
-            finally:  # a report of failed expectations is wanted most
-                if name == "validate" and pages.validated(self.layout):
-                    self.hooks.show(pages.validation(self.layout))
+            work = partial(self.step, name, partial(self._stage, name, lines))
+            if name == "validate":
+                validated(self.layout, self.hooks, work)
+            else:
+                work()
         self.hooks.show(pages.metrics(self.layout))
 
     def _stage(self, name: str, lines: pages.Lines) -> None:
@@ -184,43 +208,71 @@ class _Run:
 
     def decided(self, digest: str) -> tuple[Record, Body | None]:
         """The decision, and under `approval: manual` a person's yes before it."""
-        say = self.hooks.say
-        if self.params.approval == "automatic":
-            return self.step(
-                "promote",
-                lambda: decide.decide(self.layout, digest, say, approve=lambda body: True),
-            )
-        agreed = self._asked(self.step("judge", lambda: decide.preview(self.layout, say)))
-        return self.step("promote", lambda: decide.decide(self.layout, digest, say, approve=agreed))
+        while True:
+            agreed = self._agreed()
+            found = self.step("promote", partial(self._promote, digest, agreed))
+            if found is not None:
+                return found
+            self.hooks.say("another model serves than was shown: judged and asked again")
 
-    def _asked(self, body: Body | None) -> Callable[[Body], bool]:
-        """Whether a person agrees to this model; one that would not pass is not asked about."""
-        if body is None or body["verdict"] != "promoted":
-            return lambda judged: False
-        self.hooks.show(pages.decision(body, None))
-        self.lock.doing("waiting for a person's approval")
-        yes = self.hooks.approve(body)
+    def _promote(
+        self, digest: str, agreed: Callable[[Body], bool]
+    ) -> tuple[Record, Body | None] | None:
+        """The decision; None where it would not be the one that a person was shown."""
+        _require_same(self.layout, digest)
+        try:
+            return decide.decide(self.layout, digest, self.hooks.say, approve=agreed)
+        except _Another:
+            return None
+
+    def _agreed(self) -> Callable[[Body], bool]:
+        """Whether a model may serve; one that would not pass is not asked about.
+
+        Raises _Another for another model, or against another champion, than was shown.
+        """
+        if self.params.approval == "automatic":
+            return lambda judged: True
+        body = self.step("judge", lambda: decide.preview(self.layout, self.hooks.say))
+        yes = body is not None and body["verdict"] == "promoted" and self._asked(body)
 
         def same(judged: Body) -> bool:
-            return yes and _compared(judged) == _compared(body)
+            if (
+                body is None
+                or body["verdict"] != "promoted"
+                or _compared(judged) != _compared(body)
+            ):
+                raise _Another
+            return yes
 
         return same
 
-    def publish(self, done: Record) -> publish.Published:
-        """Tell git and the remote; from then on this retraining is over."""
-        told = self.step(
-            "publish",
-            lambda: publish.publish(
-                self.layout,
-                self.params.publish,
-                _message(self.layout, done),
-                self.hooks.say,
-                self.lock,
-            ),
-        )
+    def _asked(self, body: Body) -> bool:
+        self.hooks.show(pages.decision(body, None))
+        self.lock.doing("waiting for a person's approval")
+        return self.hooks.approve(body)
+
+    def tell(self, done: Record, body: Body | None) -> publish.Published:
+        """Show the decision, tell git and the remote; from then on this retraining is over."""
+        if body is not None:
+            self.hooks.show(pages.decision(body, done.position))
+        told = self.step("publish", partial(self._publish, done))
+        self.hooks.told(done)
         state: Literal["begun", "done"] = "begun" if done.ending == "refused" else "done"
         record.write(self.layout, dataclasses.replace(done, state=state))
         return told
+
+    def _publish(self, done: Record) -> publish.Published:
+        if key.of(self.layout).data != done.data:
+            raise UserError(
+                "data.dvc names another version than the one that was decided upon",
+                "nothing was published; the next retraining begins with the data as it is now",
+            )
+        message = _message(done)
+        return publish.publish(self.layout, self.params.publish, message, self.hooks.say, self.lock)
+
+
+class _Another(Exception):
+    """What would be decided is not what a person was shown."""
 
 
 def _compared(body: Body) -> tuple[Any, Any]:
@@ -228,11 +280,11 @@ def _compared(body: Body) -> tuple[Any, Any]:
     return body["challenger"]["digest"], body["saw"]["champion"]
 
 
-def _message(layout: Layout, done: Record) -> str:
+def _message(done: Record) -> str:
     """The commit's: what was decided, and upon what."""
     what = f"version {done.version} promoted" if done.ending == "promoted" else str(done.ending)
     decision = f" (decision {done.position})" if done.position else ""
-    facts = [f"Data: {key.of(layout).data}", f"Retraining: {done.key}"]
+    facts = [f"Data: {done.data}", f"Retraining: {done.key}"]
     if done.position:
         facts.insert(0, f"Decision: {done.position}")
     return "\n\n".join([f"Retraining: {what}{decision}", done.sentence, "\n".join(facts)])

@@ -42,7 +42,7 @@ def base(layout: Layout) -> dict[str, str]:
         **{name: values[0] for name, values in OFF.items()},
         "PATH": os.pathsep.join([commands, os.environ.get("PATH", os.defpath)]),
         "PWD": str(layout.root),
-        "NO_PROXY": _with_loopback(os.environ.get("NO_PROXY") or os.environ.get("no_proxy")),
+        **dict.fromkeys(_NO_PROXY, _without_proxy()),
         "PYTHONUNBUFFERED": "1",
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         "PREFECT_HOME": str(layout.state / "prefect"),
@@ -51,8 +51,16 @@ def base(layout: Layout) -> dict[str, str]:
     }
 
 
-def _with_loopback(excluded: str | None) -> str:
-    return ",".join(filter(None, [excluded, "127.0.0.1", "localhost"]))
+_NO_PROXY = ("NO_PROXY", "no_proxy")
+"""Some programs read the one, some the other, and of two that differ each its own."""
+
+
+def _without_proxy() -> str:
+    """What the caller reaches without a proxy, and this machine."""
+    excluded = ",".join(os.environ.get(name, "") for name in _NO_PROXY).split(",")
+    hosts = [host.strip() for host in (*excluded, "127.0.0.1", "localhost")]
+    # Many understand "all hosts" only where it stands alone.
+    return "*" if "*" in hosts else ",".join(dict.fromkeys(filter(None, hosts)))
 
 
 def for_prefect(layout: Layout, api: str) -> dict[str, str]:

@@ -143,13 +143,19 @@ def _ensure_worker(
         say("starting the worker anew: an address has changed")
         processes.stop(layout, "worker")
     if processes.running(layout, "worker") is None:
-        processes.stop(layout, "worker")
-        server.settle(told["api"], "CRASHED", "its worker was killed, or the machine was restarted")
+        _end_orphans(layout, told["api"], say)
     say("waiting for the worker")
     begun = time.time()
     worker = _ensure(layout, "worker", started, lambda: _start_worker(layout, told))
     since = begun if "worker" in started else 0.0
     _wait(layout, worker, lambda: server.has_worker(told["api"], WORKER, since))
+
+
+def _end_orphans(layout: Layout, api: str, say: Callable[[str], None]) -> None:
+    """End the flows that outlived their worker, and their runs: a new worker knows neither."""
+    if processes.stop(layout, "worker"):
+        say("ended the flows of a worker that was killed; the next run goes on from its checkpoint")
+    server.settle(api, "CRASHED", "its worker was killed, or the machine was restarted")
 
 
 def _start_worker(layout: Layout, told: dict[str, str]) -> Service:
