@@ -385,6 +385,15 @@ def test_strange_names_are_taken_and_told_in_one_line(project: Layout, name: byt
     assert names(project.root / "incoming") == ["refused", "taken"]
 
 
+def test_a_refusal_that_was_killed_before_the_move_is_finished(tmp_path: Path) -> None:
+    path, aside = tmp_path / "notes.csv", tmp_path / "refused"
+    path.write_text("no log")
+    aside.mkdir()
+    (aside / "notes.csv.txt").write_text("it has no column\n")
+    folder.refuse(path, "it has no column")
+    assert names(aside) == ["notes.csv", "notes.csv.txt"]
+
+
 def test_a_reason_never_replaces_a_refused_file(project: Layout) -> None:
     drop(project, "a.csv.txt", "kept\n")
     take(project)

@@ -117,16 +117,22 @@ def move(path: Path, name: str) -> None:
 
 def refuse(path: Path, reason: str) -> None:
     """Move a file aside, with a text beside it that says why."""
+    text = (reason + "\n").encode()
     for target in _targets(path, "refused"):
         told = _told(target)
-        if not os.path.lexists(target) and not os.path.lexists(told):
-            told.write_text(reason + "\n", encoding="utf-8")
+        if not os.path.lexists(target) and (not os.path.lexists(told) or _says(told, text)):
+            told.write_bytes(text)
             try:
                 _move(path, target)
             except OSError:
                 told.unlink()  # or every intake would leave one more
                 raise
             return
+
+
+def _says(told: Path, text: bytes) -> bool:
+    """Whether the reason is there already: the intake that wrote it was killed before the move."""
+    return told.is_file() and told.read_bytes() == text
 
 
 def _told(target: Path) -> Path:
