@@ -1,6 +1,8 @@
 """params.yaml: typed sections, read with errors that say what, where and how to mend it."""
 
+import copy
 import difflib
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_args
@@ -34,8 +36,8 @@ class Section(Settings):
     """Whether its defaults hold where params.yaml does not have it."""
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read this section of a params.yaml.
+    def load(cls, path: Path, changes: Mapping[str, Any] | None = None) -> Self:
+        """Read this section of a params.yaml; `changes` by dotted keys replace its values.
 
         Raises UserError when the file is missing or not YAML, when a section or key is unknown,
         or when a value does not fit.
@@ -46,9 +48,25 @@ class Section(Settings):
                 return cls()
             raise UserError(f"{path.name} has no section '{cls.section}'", "add it")
         try:
-            return cls.model_validate(document[cls.section])
+            return cls.model_validate(changed(document[cls.section], changes or {}))
         except ValidationError as error:
             raise UserError(f"{path.name}: {_first_mistake(cls, error)}") from None
+
+
+def changed(settings: Any, changes: Mapping[str, Any]) -> Any:
+    """Settings with the values at some dotted keys replaced.
+
+    >>> changed({"a": {"b": 1}, "c": 2}, {"a.b": 3, "d.e": 4})
+    {'a': {'b': 3}, 'c': 2, 'd': {'e': 4}}
+    """
+    settings = copy.deepcopy(settings)
+    for path, value in changes.items():
+        *between, last = path.split(".")
+        where = settings
+        for key in between:
+            where = where.setdefault(key, {})
+        where[last] = value
+    return settings
 
 
 def read_yaml(path: Path) -> Any:

@@ -6,13 +6,13 @@ from pathlib import Path
 import leak_cases
 import torch
 
-from recctl.models import MODELS
+from recctl.models import MODELS, NEURAL
 from recctl.models.base import Counted, Recommender, save_model
-from recctl.models.bert4rec import Bert4Rec, Encoder
 from recctl.promotion import package
 from recctl.promotion.leak import TrainingRecord
 from recctl.sequences.store import SequenceData
 from recctl.sequences.vocabulary import Vocabulary
+from recctl.training.params import TrainParams
 
 EVENTS = leak_cases.log(
     "ann: a b c d e, bob: a c b d a, cyd: b a c e d, dan: c b a d c, eve: d a b c b"
@@ -21,20 +21,15 @@ TITLES = {"a": "Ardent", "b": 'Bräu "B"', "c": "Cinder"}
 """Not of every item: d and e have none."""
 
 
-def _bert4rec(data: SequenceData) -> Bert4Rec:
-    encoder = Encoder(
-        data.vocabulary.size, 8, 8, layers=1, heads=2, dropout=0.1, attention_dropout=0.0
-    )
-    encoder.initialise(torch.Generator().manual_seed(0))
-    return Bert4Rec(encoder.eval().requires_grad_(False))
-
-
 def recommender(data: SequenceData, kind: str) -> Recommender:
-    """A model of any kind; bert4rec with its first weights."""
+    """A model of any kind; a network with its first weights."""
     model = MODELS[kind]
     if issubclass(model, Counted):
         return model.fit(data.train(), data.vocabulary.size)
-    return _bert4rec(data)
+    params = TrainParams.model_validate({"model": kind, kind: {"max_length": 8, "hidden_size": 8}})
+    encoder = NEURAL[kind].network(data.vocabulary.size, **params.network().shape())
+    encoder.initialise(torch.Generator().manual_seed(0))
+    return NEURAL[kind](encoder.eval().requires_grad_(False))
 
 
 def model_folder(folder: Path, kind: str = "markov") -> tuple[Path, TrainingRecord]:

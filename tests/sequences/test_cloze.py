@@ -2,12 +2,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recctl.sequences.cloze import ClozeBatch, cloze_batch
+from recctl.sequences.batching import Batch
+from recctl.sequences.cloze import cloze_batch
 
 PAD, MASK = 900, 901
 
 
-def batch(lengths: list[int], masked: list[int], last_only: list[bool], seed: int) -> ClozeBatch:
+def batch(lengths: list[int], masked: list[int], last_only: list[bool], seed: int) -> Batch:
     starts = [100 * row for row in range(len(lengths))]
     return cloze_batch(
         torch.arange(100 * len(lengths), dtype=torch.int32),

@@ -9,6 +9,7 @@ from recctl.errors import UserError
 from recctl.training import checkpoint as checkpoints
 from recctl.training.fit import fingerprint
 from recctl.training.loop import Fit, Trainer
+from recctl.training.params import TrainParams
 
 from . import tiny
 
@@ -177,6 +178,28 @@ def test_early_stopping_and_the_cap(undisturbed: Fit, tmp_path: Path) -> None:
 def test_unknown_model_names_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown model 'bert4rek'; did you mean 'bert4rec'"):
         tiny.train(tmp_path, tiny.PARAMS.model_copy(update={"model": "bert4rek"}))
+
+
+@pytest.mark.parametrize(
+    ("model", "loss"),
+    [
+        ("sasrec", "full"),
+        ("gru4rec", "full"),
+        ("lstm", "full"),
+        ("caser", "full"),
+        ("sasrec", "sampled"),
+        ("gru4rec", "gbce"),
+        ("bert4rec", "gbce"),
+    ],
+)
+def test_every_network_and_every_loss_learns(tmp_path: Path, model: str, loss: str) -> None:
+    small = {"max_length": 10, "hidden_size": 16, "dropout": 0.1}
+    changes = {"model": model, "loss": loss, "negatives": 12, "max_epochs": 24, "patience": 24}
+    params = TrainParams.model_validate({**tiny.PARAMS.model_dump(), **changes, model: small})
+    fit = tiny.train(tmp_path, params)
+    assert fit.model.kind == model
+    assert fit.curve[-1].loss < fit.curve[0].loss
+    assert fit.best_ndcg > 0.3  # chance: the sum of 1 / log2(r + 1) to 10, over 24: 0.19
 
 
 @pytest.mark.parametrize("model", ["popularity", "markov", "item-knn"])

@@ -1,10 +1,17 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recctl.training import loss as module
-from recctl.training.loss import catalogue_cross_entropy
+from recctl.training.loss import (
+    catalogue_cross_entropy,
+    gbce,
+    log_uniform,
+    sampled_cross_entropy,
+)
 
 
 def problem(rows: int, size: int, n_items: int, seed: int) -> tuple[torch.Tensor, ...]:
@@ -45,3 +52,63 @@ def test_large_scores_do_not_overflow() -> None:
     items = torch.tensor([[1.0], [-1.0]])
     got = catalogue_cross_entropy(hidden, items, torch.zeros(2), torch.tensor([1]))
     assert got.item() == pytest.approx(400.0)  # log(e^200 + e^-200) + 200
+
+
+def test_a_sample_of_every_item_once_is_the_whole_softmax() -> None:
+    hidden, items, bias, targets = problem(20, 4, 9, 0)
+    everything = torch.arange(9)
+    share = torch.full((9,), math.log(1 / 9))
+    got = sampled_cross_entropy(hidden, items, bias, targets, everything, share)
+    wanted = torch.nn.functional.cross_entropy(hidden @ items.T + bias, targets)
+    torch.testing.assert_close(got, wanted)
+
+
+def test_the_sampled_sum_is_right_in_the_mean() -> None:
+    """The softmax's sum from samples, target apart, against the whole one; 5 standard errors."""
+    hidden, items, bias, targets = problem(1, 3, 12, 1)
+    scores = (hidden @ items.T + bias)[0]
+    target = int(targets[0])
+    others = torch.arange(12) != target
+    draw = torch.Generator().manual_seed(2)
+    sums = []
+    for _ in range(2000):
+        negatives, log_share = log_uniform(16, 12, draw)
+        loss = sampled_cross_entropy(hidden, items, bias, targets, negatives, log_share)
+        sums.append(math.exp(loss.item() + scores[target].item()) - scores[target].exp().item())
+    found = torch.tensor(sums)
+    wanted = scores[others].exp().sum().item()
+    assert abs(found.mean().item() - wanted) < 5 * found.std().item() / len(sums) ** 0.5
+
+
+def test_log_uniform_draws_by_its_own_shares() -> None:
+    drawn, log_share = log_uniform(200_000, 5, torch.Generator().manual_seed(0))
+    shares = [math.log((i + 2) / (i + 1)) / math.log(6) for i in range(5)]
+    assert sum(shares) == pytest.approx(1)
+    found = torch.bincount(drawn, minlength=5) / len(drawn)
+    assert found.tolist() == pytest.approx(shares, abs=0.006)  # 5 standard errors
+    assert log_share.tolist() == pytest.approx([math.log(shares[i]) for i in drawn.tolist()])
+
+
+@pytest.mark.parametrize("calibration", [0.0, 0.75, 1.0])
+def test_gbce_by_hand(calibration: float) -> None:
+    hidden, items = torch.tensor([[1.0]]), torch.tensor([[2.0], [-1.0], [0.5], [3.0]])
+    bias, negatives = torch.zeros(4), torch.tensor([1, 0, 3])  # 0 is the target: left out
+    sigmoid = [1 / (1 + math.exp(-score)) for score in (2.0, -1.0, 3.0)]
+    share = 3 / 3
+    beta = share * (calibration * (1 - 1 / share) + 1 / share)
+    wanted = -beta * math.log(sigmoid[0]) - math.log(1 - sigmoid[1]) - math.log(1 - sigmoid[2])
+    got = gbce(hidden, items, bias, torch.tensor([0]), negatives, calibration)
+    assert got.item() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_weight_of_gbce_runs_from_one_to_the_sampled_share() -> None:
+    """t = 0 is plain binary cross-entropy; t = 1 weights the target by k / (n - 1)."""
+    hidden, items, bias, targets = problem(50, 3, 21, 3)
+    negatives = torch.full((5,), 20)
+    targets = targets % 20
+    own = (hidden * items[targets]).sum(1) + bias[targets]
+    wrong = torch.nn.functional.softplus(hidden @ items[20] + bias[20]) * 5
+    for calibration, beta in ((0.0, 1.0), (1.0, 5 / 20)):
+        wanted = (beta * torch.nn.functional.softplus(-own) + wrong).mean()
+        got = gbce(hidden, items, bias, targets, negatives, calibration)
+        torch.testing.assert_close(got, wanted)

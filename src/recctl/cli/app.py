@@ -9,6 +9,7 @@ from recctl.cli import (
     data,
     doctor,
     intake,
+    leaderboard,
     lock,
     models,
     monitor,
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(stage.app, name="stage")
 app.command(name="intake")(intake.intake)
+app.command(name="leaderboard")(leaderboard.leaderboard)
 app.command(name="recommend")(recommend.recommend)
 app.command(name="doctor")(doctor.doctor)
 app.command(name="report")(report.report)

@@ -7,14 +7,23 @@ import torch
 from recctl.errors import UserError, unknown_name
 from recctl.models.base import SETTINGS, WEIGHTS, Counted, Recommender, load_tensors, read_settings
 from recctl.models.bert4rec import Bert4Rec
+from recctl.models.caser import Caser
+from recctl.models.encoder import Neural
 from recctl.models.item_knn import ItemKNN
 from recctl.models.markov import Markov
 from recctl.models.popularity import Popularity
+from recctl.models.recurrent import Gru4Rec, LstmRec
+from recctl.models.sasrec import SASRec
 
 BASELINES: dict[str, type[Counted]] = {model.kind: model for model in (Popularity, Markov, ItemKNN)}
 """Models that one pass over the data fits, and that stand beside every evaluation."""
 
-MODELS: dict[str, type[Recommender]] = {Bert4Rec.kind: Bert4Rec, **BASELINES}
+NEURAL: dict[str, type[Neural]] = {
+    model.kind: model for model in (Bert4Rec, SASRec, Gru4Rec, LstmRec, Caser)
+}
+"""Networks, trained in epochs; each has its settings below its name in params.yaml."""
+
+MODELS: dict[str, type[Recommender]] = {**NEURAL, **BASELINES}
 
 
 def load_model(folder: Path, device: torch.device) -> Recommender:

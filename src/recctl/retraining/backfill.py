@@ -19,7 +19,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from recctl import lock, pipeline
-from recctl.config import read_params
+from recctl.config import changed, read_params
 from recctl.data import versions
 from recctl.errors import UserError
 from recctl.files import locked, replacing, write_json
@@ -274,14 +274,7 @@ def _params(replay: Replay, settings: dict[str, Any]) -> dict[str, Any]:
     }
     params["intake"] = {"sources": [{"kind": "folder", "path": "incoming"}]}
     params["retrain"] = {"publish": {"commit": False, "push_data": False, "push_git": False}}
-    for path, value in settings.items():
-        section, _, key = path.partition(".")
-        where = params.setdefault(section, {})
-        *between, last = key.split(".")
-        for inner in between:
-            where = where.setdefault(inner, {})
-        where[last] = value
-    return params
+    return dict(changed(params, settings))
 
 
 def _drop(replay: Replay, day: date) -> int:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from recctl.sequences.store import Histories
 
@@ -16,8 +17,8 @@ batch still mixes lengths and users from all over the data."""
 class Plan:
     """One epoch: rows in the order of training, cut into batches.
 
-    Row i is the window items[starts[i] : starts[i] + lengths[i]] with masked[i] positions to mask;
-    `last_only[i]` says that it is its last item alone.
+    Row i is the window items[starts[i] : starts[i] + lengths[i]], of which masked[i] items are to
+    be predicted; `last_only[i]` says that it is its last item alone.
     """
 
     starts: NDArray[np.int64]
@@ -29,6 +30,38 @@ class Plan:
 
     def __len__(self) -> int:
         return len(self.bounds) - 1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a network is given, and the items that it is to tell.
+
+    `tokens` (batch, length) hold padding where `real` is false, None where there is none. `at`
+    (batch, m) are the positions whose output is wanted, None for all of them. `chosen` (n,) picks
+    from the outputs, flattened to (batch * m), those whose items are `targets` (n,).
+    """
+
+    tokens: Tensor
+    real: Tensor | None
+    at: Tensor | None
+    chosen: Tensor
+    targets: Tensor
+
+
+def plan_windows(
+    train: Histories, rng: np.random.Generator, *, max_length: int, batch_size: int
+) -> Plan:
+    """Draw an epoch of next-item prediction: one window per sequence, every item of it predicted.
+
+    A sequence longer than `max_length` gives a window of it at a random place.
+    """
+    rows = rng.permutation(len(train))
+    full = train.lengths[rows]
+    lengths = np.minimum(full, max_length)
+    starts = train.starts[rows] + rng.integers(0, full - lengths + 1)
+    order, bounds = _batches(lengths, batch_size, rng)
+    starts, lengths = starts[order], lengths[order]
+    return Plan(starts, lengths, lengths, np.zeros(len(rows), np.bool_), bounds)
 
 
 def plan_epoch(

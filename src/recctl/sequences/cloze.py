@@ -1,25 +1,9 @@
 """The cloze task: hide some items of each window, on the device, without a loop over rows."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class ClozeBatch:
-    """Windows with hidden items.
-
-    `at` (batch, m) holds each row's masked positions, filled up with 0 to the batch's largest
-    number; `chosen` (n,) picks the true ones from the flattened (batch * m) and `targets` (n,) are
-    the items that stood there.
-    """
-
-    tokens: Tensor
-    real: Tensor | None
-    at: Tensor
-    chosen: Tensor
-    targets: Tensor
+from recctl.sequences.batching import Batch
 
 
 def cloze_batch(
@@ -36,9 +20,10 @@ def cloze_batch(
     pad: int,
     mask: int,
     generator: torch.Generator,
-) -> ClozeBatch:
+) -> Batch:
     """Gather windows of the flat `items` and mask `masked` random positions of each row.
 
+    `at` holds each row's masked positions, filled up with 0 to the batch's largest number.
     starts, lengths, masked, last_only: (batch,), on the device of `items`. `longest`, `shortest`,
     `most_masked` and `total_masked` are their extremes and sum, known to the host so that a GPU
     need not be asked.
@@ -56,7 +41,7 @@ def cloze_batch(
     # A stable sort finds the true ones without asking the device how many there are.
     chosen = hidden.flatten().to(torch.uint8).argsort(descending=True, stable=True)[:total_masked]
     targets = window.gather(1, at).flatten()[chosen]
-    return ClozeBatch(tokens, None if shortest == longest else inside, at, chosen, targets)
+    return Batch(tokens, None if shortest == longest else inside, at, chosen, targets)
 
 
 def _positions(

@@ -41,7 +41,7 @@ def run(layout: Layout) -> None:
     data = SequenceData.load(layout.sequences)
     n_items = data.vocabulary.size
     filter_seen = EvaluateParams.load(layout.params).filter_seen
-    validate = _validation(data, filter_seen)
+    validate = validation(data, filter_seen)
     key = fingerprint(params, data.fingerprint, filter_seen)
     checkpoint = Checkpoint(layout.state / "checkpoints", key)
     console = Console()
@@ -72,7 +72,7 @@ def run(layout: Layout) -> None:
     _say(console, done, params)
 
 
-def _validation(data: SequenceData, filter_seen: bool) -> Validate:
+def validation(data: SequenceData, filter_seen: bool) -> Validate:
     """NDCG@10 on (at most some thousand of) the validation cases, as evaluation would rank them."""
     cases = data.cases("validation")
     if not len(cases):

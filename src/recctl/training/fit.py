@@ -7,7 +7,6 @@ from rich.console import Console
 
 from recctl.errors import UserError, unknown_name
 from recctl.models import BASELINES, MODELS
-from recctl.models.bert4rec import Bert4Rec
 from recctl.sequences.store import Histories
 from recctl.training.checkpoint import Checkpoint, training_fingerprint
 from recctl.training.loop import Fit, Trainer, Validate
@@ -51,7 +50,6 @@ def fit(
     if params.model in BASELINES:
         model = BASELINES[params.model].fit(train, n_items)
         return Fit(model, validate(model))
-    assert params.model == Bert4Rec.kind, params.model
     trainer = Trainer(train, n_items, params, device)
     with TrainingProgress(params.max_epochs, console) as show:
         return trainer.run(validate, checkpoint, show, on_epoch)

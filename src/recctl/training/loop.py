@@ -1,4 +1,4 @@
-"""The cloze training loop: every step a pure function of (weights, params, data, position)."""
+"""The training loop: every step a pure function of (weights, params, data, position)."""
 
 import math
 import time
@@ -12,14 +12,21 @@ from torch import Tensor, nn
 
 from recctl.devices import autocast_dtype, prepare
 from recctl.errors import UserError
+from recctl.models import NEURAL
 from recctl.models.base import Recommender
-from recctl.models.bert4rec import Bert4Rec, Encoder
-from recctl.sequences.batching import Plan, plan_epoch
-from recctl.sequences.cloze import ClozeBatch, cloze_batch
+from recctl.models.encoder import SequenceEncoder
+from recctl.sequences.batching import Batch, Plan, plan_epoch, plan_windows
+from recctl.sequences.cloze import cloze_batch
+from recctl.sequences.next_item import next_item_batch
 from recctl.sequences.store import Histories
 from recctl.training.checkpoint import Checkpoint
-from recctl.training.loss import catalogue_cross_entropy
-from recctl.training.params import TrainParams
+from recctl.training.loss import (
+    catalogue_cross_entropy,
+    gbce,
+    log_uniform,
+    sampled_cross_entropy,
+)
+from recctl.training.params import Bert4RecParams, TrainParams
 from recctl.training.progress import Epoch, TrainingProgress
 from recctl.training.schedule import learning_rate
 
@@ -144,14 +151,18 @@ class Trainer:
 
     def plan(self, epoch: int) -> Plan:
         """The windows and batches of an epoch."""
-        shape = self.params.bert4rec
+        params, rng = self.params, np.random.default_rng([self.params.seed, epoch])
+        network = params.network()
+        length, size = network.max_length, params.batch_size
+        if not isinstance(network, Bert4RecParams):
+            return plan_windows(self.train, rng, max_length=length, batch_size=size)
         return plan_epoch(
             self.train,
-            np.random.default_rng([self.params.seed, epoch]),
-            max_length=shape.max_length,
-            batch_size=self.params.batch_size,
-            mask_probability=shape.mask_probability,
-            last_item_share=shape.last_item_share,
+            rng,
+            max_length=length,
+            batch_size=size,
+            mask_probability=network.mask_probability,
+            last_item_share=network.last_item_share,
         )
 
     def _rate(self, batches: int, step: int) -> float:
@@ -178,30 +189,52 @@ class Trainer:
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
             hidden = self._forward(batch.tokens, batch.real, batch.at, self._generator)
         chosen = hidden.flatten(0, 1)[batch.chosen]
-        encoder = self.encoder
-        loss = catalogue_cross_entropy(
-            chosen, encoder.catalogue(), encoder.item_bias, batch.targets
-        )
+        loss = self._loss(chosen, batch.targets)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(encoder.parameters(), self.params.clip_norm)
+        nn.utils.clip_grad_norm_(self.encoder.parameters(), self.params.clip_norm)
         self._optimiser.step()
         return loss.detach()
 
-    def _batch(self, plan: Plan, rows: tuple[Tensor, ...]) -> ClozeBatch:
+    def _loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Of hidden vectors (n, size) and the items (n,) that they should score highest."""
+        encoder, params, draw = self.encoder, self.params, self._generator
+        items, bias, n_items = encoder.catalogue(), encoder.item_bias, encoder.n_items
+        if params.loss == "full":
+            return catalogue_cross_entropy(hidden, items, bias, targets)
+        hidden = hidden.float()
+        if params.loss == "sampled":
+            negatives, log_share = log_uniform(params.negatives, n_items, draw)
+            return sampled_cross_entropy(hidden, items, bias, targets, negatives, log_share)
+        negatives = torch.randint(n_items, (params.negatives,), device=self.device, generator=draw)
+        return gbce(hidden, items, bias, targets, negatives, params.gbce_calibration)
+
+    def _batch(self, plan: Plan, rows: tuple[Tensor, ...]) -> Batch:
         part = slice(*plan.bounds[self.position.batch : self.position.batch + 2])
         starts, lengths, masked, last_only = (one[part] for one in rows)
+        longest, shortest = int(plan.lengths[part].max()), int(plan.lengths[part].min())
+        if self.encoder.causal:
+            return next_item_batch(
+                self._items,
+                starts,
+                lengths,
+                longest=longest,
+                shortest=shortest,
+                total=int(plan.lengths[part].sum()),
+                pad=self.encoder.pad,
+                first=self.encoder.special,
+            )
         return cloze_batch(
             self._items,
             starts,
             lengths,
             masked,
             last_only,
-            longest=int(plan.lengths[part].max()),
-            shortest=int(plan.lengths[part].min()),
+            longest=longest,
+            shortest=shortest,
             most_masked=int(plan.masked[part].max()),
             total_masked=int(plan.masked[part].sum()),
             pad=self.encoder.pad,
-            mask=self.encoder.mask,
+            mask=self.encoder.special,
             generator=self._generator,
         )
 
@@ -226,7 +259,7 @@ class Trainer:
         return now
 
     def _validate(self, validate: Validate) -> float:
-        ndcg = validate(Bert4Rec(self.encoder))
+        ndcg = validate(self._model())
         here = self.position
         here.validations_since_best += 1
         if ndcg > here.best_ndcg:
@@ -235,6 +268,9 @@ class Trainer:
                 name: tensor.detach().clone() for name, tensor in self.encoder.state_dict().items()
             }
         return ndcg
+
+    def _model(self) -> Recommender:
+        return NEURAL[self.params.model](self.encoder)
 
     def _next_epoch(self, row: Epoch) -> None:
         here = self.position
@@ -273,7 +309,7 @@ class Trainer:
         here = self.position
         self.encoder.load_state_dict(self.best)
         return Fit(
-            model=Bert4Rec(self.encoder),
+            model=self._model(),
             curve=[Epoch(**row) for row in here.curve],
             best_epoch=here.best_epoch,
             best_ndcg=here.best_ndcg,
@@ -282,22 +318,13 @@ class Trainer:
         )
 
 
-def _build(n_items: int, params: TrainParams) -> Encoder:
-    shape = params.bert4rec
-    encoder = Encoder(
-        n_items,
-        shape.max_length,
-        shape.hidden_size,
-        shape.layers,
-        shape.heads,
-        shape.dropout,
-        shape.attention_dropout,
-    )
+def _build(n_items: int, params: TrainParams) -> SequenceEncoder:
+    encoder = NEURAL[params.model].network(n_items, **params.network().shape())
     encoder.initialise(torch.Generator().manual_seed(params.seed))
     return encoder
 
 
-def _optimiser(encoder: Encoder, params: TrainParams) -> torch.optim.Optimizer:
+def _optimiser(encoder: SequenceEncoder, params: TrainParams) -> torch.optim.Optimizer:
     """AdamW; biases and norms are not decayed (as BERT's own training does)."""
     parameters = list(encoder.parameters())
     groups = [

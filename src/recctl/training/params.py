@@ -1,27 +1,32 @@
 """The `train` section of params.yaml."""
 
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from recctl.config import Section, Settings
 
 
-class Bert4RecParams(Settings):
-    """Shape and cloze task of BERT4Rec (Sun et al. 2019)."""
+class NetworkParams(Settings):
+    """Shape of a network that sees the end of a history."""
 
     max_length: int = Field(default=200, ge=2, le=10**5)
-    """Positions the encoder sees: the last max_length - 1 items and [MASK]."""
+    """Positions the network sees: the last max_length - 1 items, and one token beside them."""
     hidden_size: int = Field(default=64, ge=1, le=10**5)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+
+    def shape(self) -> dict[str, Any]:
+        """The arguments of the network, its number of items apart."""
+        return self.model_dump()
+
+
+class TransformerParams(NetworkParams):
+    """Shape of SASRec (Kang and McAuley 2018)."""
+
     layers: int = Field(default=2, ge=1, le=1000)
     heads: int = Field(default=2, ge=1)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
     attention_dropout: float = Field(default=0.0, ge=0, lt=1)
     """On attention weights; 0 lets the fused attention kernels run."""
-    mask_probability: float = Field(default=0.2, gt=0, lt=1)
-    """Share of a sequence's items that are masked; at least one is."""
-    last_item_share: float = Field(default=0.5, ge=0, le=1)
-    """Extra samples with only the last item masked, as a share of the sequences."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -30,6 +35,35 @@ class Bert4RecParams(Settings):
                 f"hidden_size ({self.hidden_size}) must be a multiple of heads ({self.heads})"
             )
         return self
+
+
+class Bert4RecParams(TransformerParams):
+    """Shape and cloze task of BERT4Rec (Sun et al. 2019)."""
+
+    mask_probability: float = Field(default=0.2, gt=0, lt=1)
+    """Share of a sequence's items that are masked; at least one is."""
+    last_item_share: float = Field(default=0.5, ge=0, le=1)
+    """Extra samples with only the last item masked, as a share of the sequences."""
+
+    def shape(self) -> dict[str, Any]:
+        """The arguments of the network, its number of items apart."""
+        return self.model_dump(exclude={"mask_probability", "last_item_share"})
+
+
+class RecurrentParams(NetworkParams):
+    """Shape of GRU4Rec (Hidasi et al. 2016) and of its LSTM sibling."""
+
+    state_size: int = Field(default=128, ge=1, le=10**5)
+    layers: int = Field(default=1, ge=1, le=1000)
+
+
+class CaserParams(NetworkParams):
+    """Shape of Caser (Tang and Wang 2018); a filter is counted per height."""
+
+    window: int = Field(default=5, ge=1, le=1000)
+    """Items before the predicted one that are looked at."""
+    horizontal: int = Field(default=16, ge=1)
+    vertical: int = Field(default=4, ge=1)
 
 
 class TrainParams(Section):
@@ -59,4 +93,20 @@ class TrainParams(Section):
     weight_decay: float = Field(default=0.01, ge=0)
     clip_norm: float = Field(default=5.0, gt=0)
     """Largest norm of the gradient."""
+    loss: Literal["full", "sampled", "gbce"] = "full"
+    """Over the whole catalogue; sampled softmax and gBCE are for 100,000s of items."""
+    negatives: int = Field(default=256, ge=1)
+    """Items that a batch's targets are compared with, where the loss samples."""
+    gbce_calibration: float = Field(default=0.75, ge=0, le=1)
+    """t of gBCE: 0 is plain binary cross-entropy, 1 gives calibrated scores."""
     bert4rec: Bert4RecParams = Bert4RecParams()
+    sasrec: TransformerParams = TransformerParams()
+    gru4rec: RecurrentParams = RecurrentParams()
+    lstm: RecurrentParams = RecurrentParams()
+    caser: CaserParams = CaserParams()
+
+    def network(self) -> NetworkParams:
+        """The settings of the network that `model` names."""
+        found = getattr(self, self.model)
+        assert isinstance(found, NetworkParams)
+        return found

@@ -1,0 +1,162 @@
+"""`recctl leaderboard`: models side by side on today's test set."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from recctl.leaderboard import Board, Row
+
+ALPHA = 0.05
+"""Two models differ where the p-value, adjusted for the number of pairs, is not above this."""
+
+
+def leaderboard(
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Names of models; left out: all there are.")
+    ] = None,
+    seeds: Annotated[
+        str, typer.Option(help="Seeds to train with, such as 1,2,3; left out: train.seed.")
+    ] = "",
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of train for all of them: max_epochs=5."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Train models under one budget and show them in one table, with every pair compared.
+
+    The settings are those of params.yaml. Interrupted, the same command goes on where it was;
+    registry, champion and the pipeline's artifacts are not touched.
+    """
+    import json
+
+    from rich.console import Console
+
+    from recctl import lock
+    from recctl.layout import Layout
+    from recctl.leaderboard import leaderboard as work
+    from recctl.models import MODELS
+    from recctl.training.params import TrainParams
+
+    layout = Layout.find()
+    params = TrainParams.load(layout.params, dict(map(_setting, setting or [])))
+    chosen = _numbers(seeds) or [params.seed]
+    with lock.stage(layout, "leaderboard"):
+        board = work(layout, models or list(MODELS), chosen, params, _say)
+    if as_json:
+        typer.echo(json.dumps(board.as_dict(), indent=2))
+        return
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=140)
+    for table in (models_table(board), pairs_table(board)):
+        console.print(table)
+
+
+def _say(line: str) -> None:
+    typer.echo(f"leaderboard: {line}", err=True)
+
+
+def _setting(text: str) -> tuple[str, object]:
+    from ruamel.yaml import YAML
+
+    from recctl.errors import UserError
+
+    path, equals, value = text.removeprefix("train.").partition("=")
+    if not equals:
+        raise UserError(f"'{text}' is not a setting", "write it like max_epochs=5")
+    return path, YAML(typ="safe").load(value)
+
+
+def _numbers(text: str) -> list[int]:
+    from recctl.errors import UserError
+
+    try:
+        return [int(part) for part in text.split(",") if part]
+    except ValueError:
+        raise UserError(f"'{text}' is no list of seeds", "write it like 1,2,3") from None
+
+
+def models_table(board: "Board") -> "Table":
+    """A line per model, best first."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from recctl.evaluation.params import FULL
+
+    protocols = [name for name in board.rows[0].figures if name != FULL]
+    table = Table(
+        title=f"{board.users:,} test users, {board.catalogue:,} items; full ranking",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+    )
+    table.add_column("model")
+    for name in ("HR@10", "NDCG@10", "95% interval", "over seeds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in protocols:
+        table.add_column(f"{name}\nHR@10 / NDCG@10", justify="right")
+    for name in ("epochs", "time"):
+        table.add_column(name, justify="right")
+    for row in board.rows:
+        table.add_row(row.model, *_cells(row, protocols))
+    return table
+
+
+def _cells(row: "Row", protocols: list[str]) -> list[str]:
+    from recctl.evaluation.params import FULL
+
+    full = row.figures[FULL]
+    ndcg = full["ndcg@10"]
+    sampled = [row.figures[name] for name in protocols]
+    trained = row.trainings
+    epochs = sum(one.epochs for one in trained) / len(trained)
+    cap = " (cap)" if any(one.capped for one in trained) else ""
+    return [
+        _figure(full["hr@10"].value),
+        _figure(ndcg.value),
+        f"{_figure(ndcg.low)} to {_figure(ndcg.high)}",
+        "-" if row.spread is None else f"± {_figure(row.spread)}",
+        *(f"{_figure(one['hr@10'].value)} / {_figure(one['ndcg@10'].value)}" for one in sampled),
+        f"{epochs:.0f}{cap}" if epochs else "-",
+        _time(sum(one.seconds for one in trained) / len(trained)),
+    ]
+
+
+def pairs_table(board: "Board") -> "Table":
+    """Each model against each one below it."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(
+        title="NDCG@10, line less column, user by user (* p <= 5%, Holm)",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+    )
+    names = [row.model for row in board.rows]
+    table.add_column("")
+    for name in names[1:]:
+        table.add_column(name, justify="right", no_wrap=True)
+    found = {(pair.model, pair.other): pair for pair in board.pairs}
+    for place, name in enumerate(names[:-1]):
+        cells = [""] * place
+        for other in names[place + 1 :]:
+            pair = found[name, other]
+            star = "*" if pair.p <= ALPHA else " "
+            cells.append(f"{_signed(pair.difference.value)}{star}")
+        table.add_row(name, *cells)
+    return table
+
+
+def _figure(value: float) -> str:
+    return f"{value:.4f}".removeprefix("0")
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}".replace("0.", ".", 1)
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"

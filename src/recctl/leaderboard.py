@@ -1,0 +1,225 @@
+"""Models side by side: trained under one budget, ranked on one test set, compared user by user."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from recctl import devices
+from recctl.errors import UserError
+from recctl.evaluation import metrics, protocols, statistics
+from recctl.evaluation.params import FULL, EvaluateParams
+from recctl.evaluation.ranking import rank_cases
+from recctl.evaluation.report import by_protocol
+from recctl.files import replacing_folder, write_json
+from recctl.layout import Layout
+from recctl.sequences.store import Cases, SequenceData
+from recctl.stages.train import validation
+from recctl.training.checkpoint import Checkpoint, training_fingerprint
+from recctl.training.fit import check_model, fingerprint, fit
+from recctl.training.params import TrainParams
+
+Say = Callable[[str], None]
+Ranks = dict[str, NDArray[np.int64]]
+"""The test targets' ranks by protocol; (users,) each."""
+
+METRICS = ("hr@10", "ndcg@10")
+"""The table's metrics; models are ordered by the last and compared by it."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of one model."""
+
+    model: str
+    seed: int
+    seconds: float
+    """Of training and its validations; of one that was interrupted, what its last process took."""
+    epochs: int
+    best_epoch: int
+    capped: bool
+    """The best epoch was the last one allowed: the model may not have converged."""
+    validation: float
+    """Full-ranking NDCG@10 on the validation targets."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training and how its model ranked the test targets."""
+
+    training: Training
+    ranks: Ranks
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model's line of the table, over all its seeds."""
+
+    model: str
+    trainings: list[Training]
+    figures: dict[str, dict[str, statistics.Interval]]
+    """By protocol and metric: the mean over users and seeds; the interval is over users."""
+    spread: float | None
+    """Standard deviation over the seeds of full-ranking NDCG@10; None for one seed."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two models on the same users: full-ranking NDCG@10 of the one less that of the other."""
+
+    model: str
+    other: str
+    difference: statistics.Interval
+    p: float
+    """Of no difference (sign flips), adjusted for the number of pairs by Holm's method."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """The table, best model first, and every pair."""
+
+    users: int
+    catalogue: int
+    fingerprint: str
+    """Of the evaluation protocol and its data."""
+    rows: list[Row]
+    pairs: list[Pair]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return asdict(self)
+
+
+def leaderboard(
+    layout: Layout, models: Sequence[str], seeds: Sequence[int], params: TrainParams, say: Say
+) -> Board:
+    """Train each model with each seed under the same settings, and rank the test targets.
+
+    What was done before, by the same settings on the same data, is not done again; an interrupted
+    training goes on from its checkpoint. Raises UserError for an unknown model, a model named
+    twice, no sequences, no test targets, and what a training raises.
+    """
+    for name in models:
+        check_model(name)
+    if len(set(models)) < len(models) or len(set(seeds)) < len(seeds):
+        raise UserError("a model or a seed is named twice", "name each once")
+    evaluate = EvaluateParams.load(layout.params)
+    data = SequenceData.load(layout.sequences)
+    cases = data.cases("test")
+    if not len(cases):
+        raise UserError(f"no test cases in {layout.sequences}", "look at its report.json")
+    mark = protocols.fingerprint(protocols.describe(data, cases, evaluate))
+    runs: dict[str, list[Run]] = {}
+    for name in models:
+        for seed in seeds:
+            one = params.model_copy(update={"model": name, "seed": seed})
+            runs.setdefault(name, []).append(_run(layout, data, cases, one, evaluate, mark, say))
+    n_items = data.vocabulary.size
+    rows = [_row(name, found, evaluate, n_items) for name, found in runs.items()]
+    rows.sort(key=lambda row: -row.figures[FULL][METRICS[-1]].value)
+    pairs = _pairs({row.model: runs[row.model] for row in rows}, evaluate, n_items)
+    board = Board(len(cases), n_items, mark, rows, pairs)
+    write_json(layout.root / "artifacts" / "leaderboard" / "report.json", board.as_dict())
+    return board
+
+
+def _run(
+    layout: Layout,
+    data: SequenceData,
+    cases: Cases,
+    params: TrainParams,
+    evaluate: EvaluateParams,
+    mark: str,
+    say: Say,
+) -> Run:
+    """One model of one seed; read where it was done before."""
+    key = fingerprint(params, data.fingerprint, evaluate.filter_seen)
+    name = f"{params.model}-{training_fingerprint(key, mark)[:16]}"
+    folder = layout.root / "artifacts" / "leaderboard" / name
+    if folder.is_dir():
+        say(f"{params.model}, seed {params.seed}: done before")
+        return _read(folder)
+    say(f"{params.model}, seed {params.seed}")
+    device = devices.pick(params.device)
+    devices.prepare(device)
+    began = time.monotonic()
+    done = fit(
+        data.train(),
+        data.vocabulary.size,
+        params,
+        device,
+        validate=validation(data, evaluate.filter_seen),
+        checkpoint=Checkpoint(layout.state / "checkpoints", key),
+        console=Console(stderr=True),
+    )
+    training = Training(
+        model=params.model,
+        seed=params.seed,
+        seconds=round(time.monotonic() - began, 1),
+        epochs=len(done.curve),
+        best_epoch=done.best_epoch,
+        capped=done.capped,
+        validation=done.best_ndcg,
+    )
+    counts = np.array(data.vocabulary.counts, np.int64)
+    negatives = protocols.sampled_negatives(cases, counts, evaluate)
+    found = rank_cases(done.model, cases, filter_seen=evaluate.filter_seen, negatives=negatives)
+    ranks = {name: one["model"] for name, one in by_protocol({"model": found}).items()}
+    with replacing_folder(folder) as target:
+        write_json(target / "training.json", asdict(training))
+        for protocol, ranked in ranks.items():
+            np.save(target / f"{protocol}.npy", ranked)
+    return Run(training, ranks)
+
+
+def _read(folder: Path) -> Run:
+    training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    ranks = {path.stem: np.load(path, allow_pickle=False) for path in folder.glob("*.npy")}
+    return Run(Training(**training), ranks)
+
+
+def _gains(runs: list[Run], protocol: str, metric: str, n_items: int) -> NDArray[np.float64]:
+    """Each user's metric, the mean over the seeds; (users,)."""
+    each = [metrics.per_case(metric, run.ranks[protocol], n_items) for run in runs]
+    return np.asarray(np.mean(each, axis=0), np.float64)
+
+
+def _row(name: str, runs: list[Run], params: EvaluateParams, n_items: int) -> Row:
+    figures = {
+        protocol: {
+            metric: statistics.interval(
+                _gains(runs, protocol, metric, n_items),
+                params.bootstrap_resamples,
+                np.random.default_rng(params.seed),
+            )
+            for metric in METRICS
+        }
+        for protocol in sorted(runs[0].ranks, key=lambda one: (one != FULL, one))
+    }
+    by_seed = [_gains([run], FULL, METRICS[-1], n_items).mean() for run in runs]
+    spread = float(np.std(by_seed, ddof=1)) if len(runs) > 1 else None
+    return Row(name, [run.training for run in runs], figures, spread)
+
+
+def _pairs(runs: dict[str, list[Run]], params: EvaluateParams, n_items: int) -> list[Pair]:
+    """Every two models, the better one first."""
+    gains = {name: _gains(found, FULL, METRICS[-1], n_items) for name, found in runs.items()}
+    compared = []
+    for one, other in combinations(gains, 2):
+        rng = np.random.default_rng(params.seed)
+        sample = statistics.counted(gains[one] - gains[other])
+        means = statistics.bootstrap_means(sample, params.bootstrap_resamples, rng)
+        p = statistics.sign_flip_p(sample, params.bootstrap_resamples, rng)
+        compared.append((one, other, statistics.interval_of(means, sample), p))
+    adjusted = statistics.holm([p for *_, p in compared])
+    return [
+        Pair(one, other, difference, p)
+        for (one, other, difference, _), p in zip(compared, adjusted, strict=True)
+    ]

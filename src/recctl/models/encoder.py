@@ -1,0 +1,132 @@
+"""What neural models share: items in, a vector per position out, compared with the items."""
+
+from abc import abstractmethod
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recctl.models.base import Recommender
+from recctl.sequences.store import Histories
+
+
+class SequenceEncoder(nn.Module):
+    """A network over histories, with item embeddings that its output is compared with.
+
+    Beside the items there are two tokens: `pad`, after the end of shorter rows, and `special`,
+    which is [MASK] in the cloze task and stands before the first item in next-item prediction.
+    """
+
+    causal: ClassVar[bool]
+    """Whether each position sees only what is before it and predicts the next item."""
+
+    def __init__(self, n_items: int, max_length: int, hidden_size: int) -> None:
+        super().__init__()
+        self.n_items, self.max_length, self.hidden_size = n_items, max_length, hidden_size
+        self.pad, self.special = n_items, n_items + 1
+        self.item = nn.Embedding(n_items + 2, hidden_size)
+        self.item_bias = nn.Parameter(torch.zeros(n_items))
+
+    @abstractmethod
+    def forward(
+        self,
+        tokens: Tensor,
+        real: Tensor | None,
+        at: Tensor | None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Hidden vectors (batch, m, size) of the positions `at` (batch, m), None for all of them.
+
+        tokens (batch, length) are item indices, `pad` and `special`; `real` (batch, length) is
+        false at padding, or None where there is none. A generator means training: dropout is on.
+        """
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make this network, JSON-serialisable."""
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the weights: truncated normal of std 1 / sqrt(size), biases zero, norms one.
+
+        The paper of BERT4Rec (section 4.2) draws within 0.02, as BERT does at 12 times the width;
+        at width 64 that only lengthens the plateau before the first features are learnt.
+        """
+        for name, parameter in self.named_parameters():
+            if "norm" in name:
+                nn.init.constant_(parameter, 1.0 if name.endswith("weight") else 0.0)
+            elif parameter.dim() == 1:
+                nn.init.zeros_(parameter)
+            else:
+                std = self.std(name, parameter)
+                nn.init.trunc_normal_(
+                    parameter, std=std, a=-2 * std, b=2 * std, generator=generator
+                )
+
+    def std(self, name: str, parameter: Tensor) -> float:
+        """The standard deviation that `initialise` draws a matrix with."""
+        return float(self.hidden_size**-0.5)
+
+    def catalogue(self) -> Tensor:
+        """The output embedding, tied to the input's; (n_items, size)."""
+        return self.item.weight[: self.n_items]
+
+
+class Neural(Recommender):
+    """A trained network as a recommender."""
+
+    network: ClassVar[type[SequenceEncoder]]
+
+    def __init__(self, encoder: SequenceEncoder) -> None:
+        self.encoder = encoder
+        self.n_items = encoder.n_items
+
+    @torch.inference_mode()
+    def score(self, histories: Histories) -> Tensor:
+        """Scores (batch, n_items) for what comes after each history."""
+        encoder = self.encoder
+        device = encoder.item_bias.device
+        tokens, real, last = model_input(encoder, histories)
+        padding = None if bool(real.all()) else real.to(device)
+        hidden = encoder(tokens.to(device), padding, last[:, None].to(device))[:, 0]
+        return torch.addmm(encoder.item_bias, hidden, encoder.catalogue().T)
+
+    def settings(self) -> dict[str, Any]:
+        """The network's shape."""
+        return self.encoder.settings()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The network's weights."""
+        return dict(self.encoder.state_dict())
+
+    @classmethod
+    def restore(
+        cls, settings: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
+    ) -> Self:
+        """Build the network and load its weights."""
+        with torch.device("meta"):
+            encoder = cls.network(**settings)
+        encoder.load_state_dict(tensors, assign=True)
+        return cls(encoder.to(device).eval().requires_grad_(False))
+
+
+def model_input(encoder: SequenceEncoder, histories: Histories) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokens (batch, length), where they are real, and the position to score at (batch,).
+
+    The last max_length - 1 items, with `special` after them ([MASK], the cloze task) or before
+    them (a causal network's first token).
+    """
+    kept = np.minimum(histories.lengths, encoder.max_length - 1)
+    columns = np.arange(int(kept.max(initial=0)) + 1)
+    shift = int(encoder.causal)
+    at = (histories.ends - kept)[:, None] + columns - shift
+    inside = (columns >= shift) & (columns < kept[:, None] + shift)
+    items = histories.items
+    if len(items):
+        tokens = items[np.where(inside, at, 0)].astype(np.int64)
+    else:
+        tokens = np.zeros(at.shape, np.int64)
+    tokens[~inside] = encoder.pad
+    tokens[np.arange(len(kept)), 0 if encoder.causal else kept] = encoder.special
+    real = columns <= kept[:, None]
+    return torch.from_numpy(tokens), torch.from_numpy(real), torch.from_numpy(kept)

@@ -1,0 +1,34 @@
+"""Next-item prediction: each position of a window tells the item that follows, on the device."""
+
+import torch
+from torch import Tensor
+
+from recctl.sequences.batching import Batch
+
+
+def next_item_batch(
+    items: Tensor,
+    starts: Tensor,
+    lengths: Tensor,
+    *,
+    longest: int,
+    shortest: int,
+    total: int,
+    pad: int,
+    first: int,
+) -> Batch:
+    """Gather windows of the flat `items`: what is given is one behind what is to be told.
+
+    starts, lengths: (batch,), on the device of `items`. Before the first item the token `first` is
+    given, so that the first item is predicted too, from nothing. `longest`, `shortest` and `total`
+    are the lengths' extremes and sum, known to the host so that a GPU need not be asked.
+    """
+    columns = torch.arange(longest, device=items.device)
+    inside = columns < lengths[:, None]
+    window = items[torch.where(inside, starts[:, None] + columns, starts[:, None])].long()
+    tokens = torch.where(inside, window.roll(1, dims=1), pad)
+    tokens[:, 0] = first
+    # A stable sort finds the real ones without asking the device how many there are.
+    chosen = inside.flatten().to(torch.uint8).argsort(descending=True, stable=True)[:total]
+    real = None if shortest == longest else inside
+    return Batch(tokens, real, None, chosen, window.flatten()[chosen])

@@ -1,0 +1,60 @@
+"""Windows of next-item prediction, against plain lists."""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recctl.sequences.batching import plan_windows
+from recctl.sequences.next_item import next_item_batch
+from recctl.sequences.store import Histories
+
+PAD, FIRST = 900, 901
+
+lengths = st.lists(st.integers(1, 20), min_size=1, max_size=40)
+
+
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=8))
+def test_each_position_tells_the_next_item(lengths: list[int]) -> None:
+    starts = [100 * row for row in range(len(lengths))]
+    batch = next_item_batch(
+        torch.arange(100 * len(lengths), dtype=torch.int32),
+        torch.tensor(starts),
+        torch.tensor(lengths),
+        longest=max(lengths),
+        shortest=min(lengths),
+        total=sum(lengths),
+        pad=PAD,
+        first=FIRST,
+    )
+    windows = [list(range(s, s + n)) for s, n in zip(starts, lengths, strict=True)]
+    padded = [[FIRST, *one[:-1], *[PAD] * (max(lengths) - len(one))] for one in windows]
+    assert batch.tokens.tolist() == padded
+    assert batch.targets.tolist() == [item for one in windows for item in one]
+    at = [row * max(lengths) + k for row, one in enumerate(windows) for k in range(len(one))]
+    assert batch.chosen.tolist() == at
+    if batch.real is None:
+        assert min(lengths) == max(lengths)
+    else:
+        assert batch.real.sum(1).tolist() == lengths
+
+
+@given(lengths=lengths, seed=st.integers(0, 99))
+def test_every_sequence_gives_one_window_of_its_own(lengths: list[int], seed: int) -> None:
+    ends = np.cumsum(lengths)
+    train = Histories(np.arange(ends[-1], dtype=np.int32), ends - lengths, ends)
+    plan = plan_windows(train, np.random.default_rng(seed), max_length=6, batch_size=4)
+    owner = np.searchsorted(train.ends, plan.starts, side="right")
+    assert sorted(owner) == list(range(len(lengths)))
+    assert (plan.lengths == np.minimum(train.lengths[owner], 6)).all()
+    assert (plan.starts >= train.starts[owner]).all()
+    assert (plan.starts + plan.lengths <= train.ends[owner]).all()
+    assert (plan.masked == plan.lengths).all()
+    assert ((np.diff(plan.bounds) >= 1) & (np.diff(plan.bounds) <= 4)).all()
+
+
+def test_long_sequences_give_windows_from_everywhere() -> None:
+    ends = 20 * np.arange(1, 2_001)
+    train = Histories(np.zeros(ends[-1], np.int32), ends - 20, ends)
+    plan = plan_windows(train, np.random.default_rng(0), max_length=6, batch_size=64)
+    assert set(plan.starts % 20) == set(range(15))  # 20 - 6 + 1 places

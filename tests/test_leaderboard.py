@@ -1,0 +1,129 @@
+"""Models side by side, in a project whose sequences are tiny."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_project as tiny
+from typer.testing import CliRunner
+
+from recctl import leaderboard as module
+from recctl.cli.app import app
+from recctl.errors import UserError
+from recctl.evaluation import metrics
+from recctl.evaluation.ranking import rank_cases
+from recctl.layout import Layout
+from recctl.leaderboard import Board, leaderboard
+from recctl.models import BASELINES
+from recctl.sequences.store import SequenceData
+from recctl.training.params import TrainParams
+
+SMALL = {"max_length": 12, "hidden_size": 8}
+PARAMS = TrainParams(device="cpu", max_epochs=2, batch_size=64, sasrec=SMALL, caser=SMALL)
+SEEDS = [1, 2]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    return tiny.make(tmp_path_factory.mktemp("leaderboard") / "project")
+
+
+@pytest.fixture(scope="module")
+def board(project: Layout) -> Board:
+    return leaderboard(project, ["popularity", "sasrec", "markov"], SEEDS, PARAMS, print)
+
+
+def test_the_figures_are_those_of_the_models_alone(project: Layout, board: Board) -> None:
+    data = SequenceData.load(project.sequences)
+    cases, n_items = data.cases("test"), data.vocabulary.size
+    for row in board.rows:
+        if row.model not in BASELINES:
+            continue
+        model = BASELINES[row.model].fit(data.train(), n_items)
+        ranks = rank_cases(model, cases).full
+        wanted = metrics.means(["hr@10", "ndcg@10"], ranks, n_items)
+        found = {name: one.value for name, one in row.figures["full"].items()}
+        assert found == pytest.approx(wanted)
+        assert row.spread == pytest.approx(0.0, abs=1e-12)  # nothing in it is drawn
+    assert [one.seed for one in board.rows[0].trainings] == SEEDS
+
+
+def test_the_best_comes_first_and_pairs_are_differences(board: Board) -> None:
+    values = {row.model: row.figures["full"]["ndcg@10"].value for row in board.rows}
+    assert list(values.values()) == sorted(values.values(), reverse=True)
+    assert len(board.pairs) == 3
+    for pair in board.pairs:
+        wanted = values[pair.model] - values[pair.other]
+        assert pair.difference.value == pytest.approx(wanted)
+        assert pair.difference.value >= 0
+        assert 0 < pair.p <= 1
+    clear = next(one for one in board.pairs if {one.model, one.other} == {"markov", "popularity"})
+    assert clear.model == "markov"
+    assert clear.p <= 0.05
+    assert clear.difference.low > 0
+
+
+def test_seeds_are_averaged_user_by_user(project: Layout, board: Board) -> None:
+    row = next(row for row in board.rows if row.model == "sasrec")
+    each = [
+        leaderboard(project, ["sasrec"], [seed], PARAMS, print).rows[0].figures["full"]["ndcg@10"]
+        for seed in SEEDS
+    ]
+    values = [one.value for one in each]
+    assert row.figures["full"]["ndcg@10"].value == pytest.approx(np.mean(values))
+    assert row.spread == pytest.approx(np.std(values, ddof=1))
+    assert values[0] != values[1]
+
+
+def test_what_was_done_is_not_done_again(
+    project: Layout, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*arguments: object, **more: object) -> None:
+        raise AssertionError("trained again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "fit", never)
+        again = leaderboard(project, ["markov", "popularity", "sasrec"], SEEDS, PARAMS, print)
+        assert again.rows == board.rows
+        other = PARAMS.model_copy(update={"learning_rate": 0.5})
+        with pytest.raises(AssertionError, match="trained again"):
+            leaderboard(project, ["sasrec"], SEEDS, other, print)
+
+
+@pytest.mark.parametrize(
+    ("models", "seeds", "message"),
+    [
+        (["markof"], [1], "unknown model 'markof'; did you mean 'markov'"),
+        (["markov", "markov"], [1], "named twice"),
+        (["markov"], [1, 1], "named twice"),
+    ],
+)
+def test_names_are_checked_first(
+    project: Layout, models: list[str], seeds: list[int], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        leaderboard(project, models, seeds, PARAMS, print)
+
+
+def test_the_command_prints_both_tables(
+    project: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(project.root, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.delenv("RECCTL_LOCK", raising=False)
+    chosen = ["markov", "caser", "--seeds", "3,4"]
+    small = [f"--set=caser={json.dumps(SMALL)}", "--set", "train.max_epochs=1"]
+    done = CliRunner().invoke(app, ["leaderboard", *chosen, *small])
+    assert done.exit_code == 0, done.output
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines if line and line[0] in ("markov", "caser")] == [
+        "markov", "caser",  # the models, best first
+        "caser", "markov",  # the pair: a column and a line
+    ]  # fmt: skip
+    assert "user by user" in done.stdout
+    assert "leaderboard: caser, seed 4" in done.stderr
+    told = CliRunner().invoke(app, ["leaderboard", *chosen, *small, "--json"])
+    assert json.loads(told.stdout)["rows"][0]["model"] == "markov"
+    assert not Path("artifacts/training").exists()
