@@ -129,6 +129,7 @@ def _confirmation(yes: bool, as_json: bool, question: str) -> "Callable[[dict[st
         raise UserError("nobody is at a terminal to be asked", "give --yes (or --dry-run)")
 
     def ask(body: dict[str, Any]) -> bool:
+        from recctl.cli.asking import yes_or_no
         from recctl.promotion import show
 
         if yes:
@@ -136,8 +137,8 @@ def _confirmation(yes: bool, as_json: bool, question: str) -> "Callable[[dict[st
         if not as_json:
             show.decision(body)
         try:
-            return typer.confirm(question, default=False, err=True)
-        except typer.Abort:  # Ctrl-C or the end of the input: as anywhere else, and not a defect
+            return yes_or_no(question, err=True)
+        except (typer.Abort, KeyboardInterrupt):  # as anywhere else, and not a defect
             typer.echo(err=True)
             raise typer.Exit(130) from None
 

@@ -106,34 +106,11 @@ def _show(page: "Page") -> None:
 def _approve(hours: float, body: dict[str, Any]) -> bool:
     import sys
 
+    from recctl.cli.asking import yes_or_no
     from recctl.promotion import show
 
     show.decision(body)
     if sys.stdin.isatty():
-        return _answered(hours)
+        typer.echo(f"No answer within {hours:g} hours is no: the project is held meanwhile.")
+        return yes_or_no("Let this model serve?", hours)
     return typer.confirm("Let this model serve?", default=False)
-
-
-def _answered(hours: float) -> bool:
-    """A person's yes or no at the terminal; no once so many hours went by without either."""
-    import select
-    import sys
-    import time
-
-    typer.echo(f"No answer within {hours:g} hours is no: the project is held meanwhile.")
-    end = time.monotonic() + 3600 * hours
-    while True:
-        typer.echo("Let this model serve? [y/N]: ", nl=False)
-        # A terminal has something to read once a line is whole.
-        if not select.select([sys.stdin], [], [], max(end - time.monotonic(), 0))[0]:
-            typer.echo(f"\nno answer within {hours:g} hours")
-            return False
-        line = sys.stdin.readline()
-        if not line:  # Ctrl-D
-            raise typer.Abort
-        answer = line.strip().lower()
-        if answer in ("y", "yes"):
-            return True
-        if answer in ("", "n", "no"):
-            return False
-        typer.echo("answer y or n")
