@@ -56,6 +56,8 @@ class Section(Settings):
 def changed(settings: Any, changes: Mapping[str, Any]) -> Any:
     """Settings with the values at some dotted keys replaced.
 
+    Raises UserError where a key stands below a value.
+
     >>> changed({"a": {"b": 1}, "c": 2}, {"a.b": 3, "d.e": 4})
     {'a': {'b': 3}, 'c': 2, 'd': {'e': 4}}
     """
@@ -64,7 +66,9 @@ def changed(settings: Any, changes: Mapping[str, Any]) -> Any:
         *between, last = path.split(".")
         where = settings
         for key in between:
-            where = where.setdefault(key, {})
+            where = where.setdefault(key, {}) if isinstance(where, dict) else None
+        if not isinstance(where, dict):
+            raise UserError(f"'{path}' is no setting", "what it is below holds a value")
         where[last] = value
     return settings
 

@@ -1,7 +1,5 @@
 """Models side by side: trained under one budget, ranked on one test set, compared user by user."""
 
-import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -15,11 +13,12 @@ from rich.console import Console
 from recctl import devices
 from recctl.errors import UserError
 from recctl.evaluation import metrics, protocols, statistics
-from recctl.evaluation.params import FULL, EvaluateParams
+from recctl.evaluation.params import FULL, EvaluateParams, sampled_names
 from recctl.evaluation.ranking import rank_cases
 from recctl.evaluation.report import by_protocol
-from recctl.files import replacing_folder, write_json
+from recctl.files import read_json, replacing_folder, write_json
 from recctl.layout import Layout
+from recctl.models import BASELINES
 from recctl.sequences.store import Cases, SequenceData
 from recctl.stages.train import validation
 from recctl.training.checkpoint import Checkpoint, training_fingerprint
@@ -41,7 +40,7 @@ class Training:
     model: str
     seed: int
     seconds: float
-    """Of training and its validations; of one that was interrupted, what its last process took."""
+    """Of its steps, validations apart, also in processes that were interrupted."""
     epochs: int
     best_epoch: int
     capped: bool
@@ -89,6 +88,8 @@ class Board:
     catalogue: int
     fingerprint: str
     """Of the evaluation protocol and its data."""
+    settings: dict[str, Any]
+    """The train section, by which all were trained."""
     rows: list[Row]
     pairs: list[Pair]
 
@@ -118,14 +119,14 @@ def leaderboard(
     mark = protocols.fingerprint(protocols.describe(data, cases, evaluate))
     runs: dict[str, list[Run]] = {}
     for name in models:
-        for seed in seeds:
+        for seed in seeds[:1] if name in BASELINES else seeds:  # nothing in a baseline is drawn
             one = params.model_copy(update={"model": name, "seed": seed})
             runs.setdefault(name, []).append(_run(layout, data, cases, one, evaluate, mark, say))
     n_items = data.vocabulary.size
     rows = [_row(name, found, evaluate, n_items) for name, found in runs.items()]
     rows.sort(key=lambda row: -row.figures[FULL][METRICS[-1]].value)
     pairs = _pairs({row.model: runs[row.model] for row in rows}, evaluate, n_items)
-    board = Board(len(cases), n_items, mark, rows, pairs)
+    board = Board(len(cases), n_items, mark, params.model_dump(), rows, pairs)
     write_json(layout.root / "artifacts" / "leaderboard" / "report.json", board.as_dict())
     return board
 
@@ -145,24 +146,25 @@ def _run(
     folder = layout.root / "artifacts" / "leaderboard" / name
     if folder.is_dir():
         say(f"{params.model}, seed {params.seed}: done before")
-        return _read(folder)
+        return _read(folder, len(cases), [FULL, *sampled_names(evaluate.negatives)])
     say(f"{params.model}, seed {params.seed}")
     device = devices.pick(params.device)
     devices.prepare(device)
-    began = time.monotonic()
+    # in a folder of its own: the pipeline's unfinished trainings are not to be pushed out
+    checkpoint = Checkpoint(layout.state / "checkpoints" / "leaderboard", key)
     done = fit(
         data.train(),
         data.vocabulary.size,
         params,
         device,
         validate=validation(data, evaluate.filter_seen),
-        checkpoint=Checkpoint(layout.state / "checkpoints", key),
+        checkpoint=checkpoint,
         console=Console(stderr=True),
     )
     training = Training(
         model=params.model,
         seed=params.seed,
-        seconds=round(time.monotonic() - began, 1),
+        seconds=round(done.seconds, 1),
         epochs=len(done.curve),
         best_epoch=done.best_epoch,
         capped=done.capped,
@@ -176,13 +178,19 @@ def _run(
         write_json(target / "training.json", asdict(training))
         for protocol, ranked in ranks.items():
             np.save(target / f"{protocol}.npy", ranked)
+    checkpoint.path.unlink(missing_ok=True)
     return Run(training, ranks)
 
 
-def _read(folder: Path) -> Run:
-    training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    ranks = {path.stem: np.load(path, allow_pickle=False) for path in folder.glob("*.npy")}
-    return Run(Training(**training), ranks)
+def _read(folder: Path, users: int, protocols: list[str]) -> Run:
+    try:
+        training = Training(**read_json(folder / "training.json", "leaderboard"))
+        ranks = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in protocols}
+    except (UserError, TypeError, ValueError, EOFError, OSError):
+        ranks = {}
+    if not ranks or any(one.shape != (users,) for one in ranks.values()):
+        raise UserError(f"{folder} is damaged", "remove it and run the command again")
+    return Run(training, ranks)
 
 
 def _gains(runs: list[Run], protocol: str, metric: str, n_items: int) -> NDArray[np.float64]:
@@ -212,11 +220,14 @@ def _pairs(runs: dict[str, list[Run]], params: EvaluateParams, n_items: int) -> 
     """Every two models, the better one first."""
     gains = {name: _gains(found, FULL, METRICS[-1], n_items) for name, found in runs.items()}
     compared = []
-    for one, other in combinations(gains, 2):
+    couples = list(combinations(gains, 2))
+    # enough flips that the smallest p, times the number of pairs, can be small
+    flips = max(params.bootstrap_resamples, 100 * len(couples))
+    for one, other in couples:
         rng = np.random.default_rng(params.seed)
         sample = statistics.counted(gains[one] - gains[other])
         means = statistics.bootstrap_means(sample, params.bootstrap_resamples, rng)
-        p = statistics.sign_flip_p(sample, params.bootstrap_resamples, rng)
+        p = statistics.sign_flip_p(sample, flips, rng)
         compared.append((one, other, statistics.interval_of(means, sample), p))
     adjusted = statistics.holm([p for *_, p in compared])
     return [

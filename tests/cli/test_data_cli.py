@@ -68,8 +68,9 @@ def test_list_needs_no_project(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
         assert f"\n{name} " in out
     code, out, _ = run("list", "--json")
     sets = {known["name"]: known for known in json.loads(out)}
+    models = ("bert4rec", "sasrec", "gru4rec", "lstm", "caser")
     assert sets["amazon-beauty"]["settings"]["train"] == {
-        "bert4rec.max_length": 50,
+        **{f"{model}.max_length": 50 for model in models},
         "bert4rec.mask_probability": 0.6,
     }
 

@@ -95,6 +95,31 @@ def test_killed_and_resumed_ends_with_the_same_weights(
     assert steps == 4 * batches  # nothing was trained twice
 
 
+@pytest.mark.parametrize(("model", "loss"), [("sasrec", "sampled"), ("gru4rec", "gbce")])
+def test_a_network_of_any_kind_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, loss: str
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
+    small = {"max_length": 10, "hidden_size": 16, "dropout": 0.2}
+    changes = {"model": model, "loss": loss, "negatives": 8, "max_epochs": 3, model: small}
+    params = TrainParams.model_validate({**tiny.PARAMS.model_dump(), **changes})
+    undisturbed = tiny.train(tmp_path / "undisturbed", params)
+    trained = Trainer._step
+
+    def step(self: Trainer, *arguments: object) -> torch.Tensor:
+        if (self.position.epoch, self.position.batch) == (2, 3):
+            raise KeyboardInterrupt
+        return trained(self, *arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", step)
+        with pytest.raises(KeyboardInterrupt):
+            tiny.train(tmp_path, params)
+    resumed = tiny.train(tmp_path, params)
+    assert same(undisturbed, resumed)
+    assert resumed.curve == undisturbed.curve
+
+
 def test_a_finished_training_is_not_trained_again(undisturbed: Fit, tmp_path: Path) -> None:
     tiny.train(tmp_path)
     (checkpoint,) = tmp_path.glob("*.pt")
@@ -181,20 +206,28 @@ def test_unknown_model_names_the_known_ones(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "loss"),
+    ("model", "loss", "epochs"),
     [
-        ("sasrec", "full"),
-        ("gru4rec", "full"),
-        ("lstm", "full"),
-        ("caser", "full"),
-        ("sasrec", "sampled"),
-        ("gru4rec", "gbce"),
-        ("bert4rec", "gbce"),
+        ("sasrec", "full", 24),
+        ("gru4rec", "full", 24),
+        ("lstm", "full", 24),
+        ("caser", "full", 24),
+        ("sasrec", "sampled", 24),
+        ("gru4rec", "gbce", 24),
+        ("bert4rec", "gbce", 60),  # fewer targets in a step
     ],
 )
-def test_every_network_and_every_loss_learns(tmp_path: Path, model: str, loss: str) -> None:
+def test_every_network_and_every_loss_learns(
+    tmp_path: Path, model: str, loss: str, epochs: int
+) -> None:
     small = {"max_length": 10, "hidden_size": 16, "dropout": 0.1}
-    changes = {"model": model, "loss": loss, "negatives": 12, "max_epochs": 24, "patience": 24}
+    changes = {
+        "model": model,
+        "loss": loss,
+        "negatives": 12,
+        "max_epochs": epochs,
+        "patience": epochs,
+    }
     params = TrainParams.model_validate({**tiny.PARAMS.model_dump(), **changes, model: small})
     fit = tiny.train(tmp_path, params)
     assert fit.model.kind == model

@@ -54,11 +54,23 @@ def test_large_scores_do_not_overflow() -> None:
     assert got.item() == pytest.approx(400.0)  # log(e^200 + e^-200) + 200
 
 
+def scores(
+    hidden: torch.Tensor,
+    items: torch.Tensor,
+    bias: torch.Tensor,
+    targets: torch.Tensor,
+    negatives: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    every = hidden @ items.T + bias
+    return every.gather(1, targets[:, None])[:, 0], every[:, negatives]
+
+
 def test_a_sample_of_every_item_once_is_the_whole_softmax() -> None:
     hidden, items, bias, targets = problem(20, 4, 9, 0)
     everything = torch.arange(9)
     share = torch.full((9,), math.log(1 / 9))
-    got = sampled_cross_entropy(hidden, items, bias, targets, everything, share)
+    own, others = scores(hidden, items, bias, targets, everything)
+    got = sampled_cross_entropy(own, others, targets, everything, share)
     wanted = torch.nn.functional.cross_entropy(hidden @ items.T + bias, targets)
     torch.testing.assert_close(got, wanted)
 
@@ -66,17 +78,17 @@ def test_a_sample_of_every_item_once_is_the_whole_softmax() -> None:
 def test_the_sampled_sum_is_right_in_the_mean() -> None:
     """The softmax's sum from samples, target apart, against the whole one; 5 standard errors."""
     hidden, items, bias, targets = problem(1, 3, 12, 1)
-    scores = (hidden @ items.T + bias)[0]
+    every = (hidden @ items.T + bias)[0]
     target = int(targets[0])
-    others = torch.arange(12) != target
     draw = torch.Generator().manual_seed(2)
     sums = []
     for _ in range(2000):
         negatives, log_share = log_uniform(16, 12, draw)
-        loss = sampled_cross_entropy(hidden, items, bias, targets, negatives, log_share)
-        sums.append(math.exp(loss.item() + scores[target].item()) - scores[target].exp().item())
+        own, others = scores(hidden, items, bias, targets, negatives)
+        loss = sampled_cross_entropy(own, others, targets, negatives, log_share)
+        sums.append(math.exp(loss.item() + own.item()) - own.exp().item())
     found = torch.tensor(sums)
-    wanted = scores[others].exp().sum().item()
+    wanted = every[torch.arange(12) != target].exp().sum().item()
     assert abs(found.mean().item() - wanted) < 5 * found.std().item() / len(sums) ** 0.5
 
 
@@ -93,12 +105,13 @@ def test_log_uniform_draws_by_its_own_shares() -> None:
 def test_gbce_by_hand(calibration: float) -> None:
     hidden, items = torch.tensor([[1.0]]), torch.tensor([[2.0], [-1.0], [0.5], [3.0]])
     bias, negatives = torch.zeros(4), torch.tensor([1, 0, 3])  # 0 is the target: left out
+    own, others = scores(hidden, items, bias, torch.tensor([0]), negatives)
     sigmoid = [1 / (1 + math.exp(-score)) for score in (2.0, -1.0, 3.0)]
     share = 3 / 3
     beta = share * (calibration * (1 - 1 / share) + 1 / share)
     wanted = -beta * math.log(sigmoid[0]) - math.log(1 - sigmoid[1]) - math.log(1 - sigmoid[2])
-    got = gbce(hidden, items, bias, torch.tensor([0]), negatives, calibration)
-    assert got.item() == pytest.approx(wanted, rel=1e-5)
+    got = gbce(own, others, torch.tensor([0]), negatives, 4, calibration)
+    assert got.item() == pytest.approx(wanted / 4, rel=1e-5)
 
 
 def test_the_weight_of_gbce_runs_from_one_to_the_sampled_share() -> None:
@@ -106,9 +119,9 @@ def test_the_weight_of_gbce_runs_from_one_to_the_sampled_share() -> None:
     hidden, items, bias, targets = problem(50, 3, 21, 3)
     negatives = torch.full((5,), 20)
     targets = targets % 20
-    own = (hidden * items[targets]).sum(1) + bias[targets]
+    own, others = scores(hidden, items, bias, targets, negatives)
     wrong = torch.nn.functional.softplus(hidden @ items[20] + bias[20]) * 5
     for calibration, beta in ((0.0, 1.0), (1.0, 5 / 20)):
-        wanted = (beta * torch.nn.functional.softplus(-own) + wrong).mean()
-        got = gbce(hidden, items, bias, targets, negatives, calibration)
+        wanted = (beta * torch.nn.functional.softplus(-own) + wrong).mean() / 6
+        got = gbce(own, others, targets, negatives, 21, calibration)
         torch.testing.assert_close(got, wanted)

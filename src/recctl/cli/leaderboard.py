@@ -42,8 +42,8 @@ def leaderboard(
     from recctl.training.params import TrainParams
 
     layout = Layout.find()
-    params = TrainParams.load(layout.params, dict(map(_setting, setting or [])))
-    chosen = _numbers(seeds) or [params.seed]
+    params = TrainParams.load(layout.params, dict(map(_chosen, setting or [])))
+    chosen = _numbers(seeds) if seeds else [params.seed]
     with lock.stage(layout, "leaderboard"):
         board = work(layout, models or list(MODELS), chosen, params, _say)
     if as_json:
@@ -52,32 +52,36 @@ def leaderboard(
     console = Console()
     if not console.is_terminal:
         console = Console(width=140)
-    for table in (models_table(board), pairs_table(board)):
-        console.print(table)
+    console.print(models_table(board))
+    if board.pairs:
+        console.print(pairs_table(board))
 
 
 def _say(line: str) -> None:
     typer.echo(f"leaderboard: {line}", err=True)
 
 
-def _setting(text: str) -> tuple[str, object]:
-    from ruamel.yaml import YAML
-
+def _chosen(text: str) -> tuple[str, object]:
+    from recctl.cli.setting import setting
     from recctl.errors import UserError
 
-    path, equals, value = text.removeprefix("train.").partition("=")
-    if not equals:
-        raise UserError(f"'{text}' is not a setting", "write it like max_epochs=5")
-    return path, YAML(typ="safe").load(value)
+    path, value = setting(text if text.startswith("train.") else f"train.{text}")
+    path = path.removeprefix("train.")
+    if path in ("model", "seed"):
+        raise UserError(f"'{path}' is no setting of all models", "name models, and give --seeds")
+    return path, value
 
 
 def _numbers(text: str) -> list[int]:
     from recctl.errors import UserError
 
     try:
-        return [int(part) for part in text.split(",") if part]
+        found = [int(part) for part in text.split(",")]
     except ValueError:
-        raise UserError(f"'{text}' is no list of seeds", "write it like 1,2,3") from None
+        found = []
+    if not found or not all(0 <= one < 2**63 for one in found):
+        raise UserError(f"'{text}' is no list of seeds", "write it like 1,2,3")
+    return found
 
 
 def models_table(board: "Board") -> "Table":

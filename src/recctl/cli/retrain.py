@@ -56,6 +56,7 @@ def backfill(
     """
     from rich.console import Console
 
+    from recctl.cli.setting import setting as parsed
     from recctl.layout import Layout
     from recctl.retraining import backfill as replaying
     from recctl.retraining import curve
@@ -65,7 +66,7 @@ def backfill(
     days = []
     hooks = Hooks(say=lambda line: typer.echo(line, err=True), approve=lambda body: True)
     start, end = _day(first), _day(last)
-    settings = dict(map(_setting, setting or []))
+    settings = dict(map(parsed, setting or []))
     for day in replaying.backfill(layout, start, end, hooks, settings=settings):
         days.append(day)
         typer.echo(f"{day.day}: {day.sentence}")
@@ -84,18 +85,6 @@ def _day(text: str) -> "date":
         return date.fromisoformat(text)
     except ValueError:
         raise UserError(f"'{text}' is not a day", "write it like 2024-12-31") from None
-
-
-def _setting(text: str) -> "tuple[str, Any]":
-    """`train.max_epochs=5` as a path and a value."""
-    from ruamel.yaml import YAML
-
-    from recctl.errors import UserError
-
-    path, equals, value = text.partition("=")
-    if not equals or "." not in path:
-        raise UserError(f"'{text}' is not a setting", "write it like train.max_epochs=5")
-    return path, YAML(typ="safe").load(value)
 
 
 def _show(page: "Page") -> None:

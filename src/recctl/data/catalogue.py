@@ -43,7 +43,11 @@ def _suited(length: int, mask: float, per_item: int = 1, short: float = 0.5) -> 
     """`short` is the share of users that may have a short history before the k-core is taken."""
     return {
         "validate": {"maximum_short_share": short},
-        "train": {"bert4rec.max_length": length, "bert4rec.mask_probability": mask},
+        "train": {
+            "bert4rec.max_length": length,
+            "bert4rec.mask_probability": mask,
+            **{f"{name}.max_length": length for name in ("sasrec", "gru4rec", "lstm", "caser")},
+        },
         "sequence-split": {
             "minimum_user_interactions": 5,
             "minimum_item_interactions": per_item,

@@ -50,7 +50,9 @@ class Recurrent(SequenceEncoder):
         """See `SequenceEncoder.forward`; padding stands last and changes nothing before it."""
         x = dropout(self.item(tokens), self.drop, generator)
         for cell in self.cells:
-            x, _ = cell(x)
+            # autocast would run a GPU's recurrent kernels in float16, whose range is too small here
+            with torch.autocast(x.device.type, enabled=False):
+                x, _ = cell(x.float())
             x = dropout(x, self.drop, generator)
         if at is not None:
             x = x.gather(1, at[..., None].expand(-1, -1, x.shape[-1]))

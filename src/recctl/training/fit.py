@@ -6,7 +6,7 @@ import torch
 from rich.console import Console
 
 from recctl.errors import UserError, unknown_name
-from recctl.models import BASELINES, MODELS
+from recctl.models import BASELINES, MODELS, NEURAL
 from recctl.sequences.store import Histories
 from recctl.training.checkpoint import Checkpoint, training_fingerprint
 from recctl.training.loop import Fit, Trainer, Validate
@@ -21,10 +21,11 @@ def check_model(name: str) -> None:
 
 
 def fingerprint(params: TrainParams, split: str, filter_seen: bool) -> str:
-    """What a training depends on: params (bar the device), the split's fingerprint, the seen
-    filter of its validations, our code."""
+    """What a training depends on: params (bar the device and other models' sections), the split's
+    fingerprint, the seen filter of its validations, our code."""
+    others = set(NEURAL) - {params.model}
     return training_fingerprint(
-        params.model_dump_json(exclude={"device"}), split, f"filter_seen={filter_seen}"
+        params.model_dump_json(exclude={"device", *others}), split, f"filter_seen={filter_seen}"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from recctl.devices import autocast_dtype, prepare
 from recctl.errors import UserError
@@ -26,6 +26,7 @@ from recctl.training.loss import (
     log_uniform,
     sampled_cross_entropy,
 )
+from recctl.training.optimiser import Optimiser
 from recctl.training.params import Bert4RecParams, TrainParams
 from recctl.training.progress import Epoch, TrainingProgress
 from recctl.training.schedule import learning_rate
@@ -63,6 +64,8 @@ class Fit:
     curve: list[Epoch] = field(default_factory=list)
     """Empty for a model that is not trained in epochs."""
     best_epoch: int = 0
+    seconds: float = 0.0
+    """Of all steps, validations apart, and of processes that were interrupted too."""
     sequences_per_second: float = 0.0
     """Windows trained per second, extra samples counted and validations not."""
     capped: bool = False
@@ -88,8 +91,15 @@ class Trainer:
         self._forward = (
             torch.compile(self.encoder, dynamic=True) if params.compile else self.encoder
         )
-        self._optimiser = _optimiser(self.encoder, params)
+        self._optimiser = Optimiser(
+            self.encoder,
+            decay=params.weight_decay,
+            clip_norm=params.clip_norm,
+            lazy=params.loss != "full",
+        )
         self._generator = torch.Generator(device)
+        self._on_host = torch.Generator()
+        """Draws negatives: few numbers, the same on every device."""
         self._items = torch.from_numpy(np.array(train.items)).to(device)
         self._dtype = autocast_dtype(device, params.precision)
 
@@ -141,9 +151,7 @@ class Trainer:
     def train_batch(self, plan: Plan, rows: tuple[Tensor, ...]) -> Tensor:
         """Train the plan's next batch; its loss, on the device."""
         here = self.position
-        for group in self._optimiser.param_groups:
-            group["lr"] = self._rate(len(plan), here.step)
-        loss = self._step(plan, rows)
+        loss = self._step(plan, rows, self._rate(len(plan), here.step))
         here.windows += int(plan.bounds[here.batch + 1] - plan.bounds[here.batch])
         here.batch += 1
         here.step += 1
@@ -154,8 +162,9 @@ class Trainer:
         params, rng = self.params, np.random.default_rng([self.params.seed, epoch])
         network = params.network()
         length, size = network.max_length, params.batch_size
-        if not isinstance(network, Bert4RecParams):
+        if self.encoder.causal:
             return plan_windows(self.train, rng, max_length=length, batch_size=size)
+        assert isinstance(network, Bert4RecParams)
         return plan_epoch(
             self.train,
             rng,
@@ -180,33 +189,40 @@ class Trainer:
         seed = np.random.SeedSequence([self.params.seed, here.epoch, here.batch])
         number = int(seed.generate_state(1, np.uint64)[0])
         self._generator.manual_seed(number)
+        self._on_host.manual_seed(number)
         torch.manual_seed(number)  # of every device, for torch's own dropout knows no other
 
-    def _step(self, plan: Plan, rows: tuple[Tensor, ...]) -> Tensor:
+    def _step(self, plan: Plan, rows: tuple[Tensor, ...], rate: float) -> Tensor:
         self._seed_step()
         batch = self._batch(plan, rows)
-        self._optimiser.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
             hidden = self._forward(batch.tokens, batch.real, batch.at, self._generator)
         chosen = hidden.flatten(0, 1)[batch.chosen]
         loss = self._loss(chosen, batch.targets)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.encoder.parameters(), self.params.clip_norm)
-        self._optimiser.step()
+        self._optimiser.step(loss, rate)
         return loss.detach()
 
     def _loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Of hidden vectors (n, size) and the items (n,) that they should score highest."""
-        encoder, params, draw = self.encoder, self.params, self._generator
-        items, bias, n_items = encoder.catalogue(), encoder.item_bias, encoder.n_items
+        encoder, params = self.encoder, self.params
         if params.loss == "full":
-            return catalogue_cross_entropy(hidden, items, bias, targets)
-        hidden = hidden.float()
+            return catalogue_cross_entropy(hidden, encoder.catalogue(), encoder.item_bias, targets)
+        n_items = encoder.n_items
         if params.loss == "sampled":
-            negatives, log_share = log_uniform(params.negatives, n_items, draw)
-            return sampled_cross_entropy(hidden, items, bias, targets, negatives, log_share)
-        negatives = torch.randint(n_items, (params.negatives,), device=self.device, generator=draw)
-        return gbce(hidden, items, bias, targets, negatives, params.gbce_calibration)
+            negatives, log_share = log_uniform(params.negatives, n_items, self._on_host)
+            negatives, log_share = negatives.to(self.device), log_share.to(self.device)
+            own, others = self._scores(hidden, targets, negatives)
+            return sampled_cross_entropy(own, others, targets, negatives, log_share)
+        drawn = torch.randint(n_items, (params.negatives,), generator=self._on_host)
+        negatives = drawn.to(self.device)
+        own, others = self._scores(hidden, targets, negatives)
+        return gbce(own, others, targets, negatives, n_items, params.gbce_calibration)
+
+    def _scores(self, hidden: Tensor, targets: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the targets (n,), and of items that all rows share (n, k)."""
+        hidden, item, bias = hidden.float(), self.encoder.item, self.encoder.item_bias
+        own = (hidden * item(targets)).sum(1) + bias[targets]
+        return own, torch.addmm(bias[negatives], hidden, item(negatives).T)
 
     def _batch(self, plan: Plan, rows: tuple[Tensor, ...]) -> Batch:
         part = slice(*plan.bounds[self.position.batch : self.position.batch + 2])
@@ -313,6 +329,7 @@ class Trainer:
             curve=[Epoch(**row) for row in here.curve],
             best_epoch=here.best_epoch,
             best_ndcg=here.best_ndcg,
+            seconds=here.seconds,
             sequences_per_second=here.windows / max(here.seconds, 1e-9),
             capped=here.best_epoch == self.params.max_epochs,
         )
@@ -322,17 +339,6 @@ def _build(n_items: int, params: TrainParams) -> SequenceEncoder:
     encoder = NEURAL[params.model].network(n_items, **params.network().shape())
     encoder.initialise(torch.Generator().manual_seed(params.seed))
     return encoder
-
-
-def _optimiser(encoder: SequenceEncoder, params: TrainParams) -> torch.optim.Optimizer:
-    """AdamW; biases and norms are not decayed (as BERT's own training does)."""
-    parameters = list(encoder.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": params.weight_decay},
-        {"params": [p for p in parameters if p.dim() == 1], "weight_decay": 0.0},
-    ]
-    fused = next(encoder.parameters()).device.type in ("cpu", "cuda")
-    return torch.optim.AdamW(groups, lr=params.learning_rate, fused=fused)
 
 
 def on_device(plan: Plan, device: torch.device) -> tuple[Tensor, ...]:

@@ -67,8 +67,7 @@ def log_uniform(count: int, n_items: int, generator: torch.Generator) -> tuple[T
     Items are numbered by popularity, so P(i) = log((i + 2) / (i + 1)) / log(n + 1), near Zipf's law
     of exponent one, follows the popularity without a table of it. Both (count,).
     """
-    device = generator.device
-    uniform = torch.rand(count, dtype=torch.float64, device=device, generator=generator)
+    uniform = torch.rand(count, dtype=torch.float64, generator=generator)
     drawn = torch.exp(uniform * math.log(n_items + 1)).long() - 1
     drawn = drawn.clamp(0, n_items - 1)
     share = torch.log1p(1 / (drawn + 1.0)) / math.log(n_items + 1)
@@ -76,43 +75,36 @@ def log_uniform(count: int, n_items: int, generator: torch.Generator) -> tuple[T
 
 
 def sampled_cross_entropy(
-    hidden: Tensor,
-    items: Tensor,
-    bias: Tensor,
-    targets: Tensor,
-    negatives: Tensor,
-    log_share: Tensor,
+    own: Tensor, others: Tensor, targets: Tensor, negatives: Tensor, log_share: Tensor
 ) -> Tensor:
     """Cross-entropy of the targets under a softmax whose sum is estimated from a sample.
 
-    Each of the `negatives` (k,), drawn with replacement with probability exp(log_share), stands
-    for 1 / (k share) items of the sum (logQ correction; Bengio and Senecal 2008); one that is a
-    row's target is left out there, for the target is counted itself. hidden (n, size).
+    `own` (n,) are the scores of the `targets`, `others` (n, k) those of the `negatives` (k,), drawn
+    with replacement with probability exp(log_share): each stands for 1 / (k share) items of the
+    sum (logQ correction; Bengio and Senecal 2008). One that is a row's target is left out there,
+    for the target is counted itself.
     """
-    own = (hidden * items[targets]).sum(1) + bias[targets]
-    others = torch.addmm(bias[negatives], hidden, items[negatives].T)
     others = others - (log_share + math.log(len(negatives)))
     others = others.masked_fill(negatives == targets[:, None], -math.inf)
     return (torch.logsumexp(torch.cat([own[:, None], others], dim=1), dim=1) - own).mean()
 
 
 def gbce(
-    hidden: Tensor,
-    items: Tensor,
-    bias: Tensor,
+    own: Tensor,
+    others: Tensor,
     targets: Tensor,
     negatives: Tensor,
+    n_items: int,
     calibration: float,
 ) -> Tensor:
     """Generalised binary cross-entropy (Petrov and Macdonald, RecSys 2023, equations 7 and 12).
 
-    The target's log-sigmoid is weighted by beta, which undoes the overconfidence that sampling
-    k `negatives` uniformly brings: with a = k / (len(items) - 1) and t the `calibration`,
-    beta = a (t (1 - 1 / a) + 1 / a); t = 0 is plain binary cross-entropy, t = 1 calibrates fully.
+    Scores as in `sampled_cross_entropy`; the `negatives` are drawn uniformly. The target's
+    log-sigmoid is weighted by beta, which undoes the overconfidence that sampling brings: with
+    a = k / (n_items - 1) and t the `calibration`, beta = a (t (1 - 1 / a) + 1 / a); t = 0 is plain
+    binary cross-entropy, t = 1 calibrates fully. The mean is over the k + 1 items, too.
     """
-    share = len(negatives) / (len(items) - 1)
+    share = len(negatives) / max(n_items - 1, 1)
     beta = share * (calibration * (1 - 1 / share) + 1 / share)
-    own = (hidden * items[targets]).sum(1) + bias[targets]
-    others = torch.addmm(bias[negatives], hidden, items[negatives].T)
     wrong = F.softplus(others).masked_fill(negatives == targets[:, None], 0.0)
-    return (beta * F.softplus(-own) + wrong.sum(1)).mean()
+    return (beta * F.softplus(-own) + wrong.sum(1)).mean() / (len(negatives) + 1)

@@ -1,0 +1,77 @@
+"""AdamW for a network; lazy Adam for the embedding where a step sees few of its rows."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recctl.models.encoder import SequenceEncoder
+
+
+class Optimiser:
+    """One step for all of a network's weights, with clipped gradients.
+
+    With `lazy` the item embedding gets sparse gradients, and only rows that a batch touched are
+    updated (moments and all, as torch's SparseAdam does it, without decay): a step then costs
+    what its batch costs, whatever the size of the catalogue. All other weights have AdamW; biases
+    and norms are not decayed, as in BERT's own training.
+    """
+
+    def __init__(
+        self,
+        encoder: SequenceEncoder,
+        *,
+        decay: float,
+        clip_norm: float,
+        lazy: bool = False,
+    ) -> None:
+        self._clip_norm = clip_norm
+        encoder.item.sparse = lazy
+        embedding = encoder.item.weight if lazy else None
+        self._parameters = list(encoder.parameters())
+        dense = [one for one in self._parameters if one is not embedding]
+        groups = [
+            {"params": [one for one in dense if one.dim() > 1], "weight_decay": decay},
+            {"params": [one for one in dense if one.dim() == 1], "weight_decay": 0.0},
+        ]
+        fused = self._parameters[0].device.type in ("cpu", "cuda")
+        self._parts: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, fused=fused)]
+        if embedding is not None:
+            self._parts.append(torch.optim.SparseAdam([embedding]))
+
+    def step(self, loss: Tensor, rate: float) -> None:
+        """Follow the gradient of a loss with a learning rate; gradients are cleared before."""
+        for part in self._parts:
+            part.zero_grad(set_to_none=True)
+            for group in part.param_groups:
+                group["lr"] = rate
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._clip()
+        for part in self._parts:
+            part.step()
+
+    def _clip(self) -> None:
+        """Scale all gradients so that their norm is `clip_norm` at most."""
+        values = [_values(one) for one in self._parameters if one.grad is not None]
+        norm = nn.utils.get_total_norm(values)
+        scale = (self._clip_norm / (norm + 1e-6)).clamp(max=1.0)
+        torch._foreach_mul_(values, scale)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {str(number): part.state_dict() for number, part in enumerate(self._parts)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        for number, part in enumerate(self._parts):
+            part.load_state_dict(state[str(number)])
+
+
+def _values(parameter: Tensor) -> Tensor:
+    """A gradient's numbers, of a sparse one those that there are, each row once."""
+    gradient = parameter.grad
+    assert gradient is not None
+    if not gradient.is_sparse:
+        return gradient
+    parameter.grad = gradient.coalesce()
+    return parameter.grad._values()
