@@ -15,6 +15,7 @@ import psutil
 import pytest
 import typer
 
+from lives import lives
 from recctl.cli import services as commands
 from recctl.errors import UserError
 from recctl.layout import Layout
@@ -72,14 +73,6 @@ def test_stopping_ends_children_in_sessions_of_their_own(layout: Layout) -> None
     assert processes.stop(layout, "worker")
     assert not any(lives(pid) for pid in pids)
     assert not processes.state_file(layout, "worker").exists()
-
-
-def lives(pid: int) -> bool:
-    """Whether the process runs; an ended one whose parent, this one, has not asked does not."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_what_a_killed_service_left_is_ended(layout: Layout) -> None:

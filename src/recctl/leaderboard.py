@@ -20,9 +20,9 @@ from recctl.files import read_json, replacing_folder, write_json
 from recctl.layout import Layout
 from recctl.models import BASELINES
 from recctl.sequences.store import Cases, SequenceData
-from recctl.stages.train import validation
+from recctl.stages.fitting import fit_project
 from recctl.training.checkpoint import Checkpoint, training_fingerprint
-from recctl.training.fit import check_model, fingerprint, fit
+from recctl.training.fit import check_model, fingerprint
 from recctl.training.params import TrainParams
 
 Say = Callable[[str], None]
@@ -152,15 +152,7 @@ def _run(
     devices.prepare(device)
     # in a folder of its own: the pipeline's unfinished trainings are not to be pushed out
     checkpoint = Checkpoint(layout.state / "checkpoints" / "leaderboard", key)
-    done = fit(
-        data.train(),
-        data.vocabulary.size,
-        params,
-        device,
-        validate=validation(data, evaluate.filter_seen),
-        checkpoint=checkpoint,
-        console=Console(stderr=True),
-    )
+    done = fit_project(data, params, evaluate.filter_seen, checkpoint, console=Console(stderr=True))
     training = Training(
         model=params.model,
         seed=params.seed,

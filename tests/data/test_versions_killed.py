@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
-
+from lives import lives
 from recctl.data import versions
 from recctl.layout import Layout
 
@@ -29,11 +28,11 @@ def test_a_killed_parent_leaves_no_dvc(tmp_path: Path) -> None:
     try:
         pid = tmp_path / "pid"
         until(lambda: pid.exists() and pid.read_text() != "")
-        child = psutil.Process(int(pid.read_text()))
+        child = int(pid.read_text())
     finally:
         parent.kill()
         parent.wait()
-    until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+    until(lambda: not lives(child))
 
 
 def test_what_dvc_prints_and_how_it_ends_come_back(tmp_path: Path) -> None:

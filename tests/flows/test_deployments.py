@@ -14,6 +14,7 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect_server import PrefectServer, wait_for
 from ruamel.yaml import YAML
 
+from lives import lives
 from recctl.services.server import settle
 
 ROOT = Path(__file__).parents[2]
@@ -130,7 +131,7 @@ def test_cancelling_a_run_ends_the_stage_that_it_runs(server: PrefectServer, pro
     family = [stage, *itertools.takewhile(lambda p: "prefect" not in str(p.cmdline()),
                                           stage.parents())]  # fmt: skip
     server.ask(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
-    wait_for("the stage and DVC to end", lambda: not any(map(lives, family)), 40.0)
+    wait_for("the stage and DVC to end", lambda: not any(lives(one.pid) for one in family), 40.0)
     wait_for("the run to be cancelled", lambda: server.state(run) == "Cancelled", 40.0)
 
 
@@ -146,10 +147,6 @@ def test_runs_whose_processes_are_gone_are_ended_and_suspended_ones_wait_on(
     # A run of the schedule may be under way: then there is more than one to end.
     assert settle(server.api, "CANCELLED", "stopped by a test") >= 1
     assert [server.state(run) for run in (gone, suspended)] == ["Cancelled", "Paused"]
-
-
-def lives(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def entrypoints() -> dict[str, str]:

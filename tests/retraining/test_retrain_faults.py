@@ -25,6 +25,7 @@ import small_project as small
 import tiny_project as tiny
 from faults import ERRORS, judged, told
 
+from lives import lives
 from recctl import lock
 from recctl.config import read_params
 from recctl.layout import Layout
@@ -139,13 +140,6 @@ def wait_until(what: str, true: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.02)
 
 
-def alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 def test_killed_while_training_it_resumes(real: Layout) -> None:
     victim = start(real)
     checkpoints = real.state / "checkpoints"
@@ -160,9 +154,9 @@ def test_killed_while_training_it_resumes(real: Layout) -> None:
     victim.send_signal(signal.SIGKILL)
     began = time.monotonic()
     held = []
-    while any(map(alive, children)):
+    while any(lives(one.pid) for one in children):
         holder = lock.holder(real)
-        if any(map(alive, children)):  # they may have ended while we looked
+        if any(lives(one.pid) for one in children):  # they may have ended while we looked
             held.append(holder is not None)
         assert time.monotonic() - began < 10, "what it started outlives it"
         time.sleep(0.05)

@@ -8,7 +8,7 @@ import torch
 from recctl.errors import UserError
 from recctl.training import checkpoint as checkpoints
 from recctl.training.fit import fingerprint
-from recctl.training.loop import Fit, Trainer
+from recctl.training.loop import Fit, Trainer, on_device
 from recctl.training.params import TrainParams
 
 from . import tiny
@@ -102,6 +102,7 @@ def test_a_network_of_any_kind_resumes(
     monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
     small = {"max_length": 10, "hidden_size": 16, "dropout": 0.2}
     changes = {"model": model, "loss": loss, "negatives": 8, "max_epochs": 3, model: small}
+    changes["average_epochs"] = 1.0
     params = TrainParams.model_validate({**tiny.PARAMS.model_dump(), **changes})
     undisturbed = tiny.train(tmp_path / "undisturbed", params)
     trained = Trainer._step
@@ -118,6 +119,25 @@ def test_a_network_of_any_kind_resumes(
     resumed = tiny.train(tmp_path, params)
     assert same(undisturbed, resumed)
     assert resumed.curve == undisturbed.curve
+
+
+def test_what_is_kept_is_the_average(tmp_path: Path) -> None:
+    """Of one epoch: the weights after each step, the young average's shares taken by hand."""
+    params = tiny.PARAMS.model_copy(update={"max_epochs": 1, "average_epochs": 0.5})
+    kept = tiny.train(tmp_path / "kept", params)
+    histories, _ = tiny.sequences()
+    trainer = Trainer(histories, tiny.N_ITEMS, params, torch.device("cpu"))
+    plan = trainer.plan(1)
+    expected: dict[str, torch.Tensor] = {}
+    for count in range(len(plan)):  # 17 batches: each one counts
+        trainer.train_batch(plan, on_device(plan, trainer.device))
+        share = 1.0 if count == 0 else 1 - min(1 - 1 / 8, (1 + count) / (10 + count))
+        for name, now in trainer.encoder.state_dict().items():
+            before = expected.get(name, now)
+            expected[name] = before + share * (now - before)
+    for name, tensor in weights(kept).items():
+        torch.testing.assert_close(tensor, expected[name])
+        assert not torch.equal(tensor, trainer.encoder.state_dict()[name])
 
 
 def test_a_finished_training_is_not_trained_again(undisturbed: Fit, tmp_path: Path) -> None:

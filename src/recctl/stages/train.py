@@ -4,29 +4,22 @@ import dataclasses
 import shutil
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from recctl import __version__
 from recctl.devices import pick
-from recctl.errors import UserError
-from recctl.evaluation.metrics import means
 from recctl.evaluation.params import EvaluateParams
-from recctl.evaluation.ranking import rank_cases
 from recctl.files import replacing_folder, write_json
 from recctl.layout import Layout
-from recctl.models.base import Recommender, save_model
-from recctl.sequences.store import Cases, SequenceData
+from recctl.models.base import save_model
+from recctl.sequences.store import SequenceData
+from recctl.stages.fitting import fit_project
 from recctl.tracking import training_run
 from recctl.training import curve
 from recctl.training.checkpoint import Checkpoint
-from recctl.training.fit import check_model, fingerprint, fit
-from recctl.training.loop import Fit, Validate
+from recctl.training.fit import check_model, fingerprint
+from recctl.training.loop import Fit
 from recctl.training.params import TrainParams
-
-_VALIDATION_CASES = 10_000
-"""Users whose targets are ranked at each validation; a larger set would cost more than it tells."""
-_METRIC = "ndcg@10"
 
 
 def run(layout: Layout) -> None:
@@ -41,7 +34,6 @@ def run(layout: Layout) -> None:
     data = SequenceData.load(layout.sequences)
     n_items = data.vocabulary.size
     filter_seen = EvaluateParams.load(layout.params).filter_seen
-    validate = validation(data, filter_seen)
     key = fingerprint(params, data.fingerprint, filter_seen)
     checkpoint = Checkpoint(layout.state / "checkpoints", key)
     console = Console()
@@ -54,13 +46,11 @@ def run(layout: Layout) -> None:
             f"{n_items:,} items",
             highlight=False,
         )
-        done = fit(
-            data.train(),
-            n_items,
+        done = fit_project(
+            data,
             params,
-            device,
-            validate=validate,
-            checkpoint=checkpoint,
+            filter_seen,
+            checkpoint,
             on_epoch=lambda row: tracked.log_epoch(dataclasses.asdict(row)),
             console=console,
         )
@@ -70,25 +60,6 @@ def run(layout: Layout) -> None:
         tracked.log_metrics(_metrics(done))
         tracked.log_files([layout.training / "curve.png", layout.model])
     _say(console, done, params)
-
-
-def validation(data: SequenceData, filter_seen: bool) -> Validate:
-    """NDCG@10 on (at most some thousand of) the validation cases, as evaluation would rank them."""
-    cases = data.cases("validation")
-    if not len(cases):
-        raise UserError(
-            "the split has no validation target", "look at artifacts/sequences/report.json"
-        )
-    if len(cases) > _VALIDATION_CASES:
-        chosen = np.random.default_rng(0).choice(len(cases), _VALIDATION_CASES, replace=False)
-        rows = np.sort(chosen)
-        cases = Cases(cases.users[rows], cases.histories.select(rows), cases.targets[rows])
-
-    def validate(model: Recommender) -> float:
-        ranks = rank_cases(model, cases, filter_seen=filter_seen).full
-        return means([_METRIC], ranks, model.n_items)[_METRIC]
-
-    return validate
 
 
 def _write(

@@ -12,6 +12,7 @@ from recctl.training.checkpoint import Checkpoint, training_fingerprint
 from recctl.training.loop import Fit, Trainer, Validate
 from recctl.training.params import TrainParams
 from recctl.training.progress import Epoch, TrainingProgress
+from recctl.training.world import World
 
 
 def check_model(name: str) -> None:
@@ -21,11 +22,13 @@ def check_model(name: str) -> None:
 
 
 def fingerprint(params: TrainParams, split: str, filter_seen: bool) -> str:
-    """What a training depends on: params (bar the device and other models' sections), the split's
-    fingerprint, the seen filter of its validations, our code."""
+    """What a training depends on: params (bar device, processes and other models' sections), the
+    split's fingerprint, the seen filter of its validations, our code."""
     others = set(NEURAL) - {params.model}
     return training_fingerprint(
-        params.model_dump_json(exclude={"device", *others}), split, f"filter_seen={filter_seen}"
+        params.model_dump_json(exclude={"device", "processes", *others}),
+        split,
+        f"filter_seen={filter_seen}",
     )
 
 
@@ -39,8 +42,9 @@ def fit(
     checkpoint: Checkpoint,
     on_epoch: Callable[[Epoch], None] = lambda row: None,
     console: Console | None = None,
+    world: World | None = None,
 ) -> Fit:
-    """Train the model that `params.model` names.
+    """Train the model that `params.model` names, alone or with the other ranks of a `world`.
 
     Raises UserError for an unknown model, no sequence to train on, a damaged checkpoint or a loss
     that is not finite.
@@ -51,6 +55,6 @@ def fit(
     if params.model in BASELINES:
         model = BASELINES[params.model].fit(train, n_items)
         return Fit(model, validate(model))
-    trainer = Trainer(train, n_items, params, device)
+    trainer = Trainer(train, n_items, params, device, world)
     with TrainingProgress(params.max_epochs, console) as show:
         return trainer.run(validate, checkpoint, show, on_epoch)

@@ -19,6 +19,7 @@ from recctl.sequences.batching import Batch, Plan, plan_epoch, plan_windows
 from recctl.sequences.cloze import cloze_batch
 from recctl.sequences.next_item import next_item_batch
 from recctl.sequences.store import Histories
+from recctl.training.averaging import Average
 from recctl.training.checkpoint import Checkpoint
 from recctl.training.loss import (
     catalogue_cross_entropy,
@@ -30,6 +31,7 @@ from recctl.training.optimiser import Optimiser
 from recctl.training.params import Bert4RecParams, TrainParams
 from recctl.training.progress import Epoch, TrainingProgress
 from recctl.training.schedule import learning_rate
+from recctl.training.world import World
 
 Validate = Callable[[Recommender], float]
 """Full-ranking NDCG@10 on the validation cases."""
@@ -78,24 +80,38 @@ class Trainer:
     All randomness of a step comes from a generator seeded by (seed, epoch, batch) and the epoch's
     plan from (seed, epoch): a training that was killed and resumed draws what an undisturbed one
     draws, and on a CPU with the same number of threads ends with the same weights.
+
+    In a `world` of several processes each takes its share of every batch, and all have the same
+    weights after each step; the position counts whole batches, whatever the number of processes.
     """
 
     def __init__(
-        self, train: Histories, n_items: int, params: TrainParams, device: torch.device
+        self,
+        train: Histories,
+        n_items: int,
+        params: TrainParams,
+        device: torch.device,
+        world: World | None = None,
     ) -> None:
         prepare(device)
+        self.world = world or World()
         self.params, self.device, self.train = params, device, train
         self.position = Position()
         self.encoder = _build(n_items, params).to(device)
         self.best: dict[str, Tensor] = {}
-        self._forward = (
-            torch.compile(self.encoder, dynamic=True) if params.compile else self.encoder
-        )
+        # NCCL cannot add up sparse gradients
+        dense = params.loss == "full" or (self.world.size > 1 and device.type == "cuda")
         self._optimiser = Optimiser(
             self.encoder,
             decay=params.weight_decay,
             clip_norm=params.clip_norm,
-            lazy=params.loss != "full",
+            lazy=not dense,
+        )
+        self._forward = self.world.wrap(self.encoder)
+        if params.compile:
+            self._forward = torch.compile(self._forward, dynamic=True)  # type: ignore[assignment]
+        self._average = (
+            Average(self.encoder, params.average_epochs) if params.average_epochs else None
         )
         self._generator = torch.Generator(device)
         self._on_host = torch.Generator()
@@ -123,9 +139,7 @@ class Trainer:
             best = (self.position.best_epoch, self.position.best_ndcg)
             show.epoch(row, best, rate, last=self._finished())
             on_epoch(row)
-            if checkpoint.due():
-                checkpoint.save(self._state())
-            if self._finished():
+            if self._due(checkpoint) or (self.world.leads and self._finished()):
                 checkpoint.save(self._state())
         return self._fit()
 
@@ -138,7 +152,7 @@ class Trainer:
         while here.batch < len(plan):
             losses.append(self.train_batch(plan, rows))
             show.step(here.batch, len(plan), here.epoch)
-            if checkpoint.due():
+            if self._due(checkpoint):
                 began = self._count(losses, began)
                 checkpoint.save(self._state())
         self._count(losses, began)
@@ -148,6 +162,9 @@ class Trainer:
         ndcg = self._validate(validate) if wanted else None
         return Epoch(here.epoch, loss, rate, ndcg)
 
+    def _due(self, checkpoint: Checkpoint) -> bool:
+        return self.world.leads and checkpoint.due()
+
     def train_batch(self, plan: Plan, rows: tuple[Tensor, ...]) -> Tensor:
         """Train the plan's next batch; its loss, on the device."""
         here = self.position
@@ -155,6 +172,8 @@ class Trainer:
         here.windows += int(plan.bounds[here.batch + 1] - plan.bounds[here.batch])
         here.batch += 1
         here.step += 1
+        if self._average is not None:
+            self._average.after(here.batch, len(plan), self.encoder)
         return loss
 
     def plan(self, epoch: int) -> Plan:
@@ -186,21 +205,21 @@ class Trainer:
 
     def _seed_step(self) -> None:
         here = self.position
-        seed = np.random.SeedSequence([self.params.seed, here.epoch, here.batch])
-        number = int(seed.generate_state(1, np.uint64)[0])
+        step = [self.params.seed, here.epoch, here.batch]
+        self._on_host.manual_seed(_number(step))
+        number = _number([*step, self.world.rank] if self.world.rank else step)
         self._generator.manual_seed(number)
-        self._on_host.manual_seed(number)
         torch.manual_seed(number)  # of every device, for torch's own dropout knows no other
 
     def _step(self, plan: Plan, rows: tuple[Tensor, ...], rate: float) -> Tensor:
         self._seed_step()
-        batch = self._batch(plan, rows)
+        batch, weight = self._batch(plan, rows)
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
             hidden = self._forward(batch.tokens, batch.real, batch.at, self._generator)
         chosen = hidden.flatten(0, 1)[batch.chosen]
-        loss = self._loss(chosen, batch.targets)
+        loss = self._loss(chosen, batch.targets) * weight
         self._optimiser.step(loss, rate)
-        return loss.detach()
+        return self.world.mean(loss.detach())
 
     def _loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Of hidden vectors (n, size) and the items (n,) that they should score highest."""
@@ -224,8 +243,21 @@ class Trainer:
         own = (hidden * item(targets)).sum(1) + bias[targets]
         return own, torch.addmm(bias[negatives], hidden, item(negatives).T)
 
-    def _batch(self, plan: Plan, rows: tuple[Tensor, ...]) -> Batch:
-        part = slice(*plan.bounds[self.position.batch : self.position.batch + 2])
+    def _batch(self, plan: Plan, rows: tuple[Tensor, ...]) -> tuple[Batch, float]:
+        """This process's share of the batch, and what its mean loss counts for.
+
+        The mean over all ranks is then that over the whole batch's targets. Where there are fewer
+        rows than ranks, the last ones train along with a row that counts nothing.
+        """
+        begin, end = plan.bounds[self.position.batch : self.position.batch + 2].tolist()
+        part = self.world.share(begin, end)
+        own = plan.masked[part].sum()
+        weight = float(own * self.world.size / plan.masked[begin:end].sum())
+        if not own:
+            part = slice(begin, begin + 1)
+        return self._gathered(plan, rows, part), weight
+
+    def _gathered(self, plan: Plan, rows: tuple[Tensor, ...], part: slice) -> Batch:
         starts, lengths, masked, last_only = (one[part] for one in rows)
         longest, shortest = int(plan.lengths[part].max()), int(plan.lengths[part].min())
         if self.encoder.causal:
@@ -275,18 +307,16 @@ class Trainer:
         return now
 
     def _validate(self, validate: Validate) -> float:
-        ndcg = validate(self._model())
+        judged = self.encoder if self._average is None else self._average.encoder
+        ndcg = validate(NEURAL[self.params.model](judged))
         here = self.position
         here.validations_since_best += 1
         if ndcg > here.best_ndcg:
             here.best_ndcg, here.best_epoch, here.validations_since_best = ndcg, here.epoch, 0
             self.best = {
-                name: tensor.detach().clone() for name, tensor in self.encoder.state_dict().items()
+                name: tensor.detach().clone() for name, tensor in judged.state_dict().items()
             }
         return ndcg
-
-    def _model(self) -> Recommender:
-        return NEURAL[self.params.model](self.encoder)
 
     def _next_epoch(self, row: Epoch) -> None:
         here = self.position
@@ -302,6 +332,7 @@ class Trainer:
             "position": asdict(self.position),
             "weights": self.encoder.state_dict(),
             "optimiser": self._optimiser.state_dict(),
+            "average": {} if self._average is None else self._average.state_dict(),
             "best": self.best,
         }
 
@@ -314,6 +345,8 @@ class Trainer:
         self.position = Position(**state["position"])
         self.encoder.load_state_dict(state["weights"])
         self._optimiser.load_state_dict(state["optimiser"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
         self.best = {name: tensor.to(self.device) for name, tensor in state["best"].items()}
         here = self.position
         done = f"resumed in epoch {here.epoch} after {here.batch} batches"
@@ -325,7 +358,7 @@ class Trainer:
         here = self.position
         self.encoder.load_state_dict(self.best)
         return Fit(
-            model=self._model(),
+            model=NEURAL[self.params.model](self.encoder),
             curve=[Epoch(**row) for row in here.curve],
             best_epoch=here.best_epoch,
             best_ndcg=here.best_ndcg,
@@ -339,6 +372,10 @@ def _build(n_items: int, params: TrainParams) -> SequenceEncoder:
     encoder = NEURAL[params.model].network(n_items, **params.network().shape())
     encoder.initialise(torch.Generator().manual_seed(params.seed))
     return encoder
+
+
+def _number(words: list[int]) -> int:
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0])
 
 
 def on_device(plan: Plan, device: torch.device) -> tuple[Tensor, ...]:

@@ -1,6 +1,6 @@
 """The `train` section of params.yaml."""
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -75,6 +75,8 @@ class TrainParams(Section):
     """A name of the table in models/__init__.py."""
     seed: int = Field(default=42, ge=0, lt=2**63)
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    processes: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
+    """That train together, each with its share of every batch; auto is one per GPU."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of matrix products; auto is bfloat16 on a GPU that has it and float32 elsewhere."""
     compile: bool = False
@@ -93,6 +95,8 @@ class TrainParams(Section):
     weight_decay: float = Field(default=0.01, ge=0)
     clip_norm: float = Field(default=5.0, gt=0)
     """Largest norm of the gradient."""
+    average_epochs: float = Field(default=0.0, ge=0, le=10**6)
+    """Keep a running average of the weights over about so many epochs; 0 keeps the last step's."""
     loss: Literal["full", "sampled", "gbce"] = "full"
     """Over the whole catalogue; sampled softmax and gBCE are for 100,000s of items."""
     negatives: int = Field(default=256, ge=1)

@@ -1,0 +1,64 @@
+"""One of several processes that train a model: what torchrun starts.
+
+    torchrun --nproc-per-node N -m recctl.stages.rank FOLDER
+
+The folder holds `job.json`; an error that the user can mend is left there in `error`.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from recctl.devices import pick
+from recctl.errors import UserError
+from recctl.sequences.store import SequenceData
+from recctl.stages.fitting import Job, validation
+from recctl.training.checkpoint import Checkpoint
+from recctl.training.fit import fit
+from recctl.training.world import World, joined
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(folder: Path) -> int:
+    """Train with the other ranks to the end; the exit code."""
+    _die_with_parent()
+    job = Job.model_validate_json((folder / "job.json").read_text(encoding="utf-8"))
+    world = World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    device = pick(job.params.device)
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    data = SequenceData.load(job.sequences)
+    with joined(world, device, folder / "ranks"):
+        try:
+            fit(
+                data.train(),
+                data.vocabulary.size,
+                job.params,
+                device,
+                validate=validation(data, job.filter_seen, world),
+                checkpoint=Checkpoint(job.checkpoints, job.fingerprint),
+                console=None if world.leads else Console(quiet=True),
+                world=world,
+            )
+        except UserError as error:
+            if world.leads:
+                (folder / "error").write_text(str(error), encoding="utf-8")
+            return 2
+    return 0
+
+
+def _die_with_parent() -> None:
+    """Have the kernel kill this process when torchrun is gone, however it went."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,49 @@
+"""A running average of the weights: what is validated and kept in place of the last step's."""
+
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from recctl.models.encoder import SequenceEncoder
+
+_PER_EPOCH = 16
+"""Averaging costs a pass over all weights: at each step it would be dear where items are many."""
+
+
+class Average:
+    """An exponential moving average of an encoder's weights over about so many epochs.
+
+    Steps at a constant rate end in a noisy orbit around what they look for; the mean of the orbit
+    is nearer to it than any of its points (Polyak and Juditsky 1992; Izmailov et al. 2018 for
+    networks). Young averages are short, so that the first epochs do not drag along.
+    """
+
+    def __init__(self, encoder: SequenceEncoder, epochs: float) -> None:
+        longest = 1 - 1 / max(1.0, _PER_EPOCH * epochs)
+
+        @torch.no_grad()
+        def follow(average: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+            kept = min(longest, (1 + int(count)) / (10 + int(count)))
+            torch._foreach_lerp_(average, current, 1 - kept)
+
+        self._averaged = AveragedModel(encoder, multi_avg_fn=follow)  # type: ignore[arg-type]
+
+    @property
+    def encoder(self) -> SequenceEncoder:
+        """The network with the averaged weights."""
+        return cast(SequenceEncoder, self._averaged.module)
+
+    def after(self, batches: int, of: int, encoder: SequenceEncoder) -> None:
+        """Take the encoder's weights in, if it is their turn after so many batches of an epoch."""
+        if batches % max(1, of // _PER_EPOCH) == 0:
+            self._averaged.update_parameters(encoder)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps."""
+        return dict(self._averaged.state_dict())
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """The inverse of `state_dict`."""
+        self._averaged.load_state_dict(state)

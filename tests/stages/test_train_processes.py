@@ -1,0 +1,130 @@
+"""A training shared by two processes comes to what one comes to."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ready_project
+import torch
+from rich.console import Console
+from tiny_project import fresh_database
+
+from lives import lives
+from recctl.errors import UserError
+from recctl.sequences.store import SequenceData
+from recctl.stages.fitting import fit_project, processes
+from recctl.training.checkpoint import Checkpoint
+from recctl.training.loop import Fit
+from recctl.training.params import TrainParams
+
+BATCH = 31
+"""Of 900 sequences one is left for the last batch: fewer rows than processes."""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("processes")
+    return ready_project.make(folder / "project", fresh_database(folder))
+
+
+def train(project: Path, checkpoints: Path, count: int, **settings: Any) -> Fit:
+    shape = {"max_length": 20, "hidden_size": 16, "dropout": 0.0}
+    params = TrainParams.model_validate(
+        {"device": "cpu", "processes": count, "batch_size": BATCH, "decay_epochs": 3,
+         "max_epochs": 3, "average_epochs": 1.0, "bert4rec": shape, "sasrec": shape, **settings}
+    )  # fmt: skip
+    data = SequenceData.load(project / "artifacts" / "sequences")
+    checkpoint = Checkpoint(checkpoints, "f" * 64)
+    return fit_project(data, params, True, checkpoint, console=Console(quiet=True))
+
+
+def differ(one: Fit, other: Fit, project: Path) -> float:
+    """The largest difference of two scores; weights without a gradient may drift apart freely."""
+    data = SequenceData.load(project / "artifacts" / "sequences")
+    histories = data.cases("validation").histories
+    return float((one.model.score(histories) - other.model.score(histories)).abs().max())
+
+
+@pytest.mark.slow
+def test_what_two_began_one_ends(project: Path, tmp_path: Path) -> None:
+    """Two processes train two epochs, one the third: it is as if one had trained alone.
+
+    Without dropout a causal network draws nothing but negatives, which all ranks draw alike.
+    """
+    settings = {"model": "sasrec", "loss": "sampled", "negatives": 8}
+    alone = train(project, tmp_path / "1", 1, **settings)
+    begun = train(project, tmp_path / "2", 2, **settings, max_epochs=2)
+    ended = train(project, tmp_path / "2", 1, **settings)
+    assert ended.curve[:2] == begun.curve
+    assert differ(alone, ended, project) < 2e-4
+    for mine, yours in zip(alone.curve, ended.curve, strict=True):
+        assert yours.loss == pytest.approx(mine.loss, rel=1e-4)
+        assert yours.ndcg == pytest.approx(mine.ndcg, abs=2e-3)
+
+
+@pytest.mark.slow
+def test_masks_differ_between_ranks_and_the_figures_hardly(project: Path, tmp_path: Path) -> None:
+    alone, together = (train(project, tmp_path / str(count), count) for count in (1, 2))
+    assert differ(alone, together, project) > 1e-3
+    assert together.curve[-1].loss == pytest.approx(alone.curve[-1].loss, rel=0.02)
+    assert together.best_ndcg == pytest.approx(alone.best_ndcg, abs=0.02)
+
+
+@pytest.mark.slow
+def test_what_a_user_can_mend_is_said_once(project: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"loss is not finite.*lower train\.learning_rate"):
+        train(project, tmp_path, 2, learning_rate=1e30)
+
+
+@pytest.mark.slow
+def test_no_rank_outlives_a_killed_stage(tmp_path: Path) -> None:
+    """Nor does any of them listen where others could reach it."""
+    root = ready_project.make(tmp_path / "project", fresh_database(tmp_path))
+    text = ready_project.PARAMS.replace("max_epochs: 4", "max_epochs: 1000000\n  processes: 2")
+    text = text.replace("patience: 4", "patience: 1000000")
+    (root / "params.yaml").write_text(text)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
+    recctl = Path(sys.executable).with_name("recctl")
+    stage = subprocess.Popen([recctl, "stage", "train"], cwd=root, env=environment)
+    try:
+        deadline = time.monotonic() + 120
+        ranks: list[psutil.Process] = []
+        while len(ranks) < 2 or not all(one.net_connections() for one in ranks):
+            assert stage.poll() is None
+            assert time.monotonic() < deadline
+            started = psutil.Process(stage.pid).children(recursive=True)
+            ranks = [one for one in started if one.cmdline()[-3:-1] == ["-m", "recctl.stages.rank"]]
+            ranks = [one for one in ranks if "torch.distributed.run" not in one.cmdline()]
+            time.sleep(0.1)
+        listening = [
+            found.laddr.ip
+            for one in started
+            for found in one.net_connections()
+            if found.status == psutil.CONN_LISTEN
+        ]
+        assert set(listening) <= {"127.0.0.1", "::1"}, listening
+    finally:
+        stage.send_signal(signal.SIGKILL)
+        stage.wait()
+    deadline = time.monotonic() + 20
+    while any(lives(one.pid) for one in started):
+        assert time.monotonic() < deadline, "a process outlives the stage"
+        time.sleep(0.1)
+
+
+def test_one_process_unless_there_are_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert processes(TrainParams(), cpu) == 1
+    assert processes(TrainParams(), cuda) == 4
+    assert processes(TrainParams(model="markov"), cuda) == 1
+    assert processes(TrainParams(processes=2), cuda) == 2
+    assert processes(TrainParams(processes=8), cpu) == 8
+    with pytest.raises(UserError, match="is 8, and there are 4 CUDA devices"):
+        processes(TrainParams(processes=8), cuda)
