@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_project as tiny
+from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from recctl import leaderboard as module
@@ -84,7 +85,7 @@ def test_what_was_done_is_not_done_again(
         raise AssertionError("trained again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "fit", never)
+        patch.setattr(module, "fit_project", never)
         again = leaderboard(project, ["markov", "popularity", "sasrec"], SEEDS, PARAMS, print)
         assert again.rows == board.rows
         other = PARAMS.model_copy(update={"learning_rate": 0.5})
@@ -178,3 +179,28 @@ def test_the_command_prints_both_tables(
     told = CliRunner().invoke(app, ["leaderboard", *chosen, *small, "--json"])
     assert json.loads(told.stdout)["rows"][0]["model"] == "markov"
     assert not Path("artifacts/training").exists()
+
+
+def test_published_figures_stand_beside_ours(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.root)
+    text = project.params.read_text()
+    report = project.sequences / "report.json"
+    report.write_text(json.dumps({**json.loads(report.read_text()), "protocol": "leave-one-out"}))
+    said = []
+    try:
+        for name, filtered in (("ml-1m", True), ("tiny", True), ("ml-1m", False)):
+            params = YAML(typ="safe").load(text)
+            params["ingest"]["name"] = name
+            params["evaluate"] = {"negatives": 100, "filter_seen": filtered}
+            YAML().dump(params, project.params)
+            ran = CliRunner().invoke(app, ["leaderboard", "popularity", "markov"])
+            assert ran.exit_code == 0, ran.output
+            said.append(ran.stdout)
+    finally:
+        project.params.write_text(text)
+    known, *unknown = said
+    assert ".1358 / .0621" in known
+    assert "popularity (sampled-popularity-100): Sun et al., CIKM 2019, table 2" in known
+    assert not any("published" in one for one in unknown)

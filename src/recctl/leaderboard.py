@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from recctl import devices
+from recctl.data.params import IngestParams
 from recctl.errors import UserError
 from recctl.evaluation import metrics, protocols, statistics
 from recctl.evaluation.params import FULL, EvaluateParams, sampled_names
+from recctl.evaluation.published import Published, published
 from recctl.evaluation.ranking import rank_cases
 from recctl.evaluation.report import by_protocol
 from recctl.files import read_json, replacing_folder, write_json
@@ -67,6 +69,8 @@ class Row:
     """By protocol and metric: the mean over users and seeds; the interval is over users."""
     spread: float | None
     """Standard deviation over the seeds of full-ranking NDCG@10; None for one seed."""
+    published: dict[str, Published]
+    """What others reached on the same set, by protocol, where it is known."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,8 @@ def leaderboard(
             one = params.model_copy(update={"model": name, "seed": seed})
             runs.setdefault(name, []).append(_run(layout, data, cases, one, evaluate, mark, say))
     n_items = data.vocabulary.size
-    rows = [_row(name, found, evaluate, n_items) for name, found in runs.items()]
+    known = _data_set(layout, evaluate)
+    rows = [_row(name, found, evaluate, n_items, known) for name, found in runs.items()]
     rows.sort(key=lambda row: -row.figures[FULL][METRICS[-1]].value)
     pairs = _pairs({row.model: runs[row.model] for row in rows}, evaluate, n_items)
     board = Board(len(cases), n_items, mark, params.model_dump(), rows, pairs)
@@ -191,7 +196,18 @@ def _gains(runs: list[Run], protocol: str, metric: str, n_items: int) -> NDArray
     return np.asarray(np.mean(each, axis=0), np.float64)
 
 
-def _row(name: str, runs: list[Run], params: EvaluateParams, n_items: int) -> Row:
+def _data_set(layout: Layout, params: EvaluateParams) -> str:
+    """The set's name, where published figures were measured as ours are; else empty."""
+    split = read_json(layout.sequences / "report.json", "leaderboard")
+    if not params.filter_seen or split.get("protocol") != "leave-one-out":
+        return ""
+    try:
+        return IngestParams.load(layout.params).name
+    except UserError:  # of no concern here: the sequences are there
+        return ""
+
+
+def _row(name: str, runs: list[Run], params: EvaluateParams, n_items: int, data_set: str) -> Row:
     figures = {
         protocol: {
             metric: statistics.interval(
@@ -205,7 +221,8 @@ def _row(name: str, runs: list[Run], params: EvaluateParams, n_items: int) -> Ro
     }
     by_seed = [_gains([run], FULL, METRICS[-1], n_items).mean() for run in runs]
     spread = float(np.std(by_seed, ddof=1)) if len(runs) > 1 else None
-    return Row(name, [run.training for run in runs], figures, spread)
+    known = {key: one for key, one in published(data_set, name).items() if key in figures}
+    return Row(name, [run.training for run in runs], figures, spread, known)
 
 
 def _pairs(runs: dict[str, list[Run]], params: EvaluateParams, n_items: int) -> list[Pair]:

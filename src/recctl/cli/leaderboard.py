@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.table import Table
 
     from recctl.leaderboard import Board, Row
@@ -51,8 +53,10 @@ def leaderboard(
         return
     console = Console()
     if not console.is_terminal:
-        console = Console(width=140)
+        console = Console(width=160)
     console.print(models_table(board))
+    for line in sources(board):
+        console.print(line, highlight=False)
     if board.pairs:
         console.print(pairs_table(board))
 
@@ -100,21 +104,32 @@ def models_table(board: "Board") -> "Table":
     table.add_column("model")
     for name in ("HR@10", "NDCG@10", "95% interval", "over seeds"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in protocols:
-        table.add_column(f"{name}\nHR@10 / NDCG@10", justify="right")
+    for name in [FULL, *protocols]:
+        if name != FULL:
+            table.add_column(f"{name}\nHR@10 / NDCG@10", justify="right")
+        if any(name in row.published for row in board.rows):
+            table.add_column("published\nHR@10 / NDCG@10", justify="right", style="dim")
     for name in ("epochs", "time"):
         table.add_column(name, justify="right")
     for row in board.rows:
-        table.add_row(row.model, *_cells(row, protocols))
+        table.add_row(row.model, *_cells(row, board))
     return table
 
 
-def _cells(row: "Row", protocols: list[str]) -> list[str]:
+def sources(board: "Board") -> list[str]:
+    """Where the published figures come from, a line for each source."""
+    by_source: dict[str, list[str]] = {}
+    for row in board.rows:
+        for protocol, one in row.published.items():
+            by_source.setdefault(one.source, []).append(f"{row.model} ({protocol})")
+    return [f"published: {', '.join(what)}: {source}" for source, what in by_source.items()]
+
+
+def _cells(row: "Row", board: "Board") -> list[str]:
     from recctl.evaluation.params import FULL
 
     full = row.figures[FULL]
     ndcg = full["ndcg@10"]
-    sampled = [row.figures[name] for name in protocols]
     trained = row.trainings
     epochs = sum(one.epochs for one in trained) / len(trained)
     cap = " (cap)" if any(one.capped for one in trained) else ""
@@ -123,10 +138,22 @@ def _cells(row: "Row", protocols: list[str]) -> list[str]:
         _figure(ndcg.value),
         f"{_figure(ndcg.low)} to {_figure(ndcg.high)}",
         "-" if row.spread is None else f"± {_figure(row.spread)}",
-        *(f"{_figure(one['hr@10'].value)} / {_figure(one['ndcg@10'].value)}" for one in sampled),
+        *_by_protocol(row, board),
         f"{epochs:.0f}{cap}" if epochs else "-",
-        _time(sum(one.seconds for one in trained) / len(trained)),
+        _time(sum(one.seconds for one in trained) / len(trained)) if epochs else "-",
     ]
+
+
+def _by_protocol(row: "Row", board: "Board") -> "Iterator[str]":
+    """Ours in each sampled protocol, and after each protocol what others published, if they did."""
+    from recctl.evaluation.params import FULL
+
+    for name, one in row.figures.items():
+        if name != FULL:
+            yield f"{_figure(one['hr@10'].value)} / {_figure(one['ndcg@10'].value)}"
+        if any(name in other.published for other in board.rows):
+            known = row.published.get(name)
+            yield f"{_figure(known.hr)} / {_figure(known.ndcg)}" if known else ""
 
 
 def pairs_table(board: "Board") -> "Table":
