@@ -23,7 +23,7 @@ from recctl.training.checkpoint import Checkpoint
 from recctl.training.fit import fit
 from recctl.training.params import Bert4RecParams, TrainParams
 
-EPOCHS = 60
+EPOCHS = 30
 PARAMS = """
 ingest: {name: starter, files: [interactions.csv.gz], format: csv, items_file: items.csv}
 sequence-split: {protocol: leave-one-out, minimum_user_interactions: 5}
@@ -31,9 +31,10 @@ sequence-split: {protocol: leave-one-out, minimum_user_interactions: 5}
 TRAIN = TrainParams(
     max_epochs=EPOCHS,
     decay_epochs=EPOCHS,
-    validate_every=15,
-    batch_size=64,
-    learning_rate=2.5e-3,
+    validate_every=10,
+    batch_size=32,
+    learning_rate=4e-3,
+    average_epochs=1.0,
     bert4rec=Bert4RecParams(max_length=50, dropout=0.1, mask_probability=0.35, last_item_share=0.5),
 )
 

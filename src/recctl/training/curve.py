@@ -28,7 +28,7 @@ def write_png(curve: list[Epoch], best_epoch: int, path: Path) -> None:
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     left.plot([row.epoch for row in curve], [row.loss for row in curve], color="#4C6A92")
-    left.set(title="Cross-entropy of masked items (training)", xlabel="epoch", ylabel="nats")
+    left.set(title="Training loss", xlabel="epoch")
     seen = [(row.epoch, row.ndcg) for row in curve if row.ndcg is not None]
     right.plot([x for x, _ in seen], [y for _, y in seen], color="#4C6A92", marker=".")
     for x, y in seen:

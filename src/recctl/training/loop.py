@@ -176,6 +176,11 @@ class Trainer:
             self._average.after(here.batch, len(plan), self.encoder)
         return loss
 
+    @property
+    def judged(self) -> SequenceEncoder:
+        """What is validated and kept: the averaged weights, or those of the last step."""
+        return self.encoder if self._average is None else self._average.encoder
+
     def plan(self, epoch: int) -> Plan:
         """The windows and batches of an epoch."""
         params, rng = self.params, np.random.default_rng([self.params.seed, epoch])
@@ -307,14 +312,13 @@ class Trainer:
         return now
 
     def _validate(self, validate: Validate) -> float:
-        judged = self.encoder if self._average is None else self._average.encoder
-        ndcg = validate(NEURAL[self.params.model](judged))
+        ndcg = validate(NEURAL[self.params.model](self.judged))
         here = self.position
         here.validations_since_best += 1
         if ndcg > here.best_ndcg:
             here.best_ndcg, here.best_epoch, here.validations_since_best = ndcg, here.epoch, 0
             self.best = {
-                name: tensor.detach().clone() for name, tensor in judged.state_dict().items()
+                name: tensor.detach().clone() for name, tensor in self.judged.state_dict().items()
             }
         return ndcg
 
