@@ -22,7 +22,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev repro up down test test-faults lint bench clean
+.PHONY: help setup setup-dev repro up down test test-faults lint bench bench-peers clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,11 @@ bench: $(VENV)/.installed-dev ## Measure speed and memory (LOG=path of MovieLens
 	$(BIN)/python benchmarks/promotion.py $(if $(LOG),--log $(LOG))
 	$(BIN)/python benchmarks/gate_calibration.py
 	$(BIN)/python benchmarks/retraining.py
+	$(BIN)/python benchmarks/large_catalogue.py
+
+bench-peers: $(VENV)/.installed-dev ## Measure RePlay, RecTools and RecBole beside ours, in environments of their own
+	$(BIN)/python benchmarks/peers/run.py $(if $(LOG),--log $(LOG))
+	$(BIN)/python benchmarks/peers/run.py --shape shop
 
 clean: ## Remove artifacts/ and tools' caches; data, DVC's cache, MLflow's runs and .venv stay
 	@rm -rf artifacts build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 
 from recctl.devices import pick
-from recctl.errors import UserError
+from recctl.errors import UserError, circumstance
 from recctl.sequences.store import SequenceData
 from recctl.stages.fitting import Job, validation
 from recctl.training.checkpoint import Checkpoint
@@ -47,9 +47,11 @@ def main(folder: Path) -> int:
                 console=None if world.leads else Console(quiet=True),
                 world=world,
             )
-        except UserError as error:
-            if world.leads:
-                (folder / "error").write_text(str(error), encoding="utf-8")
+        except (UserError, OSError) as error:
+            told = error if isinstance(error, UserError) else circumstance(error)
+            if told is None:
+                raise
+            (folder / "error").write_text(str(told), encoding="utf-8")
             return 2
     return 0
 
