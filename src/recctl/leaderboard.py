@@ -15,12 +15,12 @@ from recctl.data.params import IngestParams
 from recctl.errors import UserError
 from recctl.evaluation import metrics, protocols, statistics
 from recctl.evaluation.params import FULL, EvaluateParams, sampled_names
-from recctl.evaluation.published import Published, published
 from recctl.evaluation.ranking import rank_cases
 from recctl.evaluation.report import by_protocol
 from recctl.files import read_json, replacing_folder, write_json
 from recctl.layout import Layout
 from recctl.models import BASELINES
+from recctl.published import Published, published
 from recctl.sequences.store import Cases, SequenceData
 from recctl.stages.fitting import fit_project
 from recctl.training.checkpoint import Checkpoint, training_fingerprint

@@ -7,40 +7,23 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
-from pydantic import BaseModel
 from rich.console import Console
 
 from recctl import supervise
 from recctl.devices import pick
 from recctl.errors import UserError
-from recctl.evaluation.metrics import means
-from recctl.evaluation.ranking import rank_cases
 from recctl.models import NEURAL
-from recctl.models.base import Recommender
-from recctl.sequences.store import Cases, SequenceData
+from recctl.sequences.store import SequenceData
+from recctl.stages import rank
+from recctl.stages.early_stopping import validation
 from recctl.training.checkpoint import Checkpoint
 from recctl.training.fit import fit
-from recctl.training.loop import Fit, Validate
+from recctl.training.loop import Fit
 from recctl.training.params import TrainParams
 from recctl.training.progress import Epoch
-from recctl.training.world import World
 
-_VALIDATION_CASES = 10_000
-"""Users whose targets are ranked at each validation; a larger set would cost more than it tells."""
-_METRIC = "ndcg@10"
 _LOOPBACK = {"linux": "lo", "darwin": "lo0"}
-
-
-class Job(BaseModel):
-    """What each of several processes must know."""
-
-    params: TrainParams
-    sequences: Path
-    filter_seen: bool
-    checkpoints: Path
-    fingerprint: str
 
 
 def fit_project(
@@ -61,7 +44,7 @@ def fit_project(
     console = console or Console()
     count = processes(params, device)
     if count > 1:
-        job = Job(
+        job = rank.Job(
             params=params,
             sequences=data.folder,
             filter_seen=filter_seen,
@@ -98,33 +81,7 @@ def processes(params: TrainParams, device: torch.device) -> int:
     return wanted
 
 
-def validation(data: SequenceData, filter_seen: bool, world: World | None = None) -> Validate:
-    """NDCG@10 on (at most some thousand of) the validation cases, as evaluation would rank them.
-
-    In a `world` of several processes each ranks its share; the figure is the same.
-    """
-    world = world or World()
-    cases = data.cases("validation")
-    if not len(cases):
-        raise UserError(
-            "the split has no validation target", "look at artifacts/sequences/report.json"
-        )
-    rows = np.arange(len(cases))
-    if len(cases) > _VALIDATION_CASES:
-        chosen = np.random.default_rng(0).choice(len(cases), _VALIDATION_CASES, replace=False)
-        rows = np.sort(chosen)
-    own = rows[world.share(0, len(rows))]
-    cases = Cases(cases.users[own], cases.histories.select(own), cases.targets[own])
-
-    def validate(model: Recommender) -> float:
-        ranks = rank_cases(model, cases, filter_seen=filter_seen).full
-        every = np.concatenate(world.gather(ranks))
-        return means([_METRIC], every, model.n_items)[_METRIC]
-
-    return validate
-
-
-def _together(job: Job, count: int, console: Console) -> None:
+def _together(job: rank.Job, count: int, console: Console) -> None:
     """Train to the end under torchrun; the checkpoint then holds what came of it.
 
     Raises UserError when a rank does.
@@ -147,7 +104,7 @@ def _torchrun(folder: Path, count: int, console: Console) -> int:
     command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=1", "--max-restarts=0"]
     command += [f"--nproc-per-node={count}", "--rdzv-backend=c10d", "--local-addr=localhost"]
     command += ["--rdzv-conf=store_type=file", f"--rdzv-endpoint={folder / 'agents'}"]
-    command += ["-m", "recctl.stages.rank", str(folder)]
+    command += ["-m", rank.__name__, str(folder)]
     threads = str(max(1, torch.get_num_threads() // count))
     environment = {"OMP_NUM_THREADS": threads, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     to_error = console.stderr or console.file is sys.stderr

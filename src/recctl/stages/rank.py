@@ -12,17 +12,29 @@ import sys
 from pathlib import Path
 
 import torch
+from pydantic import BaseModel
 from rich.console import Console
 
 from recctl.devices import pick
 from recctl.errors import UserError, circumstance
 from recctl.sequences.store import SequenceData
-from recctl.stages.fitting import Job, validation
+from recctl.stages.early_stopping import validation
 from recctl.training.checkpoint import Checkpoint
 from recctl.training.fit import fit
+from recctl.training.params import TrainParams
 from recctl.training.world import World, joined
 
 _PR_SET_PDEATHSIG = 1
+
+
+class Job(BaseModel):
+    """What each of several processes must know."""
+
+    params: TrainParams
+    sequences: Path
+    filter_seen: bool
+    checkpoints: Path
+    fingerprint: str
 
 
 def main(folder: Path) -> int:

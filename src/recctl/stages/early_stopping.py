@@ -1,0 +1,41 @@
+"""What early stopping looks at."""
+
+import numpy as np
+
+from recctl.errors import UserError
+from recctl.evaluation.metrics import means
+from recctl.evaluation.ranking import rank_cases
+from recctl.models.base import Recommender
+from recctl.sequences.store import Cases, SequenceData
+from recctl.training.loop import Validate
+from recctl.training.world import World
+
+_CASES = 10_000
+"""Users whose targets are ranked at each validation; a larger set would cost more than it tells."""
+_METRIC = "ndcg@10"
+
+
+def validation(data: SequenceData, filter_seen: bool, world: World | None = None) -> Validate:
+    """NDCG@10 on (at most some thousand of) the validation cases, as evaluation would rank them.
+
+    In a `world` of several processes each ranks its share; the figure is the same.
+    """
+    world = world or World()
+    cases = data.cases("validation")
+    if not len(cases):
+        raise UserError(
+            "the split has no validation target", "look at artifacts/sequences/report.json"
+        )
+    rows = np.arange(len(cases))
+    if len(cases) > _CASES:
+        chosen = np.random.default_rng(0).choice(len(cases), _CASES, replace=False)
+        rows = np.sort(chosen)
+    own = rows[world.share(0, len(rows))]
+    cases = Cases(cases.users[own], cases.histories.select(own), cases.targets[own])
+
+    def validate(model: Recommender) -> float:
+        ranks = rank_cases(model, cases, filter_seen=filter_seen).full
+        every = np.concatenate(world.gather(ranks))
+        return means([_METRIC], every, model.n_items)[_METRIC]
+
+    return validate
