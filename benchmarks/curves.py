@@ -4,7 +4,8 @@
 
 PROJECT is a folder where `dvc repro sequence-split` has run; its params.yaml gives the settings. A
 variant is 'name: key=value, ...' with keys of the train section, or pool=1 for batches that mix all
-lengths. Without any: length buckets, averaged weights and last-item samples are left out in turn.
+lengths. Without any: what params.yaml says, without length buckets, with averaged weights, and
+without last-item samples.
 """
 
 import argparse
@@ -29,8 +30,8 @@ from recctl.training.params import TrainParams
 VARIANTS = (
     "as it is:",
     "no length buckets: pool=1",
-    "no averaged weights: average_epochs=0",
-    "no last-item samples: bert4rec.last_item_share=0",
+    "averaged weights: average_epochs=2",
+    "no last-item samples (bert4rec): bert4rec.last_item_share=0",
 )
 Points = list[tuple[int, float, float]]
 """Epoch, seconds of training so far, NDCG@10."""
@@ -57,7 +58,7 @@ def curve(data: SequenceData, params: TrainParams, pool: int | None, every: int)
         while trainer.position.batch < len(plan):
             trainer.train_batch(plan, rows)
         seconds += time.perf_counter() - began
-        if epoch % every == 0:
+        if epoch % every == 0 or epoch == params.max_epochs:
             points.append((epoch, seconds, validate(NEURAL[params.model](trainer.judged))))
     batching._POOL = before
     return points

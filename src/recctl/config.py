@@ -66,7 +66,11 @@ def changed(settings: Any, changes: Mapping[str, Any]) -> Any:
         *between, last = path.split(".")
         where = settings
         for key in between:
-            where = where.setdefault(key, {}) if isinstance(where, dict) else None
+            if not isinstance(where, dict):
+                break
+            if where.get(key) is None:  # absent, or a section with nothing in it
+                where[key] = {}
+            where = where[key]
         if not isinstance(where, dict):
             raise UserError(f"'{path}' is no setting", "what it is below holds a value")
         where[last] = value

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from recctl.evaluation.params import FULL
 
-_PETROV = "github.com/antklen/sasrec-bert4rec-recsys23"
+_KLENITSKIY = "Klenitskiy and Vasilev, RecSys 2023 (github.com/antklen/sasrec-bert4rec-recsys23)"
 _SUN = "Sun et al., CIKM 2019, table 2"
 _PAPER = "sampled-popularity-100"
 
@@ -24,8 +24,8 @@ class Published:
 
 _KNOWN: dict[tuple[str, str], dict[str, Published]] = {
     ("ml-1m", FULL): {
-        "bert4rec": Published(0.2843, 0.1537, _PETROV),
-        "sasrec": Published(0.3152, 0.1821, f"{_PETROV}, full cross-entropy"),
+        "bert4rec": Published(0.2843, 0.1537, _KLENITSKIY),
+        "sasrec": Published(0.3152, 0.1821, f"{_KLENITSKIY}, full cross-entropy"),
     },
     ("ml-1m", _PAPER): {
         "popularity": Published(0.1358, 0.0621, _SUN),

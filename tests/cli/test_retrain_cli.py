@@ -3,6 +3,8 @@
 import io
 import os
 import pty
+import select
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ from typer.testing import CliRunner
 
 from recctl import lock
 from recctl.cli.app import app
+from recctl.cli.asking import _line_awaited
 from recctl.cli.retrain import _approve
 from recctl.intake.take import Intake
 from recctl.layout import Layout
@@ -110,6 +113,27 @@ def test_the_end_of_input_is_no_answer(
     keyboard(b"\x04")
     with pytest.raises(typer.Abort):
         approve(1.0)
+
+
+def test_a_signal_just_before_the_wait_ends_it(
+    keyboard: Callable[[bytes], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `input` sleeps through: a signal is noted, and then the wait begins."""
+    waited, ready = select.select, []
+
+    def watched(*arguments: Any) -> Any:
+        ready.append(waited(*arguments))
+        return ready[-1]
+
+    monkeypatch.setattr(select, "select", watched)
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)
+    try:
+        with _line_awaited() as came:
+            signal.raise_signal(signal.SIGINT)
+            assert not came(time.monotonic() + 0.1)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ready[0][0] != []
 
 
 def test_a_pipe_is_read_without_a_limit(

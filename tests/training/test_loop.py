@@ -121,17 +121,24 @@ def test_a_network_of_any_kind_resumes(
     assert resumed.curve == undisturbed.curve
 
 
-def test_what_is_kept_is_the_average(tmp_path: Path) -> None:
-    """Of one epoch: the weights after each step, the young average's shares taken by hand."""
-    params = tiny.PARAMS.model_copy(update={"max_epochs": 1, "average_epochs": 0.5})
+@pytest.mark.parametrize("batch_size", [40, 8, 3])  # 4, 17 and 44 batches of 132 rows
+def test_what_is_kept_is_the_average(tmp_path: Path, batch_size: int) -> None:
+    """Of one epoch, by hand: some 16 updates, each with a share of all updates in half an epoch."""
+    changes = {"max_epochs": 1, "average_epochs": 0.5, "batch_size": batch_size}
+    params = tiny.PARAMS.model_copy(update=changes)
     kept = tiny.train(tmp_path / "kept", params)
     histories, _ = tiny.sequences()
     trainer = Trainer(histories, tiny.N_ITEMS, params, torch.device("cpu"))
     plan = trainer.plan(1)
+    every = {40: 1, 8: 1, 3: 2}[batch_size]
+    longest = 1 - 1 / (0.5 * len(plan) / every)
     expected: dict[str, torch.Tensor] = {}
-    for count in range(len(plan)):  # 17 batches: each one counts
+    for batch in range(len(plan)):
         trainer.train_batch(plan, on_device(plan, trainer.device))
-        share = 1.0 if count == 0 else 1 - min(1 - 1 / 8, (1 + count) / (10 + count))
+        if (batch + 1) % every:
+            continue
+        count = (batch + 1) // every - 1
+        share = 1.0 if count == 0 else 1 - min(longest, (1 + count) / (10 + count))
         for name, now in trainer.encoder.state_dict().items():
             before = expected.get(name, now)
             expected[name] = before + share * (now - before)

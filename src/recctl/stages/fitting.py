@@ -1,9 +1,9 @@
 """Train a model on a project's sequences: in this process, or in several under torchrun."""
 
 import os
+import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def fit_project(
 
 
 def processes(params: TrainParams, device: torch.device) -> int:
-    """How many processes train a model: one per GPU by default; a baseline is fitted by one."""
+    """How many processes train a model: `auto` is one per GPU; a baseline is fitted by one."""
     gpus = torch.cuda.device_count() if device.type == "cuda" else 0
     if params.model not in NEURAL:
         return 1
@@ -87,16 +87,26 @@ def _together(job: rank.Job, count: int, console: Console) -> None:
     Raises UserError when a rank does.
     """
     console.print(f"train: {count} processes", highlight=False)
-    with tempfile.TemporaryDirectory(prefix="recctl-ranks-") as name:
-        folder = Path(name)
+    folder = job.checkpoints / "ranks"
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed one left
+    folder.mkdir(parents=True)
+    try:
         (folder / "job.json").write_text(job.model_dump_json(), encoding="utf-8")
         code = _torchrun(folder, count, console)
         error = folder / "error"
         if error.exists():
             raise UserError(error.read_text(encoding="utf-8"))
+        said = (folder / "stderr").read_text(encoding="utf-8", errors="replace")
+        if code and "SIGKILL" in said:
+            raise UserError(
+                "a training process was killed, perhaps for lack of memory",
+                "lower train.processes or train.batch_size in params.yaml",
+            )
         if code:
-            print((folder / "stderr").read_text(errors="replace"), file=sys.stderr)
+            print(said, file=sys.stderr)
             raise RuntimeError(f"torchrun ended with exit code {code}")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _torchrun(folder: Path, count: int, console: Console) -> int:
@@ -104,6 +114,7 @@ def _torchrun(folder: Path, count: int, console: Console) -> int:
     command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=1", "--max-restarts=0"]
     command += [f"--nproc-per-node={count}", "--rdzv-backend=c10d", "--local-addr=localhost"]
     command += ["--rdzv-conf=store_type=file", f"--rdzv-endpoint={folder / 'agents'}"]
+    command += [f"--log-dir={folder / 'logs'}"]  # it keeps its own, in the system's, for ever
     command += ["-m", rank.__name__, str(folder)]
     threads = str(max(1, torch.get_num_threads() // count))
     environment = {"OMP_NUM_THREADS": threads, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}

@@ -72,6 +72,8 @@ def _die_with_parent() -> None:
     """Have the kernel kill this process when torchrun is gone, however it went."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == 1:  # it was gone before
+            sys.exit(1)
 
 
 if __name__ == "__main__":

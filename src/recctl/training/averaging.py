@@ -9,7 +9,7 @@ from torch.optim.swa_utils import AveragedModel
 from recctl.models.encoder import SequenceEncoder
 
 _PER_EPOCH = 16
-"""Averaging costs a pass over all weights: at each step it would be dear where items are many."""
+"""Updates an epoch, about: each is a pass over all weights, dear where items are many."""
 
 
 class Average:
@@ -21,14 +21,14 @@ class Average:
     """
 
     def __init__(self, encoder: SequenceEncoder, epochs: float) -> None:
-        longest = 1 - 1 / max(1.0, _PER_EPOCH * epochs)
+        self._epochs = epochs
+        self._most_kept = 0.0
+        self._averaged = AveragedModel(encoder, multi_avg_fn=self._follow)  # type: ignore[arg-type]
 
-        @torch.no_grad()
-        def follow(average: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
-            kept = min(longest, (1 + int(count)) / (10 + int(count)))
-            torch._foreach_lerp_(average, current, 1 - kept)
-
-        self._averaged = AveragedModel(encoder, multi_avg_fn=follow)  # type: ignore[arg-type]
+    @torch.no_grad()
+    def _follow(self, average: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+        kept = min(self._most_kept, (1 + int(count)) / (10 + int(count)))
+        torch._foreach_lerp_(average, current, 1 - kept)
 
     @property
     def encoder(self) -> SequenceEncoder:
@@ -37,7 +37,9 @@ class Average:
 
     def after(self, batches: int, of: int, encoder: SequenceEncoder) -> None:
         """Take the encoder's weights in, if it is their turn after so many batches of an epoch."""
-        if batches % max(1, of // _PER_EPOCH) == 0:
+        every = max(1, of // _PER_EPOCH)
+        if batches % every == 0:
+            self._most_kept = 1 - 1 / max(1.0, self._epochs * of / every)
             self._averaged.update_parameters(encoder)
 
     def state_dict(self) -> dict[str, Tensor]:

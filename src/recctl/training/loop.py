@@ -341,7 +341,7 @@ class Trainer:
         }
 
     def _resume(self, checkpoint: Checkpoint, show: TrainingProgress) -> None:
-        for path in checkpoint.aside()[:1]:
+        for path in checkpoint.aside()[:1] if self.world.leads else []:  # it clears up, too
             show.say(f"train: set aside, for it is of other params, data or code: {path}")
         state = checkpoint.load()
         if state is None:

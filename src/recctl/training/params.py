@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from recctl.config import Section, Settings
 
@@ -66,6 +66,12 @@ class CaserParams(NetworkParams):
     vertical: int = Field(default=4, ge=1)
 
 
+def _processes(value: Any) -> Any:
+    if value == "auto" or (type(value) is int and 1 <= value <= 1024):
+        return value
+    raise ValueError("it should be auto or a whole number from 1 to 1024")
+
+
 class TrainParams(Section):
     """Which model is trained, and how."""
 
@@ -75,7 +81,7 @@ class TrainParams(Section):
     """A name of the table in models/__init__.py."""
     seed: int = Field(default=42, ge=0, lt=2**63)
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
-    processes: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
+    processes: Annotated[int | Literal["auto"], BeforeValidator(_processes)] = 1
     """That train together, each with its share of every batch; auto is one per GPU."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of matrix products; auto is bfloat16 on a GPU that has it and float32 elsewhere."""
