@@ -11,9 +11,11 @@ export GX_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# Threads that wait for each other sleep instead of spinning: on a machine with other work a
-# training is otherwise ten times slower.
-export OMP_WAIT_POLICY ?= PASSIVE
+# For what is not started by `recctl`; src/recctl/threads.py says why.
+ifndef OMP_WAIT_POLICY
+export OMP_WAIT_POLICY := PASSIVE
+export GOMP_SPINCOUNT := 5000
+endif
 
 # The stages are found by name (`recctl stage ...`), so the environment comes first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)

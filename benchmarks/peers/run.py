@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from recctl.threads import wait_shortly
 from training import SHAPES, generated
 
 HERE = Path(__file__).parent
@@ -102,7 +103,7 @@ def measure(given: argparse.Namespace, log: Path) -> dict[str, list[Measured]]:
     }
     common = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
     variables = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(given.threads))
-    variables |= {"OMP_WAIT_POLICY": "PASSIVE"}
+    wait_shortly(variables)
     if given.keep_memory:
         kept = str(GIBIBYTE)
         variables |= {"MALLOC_MMAP_THRESHOLD_": kept, "MALLOC_TRIM_THRESHOLD_": kept}

@@ -5,6 +5,7 @@ import sys
 
 from recctl.errors import MayPass, UserError, circumstance
 from recctl.telemetry import switch_off
+from recctl.threads import wait_shortly
 
 
 def main() -> None:
@@ -15,8 +16,7 @@ def main() -> None:
     130 interrupted.
     """
     switch_off()
-    # Threads that spin while they wait make a training five times slower beside a busy neighbour.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_shortly(os.environ)
     from recctl.cli.app import app
 
     try:

@@ -9,6 +9,7 @@ from recctl.errors import UserError
 from recctl.files import replacing
 from recctl.layout import Layout
 from recctl.telemetry import OFF
+from recctl.threads import NAMES, wait_shortly
 
 POOL = "recctl"
 """The work pool that prefect.yaml names."""
@@ -36,6 +37,8 @@ def base(layout: Layout) -> dict[str, str]:
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(_ANOTHER_SERVERS)
     }
+    threads = {name: os.environ[name] for name in NAMES if name in os.environ}
+    wait_shortly(threads)
     commands = str(Path(sys.executable).parent)
     return {
         **inherited,
@@ -44,7 +47,7 @@ def base(layout: Layout) -> dict[str, str]:
         "PWD": str(layout.root),
         **dict.fromkeys(_NO_PROXY, _without_proxy()),
         "PYTHONUNBUFFERED": "1",
-        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+        **threads,
         "PREFECT_HOME": str(layout.state / "prefect"),
         "PREFECT_CLI_PROMPT": "false",
         "PREFECT_CLI_COLORS": "false",
