@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_CPU_CHUNK_BYTES = 4 << 20
+_CPU_CHUNK_BYTES = 8 << 20
 _GPU_CHUNK_BYTES = 1 << 30
 
 
