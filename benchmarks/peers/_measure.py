@@ -5,6 +5,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,11 @@ def peak_memory() -> int:
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
-def report(name: str, *, train: float, evaluate: float, data: float) -> None:
+def report(name: str, package: str, *, train: float, evaluate: float, data: float) -> None:
     """Print the measurement as the last line: sequences/s, users/s, seconds to ready data."""
-    found = {"name": name, "torch": torch.__version__, "memory": peak_memory()}
+    found = {
+        "name": f"{name} {version(package)}",
+        "torch": torch.__version__,
+        "memory": peak_memory(),
+    }
     print(json.dumps({**found, "train": train, "evaluate": evaluate, "data": data}), flush=True)

@@ -4,12 +4,11 @@ import contextlib
 import io
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
+import _measure as measure
 import numpy as np
 import torch
-from _measure import BATCH, DROPOUT, HEADS, LAYERS, WIDTH, Laps, report, settings, users_per_second
 
 from recctl.evaluation.ranking import rank_cases
 from recctl.layout import Layout
@@ -60,7 +59,7 @@ def train(trainer: Trainer, warm_up: int) -> float:
     for _ in range(warm_up):
         trainer.train_batch(plan, rows)
     trainer.position.batch = 0
-    laps = Laps()
+    laps = measure.Laps()
     laps.add(0)
     plan = trainer.plan(2)
     rows = on_device(plan, trainer.device)
@@ -71,7 +70,7 @@ def train(trainer: Trainer, warm_up: int) -> float:
 
 
 def main() -> None:
-    given = settings(attention_dropout=DROPOUT)
+    given = measure.settings(attention_dropout=measure.DROPOUT)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         data = sequences(Path(folder), given.log)
@@ -79,20 +78,24 @@ def main() -> None:
         ready = time.perf_counter() - began
         network = Bert4RecParams(
             max_length=given.max_length,
-            hidden_size=WIDTH,
-            layers=LAYERS,
-            heads=HEADS,
-            dropout=DROPOUT,
+            hidden_size=measure.WIDTH,
+            layers=measure.LAYERS,
+            heads=measure.HEADS,
+            dropout=measure.DROPOUT,
             attention_dropout=given.attention_dropout,
             mask_probability=given.mask,
             last_item_share=0.0,
         )
-        params = TrainParams(device="cpu", precision="float32", batch_size=BATCH, bert4rec=network)
+        params = TrainParams(
+            device="cpu", precision="float32", batch_size=measure.BATCH, bert4rec=network
+        )
         trainer = Trainer(histories, data.vocabulary.size, params, torch.device("cpu"))
         trained = train(trainer, given.warm_up)
         model, cases = Bert4Rec(trainer.encoder), by_number(data)
-        ranked = users_per_second(lambda users: rank_cases(model, first(cases, users)), given.users)
-        report(f"recctl {version('recctl')}", train=trained, evaluate=ranked, data=ready)
+        ranked = measure.users_per_second(
+            lambda users: rank_cases(model, first(cases, users)), given.users
+        )
+        measure.report("recctl", "recctl", train=trained, evaluate=ranked, data=ready)
 
 
 if __name__ == "__main__":

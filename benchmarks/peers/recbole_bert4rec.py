@@ -8,23 +8,10 @@ import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from _measure import (
-    BATCH,
-    DROPOUT,
-    EVALUATION_BATCH,
-    HEADS,
-    LAYERS,
-    WIDTH,
-    Laps,
-    read,
-    report,
-    settings,
-    users_per_second,
-)
+import _measure as measure
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.data.dataloader import FullSortEvalDataLoader
@@ -35,7 +22,7 @@ from recbole.trainer import Trainer
 class First:
     """The first batches of a loader, each of them a lap once the trainer asks for the next."""
 
-    def __init__(self, loader: Any, count: int, laps: Laps) -> None:
+    def __init__(self, loader: Any, count: int, laps: measure.Laps) -> None:
         self._loader, self._count, self._laps = loader, count, laps
 
     def __iter__(self) -> Iterator[Any]:
@@ -69,18 +56,18 @@ def config(folder: Path, given: Namespace) -> Config:
         "metrics": ["Hit", "NDCG"],
         "topk": [10],
         "valid_metric": "NDCG@10",
-        "n_layers": LAYERS,
-        "n_heads": HEADS,
-        "hidden_size": WIDTH,
-        "inner_size": 4 * WIDTH,
-        "hidden_dropout_prob": DROPOUT,
-        "attn_dropout_prob": DROPOUT,
+        "n_layers": measure.LAYERS,
+        "n_heads": measure.HEADS,
+        "hidden_size": measure.WIDTH,
+        "inner_size": 4 * measure.WIDTH,
+        "hidden_dropout_prob": measure.DROPOUT,
+        "attn_dropout_prob": measure.DROPOUT,
         "mask_ratio": given.mask,
         "ft_ratio": 0.0,
         "loss_type": "CE",
         "train_neg_sample_args": None,
-        "train_batch_size": BATCH,
-        "eval_batch_size": EVALUATION_BATCH,
+        "train_batch_size": measure.BATCH,
+        "eval_batch_size": measure.EVALUATION_BATCH,
         "epochs": 1,
         "worker": given.workers,
         "use_gpu": False,
@@ -91,7 +78,7 @@ def config(folder: Path, given: Namespace) -> Config:
 
 
 def main() -> None:
-    given = settings()
+    given = measure.settings()
     del sys.argv[1:]  # RecBole would read them
     log = given.log.resolve()
     with tempfile.TemporaryDirectory() as name:
@@ -100,7 +87,7 @@ def main() -> None:
         (folder / "log").mkdir()
         chosen = config(folder, given)
         began = time.perf_counter()
-        rows = read(log).drop(columns="left")
+        rows = measure.read(log).drop(columns="left")
         rows.columns = ["user_id:token", "item_id:token", "timestamp:float"]
         rows.to_csv(folder / "log" / "log.inter", sep="\t", index=False)
         train, _, test = data_preparation(chosen, create_dataset(chosen))
@@ -108,7 +95,7 @@ def main() -> None:
         del rows
 
         model = BERT4Rec(chosen, train._dataset).to(chosen["device"])
-        trainer, laps = Trainer(chosen, model), Laps()
+        trainer, laps = Trainer(chosen, model), measure.Laps()
         batches = First(train, given.warm_up + given.batches, laps)
         trainer.fit(batches, saved=False, verbose=False, show_progress=False)
 
@@ -117,10 +104,11 @@ def main() -> None:
             loader = FullSortEvalDataLoader(chosen, cases, None)
             trainer.evaluate(loader, load_best_model=False)
 
-        report(
-            f"RecBole {version('recbole')}",
+        measure.report(
+            "RecBole",
+            "recbole",
             train=laps.rate(given.warm_up),
-            evaluate=users_per_second(evaluate, given.users),
+            evaluate=measure.users_per_second(evaluate, given.users),
             data=ready,
         )
 

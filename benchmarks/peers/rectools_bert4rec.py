@@ -3,23 +3,10 @@
 # mypy: disable-error-code="import-not-found"
 
 import time
-from importlib.metadata import version
 from typing import Any
 
+import _measure as measure
 import pandas as pd
-from _measure import (
-    BATCH,
-    DROPOUT,
-    EVALUATION_BATCH,
-    HEADS,
-    LAYERS,
-    WIDTH,
-    Laps,
-    read,
-    report,
-    settings,
-    users_per_second,
-)
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import LambdaCallback
 from rectools import Columns
@@ -34,8 +21,8 @@ def dataset(rows: pd.DataFrame) -> Dataset:
 
 
 def main() -> None:
-    given = settings()
-    laps, readied = Laps(), []
+    given = measure.settings()
+    laps, readied = measure.Laps(), []
 
     def setup(trainer: Trainer, module: LightningModule, stage: str) -> None:
         readied.append(time.perf_counter())
@@ -57,21 +44,21 @@ def main() -> None:
         )
 
     model = BERT4RecModel(
-        n_blocks=LAYERS,
-        n_heads=HEADS,
-        n_factors=WIDTH,
-        dropout_rate=DROPOUT,
+        n_blocks=measure.LAYERS,
+        n_heads=measure.HEADS,
+        n_factors=measure.WIDTH,
+        dropout_rate=measure.DROPOUT,
         mask_prob=given.mask,
         session_max_len=given.max_length,
         loss="softmax",
-        batch_size=BATCH,
+        batch_size=measure.BATCH,
         dataloader_num_workers=given.workers,
-        recommend_batch_size=EVALUATION_BATCH,
+        recommend_batch_size=measure.EVALUATION_BATCH,
         recommend_torch_device="cpu",
         get_trainer_func=trainer,
     )
     began = time.perf_counter()
-    rows = read(given.log)
+    rows = measure.read(given.log)
     model.fit(dataset(rows[rows["left"] >= 2]))
 
     wanted = rows["user_id"].unique()[: given.users]
@@ -87,10 +74,11 @@ def main() -> None:
         )
         assert top[Columns.User].nunique() > 0.9 * users
 
-    report(
-        f"RecTools {version('rectools')}",
+    measure.report(
+        "RecTools",
+        "rectools",
         train=laps.rate(given.warm_up),
-        evaluate=users_per_second(recommend, given.users),
+        evaluate=measure.users_per_second(recommend, given.users),
         data=readied[0] - began,
     )
 

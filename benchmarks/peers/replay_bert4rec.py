@@ -3,23 +3,10 @@
 # mypy: disable-error-code="import-not-found"
 
 import time
-from importlib.metadata import version
 from typing import Any
 
+import _measure as measure
 import pandas as pd
-from _measure import (
-    BATCH,
-    DROPOUT,
-    EVALUATION_BATCH,
-    HEADS,
-    LAYERS,
-    WIDTH,
-    Laps,
-    read,
-    report,
-    settings,
-    users_per_second,
-)
 from lightning import Trainer
 from lightning.pytorch.callbacks import LambdaCallback
 from replay.data import (
@@ -68,15 +55,15 @@ def tokenizer() -> SequenceTokenizer:
         feature_type=FeatureType.CATEGORICAL,
         feature_sources=[TensorFeatureSource(FeatureSource.INTERACTIONS, "item_id")],
         feature_hint=FeatureHint.ITEM_ID,
-        embedding_dim=WIDTH,
+        embedding_dim=measure.WIDTH,
     )
     return SequenceTokenizer(TensorSchema(feature), handle_unknown_rule="drop")
 
 
 def main() -> None:
-    given = settings()
+    given = measure.settings()
     began = time.perf_counter()
-    rows = read(given.log)
+    rows = measure.read(given.log)
     tokens = tokenizer()
     train = tokens.fit_transform(dataset(rows[rows["left"] >= 2]))
     training = Bert4RecTrainingDataset(train, given.max_length, mask_prob=given.mask)
@@ -84,15 +71,15 @@ def main() -> None:
 
     model = Bert4Rec(
         tokens.tensor_schema,
-        block_count=LAYERS,
-        head_count=HEADS,
-        hidden_size=WIDTH,
+        block_count=measure.LAYERS,
+        head_count=measure.HEADS,
+        hidden_size=measure.WIDTH,
         max_seq_len=given.max_length,
-        dropout_rate=DROPOUT,
+        dropout_rate=measure.DROPOUT,
         enable_embedding_tying=True,
         loss_type="CE",
     )
-    laps = Laps()
+    laps = measure.Laps()
 
     def lap(trainer: Trainer, module: Bert4Rec, outputs: Any, batch: Any, index: int) -> None:
         laps.add(len(batch["query_id"]))
@@ -103,7 +90,7 @@ def main() -> None:
         max_steps=given.warm_up + given.batches,
         callbacks=[LambdaCallback(on_train_batch_end=lap)],
     )
-    trainer.fit(model, DataLoader(training, BATCH, shuffle=True, num_workers=given.workers))
+    trainer.fit(model, DataLoader(training, measure.BATCH, shuffle=True, num_workers=given.workers))
 
     wanted = rows["user_id"].unique()[: given.users]
     seen = rows[(rows["left"] >= 1) & rows["user_id"].isin(wanted)]
@@ -118,14 +105,15 @@ def main() -> None:
             postprocessors=[RemoveSeenItems(some)],
         )
         cases = Bert4RecPredictionDataset(some, given.max_length)
-        loader = DataLoader(cases, EVALUATION_BATCH, num_workers=given.workers)
+        loader = DataLoader(cases, measure.EVALUATION_BATCH, num_workers=given.workers)
         Trainer(**QUIET, callbacks=[top]).predict(model, loader, return_predictions=False)
         assert top.get_result()["user_id"].nunique() == len(some)
 
-    report(
-        f"RePlay {version('replay-rec')}",
+    measure.report(
+        "RePlay",
+        "replay-rec",
         train=laps.rate(given.warm_up),
-        evaluate=users_per_second(predict, given.users),
+        evaluate=measure.users_per_second(predict, given.users),
         data=ready,
     )
 

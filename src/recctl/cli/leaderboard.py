@@ -93,9 +93,6 @@ def models_table(board: "Board") -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from recctl.evaluation.params import FULL
-
-    protocols = [name for name in board.rows[0].figures if name != FULL]
     table = Table(
         title=f"{board.users:,} test users, {board.catalogue:,} items; full ranking",
         title_justify="left",
@@ -104,10 +101,10 @@ def models_table(board: "Board") -> "Table":
     table.add_column("model")
     for name in ("HR@10", "NDCG@10", "95% interval", "over seeds"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in [FULL, *protocols]:
-        if name != FULL:
+    for name, ours in _protocols(board):
+        if ours:
             table.add_column(f"{name}\nHR@10 / NDCG@10", justify="right")
-        if any(name in row.published for row in board.rows):
+        else:
             table.add_column("published\nHR@10 / NDCG@10", justify="right", style="dim")
     for name in ("epochs", "time"):
         table.add_column(name, justify="right")
@@ -138,22 +135,32 @@ def _cells(row: "Row", board: "Board") -> list[str]:
         _figure(ndcg.value),
         f"{_figure(ndcg.low)} to {_figure(ndcg.high)}",
         "-" if row.spread is None else f"± {_figure(row.spread)}",
-        *_by_protocol(row, board),
+        *(_pair(row, name, ours) for name, ours in _protocols(board)),
         f"{epochs:.0f}{cap}" if epochs else "-",
         _time(sum(one.seconds for one in trained) / len(trained)) if epochs else "-",
     ]
 
 
-def _by_protocol(row: "Row", board: "Board") -> "Iterator[str]":
-    """Ours in each sampled protocol, and after each protocol what others published, if they did."""
+def _protocols(board: "Board") -> "Iterator[tuple[str, bool]]":
+    """The columns of HR@10 / NDCG@10: a protocol, and whether they are ours or published ones.
+
+    Ours in full ranking have columns of their own; published ones are shown where there are any.
+    """
     from recctl.evaluation.params import FULL
 
-    for name, one in row.figures.items():
+    for name in board.rows[0].figures:
         if name != FULL:
-            yield f"{_figure(one['hr@10'].value)} / {_figure(one['ndcg@10'].value)}"
-        if any(name in other.published for other in board.rows):
-            known = row.published.get(name)
-            yield f"{_figure(known.hr)} / {_figure(known.ndcg)}" if known else ""
+            yield name, True
+        if any(name in row.published for row in board.rows):
+            yield name, False
+
+
+def _pair(row: "Row", protocol: str, ours: bool) -> str:
+    if ours:
+        one = row.figures[protocol]
+        return f"{_figure(one['hr@10'].value)} / {_figure(one['ndcg@10'].value)}"
+    known = row.published.get(protocol)
+    return f"{_figure(known.hr)} / {_figure(known.ndcg)}" if known else ""
 
 
 def pairs_table(board: "Board") -> "Table":

@@ -118,13 +118,12 @@ def _torchrun(folder: Path, count: int, console: Console) -> int:
     command += ["-m", rank.__name__, str(folder)]
     threads = str(max(1, torch.get_num_threads() // count))
     environment = {"OMP_NUM_THREADS": threads, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
-    to_error = console.stderr or console.file is sys.stderr
     with (folder / "stderr").open("wb") as errors:
         process = subprocess.Popen(
             supervise.command(command),
             env={**os.environ, **environment, **_interfaces()},
             stdin=subprocess.PIPE,  # its end tells the supervisor that we are gone
-            stdout=sys.__stderr__ if to_error else None,
+            stdout=sys.__stderr__ if console.stderr else None,
             stderr=errors,
         )
         try:

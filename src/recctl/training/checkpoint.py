@@ -78,9 +78,8 @@ class Checkpoint:
         seal, payload = content[:_SEAL], content[_SEAL:]
         if hashlib.sha256(payload).digest() != seal:
             raise self._damaged("its content does not fit its digest")
-        state: dict[str, Any] = torch.load(
-            io.BytesIO(payload), map_location="cpu", weights_only=True
-        )
+        file = io.BytesIO(payload)
+        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         if state["fingerprint"] != self.fingerprint:
             raise self._damaged("it belongs to another training than its name says")
         return state
