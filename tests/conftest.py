@@ -4,6 +4,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A machine that stalls for a moment is no finding.
+settings.register_profile("recctl", deadline=None)
+settings.load_profile("recctl")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -53,7 +53,7 @@ def kind(call: Callable[[], object]) -> type[UserError]:
 def connect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], type[UserError]]:
     """What connecting to MLflow at an address raises."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
 
     def connect(uri: str) -> type[UserError]:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)

@@ -1,6 +1,5 @@
 """`dvc repro` is run for real, on a pipeline of one shell command."""
 
-import os
 import subprocess
 import sys
 import time
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lives import lives
 from recctl import pipeline
 from recctl.errors import UserError
 from recctl.layout import Layout
@@ -49,8 +49,7 @@ def test_an_interrupt_stops_the_stage_too(tmp_path: Path) -> None:
         pipeline.repro(layout, interrupt)
     assert time.monotonic() - began < 60
     pid = int((tmp_path / "pid").read_text())
-    deadline = time.monotonic() + 5
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+    deadline = time.monotonic() + 60
+    while lives(pid):
+        assert time.monotonic() < deadline
         time.sleep(0.1)
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import ports
 from recctl import doctor, telemetry
 from recctl.cli.app import app
 from recctl.doctor import Check
@@ -195,11 +195,9 @@ def test_a_remote_that_cannot_be_reached_keeps_its_secrets(project: Layout) -> N
 def test_a_tracking_server_that_cannot_be_reached(
     project: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:s3cret@127.0.0.1:{port}")
-    found = look(project, "tracking")
+    with ports.refusing() as port:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:s3cret@127.0.0.1:{port}")
+        found = look(project, "tracking")
     assert found.state == "blocked"
     assert f"http://127.0.0.1:{port}" in found.found
     assert "s3cret" not in found.found

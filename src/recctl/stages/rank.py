@@ -17,6 +17,7 @@ from rich.console import Console
 
 from recctl.devices import pick
 from recctl.errors import UserError, circumstance
+from recctl.files import replacing
 from recctl.sequences.store import SequenceData
 from recctl.stages.early_stopping import validation
 from recctl.training.checkpoint import Checkpoint
@@ -63,7 +64,8 @@ def main(folder: Path) -> int:
             told = error if isinstance(error, UserError) else circumstance(error)
             if told is None:
                 raise
-            (folder / "error").write_text(str(told), encoding="utf-8")
+            with replacing(folder / "error") as temporary:  # more than one rank may write it
+                temporary.write_text(str(told), encoding="utf-8")
             return 2
     return 0
 
