@@ -1,5 +1,6 @@
 """Dropout that is cheap on a CPU and takes its randomness as an argument."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -34,8 +35,20 @@ def dropout(x: Tensor, probability: float, generator: torch.Generator | None) ->
         return x
     if x.device.type != "cpu":
         return torch.nn.functional.dropout(x, probability, training=True)
+    kept, scale = kept_bytes(x.shape, probability, generator)
+    return _Masked.apply(x, kept.to(x.dtype).mul_(scale))  # type: ignore[no-untyped-call,no-any-return]
+
+
+def kept_bytes(
+    shape: Sequence[int], probability: float, generator: torch.Generator
+) -> tuple[Tensor, float]:
+    """1 for each element that is kept and 0 for each dropped one (uint8), and the scale of those.
+
+    One random byte decides for each element, so that the probability is rounded to 256ths.
+    """
     dropped = min(255, max(1, round(probability * 256)))
-    words = torch.empty(-(-x.numel() // 8), dtype=torch.int64)
+    size = torch.Size(shape).numel()
+    words = torch.empty(-(-size // 8), dtype=torch.int64)
     words.random_(-(2**63), None, generator=generator)
-    kept = (words.view(torch.uint8)[: x.numel()] >= dropped).view(torch.uint8).view(x.shape)
-    return _Masked.apply(x, kept.to(x.dtype).mul_(256 / (256 - dropped)))  # type: ignore[no-untyped-call,no-any-return]
+    kept = (words.view(torch.uint8)[:size] >= dropped).view(torch.uint8)
+    return kept.view(*shape), 256 / (256 - dropped)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recctl.models.attention import attend
 from recctl.models.dropout import dropout
 from recctl.models.encoder import SequenceEncoder
 
@@ -74,14 +75,14 @@ class Block(nn.Module):
         batch, _, size = key.shape
         shape = (batch, -1, self.heads, size // self.heads)
         query, key, value = (one.reshape(shape).transpose(1, 2) for one in (query, key, value))
-        drop = self.attention_drop if generator is not None else 0.0
-        mixed = F.scaled_dot_product_attention(
+        mixed = attend(
             query,
             key,
             value,
-            attn_mask=seen,
-            dropout_p=drop,
-            is_causal=self.causal and seen is None,
+            seen=seen,
+            causal=self.causal and seen is None,
+            drop=self.attention_drop,
+            generator=generator,
         )
         return mixed.transpose(1, 2).reshape(batch, -1, size)
 
