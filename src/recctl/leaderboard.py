@@ -19,7 +19,7 @@ from recctl.evaluation.ranking import rank_cases
 from recctl.evaluation.report import by_protocol
 from recctl.files import read_json, replacing_folder, write_json
 from recctl.layout import Layout
-from recctl.models import BASELINES
+from recctl.models import COUNTED
 from recctl.published import Published, published
 from recctl.sequences.store import Cases, SequenceData
 from recctl.stages.fitting import fit_project
@@ -123,7 +123,7 @@ def leaderboard(
     mark = protocols.fingerprint(protocols.describe(data, cases, evaluate))
     runs: dict[str, list[Run]] = {}
     for name in models:
-        for seed in seeds[:1] if name in BASELINES else seeds:  # nothing in a baseline is drawn
+        for seed in seeds[:1] if name in COUNTED else seeds:
             one = params.model_copy(update={"model": name, "seed": seed})
             runs.setdefault(name, []).append(_run(layout, data, cases, one, evaluate, mark, say))
     n_items = data.vocabulary.size

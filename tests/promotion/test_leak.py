@@ -12,7 +12,7 @@ from leak_cases import NOON, Event, log
 
 from recctl.errors import UserError
 from recctl.promotion import leak
-from recctl.promotion.leak import ABOUT, TENSORS, TrainingRecord, leaking, real_times
+from recctl.promotion.leak import ABOUT, TENSORS, TrainingRecord, leaking
 from recctl.sequences.store import SequenceData
 
 YESTERDAY = log("u: a b c d e, v: b c a d e f, w: c c a b")
@@ -179,7 +179,7 @@ def test_row_numbers_for_times_are_told_by_their_size(days: Days) -> None:
     rows = leak_cases.split(days.folder / "rows", log("u: a b c, v: a b c", since=0, step=1))
     before = leak_cases.split(days.folder / "old", log("u: a b c, v: a b c", since=-(10**15)))
     real = leak_cases.split(days.folder / "real", log("u: a b c, v: a b c"))
-    assert [real_times(data) for data in (rows, before, real)] == [False, True, True]
+    assert [data.real_times for data in (rows, before, real)] == [False, True, True]
 
 
 def test_without_times_appended_sequences_do_not_leak_and_others_do(days: Days) -> None:

@@ -11,19 +11,22 @@ from recctl.models.caser import Caser
 from recctl.models.encoder import Neural
 from recctl.models.item_knn import ItemKNN
 from recctl.models.markov import Markov
-from recctl.models.popularity import Popularity
+from recctl.models.popularity import Popularity, RecentPopularity
 from recctl.models.recurrent import Gru4Rec, LstmRec
 from recctl.models.sasrec import SASRec
 
 BASELINES: dict[str, type[Counted]] = {model.kind: model for model in (Popularity, Markov, ItemKNN)}
-"""Models that one pass over the data fits, and that stand beside every evaluation."""
+"""Models that stand beside every evaluation."""
+
+COUNTED: dict[str, type[Counted]] = {**BASELINES, RecentPopularity.kind: RecentPopularity}
+"""Models that one pass over the data fits, with nothing drawn."""
 
 NEURAL: dict[str, type[Neural]] = {
     model.kind: model for model in (Bert4Rec, SASRec, Gru4Rec, LstmRec, Caser)
 }
 """Networks, trained in epochs; each has its settings below its name in params.yaml."""
 
-MODELS: dict[str, type[Recommender]] = {**NEURAL, **BASELINES}
+MODELS: dict[str, type[Recommender]] = {**NEURAL, **COUNTED}
 
 
 def load_model(folder: Path, device: torch.device) -> Recommender:

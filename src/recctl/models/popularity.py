@@ -1,4 +1,4 @@
-"""Popularity: everyone is recommended what is most interacted with in training."""
+"""Popularity: everyone is recommended what is most interacted with in training, or of late."""
 
 from typing import Any, ClassVar, Self
 
@@ -7,6 +7,12 @@ import torch
 
 from recctl.models.base import Counted
 from recctl.sequences.store import Histories
+
+HALF_LIFE_DAYS = 90.0
+"""docs/experiments.md compares some."""
+_LEAST = 2.0**-20
+"""What an interaction counts at least: items of long ago keep their order."""
+_DAY = 86_400 * 10**6
 
 
 class Popularity(Counted):
@@ -42,3 +48,25 @@ class Popularity(Counted):
     ) -> Self:
         """Take the counts back."""
         return cls(tensors["counts"].to(device))
+
+
+class RecentPopularity(Popularity):
+    """An item's score is its number of training interactions, the older the less each counts.
+
+    One of HALF_LIFE_DAYS before the newest counts half as much. Where the log has no real times
+    all count alike.
+    """
+
+    kind: ClassVar[str] = "recent-popularity"
+
+    @classmethod
+    def fit(cls, train: Histories, n_items: int, half_life_days: float = HALF_LIFE_DAYS) -> Self:
+        """Add up the weights of each item's interactions."""
+        _, at = train.positions()
+        weights = None
+        if train.times is not None and len(at):
+            times = train.times[at]
+            days = (times.max() - times) / _DAY
+            weights = np.maximum(np.exp2(-days / half_life_days), _LEAST)
+        counts = np.bincount(train.items[at], weights, minlength=n_items)
+        return cls(torch.from_numpy(counts).float())

@@ -41,8 +41,6 @@ _COLD_HASH = np.uint64(0)
 """An item without an external id: no hash of an id, so its user's sequence fits no record."""
 _BLOCK = 2**21
 """Interactions hashed at a time: some 100 MiB of temporary arrays."""
-_FIRST_REAL_TIME = 10**12
-"""Microseconds, 11.6 days after 1970: where all times lie before it they are numbers of rows."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ class TrainingRecord:
                 "users": len(rows),
                 "interactions": int((ends - starts).sum()),
                 "split_fingerprint": data.fingerprint,
-                "real_times": real_times(data),
+                "real_times": data.real_times,
                 "log_end": int(np.max(data.times)) if len(data.times) else None,
                 "lineage": lineage,
             },
@@ -164,7 +162,7 @@ def _known_leaks(
     same_items = there & (items == record.items[rows])
     same_events = same_items & (events == record.events[rows])
     trained = targets - starts < counts
-    if record.about["real_times"] is not True or not real_times(data):
+    if record.about["real_times"] is not True or not data.real_times:
         return np.where(same_items, trained, True)
     by_time = _leaks_by_time(record, data, rows, starts, ends, targets)
     return np.where(same_events, trained, np.where(same_items, trained | by_time, by_time))
@@ -190,18 +188,6 @@ def _leaks_by_time(
     behind = there & (events == record.tails[rows]) & (targets - tails >= counts)
     leaks: NDArray[np.bool_] = (times < last) | ((times == last) & ~behind)
     return leaks
-
-
-def real_times(data: SequenceData) -> bool:
-    """Whether times say when something happened; the format `sequences` numbers rows instead.
-
-    Told by their size: row numbers taken as microseconds are over within days of 1970. A log whose
-    real times all lie there counts as one without, which only makes the check stricter.
-    """
-    if len(data.times) == 0:
-        return False
-    earliest, latest = int(np.min(data.times)), int(np.max(data.times))
-    return earliest < 0 or latest >= _FIRST_REAL_TIME
 
 
 def user_hashes(ids: Iterable[str]) -> NDArray[np.uint64]:

@@ -79,7 +79,7 @@ class PromotionParams(Section):
     primary: Primary | None = None
     floors: dict[str, float] | None = None
     """Metric: the least that is acceptable, whatever the champion does."""
-    baselines: list[Literal["popularity", "markov", "item-knn"]] | None = None
+    baselines: list[Literal["popularity", "recent-popularity", "markov", "item-knn"]] | None = None
     """Models that the challenger must beat, with intervals, by the first primary metric."""
     slices: Slices | None = None
     guardrails: Guardrails | None = None

@@ -13,6 +13,9 @@ from recctl.sequences.vocabulary import COLD, Vocabulary
 
 Part = Literal["validation", "test"]
 
+_FIRST_REAL_TIME = 10**12
+"""Microseconds, 11.6 days after 1970: where all times lie before it they are numbers of rows."""
+
 
 @dataclass(frozen=True)
 class Histories:
@@ -26,6 +29,8 @@ class Histories:
     items: NDArray[np.int32]
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
+    times: NDArray[np.int64] | None = None
+    """When each of `items` was taken, microseconds since 1970-01-01 UTC; None: nobody knows."""
 
     @classmethod
     def of(cls, lists: list[list[int]]) -> "Histories":
@@ -47,7 +52,7 @@ class Histories:
 
     def select(self, rows: NDArray[np.int64] | slice) -> "Histories":
         """Some of the sequences, sharing the items."""
-        return Histories(self.items, self.starts[rows], self.ends[rows])
+        return Histories(self.items, self.starts[rows], self.ends[rows], self.times)
 
     def without_cold(self) -> "Histories":
         """The same sequences without items that training never saw, as serving drops them."""
@@ -55,14 +60,20 @@ class Histories:
         if known.all():
             return self
         before = np.concatenate([np.zeros(1, np.int64), np.cumsum(known, dtype=np.int64)])
-        return Histories(self.items[known], before[self.starts], before[self.ends])
+        times = None if self.times is None else self.times[known]
+        return Histories(self.items[known], before[self.starts], before[self.ends], times)
 
     def flat(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """All (row, item) pairs: the row of each item and the item."""
+        rows, at = self.positions()
+        return rows, self.items[at]
+
+    def positions(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The row of each item, and where in `items` and `times` it stands."""
         lengths = self.lengths
         rows = np.repeat(np.arange(len(self)), lengths)
         within = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        return rows, self.items[self.starts[rows] + within]
+        return rows, self.starts[rows] + within
 
 
 @dataclass(frozen=True)
@@ -134,10 +145,22 @@ class SequenceData:
         report = read_json(self.folder / "report.json", "sequence-split", ["fingerprint"])
         return str(report["fingerprint"])
 
+    @cached_property
+    def real_times(self) -> bool:
+        """Whether times say when something happened; the format `sequences` numbers rows instead.
+
+        A log whose real times all lie within days of 1970 counts as one without.
+        """
+        if len(self.times) == 0:
+            return False
+        earliest, latest = int(np.min(self.times)), int(np.max(self.times))
+        return earliest < 0 or latest >= _FIRST_REAL_TIME
+
     def train(self) -> Histories:
-        """The training sequences, empty ones left out."""
+        """The training sequences, empty ones left out; with times where they are real ones."""
         kept = self.train_end > self.offsets[:-1]
-        return Histories(self.items, self.offsets[:-1][kept], self.train_end[kept])
+        times = self.times if self.real_times else None
+        return Histories(self.items, self.offsets[:-1][kept], self.train_end[kept], times)
 
     def cases(self, part: Part) -> Cases:
         """The cases of a part, in the order of user_index."""

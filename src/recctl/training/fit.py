@@ -6,7 +6,7 @@ import torch
 from rich.console import Console
 
 from recctl.errors import UserError, unknown_name
-from recctl.models import BASELINES, MODELS, NEURAL
+from recctl.models import COUNTED, MODELS, NEURAL
 from recctl.sequences.store import Histories
 from recctl.training.checkpoint import Checkpoint, training_fingerprint
 from recctl.training.loop import Fit, Trainer, Validate
@@ -52,8 +52,8 @@ def fit(
     check_model(params.model)
     if not len(train):
         raise UserError("there is no training sequence", "look at the split's report.json")
-    if params.model in BASELINES:
-        model = BASELINES[params.model].fit(train, n_items)
+    if params.model in COUNTED:
+        model = COUNTED[params.model].fit(train, n_items)
         return Fit(model, validate(model))
     trainer = Trainer(train, n_items, params, device, world)
     with TrainingProgress(params.max_epochs, console) as show:
