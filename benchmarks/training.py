@@ -52,6 +52,12 @@ def read(path: Path) -> Histories:
     return Histories(by_popularity[item].astype(np.int32), ends - counts, ends - 2)
 
 
+def log_of(path: Path | None, shape: str) -> Histories:
+    """The file's histories, or generated ones of the shape."""
+    of = SHAPES[shape]
+    return read(path) if path else generated(int(of["users"]), int(of["items"]), of["mean"])
+
+
 def peak_gflops() -> float:
     """The fp32 rate of a large matrix product, the best of several, in GFLOP/s."""
     a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
@@ -79,8 +85,8 @@ def flops(trainer: Trainer, lengths: NDArray[np.int64], masked: NDArray[np.int64
     return float(6 * (inner + last + head))
 
 
-def measure(name: str, train: Histories, repeats: int, row: Table) -> None:
-    """Train for some epochs and add a row to the table."""
+def trainer_of(name: str, train: Histories) -> Trainer:
+    """A training of a named shape, warmed up."""
     shape = SHAPES[name]
     params = TrainParams(
         device="cpu",
@@ -94,10 +100,16 @@ def measure(name: str, train: Histories, repeats: int, row: Table) -> None:
     )
     n_items = max(int(shape["items"]), int(train.items.max()) + 1)
     trainer = Trainer(train, n_items, params, torch.device("cpu"))
-    before, rates = peak_gflops(), []
     warm = trainer.plan(1)
     for _ in range(3):
         trainer.train_batch(warm, on_device(warm, trainer.device))
+    return trainer
+
+
+def measure(name: str, train: Histories, repeats: int, row: Table) -> None:
+    """Train for some epochs and add a row to the table."""
+    trainer = trainer_of(name, train)
+    before, rates = peak_gflops(), []
     for epoch in range(repeats):
         plan = trainer.plan(epoch + 1)
         rows = on_device(plan, trainer.device)
@@ -113,7 +125,7 @@ def measure(name: str, train: Histories, repeats: int, row: Table) -> None:
     share = statistics.median(rate for _, rate in rates) / peak
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     row.add_row(
-        name, f"{len(train):,}", f"{n_items:,}", f"{per_second:,.0f}",
+        name, f"{len(train):,}", f"{trainer.encoder.n_items:,}", f"{per_second:,.0f}",
         f"{min(r for r, _ in rates):,.0f} - {max(r for r, _ in rates):,.0f}",
         f"{share:.0%} of {peak:,.0f}", f"{memory:.2f} GiB",
     )  # fmt: skip
@@ -127,12 +139,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="epochs")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    shape = SHAPES[options.shape]
-    train = (
-        read(options.log)
-        if options.log
-        else generated(int(shape["users"]), int(shape["items"]), shape["mean"])
-    )
+    train = log_of(options.log, options.shape)
     table = Table(
         title=f"BERT4Rec training, d=64, 2 layers, batch 128, fp32, {options.threads} threads"
     )
