@@ -29,7 +29,7 @@ from recctl.models.item_knn import ItemKNN
 from recctl.models.markov import Markov
 from recctl.models.popularity import Popularity
 from recctl.sequences.store import Cases, Histories, SequenceData
-from training import SHAPES, generated, read
+from training import SHAPES, log_of
 
 
 def cases_of(whole: Histories) -> Cases:
@@ -82,10 +82,9 @@ def main() -> None:
         data = SequenceData.load(options.sequences)
         train, cases, n_items = data.train(), data.cases("test"), data.vocabulary.size
     else:
-        users, items = int(shape["users"]), int(shape["items"])
-        train = read(options.log) if options.log else generated(users, items, shape["mean"])
+        train = log_of(options.log, options.shape)
         cases = cases_of(train)
-        n_items = max(items, int(train.items.max()) + 1)
+        n_items = max(int(shape["items"]), int(train.items.max()) + 1)
     model = (
         load_model(options.model, device)
         if options.model

@@ -21,7 +21,7 @@ from recctl.evaluation.ranking import rank_cases
 from recctl.models.bert4rec import Bert4Rec
 from recctl.sequences.store import Cases
 from recctl.training.loop import Trainer, on_device
-from training import SHAPES, generated, read, trainer_of
+from training import SHAPES, log_of, trainer_of
 
 KINDS = {
     "matrix products": ("mm", "addmm", "bmm", "baddbmm", "linear"),
@@ -75,10 +75,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=3000, help="ranked")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    of = SHAPES[given.shape]
-    log = (
-        read(given.log) if given.log else generated(int(of["users"]), int(of["items"]), of["mean"])
-    )
+    log = log_of(given.log, given.shape)
     trainer = trainer_of(given.shape, log)
     whole = cases_of(log)
     some = slice(given.users)
