@@ -27,7 +27,7 @@ def settings(**more: Any) -> argparse.Namespace:
     parser.add_argument("--mask", type=float, default=0.2)
     parser.add_argument("--warm-up", type=int, default=3, help="batches before those timed")
     parser.add_argument("--batches", type=int, default=20, help="batches timed")
-    parser.add_argument("--users", type=int, default=2000, help="users evaluated")
+    parser.add_argument("--users", type=int, default=6000, help="users evaluated")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=0, help="processes of the data loader")
     for name, default in more.items():

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import _measure as measure
+import ibis.backends.duckdb  # noqa: F401  (the stages import it late; the peers' libraries are here too)
 import numpy as np
 import torch
 

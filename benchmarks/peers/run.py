@@ -23,7 +23,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from recctl.threads import wait_shortly
-from training import SHAPES, generated
+from training import SHAPES, log_of
 
 HERE = Path(__file__).parent
 PEERS = ("replay", "rectools", "recbole")
@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
     parser.add_argument("--batches", type=int, help="timed, of the peers")
-    parser.add_argument("--users", type=int, default=2000, help="evaluated")
+    parser.add_argument("--users", type=int, default=6000, help="evaluated")
     parser.add_argument("--workers", type=int, default=0, help="processes of the peers' loaders")
     parser.add_argument(
         "--keep-memory", action="store_true", help="tell glibc to keep freed memory, as recctl does"
@@ -190,8 +190,7 @@ def main() -> None:
 
 def write(shape: str, path: Path) -> Path:
     """A generated log as `user item` lines."""
-    of = SHAPES[shape]
-    histories = generated(int(of["users"]), int(of["items"]), of["mean"])
+    histories = log_of(None, shape)
     with path.open("w") as file:
         for user in range(len(histories)):
             file.writelines(f"{user + 1} {item + 1}\n" for item in histories[user])
