@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recctl.sequences.batching import plan_windows
+from recctl.sequences.batching import Batch, plan_windows
 from recctl.sequences.next_item import next_item_batch
 from recctl.sequences.store import Histories
 
@@ -37,6 +37,32 @@ def test_each_position_tells_the_next_item(lengths: list[int]) -> None:
         assert min(lengths) == max(lengths)
     else:
         assert batch.real.sum(1).tolist() == lengths
+
+
+def test_hidden_items_are_given_as_padding_and_told_all_the_same() -> None:
+    def batch(item_dropout: float) -> Batch:
+        return next_item_batch(
+            torch.arange(10_000, dtype=torch.int32) % 800,
+            torch.arange(0, 10_000, 50),
+            torch.full((200,), 50),
+            longest=50,
+            shortest=50,
+            total=10_000,
+            pad=PAD,
+            first=FIRST,
+            item_dropout=item_dropout,
+            generator=torch.Generator().manual_seed(0),
+        )
+
+    plain, some = batch(0.0), batch(0.2)
+    hidden = some.tokens == PAD
+    assert torch.equal(some.tokens[~hidden], plain.tokens[~hidden])
+    assert (some.tokens[:, 0] == FIRST).all()
+    assert torch.equal(some.targets, plain.targets)
+    # 9,800 Bernoulli variables: within 5 standard errors
+    share = hidden[:, 1:].float().mean().item()
+    assert abs(share - 0.2) < 5 * (0.2 * 0.8 / 9_800) ** 0.5
+    assert torch.equal(some.tokens, batch(0.2).tokens)
 
 
 @given(lengths=lengths, seed=st.integers(0, 99))

@@ -101,6 +101,8 @@ def test_a_network_of_any_kind_resumes(
 ) -> None:
     monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
     small = {"max_length": 10, "hidden_size": 16, "dropout": 0.2}
+    if model == "sasrec":
+        small |= {"attention_dropout": 0.2, "item_dropout": 0.2}
     changes = {"model": model, "loss": loss, "negatives": 8, "max_epochs": 3, model: small}
     changes["average_epochs"] = 1.0
     params = TrainParams.model_validate({**tiny.PARAMS.model_dump(), **changes})

@@ -16,17 +16,24 @@ def next_item_batch(
     total: int,
     pad: int,
     first: int,
+    item_dropout: float = 0.0,
+    generator: torch.Generator | None = None,
 ) -> Batch:
     """Gather windows of the flat `items`: what is given is one behind what is to be told.
 
     starts, lengths: (batch,), on the device of `items`. Before the first item the token `first` is
     given, so that the first item is predicted too, from nothing. `longest`, `shortest` and `total`
-    are the lengths' extremes and sum, known to the host so that a GPU need not be asked.
+    are the lengths' extremes and sum, known to the host so that a GPU need not be asked. With
+    `item_dropout` each given item is hidden (it becomes `pad`) with that probability, as
+    `generator`, on the same device, decides; what is to be told stays.
     """
     columns = torch.arange(longest, device=items.device)
     inside = columns < lengths[:, None]
     window = items[torch.where(inside, starts[:, None] + columns, starts[:, None])].long()
     tokens = torch.where(inside, window.roll(1, dims=1), pad)
+    if item_dropout:
+        drawn = torch.rand(tokens.shape, generator=generator, device=items.device)
+        tokens.masked_fill_(drawn < item_dropout, pad)
     tokens[:, 0] = first
     # A stable sort finds the real ones without asking the device how many there are.
     chosen = inside.flatten().to(torch.uint8).argsort(descending=True, stable=True)[:total]

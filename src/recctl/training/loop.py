@@ -28,7 +28,7 @@ from recctl.training.loss import (
     sampled_cross_entropy,
 )
 from recctl.training.optimiser import Optimiser
-from recctl.training.params import Bert4RecParams, TrainParams
+from recctl.training.params import Bert4RecParams, SasRecParams, TrainParams
 from recctl.training.progress import Epoch, TrainingProgress
 from recctl.training.schedule import learning_rate
 from recctl.training.world import World
@@ -266,6 +266,7 @@ class Trainer:
         starts, lengths, masked, last_only = (one[part] for one in rows)
         longest, shortest = int(plan.lengths[part].max()), int(plan.lengths[part].min())
         if self.encoder.causal:
+            network = self.params.network()
             return next_item_batch(
                 self._items,
                 starts,
@@ -275,6 +276,8 @@ class Trainer:
                 total=int(plan.lengths[part].sum()),
                 pad=self.encoder.pad,
                 first=self.encoder.special,
+                item_dropout=network.item_dropout if isinstance(network, SasRecParams) else 0.0,
+                generator=self._generator,
             )
         return cloze_batch(
             self._items,

@@ -21,7 +21,7 @@ class NetworkParams(Settings):
 
 
 class TransformerParams(NetworkParams):
-    """Shape of SASRec (Kang and McAuley 2018)."""
+    """Shape of a transformer."""
 
     layers: int = Field(default=2, ge=1, le=1000)
     heads: int = Field(default=2, ge=1)
@@ -48,6 +48,17 @@ class Bert4RecParams(TransformerParams):
     def shape(self) -> dict[str, Any]:
         """The arguments of the network, its number of items apart."""
         return self.model_dump(exclude={"mask_probability", "last_item_share"})
+
+
+class SasRecParams(TransformerParams):
+    """Shape of SASRec (Kang and McAuley 2018)."""
+
+    item_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of a history's items that training hides from the network."""
+
+    def shape(self) -> dict[str, Any]:
+        """The arguments of the network, its number of items apart."""
+        return self.model_dump(exclude={"item_dropout"})
 
 
 class RecurrentParams(NetworkParams):
@@ -110,7 +121,7 @@ class TrainParams(Section):
     gbce_calibration: float = Field(default=0.75, ge=0, le=1)
     """t of gBCE: 0 is plain binary cross-entropy, 1 gives calibrated scores."""
     bert4rec: Bert4RecParams = Bert4RecParams()
-    sasrec: TransformerParams = TransformerParams()
+    sasrec: SasRecParams = SasRecParams()
     gru4rec: RecurrentParams = RecurrentParams()
     lstm: RecurrentParams = RecurrentParams()
     caser: CaserParams = CaserParams()
