@@ -20,8 +20,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from recctl.cli import main
+from recctl.data import yaml_edit
 from recctl.data.catalogue import KNOWN
 from recctl.data.recognise import LAYOUTS
+from recctl.training.params import TrainParams
 
 PARAMS = "ingest: {name: none, files: [none], format: csv}\n"
 Run = Callable[..., tuple[int, str, str]]
@@ -69,10 +71,9 @@ def test_list_needs_no_project(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
     code, out, _ = run("list", "--json")
     sets = {known["name"]: known for known in json.loads(out)}
     models = ("bert4rec", "sasrec", "gru4rec", "lstm", "caser")
-    assert sets["amazon-beauty"]["settings"]["train"] == {
-        **{f"{model}.max_length": 50 for model in models},
-        "bert4rec.mask_probability": 0.6,
-    }
+    settings = sets["amazon-beauty"]["settings"]["train"]
+    assert [settings[f"{model}.max_length"] for model in models] == [50] * 5
+    assert settings["bert4rec.mask_probability"] == 0.6
 
 
 def test_the_known_sets_are_complete() -> None:
@@ -81,6 +82,16 @@ def test_the_known_sets_are_complete() -> None:
         assert (known.name == "starter") == (known.address is None)
         assert known.licence
         assert known.checksum is None or known.checksum.startswith("https://")
+
+
+def test_every_set_sets_the_same_so_that_none_of_another_is_left() -> None:
+    train = [known.settings["train"] for known in KNOWN.values()]
+    assert len({frozenset(one) for one in train}) == 1
+    params = Path(__file__).parents[2] / "params.yaml"
+    text = params.read_text()
+    assert [key for key in train[0] if not yaml_edit.has(text, ("train", *key.split(".")))] == []
+    for one in train:
+        assert TrainParams.load(params, one)
 
 
 TIMES = [1_500_000_000, 1_500_000_060, 1_500_086_400]

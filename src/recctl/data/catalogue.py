@@ -2,7 +2,8 @@
 
 The settings are those of the papers that use a set: maximum length and mask probability from
 BERT4Rec (Sun et al., CIKM 2019, section 4.3), five interactions per user as in all of them, and
-five per item for the Amazon sets, which makes their usual 5-core.
+five per item for the Amazon sets, which makes their usual 5-core. Where items have hundreds of
+interactions networks are wider and more is masked (docs/experiments.md).
 """
 
 from dataclasses import dataclass
@@ -11,8 +12,13 @@ from recctl.errors import unknown_name
 
 Settings = dict[str, dict[str, int | float | bool]]
 
+_MANY = 500_000
+"""Interactions of MovieLens sets whose items have hundreds each."""
+
 _MOVIELENS = "https://files.grouplens.org/datasets/movielens"
 _AMAZON = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
+
+_NETWORKS = ("bert4rec", "sasrec", "gru4rec", "lstm", "caser")
 
 _MOVIELENS_LICENCE = "research only, no redistribution (see its README)"
 _UCSD_LICENCE = "none stated; for research, cite its papers"
@@ -39,14 +45,46 @@ class KnownSet:
     """Settings by section of params.yaml, dotted keys."""
 
 
-def _suited(length: int, mask: float, per_item: int = 1, short: float = 0.5) -> Settings:
+_NARROW: dict[str, int | float | bool] = {
+    "learning_rate": 0.002,
+    "max_epochs": 100,
+    "average_epochs": 0,
+    "bert4rec.hidden_size": 64,
+    "bert4rec.heads": 2,
+    "bert4rec.dropout": 0.1,
+    "sasrec.hidden_size": 64,
+    "sasrec.heads": 2,
+    "sasrec.dropout": 0.1,
+    "sasrec.item_dropout": 0.0,
+}
+"""For items that have tens of interactions: there is not more to be told apart."""
+
+_WIDE = _NARROW | {
+    "learning_rate": 0.003,
+    "max_epochs": 120,
+    "average_epochs": 2,
+    "bert4rec.hidden_size": 128,
+    "bert4rec.heads": 4,
+    "bert4rec.dropout": 0.15,
+    "sasrec.hidden_size": 128,
+    "sasrec.heads": 4,
+    "sasrec.dropout": 0.2,
+    "sasrec.item_dropout": 0.15,
+}
+"""For items that have hundreds of interactions (docs/experiments.md)."""
+
+
+def _suited(
+    length: int, mask: float, per_item: int = 1, short: float = 0.5, wide: bool = False
+) -> Settings:
     """`short` is the share of users that may have a short history before the k-core is taken."""
+    lengths = {f"{name}.max_length": length for name in _NETWORKS}
     return {
         "validate": {"maximum_short_share": short},
         "train": {
-            "bert4rec.max_length": length,
+            **lengths,
             "bert4rec.mask_probability": mask,
-            **{f"{name}.max_length": length for name in ("sasrec", "gru4rec", "lstm", "caser")},
+            **(_WIDE if wide else _NARROW),
         },
         "sequence-split": {
             "minimum_user_interactions": 5,
@@ -57,6 +95,7 @@ def _suited(length: int, mask: float, per_item: int = 1, short: float = 0.5) -> 
 
 
 def _movielens(name: str, title: str, form: str, layout: str, count: int) -> KnownSet:
+    settings = _suited(200, 0.4, wide=True) if count > _MANY else _suited(200, 0.2)
     return KnownSet(
         name=name,
         title=title,
@@ -66,7 +105,7 @@ def _movielens(name: str, title: str, form: str, layout: str, count: int) -> Kno
         format=form,
         layouts=(layout, "sequences"),
         interactions=count,
-        settings=_suited(200, 0.2),
+        settings=settings,
     )
 
 
