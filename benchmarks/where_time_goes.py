@@ -29,10 +29,10 @@ KINDS = {
     "softmax, log-sum-exp, maxima": ("softmax", "logsumexp", "max", "amax", "exp", "log"),
     "GELU": ("gelu",),
     "layer norm": ("layer_norm",),
-    "random numbers and comparisons": ("random_", "ge", "rand", "lt", "topk", "sort", "argsort"),
+    "random numbers and comparisons": ("random", "ge", "rand", "lt", "topk", "sort", "argsort"),
     "optimiser": ("adam", "foreach", "lerp", "norm", "addcdiv", "addcmul", "clip"),
     "embeddings, gathers, scatters": ("index", "gather", "scatter", "embedding", "where"),
-    "sums, products, copies": ("add", "mul", "sub", "div", "sum", "copy_", "fill", "zero", "to"),
+    "sums, products, copies": ("add", "mul", "sub", "div", "sum", "copy", "fill", "zero", "to"),
 }
 REST = "the rest"
 
@@ -42,8 +42,7 @@ def kind(name: str) -> str:
     bare = name.removeprefix("aten::").removesuffix("_")
     for found, words in KINDS.items():
         for word in words:
-            plain = word.removesuffix("_")
-            if bare == plain or (len(plain) > 3 and plain in bare):
+            if bare == word or (len(word) > 3 and word in bare):
                 return found
     return REST
 

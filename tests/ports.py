@@ -11,3 +11,9 @@ def refusing() -> Iterator[int]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
+
+
+def free() -> int:
+    """A port at which nobody listens now."""
+    with refusing() as port:
+        return port

@@ -15,6 +15,7 @@ import psutil
 import pytest
 import typer
 
+import ports
 from lives import lives
 from recctl.cli import services as commands
 from recctl.errors import UserError
@@ -266,9 +267,7 @@ def test_a_port_of_another_program_is_stepped_over(layout: Layout) -> None:
 
 
 def test_a_service_gets_the_port_it_had(layout: Layout) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = ports.free()
     service = start(layout, "mlflow", SLEEPS, port=port)
     os.kill(service.pid, signal.SIGKILL)
     assert bring_up._port(layout, "mlflow", 5000, []) == port

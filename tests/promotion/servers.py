@@ -6,7 +6,6 @@ import http.server
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import ports
 from recctl.layout import Layout
 from recctl.promotion.apply import Serving, recover
 from recctl.promotion.registry import Registry, Version
@@ -63,7 +63,7 @@ def fresh_sqlite(folder: Path) -> str:
 def mlflow_server(folder: Path, workers: int = 2) -> Iterator[str]:
     """The address of an `mlflow server` on this machine, as long as the block lasts."""
     store = fresh_sqlite(folder)
-    port = free_port()
+    port = ports.free()
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store]
     command += ["--artifacts-destination", (folder / "served").as_uri(), "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", str(workers)]
@@ -89,13 +89,6 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
             return
         time.sleep(0.1)
     raise AssertionError(log.read_text())
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
 
 
 class _Forward(http.server.BaseHTTPRequestHandler):

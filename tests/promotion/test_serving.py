@@ -2,7 +2,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -18,6 +17,7 @@ import package_cases
 import pandas as pd
 import pytest
 
+import ports
 from recctl.errors import UserError
 from recctl.promotion import package
 from recctl.promotion.serving import Recommendations, histories
@@ -277,9 +277,7 @@ class Server:
 @pytest.fixture(scope="module")
 def server(version: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     cwd = tmp_path_factory.mktemp("server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = ports.free()
     command = [
         sys.executable, "-m", "mlflow", "models", "serve", "-m", str(version),
         "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",

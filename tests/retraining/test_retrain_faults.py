@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ import small_project as small
 import tiny_project as tiny
 from faults import ERRORS, judged, told
 
+import ports
 from lives import lives
 from recctl import lock
 from recctl.config import read_params
@@ -184,9 +184,7 @@ class Server:
     """A Prefect server that can be killed and started again at the same place."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as listening:
-            listening.bind(("127.0.0.1", 0))
-            self.port = listening.getsockname()[1]
+        self.port = ports.free()
         self.api = f"http://127.0.0.1:{self.port}/api"
         self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None

@@ -33,7 +33,9 @@ GRACE_SECONDS = 10.0
 
 _SAME_START_SECONDS = 2.0
 _MARKED_SECONDS = 5.0
+"""Until the environment of a process that was just started can be read, at most."""
 _KILLED_SECONDS = 10.0
+"""Until a killed process is gone, at most."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,6 @@ def start(
     told: Mapping[str, str] | None = None,
 ) -> Service:
     """Start a service in a session of its own; it has not answered yet when this returns."""
-
     folder(layout).mkdir(parents=True, exist_ok=True)
     former = log_file(layout, name)
     if former.exists():
