@@ -9,6 +9,7 @@ without last-item samples.
 """
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from ruamel.yaml import YAML
 
+from recctl.devices import pick
 from recctl.layout import Layout
 from recctl.models import NEURAL
 from recctl.sequences import batching
@@ -44,22 +46,28 @@ def parsed(text: str) -> tuple[str, dict[str, Any]]:
     return name, {key: YAML(typ="safe").load(value) for key, value in pairs}
 
 
-def curve(data: SequenceData, params: TrainParams, pool: int | None, every: int) -> Points:
-    """Train to max_epochs."""
+def curve(
+    name: str, data: SequenceData, params: TrainParams, pool: int | None, every: int
+) -> Points:
+    """Train to max_epochs, and tell each validation."""
     before = batching._POOL
     batching._POOL = pool or before
-    trainer = Trainer(data.train(), data.vocabulary.size, params, torch.device("cpu"))
+    trainer = Trainer(data.train(), data.vocabulary.size, params, pick(params.device))
     validate, points, seconds = validation(data, True), [], 0.0
     for epoch in range(1, params.max_epochs + 1):
         trainer.position.epoch, trainer.position.batch = epoch, 0
         began = time.perf_counter()
         plan = trainer.plan(epoch)
         rows = on_device(plan, trainer.device)
+        losses = []
         while trainer.position.batch < len(plan):
-            trainer.train_batch(plan, rows)
+            losses.append(trainer.train_batch(plan, rows))
+        loss = float(torch.stack(losses).mean())  # waits for a GPU, so that the clock is right
         seconds += time.perf_counter() - began
         if epoch % every == 0 or epoch == params.max_epochs:
             points.append((epoch, seconds, validate(NEURAL[params.model](trainer.judged))))
+            told = f"epoch {epoch}, {seconds:.0f} s, loss {loss:.4f}, NDCG@10 {points[-1][2]:.4f}"
+            print(f"{name}: {told}", file=sys.stderr, flush=True)
     batching._POOL = before
     return points
 
@@ -84,6 +92,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--every", type=int, default=2, help="epochs between validations")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--set", action="append", default=[], help="train.KEY=VALUE, for all")
     parser.add_argument("--variant", action="append", help="'name: key=value, ...'")
     parser.add_argument("--plot", type=Path, default=Path("curves.png"))
@@ -92,13 +101,13 @@ def main() -> None:
     layout = Layout(given.project)
     data = SequenceData.load(layout.sequences)
     base = parsed(":" + ",".join(one.removeprefix("train.") for one in given.set))[1]
-    base |= {"device": "cpu", "max_epochs": given.epochs}
+    base |= {"device": given.device, "max_epochs": given.epochs}
     found: dict[str, Points] = {}
     for text in given.variant or VARIANTS:
         name, settings = parsed(text)
         pool = settings.pop("pool", None)
         params = TrainParams.load(layout.params, {**base, **settings})
-        found[name] = curve(data, params, pool, given.every)
+        found[name] = curve(name, data, params, pool, given.every)
         epoch, seconds, ndcg = found[name][-1]
         print(f"{name}: NDCG@10 {ndcg:.4f} after {epoch} epochs, {seconds:.0f} s", flush=True)
     table = Table(title=f"validation NDCG@10, {given.project.name}, seconds of training below")

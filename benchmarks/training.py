@@ -1,11 +1,13 @@
-"""Training speed of BERT4Rec on the CPU: sequences per second, peak memory, share of the peak.
+"""Training speed of BERT4Rec: sequences per second, peak memory, share of the peak.
 
     python benchmarks/training.py [--log ml-1m.txt.gz] [--threads 2]
+    python benchmarks/training.py --device cuda [--set precision=bfloat16] [--set compile=true]
 
 Without --log a log of MovieLens 1M's shape is generated. A sequence is a user's last 200 items;
 the optimiser, clipping and masking are in, validation is not; no extra samples are drawn, so that
 an epoch is what public implementations call one. The rate is sequences over seconds of a whole
-epoch, the median of several; the matrix-product peak is measured before and after.
+epoch, the median of several; the peak is that of a large matrix product of the same precision,
+measured before and after. Memory is the process's on a CPU, what torch allocated on a GPU.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import resource
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +24,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from curves import parsed
+from recctl.config import changed
+from recctl.devices import autocast_dtype, pick
 from recctl.sequences.store import Histories
 from recctl.training.loop import Trainer, on_device
-from recctl.training.params import Bert4RecParams, TrainParams
+from recctl.training.params import TrainParams
 
 SHAPES = {
     "ml-1m": {"users": 6040, "items": 3416, "mean": 163.0, "max_length": 200, "mask": 0.2},
@@ -58,15 +64,30 @@ def log_of(path: Path | None, shape: str) -> Histories:
     return read(path) if path else generated(int(of["users"]), int(of["items"]), of["mean"])
 
 
-def peak_gflops() -> float:
-    """The fp32 rate of a large matrix product, the best of several, in GFLOP/s."""
-    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+def now(device: torch.device) -> float:
+    """The time when all work given to the device is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def peak_gflops(device: torch.device, dtype: torch.dtype | None) -> float:
+    """The rate of a large matrix product, the best of several, in GFLOP/s."""
+    size = 2048 if device.type == "cpu" else 8192
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     best = 0.0
     for _ in range(12):
-        began = time.perf_counter()
+        began = now(device)
         a @ b
-        best = max(best, 2 * 2048**3 / (time.perf_counter() - began) / 1e9)
+        best = max(best, 2 * size**3 / (now(device) - began) / 1e9)
     return best
+
+
+def gibibytes(device: torch.device) -> float:
+    """The most memory there was."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def flops(trainer: Trainer, lengths: NDArray[np.int64], masked: NDArray[np.int64]) -> float:
@@ -85,50 +106,40 @@ def flops(trainer: Trainer, lengths: NDArray[np.int64], masked: NDArray[np.int64
     return float(6 * (inner + last + head))
 
 
-def trainer_of(name: str, train: Histories) -> Trainer:
-    """A training of a named shape, warmed up."""
+def trainer_of(name: str, train: Histories, settings: dict[str, Any]) -> Trainer:
+    """A training of a named shape, warmed up; settings of the train section on top."""
     shape = SHAPES[name]
-    params = TrainParams(
-        device="cpu",
-        batch_size=128,
-        bert4rec=Bert4RecParams(
-            max_length=int(shape["max_length"]),
-            mask_probability=shape["mask"],
-            dropout=0.2,
-            last_item_share=0.0,
-        ),
-    )
+    network = {
+        "max_length": int(shape["max_length"]),
+        "mask_probability": shape["mask"],
+        "dropout": 0.2,
+        "last_item_share": 0.0,
+    }
+    asked = changed({"batch_size": 128, "device": "cpu", "bert4rec": network}, settings)
+    params = TrainParams.model_validate(asked)
     n_items = max(int(shape["items"]), int(train.items.max()) + 1)
-    trainer = Trainer(train, n_items, params, torch.device("cpu"))
+    trainer = Trainer(train, n_items, params, pick(params.device))
     warm = trainer.plan(1)
     for _ in range(3):
         trainer.train_batch(warm, on_device(warm, trainer.device))
     return trainer
 
 
-def measure(name: str, train: Histories, repeats: int, row: Table) -> None:
-    """Train for some epochs and add a row to the table."""
-    trainer = trainer_of(name, train)
-    before, rates = peak_gflops(), []
+def measure(trainer: Trainer, repeats: int) -> tuple[list[float], list[float], float]:
+    """Train for some epochs: sequences/s and GFLOP/s of each, and the peak."""
+    device, dtype = trainer.device, autocast_dtype(trainer.params.precision)
+    before, rates, work = peak_gflops(device, dtype), [], []
     for epoch in range(repeats):
         plan = trainer.plan(epoch + 1)
-        rows = on_device(plan, trainer.device)
+        rows = on_device(plan, device)
         trainer.position.batch = 0
-        began = time.perf_counter()
+        began = now(device)
         while trainer.position.batch < len(plan):
             trainer.train_batch(plan, rows)
-        spent = time.perf_counter() - began
-        work = flops(trainer, plan.lengths, plan.masked)
-        rates.append((len(plan.lengths) / spent, work / spent / 1e9))
-    peak = max(before, peak_gflops())
-    per_second = statistics.median(rate for rate, _ in rates)
-    share = statistics.median(rate for _, rate in rates) / peak
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    row.add_row(
-        name, f"{len(train):,}", f"{trainer.encoder.n_items:,}", f"{per_second:,.0f}",
-        f"{min(r for r, _ in rates):,.0f} - {max(r for r, _ in rates):,.0f}",
-        f"{share:.0%} of {peak:,.0f}", f"{memory:.2f} GiB",
-    )  # fmt: skip
+        spent = now(device) - began
+        rates.append(len(plan.lengths) / spent)
+        work.append(flops(trainer, plan.lengths, plan.masked) / spent / 1e9)
+    return rates, work, max(before, peak_gflops(device, dtype))
 
 
 def main() -> None:
@@ -137,15 +148,27 @@ def main() -> None:
     parser.add_argument("--shape", choices=list(SHAPES), default="ml-1m")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5, help="epochs")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--set", action="append", default=[], help="train.KEY=VALUE")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     train = log_of(options.log, options.shape)
+    settings = parsed(":" + ",".join(one.removeprefix("train.") for one in options.set))[1]
+    trainer = trainer_of(options.shape, train, {"device": options.device, **settings})
+    rates, work, peak = measure(trainer, options.repeats)
+    shape, device = trainer.params.bert4rec, trainer.device
+    with_threads = f", {options.threads} threads" if device.type == "cpu" else ""
     table = Table(
-        title=f"BERT4Rec training, d=64, 2 layers, batch 128, fp32, {options.threads} threads"
+        title=f"BERT4Rec training, d={shape.hidden_size}, {shape.layers} layers, batch "
+        f"{trainer.params.batch_size}, {device.type}{with_threads} {' '.join(options.set)}"
     )
-    for column in ("shape", "users", "items", "sequences/s", "range", "GFLOP/s", "peak RSS"):
+    for column in ("shape", "users", "items", "sequences/s", "range", "GFLOP/s", "peak memory"):
         table.add_column(column, justify="right")
-    measure(options.shape, train, options.repeats, table)
+    table.add_row(
+        options.shape, f"{len(train):,}", f"{trainer.encoder.n_items:,}",
+        f"{statistics.median(rates):,.0f}", f"{min(rates):,.0f} - {max(rates):,.0f}",
+        f"{statistics.median(work) / peak:.1%} of {peak:,.0f}", f"{gibibytes(device):.2f} GiB",
+    )  # fmt: skip
     Console().print(table)
 
 

@@ -75,7 +75,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     log = log_of(given.log, given.shape)
-    trainer = trainer_of(given.shape, log)
+    trainer = trainer_of(given.shape, log, {})
     whole = cases_of(log)
     some = slice(given.users)
     cases = Cases(whole.users[some], whole.histories.select(some), whole.targets[some])

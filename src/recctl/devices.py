@@ -34,11 +34,17 @@ def pick(name: str = "auto") -> torch.device:
 
 
 def prepare(device: torch.device) -> None:
-    """Set this process up for computing on a device: memory on a CPU, TF32 products on a GPU."""
+    """Set this process up for computing on a device: memory on a CPU, TF32 products on a GPU.
+
+    cuDNN's attention is left out: it takes 30 ms to plan for every shape that it has not seen, and
+    batches of histories have one each (PyTorch 2.11 on an H200; docs/experiments.md).
+    """
     if device.type == "cpu":
         _keep_freed_memory()
     else:
         torch.set_float32_matmul_precision("high")
+    if device.type == "cuda":
+        torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 @functools.cache
@@ -56,14 +62,19 @@ def _keep_freed_memory() -> None:
         library.mallopt(_M_TRIM_THRESHOLD, _KEEP_BYTES)
 
 
-def autocast_dtype(device: torch.device, precision: str) -> torch.dtype | None:
+def seed(device: torch.device, number: int) -> None:
+    """Seed torch's own generator of a device, which is what its dropout draws from.
+
+    torch.manual_seed does it for all kinds of device, and takes more time than it should.
+    """
+    if device.type == "cuda":
+        torch.cuda.manual_seed(number)
+    elif device.type == "mps":
+        torch.mps.manual_seed(number)
+    else:
+        torch.default_generator.manual_seed(number)
+
+
+def autocast_dtype(precision: str) -> torch.dtype | None:
     """The type of matrix products under autocast, None for plain float32."""
-    if precision == "bfloat16":
-        return torch.bfloat16
-    if (
-        precision == "auto"
-        and device.type == "cuda"
-        and torch.cuda.is_bf16_supported(including_emulation=False)
-    ):
-        return torch.bfloat16
-    return None
+    return torch.bfloat16 if precision == "bfloat16" else None

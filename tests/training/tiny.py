@@ -15,6 +15,7 @@ from recctl.training.fit import fit
 from recctl.training.loop import Fit
 from recctl.training.params import Bert4RecParams, TrainParams
 
+CPU = torch.device("cpu")
 N_ITEMS = 24
 USERS = 120
 PARAMS = TrainParams(
@@ -43,7 +44,12 @@ def sequences() -> tuple[Histories, Cases]:
     return train, Cases(np.arange(USERS), train, targets)
 
 
-def train(folder: Path, params: TrainParams = PARAMS, fingerprint: str = "f" * 64) -> Fit:
+def train(
+    folder: Path,
+    params: TrainParams = PARAMS,
+    fingerprint: str = "f" * 64,
+    device: torch.device = CPU,
+) -> Fit:
     """Run it, with its checkpoint in `folder`."""
     torch.set_num_threads(1)
     data, cases = sequences()
@@ -56,7 +62,7 @@ def train(folder: Path, params: TrainParams = PARAMS, fingerprint: str = "f" * 6
         data,
         N_ITEMS,
         params,
-        torch.device("cpu"),
+        device,
         validate=validate,
         checkpoint=Checkpoint(folder, fingerprint),
         console=Console(quiet=True),

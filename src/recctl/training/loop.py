@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recctl.devices import autocast_dtype, prepare
+from recctl.devices import autocast_dtype, prepare, seed
 from recctl.errors import UserError
 from recctl.models import NEURAL
 from recctl.models.base import Recommender
@@ -117,7 +117,7 @@ class Trainer:
         self._on_host = torch.Generator()
         """Draws negatives: few numbers, the same on every device."""
         self._items = torch.from_numpy(np.array(train.items)).to(device)
-        self._dtype = autocast_dtype(device, params.precision)
+        self._dtype = autocast_dtype(params.precision)
 
     def run(
         self,
@@ -214,7 +214,7 @@ class Trainer:
         self._on_host.manual_seed(_number(step))
         number = _number([*step, self.world.rank] if self.world.rank else step)
         self._generator.manual_seed(number)
-        torch.manual_seed(number)  # of every device, for torch's own dropout knows no other
+        seed(self.device, number)  # torch's own dropout knows no other generator
 
     def _step(self, plan: Plan, rows: tuple[Tensor, ...], rate: float) -> Tensor:
         self._seed_step()
@@ -234,13 +234,17 @@ class Trainer:
         n_items = encoder.n_items
         if params.loss == "sampled":
             negatives, log_share = log_uniform(params.negatives, n_items, self._on_host)
-            negatives, log_share = negatives.to(self.device), log_share.to(self.device)
+            negatives, log_share = self._sent(negatives), self._sent(log_share)
             own, others = self._scores(hidden, targets, negatives)
             return sampled_cross_entropy(own, others, targets, negatives, log_share)
         drawn = torch.randint(n_items, (params.negatives,), generator=self._on_host)
-        negatives = drawn.to(self.device)
+        negatives = self._sent(drawn)
         own, others = self._scores(hidden, targets, negatives)
         return gbce(own, others, targets, negatives, n_items, params.gbce_calibration)
+
+    def _sent(self, drawn: Tensor) -> Tensor:
+        """On the device, without waiting for what it is doing."""
+        return drawn.to(self.device, non_blocking=True)
 
     def _scores(self, hidden: Tensor, targets: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
         """Of the targets (n,), and of items that all rows share (n, k)."""

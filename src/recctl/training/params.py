@@ -94,8 +94,9 @@ class TrainParams(Section):
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     processes: Annotated[int | Literal["auto"], BeforeValidator(_processes)] = 1
     """That train together, each with its share of every batch; auto is one per GPU."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of matrix products; auto is bfloat16 on a GPU that has it and float32 elsewhere."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of matrix products; a GPU rounds what it multiplies to TF32. bfloat16 pays where these
+    products take most of the time: networks many times wider than usual here."""
     compile: bool = False
     """Compile the encoder with torch.compile (slower on a CPU)."""
     max_epochs: int = Field(default=100, ge=1, le=10**9)
