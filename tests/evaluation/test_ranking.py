@@ -1,6 +1,8 @@
 """The target's rank, against a ranking done by hand and by brute force."""
 
 import math
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -165,6 +167,55 @@ def test_order_is_restored_after_batching_by_length(monkeypatch):
         assert found.full[row] == brute_force(table[row], targets[row], histories[row], True)
         free = [i for i in np.argsort(-table[row]) if i not in histories[row]]
         assert found.top[row].tolist() == free[:3]
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_threads_with_batches_of_their_own_rank_as_one_does(monkeypatch, two_threads):
+    monkeypatch.setattr(ranking, "_BATCH", 3)
+    rng = np.random.default_rng(0)
+    model = Scripted(rng.normal(size=(50, 20)))
+    histories = [[i, *rng.integers(20, size=rng.integers(6))] for i in rng.integers(20, size=50)]
+    asked = cases(histories, rng.integers(20, size=50))
+    options = {"negatives": {"some": rng.integers(20, size=(50, 7)).astype(np.int32)}, "top": 4}
+    seen = set()
+    score = model.score
+    model.score = lambda histories: (seen.add(threading.get_ident()), score(histories))[1]
+    together = rank_cases(model, asked, **options)
+    assert len(seen) > 1
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+    seen.clear()
+    alone = rank_cases(model, asked, **options)
+    assert seen == {threading.get_ident()}
+    assert together.full.tolist() == alone.full.tolist()
+    assert together.sampled["some"].tolist() == alone.sampled["some"].tolist()
+    assert together.top.tolist() == alone.top.tolist()
+
+
+def test_what_one_thread_raises_ends_the_ranking(monkeypatch, two_threads):
+    monkeypatch.setattr(ranking, "_BATCH", 1)
+    model = Scripted(np.eye(30))
+    asked, score, calls = cases([[i] for i in range(30)], [1] * 30), model.score, []
+
+    def broken(histories):
+        calls.append(1)
+        if histories.items[histories.starts[0]] == 5:
+            raise ZeroDivisionError
+        time.sleep(0.01)
+        return score(histories)
+
+    model.score = broken
+    with pytest.raises(ZeroDivisionError):
+        rank_cases(model, asked)
+    assert len(calls) < 30  # what waited was not begun
+    assert torch.get_num_threads() == 2
 
 
 def test_the_models_own_scores_are_left_alone():

@@ -1,14 +1,17 @@
 """What holds for every network; small enough to try all of its inputs."""
 
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from recctl.models import NEURAL, load_model
+from recctl.models import NEURAL, load_model, transformer
 from recctl.models.base import save_model
 from recctl.models.encoder import Neural, model_input
+from recctl.models.transformer import turned, turning
 from recctl.sequences.next_item import next_item_batch
 from recctl.sequences.store import Histories
 from recctl.training.params import TrainParams
@@ -18,17 +21,18 @@ LENGTH = 8
 CAUSAL = [kind for kind, model in NEURAL.items() if model.network.causal]
 
 
-def build(kind: str) -> Neural:
-    small = {"max_length": LENGTH, "hidden_size": 12}
+def build(kind: str, **more: Any) -> Neural:
+    small = {"max_length": LENGTH, "hidden_size": 12, **more}
     params = TrainParams.model_validate({"model": kind, kind: small})
     encoder = NEURAL[kind].network(N_ITEMS, **params.network().shape())
     encoder.initialise(torch.Generator().manual_seed(0))
     return NEURAL[kind](encoder.eval())
 
 
-@pytest.fixture(params=list(NEURAL))
+@pytest.fixture(params=[*NEURAL, "rotary bert4rec", "rotary sasrec"])
 def model(request: pytest.FixtureRequest) -> Neural:
-    return build(request.param)
+    rotary, _, kind = request.param.rpartition(" ")
+    return build(kind, rotary=True) if rotary else build(kind)
 
 
 def test_a_batch_scores_as_its_rows_do_alone(model: Neural) -> None:
@@ -103,6 +107,43 @@ def test_a_causal_input_begins_with_its_own_token(kind: str) -> None:
     ]
     assert real.sum(1).tolist() == [4, 1, 8]
     assert last.tolist() == [3, 0, 7]
+
+
+@pytest.mark.parametrize("rotary", [False, True])
+@pytest.mark.parametrize("kind", ["bert4rec", "sasrec"])
+def test_serving_in_parts_scores_as_training_does(
+    kind: str, rotary: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without gradients the feed-forward layer works on some rows at a time."""
+    monkeypatch.setattr(transformer, "_INNER", 7 * 48)  # seven rows of width 4 * 12
+    encoder = build(kind, rotary=rotary).encoder
+    tokens = torch.randint(N_ITEMS, (5, LENGTH), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        served = encoder(tokens, None, None)
+    torch.testing.assert_close(served, encoder(tokens, None, None).detach())
+
+
+def test_turning_by_hand() -> None:
+    """Equation 34 of Su et al. 2021, with the angles written out."""
+    x = torch.randn(2, 3, 5, 6, generator=torch.Generator().manual_seed(0))
+    found = turned(x, turning(5, 6, torch.device("cpu")))
+    for position in range(5):
+        for pair in range(3):
+            angle = position * 10_000 ** (-2 * pair / 6)
+            cos, sin = math.cos(angle), math.sin(angle)
+            a, b = x[..., position, 2 * pair], x[..., position, 2 * pair + 1]
+            for at, wanted in ((2 * pair, a * cos - b * sin), (2 * pair + 1, a * sin + b * cos)):
+                torch.testing.assert_close(found[..., position, at], wanted)
+
+
+def test_what_is_turned_agrees_by_distance() -> None:
+    query, key = torch.randn(2, 1, 8, generator=torch.Generator().manual_seed(0))
+    turns = turning(40, 8, torch.device("cpu"))
+    agreement = turned(query.expand(40, 8), turns) @ turned(key.expand(40, 8), turns).T
+    for distance in (-30, -1, 0, 1, 7):
+        along = agreement.diagonal(distance)
+        torch.testing.assert_close(along, along[:1].expand_as(along), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(agreement.diagonal(1)[0], agreement.diagonal(2)[0])
 
 
 def test_caser_by_hand() -> None:

@@ -8,11 +8,14 @@
 - A target that cannot be recommended has the rank n_items + 1: an item that training never saw
   (COLD), or one of the history's own items where the seen filter is on.
 
-Ranks are counted, not sorted, batch by batch: memory is one batch times the catalogue.
+Ranks are counted, not sorted, batch by batch: memory is a few batches times the catalogue. On a CPU
+each thread ranks batches of its own where the catalogue is small enough for that (a fifth faster
+than threads that share out every operation, and wait for each other after each).
 """
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,8 +32,10 @@ NO_ITEM = -1
 
 _SCORES = 16 * 2**20
 """Scores held at a time: 64 MiB of float32."""
-_BATCH = 256
-"""Histories scored at a time, at most: models hold a few tensors for each."""
+_BATCH = 128
+"""Histories of a batch, at most: models hold a few tensors for each."""
+_WORKERS = 16
+"""Threads that rank, at most: what they do in Python only one does at a time."""
 _SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -113,12 +118,12 @@ def rank_cases(
     full = np.empty(len(cases), np.int64)
     sampled = {name: np.empty(len(cases), np.int64) for name in negatives}
     lists = np.full((len(cases), top), NO_ITEM, np.int32) if top else None
-    # batches of equal lengths waste no padding
-    order = np.argsort(cases.histories.lengths, kind="stable")
+    # batches of equal lengths waste no padding, and short ones at the end leave no thread alone
+    order = np.argsort(-cases.histories.lengths, kind="stable")
     size = max(1, min(_BATCH, _SCORES // model.n_items))
-    told = began
-    for first in range(0, len(order), size):
-        rows = order[first : first + size]
+    told, done = began, 0
+
+    def rank(rows: NDArray[np.int64]) -> torch.device:
         with torch.inference_mode():
             batch = _Batch.score(model, cases, rows, filter_seen)
             full[rows] = target_ranks(batch.scores, batch.targets, batch.reachable).cpu().numpy()
@@ -127,10 +132,48 @@ def rank_cases(
             if lists is not None:
                 best = top_items(batch.scores, top)
                 lists[rows, : best.shape[1]] = best.cpu().numpy()
+        return batch.scores.device
+
+    def ranked(rows: NDArray[np.int64]) -> None:
+        nonlocal told, done
+        done += len(rows)
         if time.perf_counter() - told > _SECONDS_BETWEEN_LINES:
             told = time.perf_counter()
-            progress(first + len(rows))
+            progress(done)
+
+    batches = [order[first : first + size] for first in range(0, len(order), size)]
+    _each(batches, rank, ranked, at_once=_SCORES // (size * model.n_items))
     return Ranks(full, sampled, lists, time.perf_counter() - began)
+
+
+def _each(
+    batches: list[NDArray[np.int64]],
+    rank: Callable[[NDArray[np.int64]], torch.device],
+    ranked: Callable[[NDArray[np.int64]], None],
+    at_once: int,
+) -> None:
+    """Rank all batches and tell each that is done; on a CPU up to `at_once` at a time.
+
+    The first, the longest one, is ranked alone: it shows on which device that happens.
+    """
+    threads = torch.get_num_threads()
+    workers = min(threads, _WORKERS, at_once)
+    for number, rows in enumerate(batches):
+        device = rank(rows)
+        ranked(rows)
+        if number == 0 and device.type == "cpu" and workers > 1:
+            break
+    else:
+        return
+    pool = ThreadPoolExecutor(workers, "rank", torch.set_num_threads, (threads // workers,))
+    try:
+        rest = [(rows, pool.submit(rank, rows)) for rows in batches[1:]]
+        for rows, future in rest:
+            future.result()
+            ranked(rows)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # a worker's setting is every new thread's
 
 
 def unreachable(cases: Cases, *, filter_seen: bool) -> dict[str, int]:

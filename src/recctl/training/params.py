@@ -27,12 +27,18 @@ class TransformerParams(NetworkParams):
     heads: int = Field(default=2, ge=1)
     attention_dropout: float = Field(default=0.0, ge=0, lt=1)
     """On attention weights; 0 lets the fused attention kernels run."""
+    rotary: bool = False
+    """Attention knows how far apart two positions are (Su et al. 2021)."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.hidden_size % self.heads:
             raise ValueError(
                 f"hidden_size ({self.hidden_size}) must be a multiple of heads ({self.heads})"
+            )
+        if self.rotary and self.hidden_size // self.heads % 2:
+            raise ValueError(
+                f"with rotary, hidden_size / heads must be even ({self.hidden_size} / {self.heads})"
             )
         return self
 
