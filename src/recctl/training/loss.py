@@ -21,28 +21,27 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
         chunk = _chunk_rows(hidden, len(items))
         d_hidden = torch.empty_like(hidden)
         d_items, d_bias = torch.zeros_like(items), torch.zeros_like(bias)
-        total = hidden.new_zeros((), dtype=torch.float32)
+        total = hidden.new_zeros(())
         for begin in range(0, rows, chunk):
             part = slice(begin, begin + chunk)
             h, target = hidden[part], targets[part, None]
             logits = torch.addmm(bias, h, items.T)
-            top = logits.amax(1, keepdim=True)
-            wanted = logits.gather(1, target)
-            gradient = logits.sub_(top).exp_()
-            norm = gradient.sum(1, keepdim=True)
-            total += (norm.log() + top - wanted).sum()
-            gradient.div_(norm * rows)
-            gradient.scatter_add_(1, target, gradient.new_full(target.shape, -1 / rows))
+            top, wanted = logits.amax(1), logits.gather(1, target)[:, 0]
+            gradient = torch.softmax(logits, 1, out=logits if logits.device.type == "cpu" else None)
+            total += (top - gradient.amax(1).log() - wanted).sum()
+            gradient.scatter_add_(1, target, gradient.new_full(target.shape, -1.0))
             torch.mm(gradient, items, out=d_hidden[part])
             d_items.addmm_(gradient.T, h)
             d_bias += gradient.sum(0)
         ctx.save_for_backward(d_hidden, d_items, d_bias)
+        ctx.rows = rows
         return total / rows
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         d_hidden, d_items, d_bias = ctx.saved_tensors
-        return d_hidden * gradients[0], d_items * gradients[0], d_bias * gradients[0], None
+        each = gradients[0] / ctx.rows
+        return d_hidden * each, d_items * each, d_bias * each, None
 
 
 def _chunk_rows(hidden: Tensor, n_items: int) -> int:
