@@ -10,7 +10,7 @@ from recctl.models.attention import attend
 from recctl.models.dropout import dropout
 from recctl.models.encoder import SequenceEncoder
 
-_INNER = 2**19
+_INNER = 2**18
 """Numbers between a layer's two feed-forward products, of rows worked on at a time: 1 MiB."""
 
 
@@ -67,7 +67,7 @@ class Block(nn.Module):
         )
         mixed = mixed.transpose(1, 2).flatten(2)
         x = x + dropout(self.attention_out(mixed), self.drop, generator)
-        if x.device.type == "cpu" and not torch.is_grad_enabled():
+        if x.device.type == "cpu" and generator is None and not torch.is_grad_enabled():
             return self._fed(x)
         inner = F.gelu(self.forward_in(self.forward_norm(x)))
         return x + dropout(self.forward_out(inner), self.drop, generator)

@@ -243,8 +243,8 @@ class Trainer:
         return gbce(own, others, targets, negatives, n_items, params.gbce_calibration)
 
     def _sent(self, drawn: Tensor) -> Tensor:
-        """On the device, without waiting for what it is doing."""
-        return drawn.to(self.device, non_blocking=True)
+        """On the device; a GPU is not waited for, since CUDA copies small tensors at once."""
+        return drawn.to(self.device, non_blocking=self.device.type == "cuda")
 
     def _scores(self, hidden: Tensor, targets: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
         """Of the targets (n,), and of items that all rows share (n, k)."""
