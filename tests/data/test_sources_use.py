@@ -128,7 +128,7 @@ def test_params_keep_their_comments_and_get_the_settings_that_suit(
         "train:\n"
         "  bert4rec:\n"
         "    max_length: 200     # positions\n"
-        "    dropout: 0.15\n"
+        "    dropout: 0.2\n"
         "evaluate: {filter_seen: true}\n"
     )
     changed = {change.setting: (change.before, change.after) for change in used.changes}
