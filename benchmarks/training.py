@@ -1,7 +1,7 @@
 """Training speed of BERT4Rec: sequences per second, peak memory, share of the peak.
 
     python benchmarks/training.py [--log ml-1m.txt.gz] [--threads 2]
-    python benchmarks/training.py --device cuda [--set precision=bfloat16] [--set compile=true]
+    python benchmarks/training.py --device cuda [--set train.precision=bfloat16]
 
 Without --log a log of MovieLens 1M's shape is generated. A sequence is a user's last 200 items;
 the optimiser, clipping and masking are in, validation is not; no extra samples are drawn, so that
@@ -15,7 +15,9 @@ import gzip
 import resource
 import statistics
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from curves import parsed
+from recctl.cli.setting import setting
 from recctl.config import changed
 from recctl.devices import autocast_dtype, pick
 from recctl.sequences.store import Histories
@@ -106,7 +108,9 @@ def flops(trainer: Trainer, lengths: NDArray[np.int64], masked: NDArray[np.int64
     return float(6 * (inner + last + head))
 
 
-def trainer_of(name: str, train: Histories, settings: dict[str, Any]) -> Trainer:
+def trainer_of(
+    name: str, train: Histories, settings: Mapping[str, Any] = MappingProxyType({})
+) -> Trainer:
     """A training of a named shape, warmed up; settings of the train section on top."""
     shape = SHAPES[name]
     network = {
@@ -116,7 +120,7 @@ def trainer_of(name: str, train: Histories, settings: dict[str, Any]) -> Trainer
         "last_item_share": 0.0,
     }
     asked = changed({"batch_size": 128, "device": "cpu", "bert4rec": network}, settings)
-    params = TrainParams.model_validate(asked)
+    params = TrainParams.model_validate(asked | {"model": "bert4rec"})
     n_items = max(int(shape["items"]), int(train.items.max()) + 1)
     trainer = Trainer(train, n_items, params, pick(params.device))
     warm = trainer.plan(1)
@@ -125,10 +129,12 @@ def trainer_of(name: str, train: Histories, settings: dict[str, Any]) -> Trainer
     return trainer
 
 
-def measure(trainer: Trainer, repeats: int) -> tuple[list[float], list[float], float]:
-    """Train for some epochs: sequences/s and GFLOP/s of each, and the peak."""
+def measure(trainer: Trainer, repeats: int) -> tuple[list[float], list[float], float, float]:
+    """Train for some epochs: sequences/s and GFLOP/s of each, the peak, and GiB of memory."""
     device, dtype = trainer.device, autocast_dtype(trainer.params.precision)
     before, rates, work = peak_gflops(device, dtype), [], []
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     for epoch in range(repeats):
         plan = trainer.plan(epoch + 1)
         rows = on_device(plan, device)
@@ -139,7 +145,8 @@ def measure(trainer: Trainer, repeats: int) -> tuple[list[float], list[float], f
         spent = now(device) - began
         rates.append(len(plan.lengths) / spent)
         work.append(flops(trainer, plan.lengths, plan.masked) / spent / 1e9)
-    return rates, work, max(before, peak_gflops(device, dtype))
+    memory = gibibytes(device)
+    return rates, work, max(before, peak_gflops(device, dtype)), memory
 
 
 def main() -> None:
@@ -148,14 +155,14 @@ def main() -> None:
     parser.add_argument("--shape", choices=list(SHAPES), default="ml-1m")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5, help="epochs")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--set", action="append", default=[], help="train.KEY=VALUE")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     train = log_of(options.log, options.shape)
-    settings = parsed(":" + ",".join(one.removeprefix("train.") for one in options.set))[1]
-    trainer = trainer_of(options.shape, train, {"device": options.device, **settings})
-    rates, work, peak = measure(trainer, options.repeats)
+    settings = {path.removeprefix("train."): value for path, value in map(setting, options.set)}
+    trainer = trainer_of(options.shape, train, {**settings, "device": options.device})
+    rates, work, peak, memory = measure(trainer, options.repeats)
     shape, device = trainer.params.bert4rec, trainer.device
     with_threads = f", {options.threads} threads" if device.type == "cpu" else ""
     table = Table(
@@ -167,7 +174,7 @@ def main() -> None:
     table.add_row(
         options.shape, f"{len(train):,}", f"{trainer.encoder.n_items:,}",
         f"{statistics.median(rates):,.0f}", f"{min(rates):,.0f} - {max(rates):,.0f}",
-        f"{statistics.median(work) / peak:.1%} of {peak:,.0f}", f"{gibibytes(device):.2f} GiB",
+        f"{statistics.median(work) / peak:.1%} of {peak:,.0f}", f"{memory:.2f} GiB",
     )  # fmt: skip
     Console().print(table)
 

@@ -3,7 +3,8 @@
     python benchmarks/where_time_goes.py [--log ml-1m.txt.gz] [--shape ml-1m] [--threads 2]
 
 BERT4Rec as `benchmarks/training.py` trains it, some batches under torch's profiler, and the same
-network ranking full catalogues. Times are of the operations themselves, without what they call.
+network ranking full catalogues. Times are of the operations themselves, without what they call. The
+profiler sees one thread's work: here all threads share every operation, in ranking too.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
 from evaluation import cases_of
+from recctl.evaluation import ranking
 from recctl.evaluation.ranking import rank_cases
 from recctl.models.bert4rec import Bert4Rec
 from recctl.sequences.store import Cases
@@ -74,8 +76,9 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=3000, help="ranked")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    ranking._WORKERS = 1
     log = log_of(given.log, given.shape)
-    trainer = trainer_of(given.shape, log, {})
+    trainer = trainer_of(given.shape, log)
     whole = cases_of(log)
     some = slice(given.users)
     cases = Cases(whole.users[some], whole.histories.select(some), whole.targets[some])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 WIDTH, LAYERS, HEADS, BATCH, DROPOUT = 64, 2, 2, 128, 0.2
 EVALUATION_BATCH = 256
-"""Users scored at a time, the same for all (RecTools' default and ours)."""
+"""Users scored at a time by the peers (RecTools' default); ours has 128 on each thread."""
 
 
 def settings(**more: Any) -> argparse.Namespace:

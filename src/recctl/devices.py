@@ -53,8 +53,8 @@ def _keep_freed_memory() -> None:
     """Let glibc keep freed memory instead of returning it to the system.
 
     Large tensors otherwise come from fresh pages each time, and a training step spends a third of
-    its time in page faults. All threads share one arena: those of other threads are of 64 MiB, and
-    given back. Elsewhere than on glibc nothing happens.
+    its time in page faults. New threads get no arena of their own: those are of 64 MiB, and given
+    back. Elsewhere than on glibc nothing happens.
     """
     if sys.platform != "linux":
         return

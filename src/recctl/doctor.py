@@ -199,9 +199,10 @@ def _wanted_device(layout: Layout) -> str:
 def _device(wanted: str) -> Check:
     import torch
 
-    from recctl.devices import pick
+    from recctl.devices import pick, prepare
 
     device = pick(wanted)
+    prepare(device)  # as training does: a GPU then rounds float32 products to TF32
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     speeds = {"float32": _gflops(device, torch.float32)}
     if device.type == "cuda" and torch.cuda.is_bf16_supported():

@@ -177,32 +177,59 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-def test_threads_with_batches_of_their_own_rank_as_one_does(monkeypatch, two_threads):
-    monkeypatch.setattr(ranking, "_BATCH", 3)
+def threads_of_a_new_thread():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def fifty_cases():
     rng = np.random.default_rng(0)
-    model = Scripted(rng.normal(size=(50, 20)))
     histories = [[i, *rng.integers(20, size=rng.integers(6))] for i in rng.integers(20, size=50)]
-    asked = cases(histories, rng.integers(20, size=50))
     options = {"negatives": {"some": rng.integers(20, size=(50, 7)).astype(np.int32)}, "top": 4}
-    seen = set()
-    score = model.score
-    model.score = lambda histories: (seen.add(threading.get_ident()), score(histories))[1]
+    return Scripted(rng.normal(size=(20, 20))), cases(histories, rng.integers(20, size=50)), options
+
+
+def test_threads_with_batches_of_their_own_rank_as_one_does(monkeypatch, two_threads):
+    """From the second batch on two are worked on at a time: each waits for another one."""
+    monkeypatch.setattr(ranking, "_BATCH", 2)  # one batch, and twelve times two
+    model, asked, options = fifty_cases()
+    score, calls, pair = model.score, [], threading.Barrier(2, timeout=60)
+
+    def in_pairs(histories):
+        calls.append(torch.get_num_threads())
+        if len(calls) > 1:
+            pair.wait()
+        return score(histories)
+
+    model.score = in_pairs
     together = rank_cases(model, asked, **options)
-    assert len(seen) > 1
-    assert torch.get_num_threads() == 2
+    assert calls == [2] + 24 * [1]
+    assert torch.get_num_threads() == threads_of_a_new_thread() == 2
+    model.score = score
     torch.set_num_threads(1)
-    seen.clear()
     alone = rank_cases(model, asked, **options)
-    assert seen == {threading.get_ident()}
     assert together.full.tolist() == alone.full.tolist()
     assert together.sampled["some"].tolist() == alone.sampled["some"].tolist()
     assert together.top.tolist() == alone.top.tolist()
 
 
+def test_together_batches_hold_no_more_scores_than_one_may(monkeypatch, two_threads):
+    monkeypatch.setattr(ranking, "_BATCH", 2)
+    monkeypatch.setattr(ranking, "_SCORES", 79)  # less than two batches of two histories
+    model, asked, options = fifty_cases()
+    score, ran = model.score, set()
+    model.score = lambda histories: (ran.add(threading.get_ident()), score(histories))[1]
+    rank_cases(model, asked, **options)
+    assert ran == {threading.get_ident()}
+
+
 def test_what_one_thread_raises_ends_the_ranking(monkeypatch, two_threads):
     monkeypatch.setattr(ranking, "_BATCH", 1)
-    model = Scripted(np.eye(30))
-    asked, score, calls = cases([[i] for i in range(30)], [1] * 30), model.score, []
+    model = Scripted(np.eye(400))
+    asked, score, calls = cases([[i] for i in range(400)], [1] * 400), model.score, []
 
     def broken(histories):
         calls.append(1)
@@ -214,8 +241,8 @@ def test_what_one_thread_raises_ends_the_ranking(monkeypatch, two_threads):
     model.score = broken
     with pytest.raises(ZeroDivisionError):
         rank_cases(model, asked)
-    assert len(calls) < 30  # what waited was not begun
-    assert torch.get_num_threads() == 2
+    assert len(calls) < 400  # what waited was not begun
+    assert torch.get_num_threads() == threads_of_a_new_thread() == 2
 
 
 def test_the_models_own_scores_are_left_alone():

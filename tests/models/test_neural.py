@@ -1,5 +1,6 @@
 """What holds for every network; small enough to try all of its inputs."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from recctl.models import NEURAL, load_model, transformer
-from recctl.models.base import save_model
+from recctl.models.base import SETTINGS, save_model
 from recctl.models.encoder import Neural, model_input
 from recctl.models.transformer import turned, turning
 from recctl.sequences.next_item import next_item_batch
@@ -29,10 +30,15 @@ def build(kind: str, **more: Any) -> Neural:
     return NEURAL[kind](encoder.eval())
 
 
+def named(name: str) -> Neural:
+    """`rotary sasrec`, or a kind alone: then without, where it could be with."""
+    rotary, _, kind = name.rpartition(" ")
+    return build(kind, rotary=bool(rotary)) if kind in ("bert4rec", "sasrec") else build(kind)
+
+
 @pytest.fixture(params=[*NEURAL, "rotary bert4rec", "rotary sasrec"])
 def model(request: pytest.FixtureRequest) -> Neural:
-    rotary, _, kind = request.param.rpartition(" ")
-    return build(kind, rotary=True) if rotary else build(kind)
+    return named(request.param)
 
 
 def test_a_batch_scores_as_its_rows_do_alone(model: Neural) -> None:
@@ -62,6 +68,18 @@ def test_it_comes_back_from_its_folder(model: Neural, tmp_path: Path) -> None:
     assert loaded.settings() == model.settings()
 
 
+@pytest.mark.parametrize("kind", ["bert4rec", "sasrec"])
+def test_one_from_before_rotary_positions_comes_back(kind: str, tmp_path: Path) -> None:
+    model = build(kind, rotary=False)
+    save_model(model, tmp_path)
+    about = json.loads((tmp_path / SETTINGS).read_text())
+    del about["settings"]["rotary"]
+    (tmp_path / SETTINGS).write_text(json.dumps(about))
+    loaded = load_model(tmp_path, torch.device("cpu"))
+    histories = Histories.of([[1, 2, 3], []])
+    assert torch.equal(loaded.score(histories), model.score(histories))
+
+
 @pytest.mark.parametrize("kind", CAUSAL)
 def test_what_comes_later_does_not_count(kind: str) -> None:
     encoder = build(kind).encoder
@@ -73,10 +91,10 @@ def test_what_comes_later_does_not_count(kind: str) -> None:
     assert not torch.allclose(a[:, 4:], b[:, 4:])
 
 
-@pytest.mark.parametrize("kind", CAUSAL)
+@pytest.mark.parametrize("kind", [*CAUSAL, "rotary sasrec"])
 def test_training_sees_what_serving_scores(kind: str) -> None:
     """The vector that is trained to tell an item is the one that scores what follows it."""
-    model = build(kind)
+    model = named(kind)
     lists = [[4, 2, 9, 1], [7, 7]]
     histories = Histories.of(lists)
     batch = next_item_batch(
@@ -121,6 +139,18 @@ def test_serving_in_parts_scores_as_training_does(
     with torch.no_grad():
         served = encoder(tokens, None, None)
     torch.testing.assert_close(served, encoder(tokens, None, None).detach())
+
+
+@pytest.mark.parametrize("rotary", [False, True])
+@pytest.mark.parametrize("kind", ["bert4rec", "sasrec"])
+def test_some_positions_alone_are_as_among_all(kind: str, rotary: bool) -> None:
+    encoder = build(kind, rotary=rotary).encoder
+    tokens = torch.tensor([[1, 2, 3, 4, 5, 6], [7, 8, 9, 10, encoder.pad, encoder.pad]])
+    at = torch.tensor([[5, 0, 2], [3, 1, 0]])
+    real = tokens != encoder.pad
+    every = encoder(tokens, real, None)
+    index = at[..., None].expand(-1, -1, every.shape[-1])
+    torch.testing.assert_close(encoder(tokens, real, at), every.gather(1, index))
 
 
 def test_turning_by_hand() -> None:

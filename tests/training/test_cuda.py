@@ -16,6 +16,7 @@ from . import tiny
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 CUDA = torch.device("cuda")
+TRANSFORMERS = ("bert4rec", "sasrec")
 
 
 def params_of(model: str, **changes: Any) -> TrainParams:
@@ -49,9 +50,12 @@ def test_masks_of_its_own_lead_to_the_same(tmp_path: Path, precision: str) -> No
     assert there.best_ndcg == pytest.approx(here.best_ndcg, abs=0.1)
 
 
-@pytest.mark.parametrize("model", list(NEURAL))
-def test_scores_are_a_cpu_s(tmp_path: Path, model: str) -> None:
-    fitted = tiny.train(tmp_path, params_of(model)).model
+@pytest.mark.parametrize(
+    ("model", "network"),
+    [*((model, {}) for model in NEURAL), *((one, {"rotary": True}) for one in TRANSFORMERS)],
+)
+def test_scores_are_a_cpu_s(tmp_path: Path, model: str, network: dict[str, Any]) -> None:
+    fitted = tiny.train(tmp_path, params_of(model, network=network)).model
     assert isinstance(fitted, NEURAL[model])
     there = NEURAL[model].restore(fitted.settings(), fitted.tensors(), CUDA)
     histories, _ = tiny.sequences()
@@ -62,19 +66,20 @@ def test_scores_are_a_cpu_s(tmp_path: Path, model: str) -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
-    ("model", "loss", "network"),
+    ("model", "network"),
     [
-        ("bert4rec", "full", {"dropout": 0.2}),
-        ("bert4rec", "full", {"attention_dropout": 0.2}),
-        ("sasrec", "full", {"dropout": 0.2, "item_dropout": 0.2}),
-        ("gru4rec", "full", {"dropout": 0.2}),
-        ("caser", "full", {"dropout": 0.2}),
+        ("bert4rec", {"dropout": 0.2}),
+        ("bert4rec", {"attention_dropout": 0.2}),
+        ("bert4rec", {"rotary": True}),
+        ("sasrec", {"dropout": 0.2, "item_dropout": 0.2}),
+        ("sasrec", {"rotary": True}),
+        ("gru4rec", {"dropout": 0.2}),
+        ("caser", {"dropout": 0.2}),
     ],
 )
-def test_a_step_does_not_wait(
-    model: str, loss: str, network: dict[str, float], precision: str
-) -> None:
-    params = params_of(model, loss=loss, network=network, precision=precision)
+def test_a_step_does_not_wait(model: str, network: dict[str, Any], precision: str) -> None:
+    """With the loss over the whole catalogue, and no average of the weights to be taken."""
+    params = params_of(model, network=network, precision=precision)
     histories, _ = tiny.sequences()
     trainer = Trainer(histories, tiny.N_ITEMS, params, CUDA)
     plan = trainer.plan(1)
@@ -94,19 +99,23 @@ def test_killed_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mod
     """Nothing is trained twice or left out; sums on a GPU differ in their last digits."""
     monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
     params = params_of(model, network={"dropout": 0.2}, average_epochs=1.0)
-    undisturbed = tiny.train(tmp_path / "undisturbed", params, device=CUDA)
-    trained = Trainer._step
+    trained, steps, killed = Trainer._step, 0, True
 
     def step(self: Trainer, *arguments: Any) -> torch.Tensor:
-        if (self.position.epoch, self.position.batch) == (2, 3):
+        nonlocal steps, killed
+        if not killed and (self.position.epoch, self.position.batch) == (2, 3):
+            killed = True
             raise KeyboardInterrupt
+        steps += 1
         return trained(self, *arguments)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_step", step)
-        with pytest.raises(KeyboardInterrupt):
-            tiny.train(tmp_path, params, device=CUDA)
+    monkeypatch.setattr(Trainer, "_step", step)
+    undisturbed = tiny.train(tmp_path / "undisturbed", params, device=CUDA)
+    once, killed = steps, False
+    with pytest.raises(KeyboardInterrupt):
+        tiny.train(tmp_path, params, device=CUDA)
     resumed = tiny.train(tmp_path, params, device=CUDA)
+    assert steps == 2 * once
     assert [row.loss for row in resumed.curve] == pytest.approx(
         [row.loss for row in undisturbed.curve], rel=1e-2
     )

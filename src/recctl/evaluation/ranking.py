@@ -8,11 +8,12 @@
 - A target that cannot be recommended has the rank n_items + 1: an item that training never saw
   (COLD), or one of the history's own items where the seen filter is on.
 
-Ranks are counted, not sorted, batch by batch: memory is a few batches times the catalogue. On a CPU
-each thread ranks batches of its own where the catalogue is small enough for that (a fifth faster
-than threads that share out every operation, and wait for each other after each).
+Ranks are counted, not sorted, batch by batch: all batches that are worked on together hold 64 MiB
+of scores. On a CPU each thread ranks batches of its own where the catalogue is small enough for
+that: threads that share out every operation wait for each other after each.
 """
 
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -34,8 +35,8 @@ _SCORES = 16 * 2**20
 """Scores held at a time: 64 MiB of float32."""
 _BATCH = 128
 """Histories of a batch, at most: models hold a few tensors for each."""
-_WORKERS = 16
-"""Threads that rank, at most: what they do in Python only one does at a time."""
+_WORKERS = 8
+"""Batches at once, at most: models hold tensors for each, and Python works on one at a time."""
 _SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -156,24 +157,27 @@ def _each(
 
     The first, the longest one, is ranked alone: it shows on which device that happens.
     """
-    threads = torch.get_num_threads()
-    workers = min(threads, _WORKERS, at_once)
-    for number, rows in enumerate(batches):
-        device = rank(rows)
-        ranked(rows)
-        if number == 0 and device.type == "cpu" and workers > 1:
-            break
-    else:
+    if not batches:
         return
-    pool = ThreadPoolExecutor(workers, "rank", torch.set_num_threads, (threads // workers,))
+    first, *rest = batches
+    device = rank(first)
+    ranked(first)
+    threads = torch.get_num_threads()
+    workers = min(threads, _WORKERS, at_once, len(rest))
+    if device.type != "cpu" or workers < 2:
+        for rows in rest:
+            rank(rows)
+            ranked(rows)
+        return
+    each = math.ceil(threads / workers)
+    pool = ThreadPoolExecutor(workers, "rank", torch.set_num_threads, (each,))
     try:
-        rest = [(rows, pool.submit(rank, rows)) for rows in batches[1:]]
-        for rows, future in rest:
-            future.result()
+        for rows, done in [(rows, pool.submit(rank, rows)) for rows in rest]:
+            done.result()
             ranked(rows)
     finally:
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # a worker's setting is every new thread's
+        torch.set_num_threads(threads)  # what a worker sets holds for every new thread
 
 
 def unreachable(cases: Cases, *, filter_seen: bool) -> dict[str, int]:

@@ -11,7 +11,7 @@ from recctl.models.dropout import dropout
 from recctl.models.encoder import SequenceEncoder
 
 _INNER = 2**18
-"""Numbers between a layer's two feed-forward products, of rows worked on at a time: 1 MiB."""
+"""Numbers between a layer's two feed-forward products that a thread works on at a time: 1 MiB."""
 
 
 class Block(nn.Module):
@@ -73,10 +73,10 @@ class Block(nn.Module):
         return x + dropout(self.forward_out(inner), self.drop, generator)
 
     def _fed(self, x: Tensor) -> Tensor:
-        """The second half of `forward` without dropout, in parts that stay in a core's cache."""
+        """The second half of `forward` without dropout, in parts that stay in the cores' caches."""
         rows = x.reshape(-1, x.shape[-1])
         fed = torch.empty_like(rows)
-        size = max(1, _INNER // (4 * x.shape[-1]))
+        size = max(1, _INNER * torch.get_num_threads() // (4 * x.shape[-1]))
         for first in range(0, len(rows), size):
             part = slice(first, first + size)
             inner = torch.ops.aten.gelu_(self.forward_in(self.forward_norm(rows[part])))

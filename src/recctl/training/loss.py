@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _CPU_CHUNK_BYTES = 8 << 20
-_GPU_CHUNK_BYTES = 1 << 30
+_GPU_CHUNK_BYTES = 1 << 29
 
 
 class _CatalogueCrossEntropy(torch.autograd.Function):
@@ -53,7 +53,7 @@ def catalogue_cross_entropy(hidden: Tensor, items: Tensor, bias: Tensor, targets
     """Mean cross-entropy of `targets` (n,) under softmax(hidden @ items.T + bias).
 
     hidden (n, size), items (n_items, size), bias (n_items,). The n x n_items matrix of logits
-    never exists: memory is one chunk of it, whatever n.
+    never exists: memory is one chunk of it on a CPU and two elsewhere, whatever n.
     """
     loss = _CatalogueCrossEntropy.apply(hidden, items, bias, targets)  # type: ignore[no-untyped-call]
     assert isinstance(loss, Tensor)
