@@ -84,6 +84,7 @@ def main() -> None:
             heads=measure.HEADS,
             dropout=measure.DROPOUT,
             attention_dropout=given.attention_dropout,
+            rotary=False,
             mask_probability=given.mask,
             last_item_share=0.0,
         )

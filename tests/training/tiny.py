@@ -25,7 +25,12 @@ PARAMS = TrainParams(
     learning_rate=1e-2,
     warmup_steps=5,
     bert4rec=Bert4RecParams(
-        max_length=10, hidden_size=16, dropout=0.2, mask_probability=0.3, last_item_share=0.1
+        max_length=10,
+        hidden_size=16,
+        dropout=0.2,
+        rotary=False,
+        mask_probability=0.3,
+        last_item_share=0.1,
     ),
 )
 

@@ -52,28 +52,23 @@ _NARROW: dict[str, int | float | bool] = {
     "bert4rec.hidden_size": 64,
     "bert4rec.heads": 2,
     "bert4rec.dropout": 0.1,
-    "bert4rec.rotary": False,
     "sasrec.hidden_size": 64,
     "sasrec.heads": 2,
     "sasrec.dropout": 0.1,
     "sasrec.item_dropout": 0.0,
-    "sasrec.rotary": False,
 }
 """For items that have tens of interactions: there is not more to be told apart."""
 
 _WIDE = _NARROW | {
-    "learning_rate": 0.003,
     "max_epochs": 120,
     "average_epochs": 2,
     "bert4rec.hidden_size": 128,
     "bert4rec.heads": 4,
     "bert4rec.dropout": 0.2,
-    "bert4rec.rotary": True,
     "sasrec.hidden_size": 128,
     "sasrec.heads": 4,
     "sasrec.dropout": 0.2,
     "sasrec.item_dropout": 0.15,
-    "sasrec.rotary": True,
 }
 """For items that have hundreds of interactions (docs/experiments.md)."""
 

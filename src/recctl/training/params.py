@@ -27,7 +27,7 @@ class TransformerParams(NetworkParams):
     heads: int = Field(default=2, ge=1)
     attention_dropout: float = Field(default=0.0, ge=0, lt=1)
     """On attention weights; 0 lets the fused attention kernels run."""
-    rotary: bool = False
+    rotary: bool = True
     """Attention knows how far apart two positions are (Su et al. 2021)."""
 
     @model_validator(mode="after")
@@ -38,7 +38,7 @@ class TransformerParams(NetworkParams):
             )
         if self.rotary and self.hidden_size // self.heads % 2:
             raise ValueError(
-                f"with rotary, hidden_size / heads must be even ({self.hidden_size} / {self.heads})"
+                f"hidden_size / heads ({self.hidden_size} / {self.heads}) must be even with rotary"
             )
         return self
 
