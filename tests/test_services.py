@@ -220,8 +220,8 @@ def test_ending_the_flows_of_a_killed_worker_is_said(layout: Layout) -> None:
 
 
 def test_a_service_that_ends_as_it_starts_is_told_with_its_last_line(layout: Layout) -> None:
-    service = start(layout, "prefect", "import sys; print('a'); sys.exit('no room on the disk')")
-    with pytest.raises(UserError, match=r"prefect ended as it started \(no room on the disk\)"):
+    service = start(layout, "prefect", "import sys; print('a', flush=True); sys.exit('no room')")
+    with pytest.raises(UserError, match=r"prefect ended as it started \(no room\)"):
         bring_up._wait(layout, service, lambda: False)
 
 
