@@ -28,6 +28,7 @@ from recctl.sequences.store import SequenceData
 from recctl.stages.early_stopping import validation
 from recctl.training.loop import Trainer, on_device
 from recctl.training.params import TrainParams
+from training import train_settings
 
 VARIANTS = (
     "as it is:",
@@ -100,8 +101,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     layout = Layout(given.project)
     data = SequenceData.load(layout.sequences)
-    base = parsed(":" + ",".join(one.removeprefix("train.") for one in given.set))[1]
-    base |= {"device": given.device, "max_epochs": given.epochs}
+    base = train_settings(given.set) | {"device": given.device, "max_epochs": given.epochs}
     found: dict[str, Points] = {}
     for text in given.variant or VARIANTS:
         name, settings = parsed(text)

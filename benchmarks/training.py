@@ -16,9 +16,8 @@ import gzip
 import resource
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -109,9 +108,12 @@ def flops(trainer: Trainer, lengths: NDArray[np.int64], masked: NDArray[np.int64
     return float(6 * (inner + last + head))
 
 
-def trainer_of(
-    name: str, train: Histories, settings: Mapping[str, Any] = MappingProxyType({})
-) -> Trainer:
+def train_settings(texts: Iterable[str]) -> dict[str, Any]:
+    """What `--set train.KEY=VALUE` says, by the keys of the train section."""
+    return {path.removeprefix("train."): value for path, value in map(setting, texts)}
+
+
+def trainer_of(name: str, train: Histories, settings: dict[str, Any] | None = None) -> Trainer:
     """A training of a named shape, warmed up; settings of the train section on top."""
     shape = SHAPES[name]
     network = {
@@ -121,7 +123,7 @@ def trainer_of(
         "last_item_share": 0.0,
         "rotary": False,
     }
-    asked = changed({"batch_size": 128, "device": "cpu", "bert4rec": network}, settings)
+    asked = changed({"batch_size": 128, "device": "cpu", "bert4rec": network}, settings or {})
     params = TrainParams.model_validate(asked | {"model": "bert4rec"})
     n_items = max(int(shape["items"]), int(train.items.max()) + 1)
     trainer = Trainer(train, n_items, params, pick(params.device))
@@ -162,8 +164,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     train = log_of(options.log, options.shape)
-    settings = {path.removeprefix("train."): value for path, value in map(setting, options.set)}
-    trainer = trainer_of(options.shape, train, {**settings, "device": options.device})
+    settings = train_settings(options.set) | {"device": options.device}
+    trainer = trainer_of(options.shape, train, settings)
     rates, work, peak, memory = measure(trainer, options.repeats)
     shape, device = trainer.params.bert4rec, trainer.device
     with_threads = f", {options.threads} threads" if device.type == "cpu" else ""
