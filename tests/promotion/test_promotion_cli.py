@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -248,6 +249,7 @@ class Terminal:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100", "TERM": "dumb"}
 
         def own_terminal() -> None:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored below `make test &`
             os.setsid()
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
