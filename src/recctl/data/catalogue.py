@@ -54,10 +54,13 @@ _NARROW: dict[str, int | float | bool] = {
     "bert4rec.dropout": 0.1,
     "sasrec.hidden_size": 64,
     "sasrec.heads": 2,
-    "sasrec.dropout": 0.1,
-    "sasrec.item_dropout": 0.0,
+    "sasrec.dropout": 0.2,
+    "sasrec.item_dropout": 0.15,
 }
 """For items that have tens of interactions: there is not more to be told apart."""
+
+_SPARSE = _NARROW | {"sasrec.dropout": 0.3}
+"""For short histories of items that have some twenty: SASRec soon knows them by heart."""
 
 _WIDE = _NARROW | {
     "max_epochs": 120,
@@ -67,14 +70,16 @@ _WIDE = _NARROW | {
     "bert4rec.dropout": 0.2,
     "sasrec.hidden_size": 128,
     "sasrec.heads": 4,
-    "sasrec.dropout": 0.2,
-    "sasrec.item_dropout": 0.15,
 }
 """For items that have hundreds of interactions (docs/experiments.md)."""
 
 
 def _suited(
-    length: int, mask: float, per_item: int = 1, short: float = 0.5, wide: bool = False
+    length: int,
+    mask: float,
+    per_item: int = 1,
+    short: float = 0.5,
+    networks: dict[str, int | float | bool] = _NARROW,
 ) -> Settings:
     """`short` is the share of users that may have a short history before the k-core is taken."""
     lengths = {f"{name}.max_length": length for name in _NETWORKS}
@@ -83,7 +88,7 @@ def _suited(
         "train": {
             **lengths,
             "bert4rec.mask_probability": mask,
-            **(_WIDE if wide else _NARROW),
+            **networks,
         },
         "sequence-split": {
             "minimum_user_interactions": 5,
@@ -94,7 +99,7 @@ def _suited(
 
 
 def _movielens(name: str, title: str, form: str, layout: str, count: int) -> KnownSet:
-    settings = _suited(200, 0.4, wide=True) if count > _MANY else _suited(200, 0.2)
+    settings = _suited(200, 0.4, networks=_WIDE) if count > _MANY else _suited(200, 0.2)
     return KnownSet(
         name=name,
         title=title,
@@ -118,7 +123,7 @@ def _amazon(name: str, category: str, count: int) -> KnownSet:
         format="csv without header, or the reviews as JSON lines",
         layouts=("amazon-ratings", "amazon-reviews", "sequences"),
         interactions=count,
-        settings=_suited(50, 0.6, per_item=5, short=1.0),
+        settings=_suited(50, 0.6, per_item=5, short=1.0, networks=_SPARSE),
     )
 
 
