@@ -10,7 +10,7 @@ import duckdb
 import ibis
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ingest_cases import kept, project, run, set_aside
 
@@ -92,6 +92,7 @@ noise = st.lists(
 
 @QUICK
 @given(noise, st.sampled_from(["\n", "\r\n"]))
+@example(['"a', 'b",x,1,1'], "\r\n")
 def test_both_readers_see_the_same_in_files_that_both_can_read(
     records: list[str], end: str
 ) -> None:

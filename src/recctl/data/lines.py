@@ -52,11 +52,19 @@ def lines(path: Path) -> Iterator[bytes]:
 
     Raises UserError when the compressed file is damaged.
     """
+    return map(_bare, _whole_lines(path))
+
+
+def _bare(line: bytes) -> bytes:
+    return line.rstrip(b"\r\n")
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    """The same with their ends."""
     try:
         with _open(path) as file:
             for number, line in enumerate(file):
-                bare = line.rstrip(b"\r\n")
-                yield bare.removeprefix(b"\xef\xbb\xbf") if number == 0 else bare
+                yield line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise damaged(path, str(error)) from None
 
@@ -83,13 +91,14 @@ def header(path: Path, delimiter: str) -> tuple[str, ...]:
 
 def delimited(path: Path, shape: Shape) -> Iterator[tuple[Record, bytes]]:
     """Each record of a delimited file, and its text; empty lines do not count."""
-    source = lines(path)
+    source = _whole_lines(path)
     if shape.header:
         next(source, None)
     ahead: deque[bytes] = deque()
     while (line := ahead.popleft() if ahead else next(source, None)) is not None:
-        record, text = _record(line, shape), line
-        if record is None and _open_quote(line, shape):
+        text = _bare(line)
+        record = _record(text, shape)
+        if record is None and _open_quote(text, shape):
             record, text = _joined(line, ahead, source, shape)
         if text:
             yield record, text
@@ -102,14 +111,18 @@ def _open_quote(text: bytes, shape: Shape) -> bool:
 def _joined(
     line: bytes, ahead: deque[bytes], source: Iterator[bytes], shape: Shape
 ) -> tuple[Record, bytes]:
-    """The record that begins in a line and ends in a later one; a bad line where there is none."""
-    text = line
+    """The record that begins in a line and ends in a later one; a bad line where there is none.
+
+    The line breaks in it stay as they are.
+    """
+    whole = line
     for used in range(1, LONGEST_RECORD):
         if len(ahead) < used:
             ahead.extend(islice(source, 1))
         if len(ahead) < used:
             break
-        text += b"\n" + ahead[used - 1]
+        whole += ahead[used - 1]
+        text = _bare(whole)
         if _open_quote(text, shape):
             continue
         record = _record(text, shape)
@@ -118,7 +131,7 @@ def _joined(
                 ahead.popleft()
             return record, text
         break
-    return None, line
+    return None, _bare(line)
 
 
 def _record(text: bytes, shape: Shape) -> Record:
