@@ -106,7 +106,7 @@ def main() -> None:
     for text in given.variant or VARIANTS:
         name, settings = parsed(text)
         pool = settings.pop("pool", None)
-        params = TrainParams.load(layout.params, {**base, **settings})
+        params = TrainParams.load(layout.params, {**base, **settings}).ranked(filter_seen=True)
         found[name] = curve(name, data, params, pool, given.every)
         epoch, seconds, ndcg = found[name][-1]
         print(f"{name}: NDCG@10 {ndcg:.4f} after {epoch} epochs, {seconds:.0f} s", flush=True)

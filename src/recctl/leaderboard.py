@@ -116,6 +116,7 @@ def leaderboard(
     if len(set(models)) < len(models) or len(set(seeds)) < len(seeds):
         raise UserError("a model or a seed is named twice", "name each once")
     evaluate = EvaluateParams.load(layout.params)
+    params = params.ranked(evaluate.filter_seen)
     data = SequenceData.load(layout.sequences)
     cases = data.cases("test")
     if not len(cases):

@@ -45,12 +45,14 @@ def test_masked_items_and_nothing_else_are_hidden(
     assert made.tokens.shape == (len(rows), max(lengths))
     targets = iter(made.targets.tolist())
     places = made.at.flatten()[made.chosen].tolist()
+    seen = iter(made.seen.items(slice(None), made.targets).tolist())
     for row, (length, _, last) in enumerate(rows):
         tokens = made.tokens[row].tolist()
         window = [100 * row + column for column in range(length)]
         mine = [places.pop(0) for _ in range(masked[row])]
         assert len(set(mine)) == masked[row]
         assert [next(targets) for _ in mine] == [window[place] for place in mine]
+        assert all(set(next(seen)) == set(window) for _ in mine)
         hidden = [MASK if place in mine else item for place, item in enumerate(window)]
         assert tokens == hidden + [PAD] * (max(lengths) - length)
         if last:

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recctl.sequences.batching import Batch, plan_windows
+from recctl.sequences.batching import Batch, Seen, plan_windows
 from recctl.sequences.next_item import next_item_batch
 from recctl.sequences.store import Histories
 
@@ -33,6 +33,11 @@ def test_each_position_tells_the_next_item(lengths: list[int]) -> None:
     assert batch.targets.tolist() == [item for one in windows for item in one]
     at = [row * max(lengths) + k for row, one in enumerate(windows) for k in range(len(one))]
     assert batch.chosen.tolist() == at
+    nobody = torch.full((len(batch.targets),), -1)
+    seen = batch.seen.items(slice(None), nobody).tolist()
+    assert [[item for item in row if item >= 0] for row in seen] == [
+        one[:k] for one in windows for k in range(len(one))
+    ]
     if batch.real is None:
         assert min(lengths) == max(lengths)
     else:
@@ -63,6 +68,24 @@ def test_hidden_items_are_given_as_padding_and_told_all_the_same() -> None:
     share = hidden[:, 1:].float().mean().item()
     assert abs(share - 0.2) < 5 * (0.2 * 0.8 / 9_800) ** 0.5
     assert torch.equal(some.tokens, batch(0.2).tokens)
+
+
+@given(
+    window=st.lists(st.lists(st.integers(0, 5), min_size=4, max_size=4), min_size=1, max_size=5),
+    drawn=st.lists(st.integers(0, 5), min_size=1, max_size=9),
+)
+def test_drawn_items_that_came_before_the_target_are_seen(
+    window: list[list[int]], drawn: list[int]
+) -> None:
+    rows, before = (
+        torch.arange(len(window)).repeat_interleave(4),
+        torch.arange(4).repeat(len(window)),
+    )
+    items = torch.tensor(window)
+    past = Seen(items, rows, before).among(torch.tensor(drawn)).tolist()
+    assert past == [[item in one[:k] for item in drawn] for one in window for k in range(4)]
+    others = Seen(items, rows, None).among(torch.tensor(drawn)).tolist()
+    assert others == [[item in one for item in drawn] for one in window for _ in range(4)]
 
 
 @given(lengths=lengths, seed=st.integers(0, 99))

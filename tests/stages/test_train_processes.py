@@ -39,7 +39,7 @@ def train(project: Path, checkpoints: Path, count: int, **settings: Any) -> Fit:
     params = TrainParams.model_validate(
         {"device": "cpu", "processes": count, "batch_size": BATCH, "decay_epochs": 3,
          "max_epochs": 3, "average_epochs": 1.0, "bert4rec": shape, "sasrec": shape, **settings}
-    )  # fmt: skip
+    ).ranked(filter_seen=True)  # fmt: skip
     data = SequenceData.load(project / "artifacts" / "sequences")
     checkpoint = Checkpoint(checkpoints, "f" * 64)
     return fit_project(data, params, True, checkpoint, console=Console(quiet=True))

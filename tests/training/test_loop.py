@@ -123,6 +123,26 @@ def test_a_network_of_any_kind_resumes(
     assert resumed.curve == undisturbed.curve
 
 
+@pytest.mark.parametrize("loss", ["full", "sampled", "gbce"])
+@pytest.mark.parametrize("model", ["bert4rec", "sasrec"])
+def test_seen_items_are_no_rivals_where_rankings_filter_them(model: str, loss: str) -> None:
+    """The first batch's loss is over fewer items; by default as the ranking will be."""
+    network = {"max_length": 10, "hidden_size": 16, "dropout": 0.0}
+    changes = {"model": model, "loss": loss, "negatives": 200, model: network}
+    params = TrainParams.model_validate({**tiny.PARAMS.model_dump(), **changes})
+    histories, _ = tiny.sequences()
+
+    def first(filter_seen: bool) -> float:
+        ranked = params.ranked(filter_seen)
+        assert ranked.filter_seen is filter_seen
+        assert ranked.ranked(not filter_seen) == ranked
+        trainer = Trainer(histories, tiny.N_ITEMS, ranked, tiny.CPU)
+        plan = trainer.plan(1)
+        return float(trainer.train_batch(plan, on_device(plan, trainer.device)))
+
+    assert first(filter_seen=True) < first(filter_seen=False) - 0.01
+
+
 @pytest.mark.parametrize("batch_size", [40, 8, 3])  # 4, 17 and 44 batches of 132 rows
 def test_what_is_kept_is_the_average(tmp_path: Path, batch_size: int) -> None:
     """Of one epoch, by hand: some 16 updates, each with a share of all updates in half an epoch."""

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recctl.sequences.batching import Seen
 from recctl.training import loss as module
 from recctl.training.loss import (
     catalogue_cross_entropy,
@@ -39,12 +40,69 @@ def test_equals_torch_cross_entropy_and_its_gradients(
         torch.testing.assert_close(one, 2 * other, rtol=1e-3, atol=1e-5)
 
 
-def test_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("causal", [False, True])
+def test_chunks_make_no_difference(causal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     hidden, items, bias, targets = problem(100, 8, 30, 0)
-    whole = catalogue_cross_entropy(hidden, items, bias, targets)
+    seen, _ = history(100, 30, causal)
+    whole = catalogue_cross_entropy(hidden, items, bias, targets, seen)
     monkeypatch.setattr(module, "_CPU_CHUNK_BYTES", 1)
-    parts = catalogue_cross_entropy(hidden, items, bias, targets)
+    parts = catalogue_cross_entropy(hidden, items, bias, targets, seen)
     torch.testing.assert_close(parts, whole)
+
+
+def history(rows: int, n_items: int, causal: bool) -> tuple[Seen, list[list[int]]]:
+    """For each row some of three users' items; as the loss is given them, and as lists."""
+    draw = torch.Generator().manual_seed(rows)
+    window = torch.randint(n_items, (3, 6), generator=draw)
+    row = torch.randint(3, (rows,), generator=draw)
+    before = torch.randint(7, (rows,), generator=draw)
+    lists = [
+        window[user, : count if causal else None].tolist()
+        for user, count in zip(row.tolist(), before.tolist(), strict=True)
+    ]
+    return Seen(window, row, before if causal else None), lists
+
+
+def unseen(targets: torch.Tensor, seen: list[list[int]], n_items: int) -> torch.Tensor:
+    """Zero for what a target is compared with, -inf for the rest; (n, n_items)."""
+    mask = torch.zeros(len(targets), n_items)
+    for row, (target, items) in enumerate(zip(targets.tolist(), seen, strict=True)):
+        mask[row, [item for item in items if item != target]] = -torch.inf
+    return mask
+
+
+@given(
+    rows=st.integers(1, 40), n_items=st.integers(1, 20), causal=st.booleans(), seed=st.integers(0)
+)
+def test_seen_items_are_left_out(rows: int, n_items: int, causal: bool, seed: int) -> None:
+    hidden, items, bias, targets = problem(rows, 5, n_items, seed % 2**31)
+    seen, lists = history(rows, n_items, causal)
+    logits = hidden @ items.T + bias + unseen(targets, lists, n_items)
+    wanted = torch.nn.functional.cross_entropy(logits, targets)
+    gradients = torch.autograd.grad(wanted, (hidden, items, bias))
+    got = catalogue_cross_entropy(hidden, items, bias, targets, seen)
+    ours = torch.autograd.grad(got, (hidden, items, bias))
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+    for one, other in zip(ours, gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_seen_items_are_left_out_of_samples(causal: bool) -> None:
+    hidden, items, bias, targets = problem(20, 4, 9, 0)
+    seen, lists = history(20, 9, causal)
+    everything = torch.arange(9)
+    own, others = scores(hidden, items, bias, targets, everything)
+    share = torch.full((9,), math.log(1 / 9))
+    mask = unseen(targets, lists, 9)
+    got = sampled_cross_entropy(own, others, targets, everything, share, seen)
+    wanted = torch.nn.functional.cross_entropy(others + mask, targets)
+    torch.testing.assert_close(got, wanted)
+    rivals = mask.isfinite() & (everything != targets[:, None])
+    wrong = torch.nn.functional.softplus(others)[rivals].sum()
+    right = torch.nn.functional.softplus(-own).sum()
+    got = gbce(own, others, targets, everything, 9, 0.0, seen)
+    torch.testing.assert_close(got, (right + wrong) / (20 * 10))
 
 
 def test_large_scores_do_not_overflow() -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -33,6 +34,35 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What users have seen when they are to be recommended the targets: no rivals of them."""
+
+    window: Tensor
+    """Each row's items, those beyond its end any of them; (batch, length)"""
+    row: Tensor
+    """The row of each target; (n,)"""
+    before: Tensor | None
+    """How many of the row's items come before the target; None: all others are seen; (n,)"""
+
+    def items(self, part: slice, targets: Tensor) -> Tensor:
+        """Seen items of some targets (m,), filled up with the targets; (m, length)."""
+        items = self.window[self.row[part]]
+        if self.before is None:
+            return items
+        columns = torch.arange(items.shape[1], device=items.device)
+        return torch.where(columns < self.before[part, None], items, targets[:, None])
+
+    def among(self, drawn: Tensor) -> Tensor:
+        """Which of the `drawn` items (k,) are seen, for each target; (n, k)."""
+        same = self.window[:, :, None] == drawn
+        if self.before is None:
+            return same.any(1)[self.row]
+        length = self.window.shape[1]
+        first = torch.where(same.any(1), same.to(torch.uint8).argmax(1), length)
+        return first[self.row] < self.before[:, None]
+
+
+@dataclass(frozen=True)
 class Batch:
     """What a network is given, and the items that it is to tell.
 
@@ -46,6 +76,7 @@ class Batch:
     at: Tensor | None
     chosen: Tensor
     targets: Tensor
+    seen: Seen
 
 
 def plan_windows(

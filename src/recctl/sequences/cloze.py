@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from recctl.sequences.batching import Batch
+from recctl.sequences.batching import Batch, Seen
 
 
 def cloze_batch(
@@ -41,7 +41,8 @@ def cloze_batch(
     # A stable sort finds the true ones without asking the device how many there are.
     chosen = hidden.flatten().to(torch.uint8).argsort(descending=True, stable=True)[:total_masked]
     targets = window.gather(1, at).flatten()[chosen]
-    return Batch(tokens, None if shortest == longest else inside, at, chosen, targets)
+    seen = Seen(window, chosen // most_masked, None)
+    return Batch(tokens, None if shortest == longest else inside, at, chosen, targets, seen)
 
 
 def _positions(

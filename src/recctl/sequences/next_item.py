@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from recctl.sequences.batching import Batch
+from recctl.sequences.batching import Batch, Seen
 
 
 def next_item_batch(
@@ -38,4 +38,5 @@ def next_item_batch(
     # A stable sort finds the real ones without asking the device how many there are.
     chosen = inside.flatten().to(torch.uint8).argsort(descending=True, stable=True)[:total]
     real = None if shortest == longest else inside
-    return Batch(tokens, real, None, chosen, window.flatten()[chosen])
+    seen = Seen(window, chosen // longest, chosen % longest)
+    return Batch(tokens, real, None, chosen, window.flatten()[chosen], seen)

@@ -40,6 +40,7 @@ def fit_project(
     In several processes `on_epoch` is not told; the curve is in what comes back. Raises UserError
     as `fit` does, and for processes that the machine cannot have.
     """
+    assert params.filter_seen is not None, "see TrainParams.ranked"
     device = pick(params.device)
     console = console or Console()
     count = processes(params, device)

@@ -222,25 +222,27 @@ class Trainer:
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
             hidden = self._forward(batch.tokens, batch.real, batch.at, self._generator)
         chosen = hidden.flatten(0, 1)[batch.chosen]
-        loss = self._loss(chosen, batch.targets) * weight
+        loss = self._loss(chosen, batch) * weight
         self._optimiser.step(loss, rate)
         return self.world.mean(loss.detach())
 
-    def _loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
+    def _loss(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Of hidden vectors (n, size) and the items (n,) that they should score highest."""
-        encoder, params = self.encoder, self.params
+        encoder, params, targets = self.encoder, self.params, batch.targets
+        seen = batch.seen if params.filter_seen else None
         if params.loss == "full":
-            return catalogue_cross_entropy(hidden, encoder.catalogue(), encoder.item_bias, targets)
+            items, bias = encoder.catalogue(), encoder.item_bias
+            return catalogue_cross_entropy(hidden, items, bias, targets, seen)
         n_items = encoder.n_items
         if params.loss == "sampled":
             negatives, log_share = log_uniform(params.negatives, n_items, self._on_host)
             negatives, log_share = self._sent(negatives), self._sent(log_share)
             own, others = self._scores(hidden, targets, negatives)
-            return sampled_cross_entropy(own, others, targets, negatives, log_share)
+            return sampled_cross_entropy(own, others, targets, negatives, log_share, seen)
         drawn = torch.randint(n_items, (params.negatives,), generator=self._on_host)
         negatives = self._sent(drawn)
         own, others = self._scores(hidden, targets, negatives)
-        return gbce(own, others, targets, negatives, n_items, params.gbce_calibration)
+        return gbce(own, others, targets, negatives, n_items, params.gbce_calibration, seen)
 
     def _sent(self, drawn: Tensor) -> Tensor:
         """On the device; a GPU is not waited for, since CUDA copies small tensors at once."""

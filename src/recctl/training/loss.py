@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recctl.sequences.batching import Seen
+
 _CPU_CHUNK_BYTES = 8 << 20
 _GPU_CHUNK_BYTES = 1 << 29
 
@@ -15,7 +17,9 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
     """Mean of -log softmax(hidden @ items.T + bias)[target]; gradients are taken on the way."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, items: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, items: Tensor, bias: Tensor, targets: Tensor, seen: Seen | None
+    ) -> Tensor:
         rows = len(hidden)
         hidden, items, bias = hidden.float(), items.float(), bias.float()
         chunk = _chunk_rows(hidden, len(items))
@@ -26,9 +30,13 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
             part = slice(begin, begin + chunk)
             h, target = hidden[part], targets[part, None]
             logits = torch.addmm(bias, h, items.T)
-            top, wanted = logits.amax(1), logits.gather(1, target)[:, 0]
+            wanted = logits.gather(1, target)
+            if seen is not None:
+                logits.scatter_(1, seen.items(part, targets[part]), -torch.inf)
+                logits.scatter_(1, target, wanted)
+            top = logits.amax(1)
             gradient = torch.softmax(logits, 1, out=logits if logits.device.type == "cpu" else None)
-            total += (top - gradient.amax(1).log() - wanted).sum()
+            total += (top - gradient.amax(1).log() - wanted[:, 0]).sum()
             gradient.scatter_add_(1, target, gradient.new_full(target.shape, -1.0))
             torch.mm(gradient, items, out=d_hidden[part])
             d_items.addmm_(gradient.T, h)
@@ -38,10 +46,10 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
         return total / rows
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         d_hidden, d_items, d_bias = ctx.saved_tensors
         each = gradients[0] / ctx.rows
-        return d_hidden * each, d_items * each, d_bias * each, None
+        return d_hidden * each, d_items * each, d_bias * each, None, None
 
 
 def _chunk_rows(hidden: Tensor, n_items: int) -> int:
@@ -49,13 +57,16 @@ def _chunk_rows(hidden: Tensor, n_items: int) -> int:
     return max(16, budget // (4 * n_items))
 
 
-def catalogue_cross_entropy(hidden: Tensor, items: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+def catalogue_cross_entropy(
+    hidden: Tensor, items: Tensor, bias: Tensor, targets: Tensor, seen: Seen | None = None
+) -> Tensor:
     """Mean cross-entropy of `targets` (n,) under softmax(hidden @ items.T + bias).
 
-    hidden (n, size), items (n_items, size), bias (n_items,). The n x n_items matrix of logits
-    never exists: memory is one chunk of it on a CPU and two elsewhere, whatever n.
+    hidden (n, size), items (n_items, size), bias (n_items,). Items that are `seen` are left out of
+    a target's softmax, the target itself never. The n x n_items matrix of logits never exists:
+    memory is one chunk of it on a CPU and two elsewhere, whatever n.
     """
-    loss = _CatalogueCrossEntropy.apply(hidden, items, bias, targets)  # type: ignore[no-untyped-call]
+    loss = _CatalogueCrossEntropy.apply(hidden, items, bias, targets, seen)  # type: ignore[no-untyped-call]
     assert isinstance(loss, Tensor)
     return loss
 
@@ -74,18 +85,29 @@ def log_uniform(count: int, n_items: int, generator: torch.Generator) -> tuple[T
 
 
 def sampled_cross_entropy(
-    own: Tensor, others: Tensor, targets: Tensor, negatives: Tensor, log_share: Tensor
+    own: Tensor,
+    others: Tensor,
+    targets: Tensor,
+    negatives: Tensor,
+    log_share: Tensor,
+    seen: Seen | None = None,
 ) -> Tensor:
     """Cross-entropy of the targets under a softmax whose sum is estimated from a sample.
 
     `own` (n,) are the scores of the `targets`, `others` (n, k) those of the `negatives` (k,), drawn
     with replacement with probability exp(log_share): each stands for 1 / (k share) items of the
     sum (logQ correction; Bengio and Senecal 2008). One that is a row's target is left out there,
-    for the target is counted itself.
+    for the target is counted itself, and so is one that is `seen`.
     """
     others = others - (log_share + math.log(len(negatives)))
-    others = others.masked_fill(negatives == targets[:, None], -math.inf)
+    others = others.masked_fill(_no_rivals(targets, negatives, seen), -math.inf)
     return (torch.logsumexp(torch.cat([own[:, None], others], dim=1), dim=1) - own).mean()
+
+
+def _no_rivals(targets: Tensor, negatives: Tensor, seen: Seen | None) -> Tensor:
+    """Which of the negatives (k,) a target is not compared with; (n, k)."""
+    own = negatives == targets[:, None]
+    return own if seen is None else own | seen.among(negatives)
 
 
 def gbce(
@@ -95,6 +117,7 @@ def gbce(
     negatives: Tensor,
     n_items: int,
     calibration: float,
+    seen: Seen | None = None,
 ) -> Tensor:
     """Generalised binary cross-entropy (Petrov and Macdonald, RecSys 2023, equations 7 and 12).
 
@@ -105,5 +128,5 @@ def gbce(
     """
     share = len(negatives) / max(n_items - 1, 1)
     beta = share * (calibration * (1 - 1 / share) + 1 / share)
-    wrong = F.softplus(others).masked_fill(negatives == targets[:, None], 0.0)
+    wrong = F.softplus(others).masked_fill(_no_rivals(targets, negatives, seen), 0.0)
     return (beta * F.softplus(-own) + wrong.sum(1)).mean() / (len(negatives) + 1)

@@ -125,6 +125,9 @@ class TrainParams(Section):
     """Over the whole catalogue; sampled softmax and gBCE are for 100,000s of items."""
     negatives: int = Field(default=256, ge=1)
     """Items that a batch's targets are compared with, where the loss samples."""
+    filter_seen: bool | None = None
+    """The loss compares a target with what the user has not seen yet, as a ranking without seen
+    items does; left out: as `evaluate.filter_seen`."""
     gbce_calibration: float = Field(default=0.75, ge=0, le=1)
     """t of gBCE: 0 is plain binary cross-entropy, 1 gives calibrated scores."""
     bert4rec: Bert4RecParams = Bert4RecParams()
@@ -132,6 +135,12 @@ class TrainParams(Section):
     gru4rec: RecurrentParams = RecurrentParams()
     lstm: RecurrentParams = RecurrentParams()
     caser: CaserParams = CaserParams()
+
+    def ranked(self, filter_seen: bool) -> Self:
+        """With what is left out because it follows from how the model will be ranked."""
+        if self.filter_seen is not None:
+            return self
+        return self.model_copy(update={"filter_seen": filter_seen})
 
     def network(self) -> NetworkParams:
         """The settings of the network that `model` names."""
