@@ -1,7 +1,7 @@
 """Figures that others published for the same set and protocol, to stand beside ours.
 
 They come from other code, and where the source trained on more than all but the last two
-interactions of each user it is left out. Leave-one-out, seen items filtered.
+interactions of each user it is left out, or says so. Leave-one-out, seen items filtered.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from recctl.evaluation.params import FULL
 
 _KLENITSKIY = "Klenitskiy and Vasilev, RecSys 2023 (github.com/antklen/sasrec-bert4rec-recsys23)"
-_SUN = "Sun et al., CIKM 2019, table 2"
+_SUN = "Sun et al., CIKM 2019, table 2 (their code learns the validation items too)"
 _PAPER = "sampled-popularity-100"
 
 
