@@ -82,10 +82,9 @@ def test_drawn_items_that_came_before_the_target_are_seen(
         torch.arange(4).repeat(len(window)),
     )
     items = torch.tensor(window)
-    past = Seen(items, rows, before).among(torch.tensor(drawn)).tolist()
-    assert past == [[item in one[:k] for item in drawn] for one in window for k in range(4)]
-    others = Seen(items, rows, None).among(torch.tensor(drawn)).tolist()
-    assert others == [[item in one for item in drawn] for one in window for _ in range(4)]
+    turn = torch.arange(4, dtype=torch.int32).expand_as(items)
+    seen = Seen(items, turn, rows, before).among(torch.tensor(drawn)).tolist()
+    assert seen == [[item in one[:k] for item in drawn] for one in window for k in range(4)]
 
 
 @given(lengths=lengths, seed=st.integers(0, 99))

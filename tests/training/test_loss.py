@@ -55,12 +55,10 @@ def history(rows: int, n_items: int, causal: bool) -> tuple[Seen, list[list[int]
     draw = torch.Generator().manual_seed(rows)
     window = torch.randint(n_items, (3, 6), generator=draw)
     row = torch.randint(3, (rows,), generator=draw)
-    before = torch.randint(7, (rows,), generator=draw)
-    lists = [
-        window[user, : count if causal else None].tolist()
-        for user, count in zip(row.tolist(), before.tolist(), strict=True)
-    ]
-    return Seen(window, row, before if causal else None), lists
+    at = torch.randint(7, (rows,), generator=draw)
+    turn = torch.arange(6).expand(3, 6) if causal else torch.randint(7, (3, 6), generator=draw)
+    lists = [window[user][turn[user] < now].tolist() for user, now in zip(row, at, strict=True)]
+    return Seen(window, turn.int(), row, at), lists
 
 
 def unseen(targets: torch.Tensor, seen: list[list[int]], n_items: int) -> torch.Tensor:

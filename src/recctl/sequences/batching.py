@@ -35,31 +35,28 @@ class Plan:
 
 @dataclass(frozen=True)
 class Seen:
-    """What users have seen when they are to be recommended the targets: no rivals of them."""
+    """What a network is shown when it is to tell a target: no rivals of it in a ranking."""
 
     window: Tensor
     """Each row's items, those beyond its end any of them; (batch, length)"""
+    turn: Tensor
+    """When each is shown: to the targets of a later turn; int32 (batch, length)"""
     row: Tensor
     """The row of each target; (n,)"""
-    before: Tensor | None
-    """How many of the row's items come before the target; None: all others are seen; (n,)"""
+    at: Tensor
+    """The turn of each target; (n,)"""
 
     def items(self, part: slice, targets: Tensor) -> Tensor:
-        """Seen items of some targets (m,), filled up with the targets; (m, length)."""
-        items = self.window[self.row[part]]
-        if self.before is None:
-            return items
-        columns = torch.arange(items.shape[1], device=items.device)
-        return torch.where(columns < self.before[part, None], items, targets[:, None])
+        """Items shown before some targets (m,), filled up with the targets; (m, length)."""
+        row, at = self.row[part], self.at[part]
+        return torch.where(self.turn[row] < at[:, None], self.window[row], targets[:, None])
 
     def among(self, drawn: Tensor) -> Tensor:
-        """Which of the `drawn` items (k,) are seen, for each target; (n, k)."""
+        """Which of the `drawn` items (k,) are shown before each target; (n, k)."""
+        never = torch.iinfo(self.turn.dtype).max
         same = self.window[:, :, None] == drawn
-        if self.before is None:
-            return same.any(1)[self.row]
-        length = self.window.shape[1]
-        first = torch.where(same.any(1), same.to(torch.uint8).argmax(1), length)
-        return first[self.row] < self.before[:, None]
+        first = self.turn[:, :, None].where(same, never).amin(1)
+        return first[self.row] < self.at[:, None]
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,8 @@ def cloze_batch(
     # A stable sort finds the true ones without asking the device how many there are.
     chosen = hidden.flatten().to(torch.uint8).argsort(descending=True, stable=True)[:total_masked]
     targets = window.gather(1, at).flatten()[chosen]
-    seen = Seen(window, chosen // most_masked, None)
+    turn = (~inside | (tokens == mask)).int()  # what is hidden from one target is so from all
+    seen = Seen(window, turn, row=chosen // most_masked, at=torch.ones_like(chosen))
     return Batch(tokens, None if shortest == longest else inside, at, chosen, targets, seen)
 
 

@@ -38,5 +38,6 @@ def next_item_batch(
     # A stable sort finds the real ones without asking the device how many there are.
     chosen = inside.flatten().to(torch.uint8).argsort(descending=True, stable=True)[:total]
     real = None if shortest == longest else inside
-    seen = Seen(window, chosen // longest, chosen % longest)
+    turn = columns.int().expand_as(window)
+    seen = Seen(window, turn, row=chosen // longest, at=chosen % longest)
     return Batch(tokens, real, None, chosen, window.flatten()[chosen], seen)
