@@ -28,8 +28,9 @@ def run(layout: Layout) -> None:
     Raises UserError for params that do not fit, an unreachable tracking server (before training),
     a damaged checkpoint, or a loss that is not finite.
     """
+    params = TrainParams.load(layout.params)
     filter_seen = EvaluateParams.load(layout.params).filter_seen
-    params = TrainParams.load(layout.params).ranked(filter_seen)
+    params = params.ranked(filter_seen)
     check_model(params.model)
     device = pick(params.device)
     data = SequenceData.load(layout.sequences)
