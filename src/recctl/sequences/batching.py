@@ -54,8 +54,12 @@ class Seen:
     def among(self, drawn: Tensor) -> Tensor:
         """Which of the `drawn` items (k,) are shown before each target; (n, k)."""
         never = torch.iinfo(self.turn.dtype).max
-        same = self.window[:, :, None] == drawn
-        first = self.turn[:, :, None].where(same, never).amin(1)
+        ordered = drawn.sort().values
+        slot = torch.searchsorted(ordered, self.window).clamp(max=len(drawn) - 1)
+        turn = self.turn.where(ordered[slot] == self.window, never)
+        first = turn.new_full((len(turn), len(drawn)), never).scatter_reduce_(1, slot, turn, "amin")
+        # an item that was drawn twice has its turn where it is first in order
+        first = first[:, torch.searchsorted(ordered, drawn)]
         return first[self.row] < self.at[:, None]
 
 
