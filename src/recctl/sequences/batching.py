@@ -69,7 +69,8 @@ class Batch:
 
     `tokens` (batch, length) hold padding where `real` is false, None where there is none. `at`
     (batch, m) are the positions whose output is wanted, None for all of them. `chosen` (n,) picks
-    from the outputs, flattened to (batch * m), those whose items are `targets` (n,).
+    from the outputs, flattened to (batch * m), those whose items are `targets` (n,); `seen` is what
+    each of them is told from.
     """
 
     tokens: Tensor
