@@ -20,7 +20,8 @@ from rich.table import Table
 from recctl.devices import pick, prepare
 from recctl.evaluation import metrics
 from recctl.evaluation.beyond import beyond_accuracy
-from recctl.evaluation.negatives import draw_negatives
+from recctl.evaluation.params import EvaluateParams
+from recctl.evaluation.protocols import sampled_negatives
 from recctl.evaluation.ranking import rank_cases
 from recctl.layout import Layout
 from recctl.models import BASELINES, load_model
@@ -29,7 +30,7 @@ from recctl.models.popularity import Popularity
 from recctl.sequences.store import Cases, Histories, SequenceData
 
 DISCOUNTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
-NEGATIVES = 100
+PROTOCOL = "sampled-popularity-100"
 
 
 class Discounted:
@@ -63,11 +64,10 @@ def main() -> None:
     model = load_model(options.model or layout.model, device)
     cases = data.cases(options.cases)
     counts = np.array(data.vocabulary.counts, np.int64)
-    logs = torch.from_numpy(np.log(np.maximum(counts, 1))).float().to(device)
+    logs = torch.from_numpy(np.log(counts)).float().to(device)
     nobody = Cases(cases.users, Histories.of([[]] * len(cases)), cases.targets)
-    weights = np.maximum(counts, 1).astype(np.float64)
     negatives = {
-        name: draw_negatives(whose, weights, NEGATIVES, np.random.default_rng(0))
+        name: sampled_negatives(whose, counts, EvaluateParams())[PROTOCOL]
         for name, whose in (("unseen", cases), ("any", nobody))
     }
     table = Table(
