@@ -9,7 +9,8 @@ import torch
 from recctl.errors import UserError
 from recctl.evaluation.ranking import NO_ITEM, top_items, without_seen
 from recctl.models import load_model
-from recctl.models.base import Recommender
+from recctl.models.base import Recommender, read_settings
+from recctl.models.encoder import Neural
 from recctl.sequences.store import Histories, SequenceData
 from recctl.sequences.vocabulary import COLD, Vocabulary
 
@@ -29,6 +30,8 @@ class Served:
 
     model: Recommender
     vocabulary: Vocabulary
+    unseen_only: bool = False
+    """It learnt to rank what a user has not seen; its scores of seen items mean nothing."""
 
     @classmethod
     def load(cls, folder: Path) -> "Served":
@@ -46,7 +49,16 @@ class Served:
                 f"{vocabulary.size}",
                 "restore the folder whole: 'dvc checkout', or train again: 'dvc repro -f train'",
             )
-        return cls(model, vocabulary)
+        return cls(model, vocabulary, _unseen_only(folder, model))
+
+    def check(self, *, filter_seen: bool) -> None:
+        """Raise UserError where seen items are to be recommended by scores that mean nothing."""
+        if self.unseen_only and not filter_seen:
+            raise UserError(
+                "this model was trained to rank what a user has not seen: its scores of seen items "
+                "mean nothing",
+                "leave seen items out (filter_seen), or train with 'evaluate.filter_seen: false'",
+            )
 
     def known(self, item_ids: Sequence[str]) -> tuple[list[str], list[str]]:
         """The items that training saw and those it did not, each in the order given."""
@@ -73,6 +85,13 @@ class Served:
             Recommendation(rank, self.vocabulary.items[item], float(scores[0, item]))
             for rank, item in enumerate(best, start=1)
         ]
+
+
+def _unseen_only(folder: Path, model: Recommender) -> bool:
+    about = read_settings(folder).get("about")
+    params = about.get("params") if isinstance(about, dict) else None
+    filtered = isinstance(params, dict) and params.get("filter_seen") is True
+    return filtered and isinstance(model, Neural)  # counts do not depend on it
 
 
 @dataclass(frozen=True)

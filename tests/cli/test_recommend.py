@@ -168,6 +168,23 @@ def test_the_seen_filter_is_the_projects_unless_said(project: Layout) -> None:
     assert ask("--history", "m1", "--filter-seen")["filter_seen"] is True
 
 
+@pytest.mark.parametrize(
+    ("kind", "learnt", "refused"),
+    [("bert4rec", True, True), ("bert4rec", False, False), ("popularity", True, False)],
+)
+def test_seen_items_are_not_recommended_by_scores_that_mean_nothing(
+    project: Layout, kind: str, learnt: bool, refused: bool
+) -> None:
+    model = Bert4Rec(encoder()) if kind == "bert4rec" else Popularity(torch.arange(N_ITEMS).float())
+    save_model(model, project.model, {"params": {"filter_seen": learnt}})
+    assert len(ids(ask("--history", "m1", "-k", "99"))) == N_ITEMS - 1
+    if refused:
+        with pytest.raises(UserError, match="has not seen: its scores of seen items mean nothing"):
+            ask("--history", "m1", "--no-filter-seen")
+    else:
+        assert len(ids(ask("--history", "m1", "-k", "99", "--no-filter-seen"))) == N_ITEMS
+
+
 def test_a_history_of_the_whole_catalogue_leaves_nothing(project: Layout) -> None:
     assert ids(ask("--history", ",".join(ITEMS))) == []
     assert "Nothing is left to recommend" in run("--history", ",".join(ITEMS))

@@ -19,6 +19,8 @@ import pytest
 
 import ports
 from recctl.errors import UserError
+from recctl.files import write_json
+from recctl.models.base import SETTINGS, read_settings
 from recctl.promotion import package
 from recctl.promotion.serving import Recommendations, histories
 from recctl.recommend import Served
@@ -83,6 +85,18 @@ def test_params_say_how_many_and_whether_seen_items_count(
     assert all_of_them == [wanted(served, ["a"], filter_seen=False)]
     assert "a" in all_of_them[0]["item_ids"]
     assert "a" not in two[0]["item_ids"]
+
+
+def test_seen_items_are_refused_by_a_model_that_learnt_nothing_of_them(tmp_path: Path) -> None:
+    model, record = package_cases.model_folder(tmp_path, "sasrec")
+    about = {**read_settings(model)["about"], "params": {"filter_seen": True}}
+    write_json(model / SETTINGS, {**read_settings(model), "about": about})
+    package.build(model, tmp_path / "version", record=record)
+    folder = tmp_path / "version"
+    one = Recommendations.load(folder / package.RECOMMENDER, folder / package.DIGESTS)
+    assert len(one.answer(table(["a"]))) == 1
+    with pytest.raises(UserError, match="its scores of seen items mean nothing"):
+        one.answer(table(["a"]), {"filter_seen": False})
 
 
 def test_no_rows_get_no_answer(recommendations: Recommendations) -> None:

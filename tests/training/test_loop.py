@@ -135,12 +135,18 @@ def test_seen_items_are_no_rivals_where_rankings_filter_them(model: str, loss: s
     def first(filter_seen: bool) -> float:
         ranked = params.ranked(filter_seen)
         assert ranked.filter_seen is filter_seen
-        assert ranked.ranked(not filter_seen) == ranked
+        assert ranked.ranked(filter_seen=True) == ranked
         trainer = Trainer(histories, tiny.N_ITEMS, ranked, tiny.CPU)
         plan = trainer.plan(1)
         return float(trainer.train_batch(plan, on_device(plan, trainer.device)))
 
     assert first(filter_seen=True) < first(filter_seen=False) - 0.01
+
+
+def test_seen_items_are_not_ranked_by_a_model_that_learns_nothing_of_them() -> None:
+    params = TrainParams(filter_seen=True)
+    with pytest.raises(UserError, match=r"evaluate\.filter_seen is false.*; leave train\.filter"):
+        params.ranked(filter_seen=False)
 
 
 @pytest.mark.parametrize("batch_size", [40, 8, 3])  # 4, 17 and 44 batches of 132 rows

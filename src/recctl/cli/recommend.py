@@ -48,6 +48,7 @@ def recommend(
     if filter_seen is None:
         filter_seen = _filter_seen(project)
     served = Served.load(_folder(model, project))
+    served.check(filter_seen=filter_seen)
     cold = 0
     if user is not None and project is not None:
         found = user_history(project.sequences, user)

@@ -46,9 +46,11 @@ class Recommendations:
 
         `asked` is a table with the column `history`: item ids, oldest first; an empty or null one
         is a newcomer's. Items that the model does not know are left out of a history. A title is
-        null where the vocabulary has none. Raises UserError for histories or params that are none.
+        null where the vocabulary has none. Raises UserError for histories or params that are none,
+        and for seen items of a model that learnt nothing about them.
         """
         k, filter_seen = _checked({**PARAMS, **(params or {})})
+        self.served.check(filter_seen=filter_seen)
         rows = [self._row(items, k, filter_seen) for items in histories(asked)]
         return pd.DataFrame(rows, columns=["item_ids", "titles", "scores"])
 

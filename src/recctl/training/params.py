@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from recctl.config import Section, Settings
+from recctl.errors import UserError
 
 
 class NetworkParams(Settings):
@@ -137,7 +138,16 @@ class TrainParams(Section):
     caser: CaserParams = CaserParams()
 
     def ranked(self, filter_seen: bool) -> Self:
-        """With what is left out because it follows from how the model will be ranked."""
+        """With what is left out because it follows from how the model will be ranked.
+
+        Raises UserError where seen items are to be ranked and nothing is learnt about them.
+        """
+        if self.filter_seen and not filter_seen:
+            raise UserError(
+                "train.filter_seen is true and evaluate.filter_seen is false: seen items would be "
+                "ranked by scores that mean nothing",
+                "leave train.filter_seen out of params.yaml",
+            )
         if self.filter_seen is not None:
             return self
         return self.model_copy(update={"filter_seen": filter_seen})
