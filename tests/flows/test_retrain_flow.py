@@ -1,11 +1,11 @@
 """The flows on a real server: names, states, artifacts, retries, approval, events, no secrets."""
 
 import json
+import re
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +66,14 @@ def project(tmp_path: Path, database: Path) -> Layout:
 class Run:
     """A flow run that has ended, as the server tells of it."""
 
-    def __init__(self, server: PrefectServer, state: State[Any]) -> None:
+    def __init__(self, server: PrefectServer, flow: str, state: State[Any]) -> None:
         self.server = server
         self.id = str(state.state_details.flow_run_id)
         found = server.ask(f"/flow_runs/{self.id}")
-        self.name = found["name"]
+        named = re.fullmatch(rf"{flow}-([\d-]{{10}})-(.+)", found["name"])
+        assert named, found["name"]
+        assert named[1] in (found["start_time"][:10], found["end_time"][:10])  # past midnight
+        self.ending = named[2]
         self.state = (found["state"]["type"], found["state"]["name"])
         self.message = found["state"]["message"]
 
@@ -111,11 +114,8 @@ class Run:
 
 
 def go(server: PrefectServer, flow: Flow[Any, Any], layout: Layout, **parameters: Any) -> Run:
-    return Run(server, flow(project=layout.root, return_state=True, **parameters))
-
-
-def called(ending: str) -> str:
-    return f"retrain-{datetime.now(UTC):%Y-%m-%d}-{ending}"
+    state = flow(project=layout.root, return_state=True, **parameters)
+    return Run(server, flow.name, state)
 
 
 def champion(layout: Layout) -> int | None:
@@ -128,7 +128,7 @@ def test_a_run_shows_what_it_came_to(
     monkeypatch.setenv("RECCTL_MLFLOW_UI", "http://127.0.0.1:5000")
     small.drop(project, 10, 11)
     first = go(server, retrain, project)
-    assert (first.name, first.state) == (called("promoted-v1"), ("COMPLETED", "Promoted"))
+    assert (first.ending, first.state) == ("promoted-v1", ("COMPLETED", "Promoted"))
     shown = first.artifacts()
     assert set(shown) == {"intake", "validation", "metrics", "decision", "mlflow-run"}
     assert "Decision 1: promotion of tiny, PROMOTED" in shown["decision"]
@@ -140,12 +140,12 @@ def test_a_run_shows_what_it_came_to(
 
     small.settings(project, train={"device": "cpu", "model": "popularity"})
     second = go(server, retrain, project)
-    assert (second.name, second.state) == (called("rejected"), ("COMPLETED", "Rejected"))
+    assert (second.ending, second.state) == ("rejected", ("COMPLETED", "Rejected"))
     assert "NDCG@10" in second.message
 
     began = time.monotonic()
     third = go(server, retrain, project)
-    assert (third.name, third.state) == (called("nothing-new"), ("COMPLETED", "NothingNew"))
+    assert (third.ending, third.state) == ("nothing-new", ("COMPLETED", "NothingNew"))
     assert "nothing new, nothing to do" in third.message
     assert set(third.tries("intake")) == {"sync", "intake"}
     assert time.monotonic() - began < 30
@@ -157,7 +157,7 @@ def test_failed_data_fails_the_run_at_the_first_try(
 ) -> None:
     (project.root / "bad-data").touch()
     run = go(server, retrain, project)
-    assert (run.name, run.state) == (called("validate-failed"), ("FAILED", "Failed"))
+    assert (run.ending, run.state) == ("validate-failed", ("FAILED", "Failed"))
     assert run.tries("validate")["validate"] == 1
     shown = json.loads(run.artifacts()["validation"].replace("'", '"'))
     assert (shown[0]["expectation"], shown[0]["verdict"]) == ("volume-break", "failed")
@@ -187,11 +187,11 @@ def test_what_may_pass_is_tried_again_and_nothing_else(
     assert failed.tries("train")["train"] == 1
 
 
-def answer(server: PrefectServer, name: str, approve: bool) -> threading.Thread:
-    """Resume the run of this name once it is paused, as a person does in the UI."""
+def answer(server: PrefectServer, ending: str, approve: bool) -> threading.Thread:
+    """Resume the run whose name ends so once it is paused, as a person does in the UI."""
 
     def resume() -> None:
-        wanted = {"flow_runs": {"name": {"any_": [name]}, "state": {"type": {"any_": ["PAUSED"]}}}}
+        wanted = {"flow_runs": {"name": {"like_": ending}, "state": {"type": {"any_": ["PAUSED"]}}}}
         found = wait_for("a paused run", lambda: server.ask("/flow_runs/filter", wanted))
         path = f"/flow_runs/{found[0]['id']}/resume"
         body = {"run_input": {"approve": approve, "name": "Ann"}}
@@ -216,10 +216,10 @@ def test_a_person_answers_in_the_ui(
     state: str,
 ) -> None:
     small.settings(project, retrain={"approval": "manual"})
-    thread = answer(server, called("awaits-approval"), approve)
+    thread = answer(server, "awaits-approval", approve)
     run = go(server, retrain, project)
     thread.join()
-    assert (run.name, run.state) == (called(ending), ("COMPLETED", state))
+    assert (run.ending, run.state) == (ending, ("COMPLETED", state))
     assert champion(project) == (1 if approve else None)
     assert "WOULD BE PROMOTED" in run.artifacts()["decision"] or approve
 
@@ -227,7 +227,7 @@ def test_a_person_answers_in_the_ui(
 def test_no_answer_is_no(server: PrefectServer, retrain: Flow[Any, Any], project: Layout) -> None:
     small.settings(project, retrain={"approval": "manual", "approval_hours": 4 / 3600})
     run = go(server, retrain, project)
-    assert (run.name, run.state) == (called("not-promoted"), ("COMPLETED", "NotPromoted"))
+    assert (run.ending, run.state) == ("not-promoted", ("COMPLETED", "NotPromoted"))
     assert champion(project) is None
 
 
@@ -250,7 +250,7 @@ def test_a_no_that_the_server_did_not_take_is_said_again(
     monkeypatch.setattr(in_prefect, "PAUSE_LONGER", 60)
     small.settings(project, retrain={"approval": "manual", "approval_hours": 2 / 3600})
     run = go(server, retrain, project)
-    assert (run.name, run.state) == (called("not-promoted"), ("COMPLETED", "NotPromoted"))
+    assert (run.ending, run.state) == ("not-promoted", ("COMPLETED", "NotPromoted"))
     assert [str(one) for one in taken] == [run.id]
 
 
@@ -267,7 +267,7 @@ def test_a_pause_that_runs_out_is_no(
     monkeypatch.setattr(in_prefect, "PAUSE_LONGER", 0)
     small.settings(project, retrain={"approval": "manual", "approval_hours": 2 / 3600})
     run = go(server, retrain, project)
-    assert (run.name, run.state) == (called("not-promoted"), ("COMPLETED", "NotPromoted"))
+    assert (run.ending, run.state) == ("not-promoted", ("COMPLETED", "NotPromoted"))
     assert champion(project) is None
     states = server.ask(f"/flow_run_states/?flow_run_id={run.id}")
     assert [one["name"] for one in states][-2:] == ["Running", "NotPromoted"]
@@ -279,7 +279,7 @@ def test_a_project_that_is_held_ends_the_run_in_words(
 ) -> None:
     with lock.held(project, "Bob's 'recctl retrain'"):
         run = go(server, retrain, project, wait_minutes=0.0)
-    assert (run.name, run.state) == (called("busy"), ("COMPLETED", "Busy"))
+    assert (run.ending, run.state) == ("busy", ("COMPLETED", "Busy"))
     assert "Bob's 'recctl retrain'" in run.message
 
 
