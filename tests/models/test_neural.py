@@ -63,8 +63,12 @@ def test_the_order_of_the_history_counts(model: Neural) -> None:
 def test_it_comes_back_from_its_folder(model: Neural, tmp_path: Path) -> None:
     save_model(model, tmp_path)
     loaded = load_model(tmp_path, torch.device("cpu"))
+    weights, kept = model.tensors(), loaded.tensors()
+    assert weights.keys() == kept.keys()
+    assert all(torch.equal(weights[name], kept[name]) for name in weights)
+    # the last bits of a product may depend on where its operands lie in memory
     histories = Histories.of([[1, 2, 3], []])
-    assert torch.equal(loaded.score(histories), model.score(histories))
+    torch.testing.assert_close(loaded.score(histories), model.score(histories))
     assert loaded.settings() == model.settings()
 
 
