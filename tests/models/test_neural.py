@@ -27,7 +27,8 @@ def build(kind: str, **more: Any) -> Neural:
     params = TrainParams.model_validate({"model": kind, kind: small})
     encoder = NEURAL[kind].network(N_ITEMS, **params.network().shape())
     encoder.initialise(torch.Generator().manual_seed(0))
-    return NEURAL[kind](encoder.eval())
+    # what is served wants no gradients, and a GRU that does may round otherwise
+    return NEURAL[kind](encoder.eval().requires_grad_(False))
 
 
 def named(name: str) -> Neural:
@@ -63,12 +64,8 @@ def test_the_order_of_the_history_counts(model: Neural) -> None:
 def test_it_comes_back_from_its_folder(model: Neural, tmp_path: Path) -> None:
     save_model(model, tmp_path)
     loaded = load_model(tmp_path, torch.device("cpu"))
-    weights, kept = model.tensors(), loaded.tensors()
-    assert weights.keys() == kept.keys()
-    assert all(torch.equal(weights[name], kept[name]) for name in weights)
-    # the last bits of a product may depend on where its operands lie in memory
     histories = Histories.of([[1, 2, 3], []])
-    torch.testing.assert_close(loaded.score(histories), model.score(histories))
+    assert torch.equal(loaded.score(histories), model.score(histories))
     assert loaded.settings() == model.settings()
 
 

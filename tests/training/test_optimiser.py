@@ -23,7 +23,7 @@ def loss(encoder: Encoder, scale: float = 1.0) -> torch.Tensor:
 
 
 def test_a_dense_step_is_adamw_with_clipped_gradients() -> None:
-    """In float64: where a gradient is zero but for rounding, Adam makes steps of the rounding."""
+    """In float64: the keys' bias has no gradient but rounding, of which Adam makes whole steps."""
     ours, theirs = network(False).double(), network(False).double()
     stepped = Optimiser(ours, decay=0.1, clip_norm=0.5)
     matrices = [one for one in theirs.parameters() if one.dim() > 1]
