@@ -113,7 +113,10 @@ def held(layout: Layout, who: str, *, wait: float = 0, say: Say | None = None) -
 
 @contextlib.contextmanager
 def stage(layout: Layout, name: str) -> Iterator[None]:
-    """Hold what a stage needs while it runs; Busy when it is not part of the retraining at work."""
+    """Hold what a stage needs while it runs; Busy when it is not part of the retraining at work.
+
+    A child that is started with close_fds=False holds it on until it ends.
+    """
     with contextlib.ExitStack() as stack:
         who = f"{user()}'s 'dvc repro' or 'recctl stage'"
         if _token_of_parent(layout) is None:
@@ -122,6 +125,7 @@ def stage(layout: Layout, name: str) -> Iterator[None]:
             who = f"a stage of {retraining.who}"
         file = _within_grace(layout, _stage_path(layout), fcntl.LOCK_EX)
         _close_after(stack, file)
+        os.set_inheritable(file, True)
         _write(file, replace(_holder(who), doing=name), "")
         yield
 

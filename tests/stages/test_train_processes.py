@@ -16,7 +16,9 @@ from rich.console import Console
 from tiny_project import fresh_database
 
 from lives import lives
+from recctl import lock
 from recctl.errors import UserError
+from recctl.layout import Layout
 from recctl.sequences.store import SequenceData
 from recctl.stages.fitting import fit_project, processes
 from recctl.training.checkpoint import Checkpoint
@@ -105,7 +107,7 @@ def is_rank(process: psutil.Process) -> bool:
 
 @pytest.mark.slow
 def test_no_rank_outlives_a_killed_stage(tmp_path: Path) -> None:
-    """Nor does any of them listen where others could reach it."""
+    """Nor the stage's lock while one of them runs; none listens where others could reach it."""
     root = ready_project.make(tmp_path / "project", fresh_database(tmp_path))
     text = ready_project.PARAMS.replace("max_epochs: 4", "max_epochs: 1000000\n  processes: 2")
     text = text.replace("patience: 4", "patience: 1000000")
@@ -133,6 +135,10 @@ def test_no_rank_outlives_a_killed_stage(tmp_path: Path) -> None:
         stage.send_signal(signal.SIGKILL)
         stage.wait()
     deadline = time.monotonic() + 60
+    while lock.holder(Layout(root)) is not None:
+        assert time.monotonic() < deadline, "the lock outlives the stage"
+        time.sleep(0.02)
+    assert not any(lives(one.pid) for one in ranks)
     while any(lives(one.pid) for one in started):
         assert time.monotonic() < deadline, "a process outlives the stage"
         time.sleep(0.1)

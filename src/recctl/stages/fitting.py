@@ -124,6 +124,7 @@ def _torchrun(folder: Path, count: int, console: Console) -> int:
             supervise.command(command),
             env={**os.environ, **environment, **_interfaces()},
             stdin=subprocess.PIPE,  # its end tells the supervisor that we are gone
+            close_fds=False,  # the supervisor keeps the stage's lock until the ranks are gone too
             stdout=sys.__stderr__ if console.stderr else None,
             stderr=errors,
         )
