@@ -83,7 +83,7 @@ def read_yaml(path: Path) -> Any:
         return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"no {path}", "restore it from git") from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, ValueError) as error:  # such as an impossible date, or no UTF-8
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is not valid YAML ({reason})", "mend the line named") from None
 

@@ -93,7 +93,7 @@ class Board:
     fingerprint: str
     """Of the evaluation protocol and its data."""
     settings: dict[str, Any]
-    """The train section, by which all were trained."""
+    """The train section, by which all were trained; model and seed are each row's own."""
     rows: list[Row]
     pairs: list[Pair]
 
@@ -132,7 +132,9 @@ def leaderboard(
     rows = [_row(name, found, evaluate, n_items, known) for name, found in runs.items()]
     rows.sort(key=lambda row: -row.figures[FULL][METRICS[-1]].value)
     pairs = _pairs({row.model: runs[row.model] for row in rows}, evaluate, n_items)
-    board = Board(len(cases), n_items, mark, params.model_dump(), rows, pairs)
+    board = Board(
+        len(cases), n_items, mark, params.model_dump(exclude={"model", "seed"}), rows, pairs
+    )
     write_json(layout.root / "artifacts" / "leaderboard" / "report.json", board.as_dict())
     return board
 

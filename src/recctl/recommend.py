@@ -34,14 +34,14 @@ class Served:
     """It learnt to rank what a user has not seen; its scores of seen items mean nothing."""
 
     @classmethod
-    def load(cls, folder: Path) -> "Served":
-        """Read a model folder onto the CPU, where one request is answered soonest.
+    def load(cls, folder: Path, device: torch.device | None = None) -> "Served":
+        """Read a model folder, by default onto the CPU, where one request is answered soonest.
 
         Raises UserError when the folder or a file of it is missing, damaged or of another model.
         """
         if not folder.is_dir():
             raise UserError(f"no model folder {folder}", "train one: 'dvc repro train'")
-        model = load_model(folder, torch.device("cpu"))
+        model = load_model(folder, device or torch.device("cpu"))
         vocabulary = Vocabulary.load(folder / "vocabulary.json", "train")
         if vocabulary.size != model.n_items:
             raise UserError(
@@ -59,6 +59,10 @@ class Served:
                 "mean nothing",
                 "leave seen items out (filter_seen), or train with 'evaluate.filter_seen: false'",
             )
+
+    def leaves_out_seen(self, filter_seen: bool) -> bool:
+        """Whether a ranking shows what it serves without seen items, whatever is asked for."""
+        return filter_seen or self.unseen_only
 
     def known(self, item_ids: Sequence[str]) -> tuple[list[str], list[str]]:
         """The items that training saw and those it did not, each in the order given."""

@@ -17,6 +17,7 @@ from recctl.evaluation.params import EvaluateParams
 from recctl.files import write_json
 from recctl.layout import Layout
 from recctl.models.base import save_model
+from recctl.models.bert4rec import Bert4Rec, Encoder
 from recctl.models.popularity import Popularity
 from recctl.sequences.store import SequenceData
 from recctl.sequences.vocabulary import Vocabulary
@@ -286,3 +287,16 @@ def test_one_item_and_one_user_are_enough(project):
     evaluate.run(project)
     full = read(project.evaluation / "metrics.json")["full"]
     assert {value for model in full.values() for value in model.values()} == {0.0}
+
+
+def test_a_network_that_learnt_nothing_of_seen_items_is_not_ranked_by_them(project):
+    data = SequenceData.load(project.sequences)
+    model = Popularity.fit(data.train(), data.vocabulary.size)
+    network = Bert4Rec(Encoder(data.vocabulary.size, 5, 8, 1, 2, 0.0, 0.0))
+    about = {"split_fingerprint": data.fingerprint, "params": {"filter_seen": True}}
+    project.params.write_text(PARAMS + "  filter_seen: false\n")
+    save_model(network, project.model, about)
+    with pytest.raises(UserError, match="its scores of seen items mean nothing"):
+        evaluate.run(project)
+    save_model(model, project.model, about)  # counts do not depend on what is filtered
+    evaluate.run(project)

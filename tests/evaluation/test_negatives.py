@@ -40,6 +40,12 @@ def test_negatives_are_distinct_unseen_and_as_many_as_there_can_be(problem, seed
         assert (items[len(kept) :] == NO_ITEM).all()
 
 
+def test_more_negatives_than_items_take_no_more_room():
+    drawn = draw_negatives(cases([[0]], [1]), np.ones(4), 10**6, np.random.default_rng(0))
+    assert drawn.shape == (1, 4)
+    assert sorted(drawn[0].tolist()) == [NO_ITEM, NO_ITEM, 2, 3]
+
+
 def test_the_same_seed_draws_the_same():
     some = cases([[0, 1], [2]], [3, 4])
     weights = np.arange(1.0, 21.0)

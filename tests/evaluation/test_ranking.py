@@ -269,6 +269,20 @@ def test_lists_leave_out_nan_and_what_is_no_candidate():
     assert top_items(scores, 1).tolist()[1] == [0]
 
 
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_equal_scores_go_by_their_index_however_long_the_list(data):
+    n_items = data.draw(st.integers(1, 40))
+    score = st.sampled_from([0.0, -0.0, 0.5, 1.0, -INF, INF, NAN])
+    row = st.lists(score, min_size=n_items, max_size=n_items)
+    rows = data.draw(st.lists(row, min_size=1, max_size=4))
+    k = data.draw(st.integers(1, n_items + 2))
+    for scores, found in zip(rows, top_items(torch.tensor(rows), k).tolist(), strict=True):
+        some = [item for item, one in enumerate(scores) if one > -INF]
+        wanted = sorted(some, key=lambda item: -scores[item])[:k]  # a stable sort
+        assert found == wanted + [NO_ITEM] * (min(k, n_items) - len(wanted))
+
+
 def test_lists_longer_than_the_catalogue_are_filled_up():
     found = rank_cases(Scripted([[0.3, 0.2, 0.1]]), cases([[0]], [1]), top=10)
     assert found.top.tolist() == [[1, 2, *[NO_ITEM] * 8]]

@@ -19,6 +19,7 @@ def test_history_length_is_cut_at_the_tertiles_of_the_users():
 def test_users_of_equal_history_length_stay_together():
     found = by_history_length(np.array([5, 5, 5, 5]))
     assert members(found) == {"short": [0, 1, 2, 3], "medium": [], "long": []}
+    assert [one.rule for one in found] == ["at most 5 items", "none", "more than 5 items"]
 
 
 def test_target_popularity_is_cut_at_thirds_of_the_training_interactions():

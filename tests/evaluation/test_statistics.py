@@ -19,9 +19,7 @@ from recctl.evaluation.statistics import (
     interval,
     interval_of,
     p_not_above,
-    paired_interval,
     plain_means,
-    resampled_means,
     resolvable,
     sign_flip_p,
 )
@@ -44,7 +42,10 @@ def test_interval_of_a_share_is_near_the_normal_one():
 
 def test_resampling_counts_is_the_bootstrap_user_by_user():
     values = np.repeat([1.0, 0.63, 0.5, 0.0], [50, 30, 120, 800])
-    ours, plain = resampled_means(values, 8000, rng(1)), plain_means(values, 8000, rng(2))
+    ours, plain = (
+        bootstrap_means(counted(values), 8000, rng(1)),
+        plain_means(values, 8000, rng(2)),
+    )
     spread = values.std() / sqrt(len(values))
     assert ours.mean() == pytest.approx(values.mean(), abs=4 * spread / sqrt(8000))
     assert ours.std() == pytest.approx(plain.std(), rel=0.04)
@@ -54,7 +55,7 @@ def test_resampling_counts_is_the_bootstrap_user_by_user():
 
 def test_many_distinct_values_take_the_plain_way_with_the_right_spread():
     values = rng(3).random(500)
-    found = resampled_means(values, 4000, rng(4))
+    found = bootstrap_means(counted(values), 4000, rng(4))
     assert found.std() == pytest.approx(values.std() / sqrt(500), rel=0.05)
 
 
@@ -68,7 +69,7 @@ def test_pairing_removes_what_both_models_share():
     easy = rng(5).random(2000) < 0.5  # both models hit the same users ...
     old = easy.astype(float)
     new = np.where(np.arange(2000) < 40, 1.0, old)  # ... and the new one 40 users for sure
-    paired = paired_interval(new, old, 2000, rng())
+    paired = interval(new - old, 2000, rng())
     alone = interval(new, 2000, rng())
     assert paired.value == pytest.approx((new - old).mean())
     assert paired.low > 0
@@ -76,7 +77,7 @@ def test_pairing_removes_what_both_models_share():
 
 
 def test_equal_models_differ_by_nothing():
-    found = paired_interval(HITS, HITS, 200, rng())
+    found = interval(HITS - HITS, 200, rng())
     assert (found.value, found.low, found.high) == (0, 0, 0)
 
 

@@ -2,7 +2,10 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from recctl.errors import UserError
+from recctl.models import load_model
 from recctl.models.base import load_tensors, read_settings, save_model
 from recctl.models.markov import Markov
 from recctl.sequences.store import Histories
@@ -51,3 +54,13 @@ def test_it_comes_back_from_its_folder(tmp_path):
     some = Histories.of([[0], [], [1, 2]])
     assert torch.equal(again.score(some), model.score(some))
     assert again.smoothing == 3.0
+
+
+@pytest.mark.parametrize("damage", ["share", "indptr", "indices"])
+def test_arrays_that_misfit_are_refused_in_one_line(tmp_path, damage):
+    save_model(Markov.fit(TRAIN, 4), tmp_path)
+    tensors = load_tensors(tmp_path / "model.safetensors")
+    tensors[damage] = tensors[damage] + 99 if damage == "indices" else tensors[damage][:-1]
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match=r"does not fit model\.json beside it"):
+        load_model(tmp_path, torch.device("cpu"))

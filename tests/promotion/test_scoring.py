@@ -17,7 +17,8 @@ from recctl.errors import UserError
 from recctl.evaluation.ranking import Ranks, rank_cases
 from recctl.files import write_json
 from recctl.layout import Layout
-from recctl.models.base import Scorer
+from recctl.models.base import Scorer, save_model
+from recctl.models.bert4rec import Bert4Rec, Encoder
 from recctl.promotion import archive, scoring
 from recctl.promotion.contenders import training, workspace
 from recctl.promotion.decision import decide
@@ -162,6 +163,42 @@ def test_figures_on_the_full_and_the_common_catalogue(project: Layout) -> None:
         mine = kept.index(test.vocabulary.items[target])
         hits.append(target not in history and sum(one < mine for one in place) < 10)
     assert evidence.common["champion"]["hr@10"] == pytest.approx(np.mean(hits))
+
+
+def test_what_learnt_nothing_of_seen_items_is_scored_as_it_serves(project: Layout) -> None:
+    """Its scores of seen items are high, and mean nothing: it serves without them."""
+    tiny.set_params(project.root, evaluate={"negatives": 5, "filter_seen": False})
+    tiny.train(project, "markov")
+    test = TestSet.load(project)
+    items = test.vocabulary
+    champion = contender(project, Remembers([float(-i) for i in range(items.size)]), items)
+    unseen = dataclasses.replace(champion.served, unseen_only=True)
+    sides = {
+        "challenger": workspace(test),
+        "champion": dataclasses.replace(champion, served=unseen),
+        "best": champion,
+    }
+    evidence = scoring.gather(test, PromotionParams(), sides, problems=[], say=lambda line: None)
+    assert evidence.champion is not None
+    assert evidence.best is not None
+    for i, target in enumerate(test.cases.targets.tolist()):
+        history = set(test.cases.histories[i].tolist())
+        rivals = target - len(history & set(range(target)))
+        assert evidence.best.ranks[i] == 1 + target
+        assert evidence.champion.ranks[i] == (items.size + 1 if target in history else 1 + rivals)
+    with pytest.raises(UserError, match="mean nothing"):
+        unseen.check(filter_seen=test.params.filter_seen)
+
+
+def test_a_workspace_that_learnt_nothing_of_seen_items_is_refused(project: Layout) -> None:
+    tiny.set_params(project.root, evaluate={"negatives": 5, "filter_seen": False})
+    tiny.train(project, "markov")
+    test = TestSet.load(project)
+    network = Bert4Rec(Encoder(test.vocabulary.size, 5, 8, 1, 2, 0.0, 0.0))
+    about = {"split_fingerprint": test.data.fingerprint, "params": {"filter_seen": True}}
+    save_model(network, project.model, about)
+    with pytest.raises(UserError, match="was trained to rank what a user has not seen"):
+        workspace(test)
 
 
 def test_the_evaluation_must_be_of_todays_data(project: Layout) -> None:

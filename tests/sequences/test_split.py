@@ -80,6 +80,13 @@ def test_the_last_share_is_rounded_down_and_keeps_ties_together() -> None:
     # 19 remain; 17.1, rounded up to 18, come first: the 19th is at 8, and so is its twin.
 
 
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.7])
+def test_a_share_of_ten_is_whole_rows(share: float) -> None:
+    rows: list[Row] = [("ab"[n % 2], f"i{n}", n) for n in range(10)]
+    made = split(rows, protocol="global-time", test_share=share, validation_share=0.5)
+    assert made.positions.cuts[1] == 10 - round(10 * share)
+
+
 def test_popularity_is_counted_in_training_only() -> None:
     rows: list[Row] = [(f"u{n}", "hit", 9) for n in range(5)]
     rows += [(f"u{n}", "b", 1) for n in range(5)] + [(f"u{n}", "a", 2) for n in range(5)]

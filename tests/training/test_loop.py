@@ -1,5 +1,6 @@
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -242,6 +243,30 @@ def test_the_fingerprint_tells_trainings_apart() -> None:
 def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"not finite in epoch \d+; lower train\.learning_rate"):
         tiny.train(tmp_path, tiny.PARAMS.model_copy(update={"learning_rate": 1e30}))
+
+
+def test_a_last_step_into_nowhere_is_found(tmp_path: Path) -> None:
+    """The loss of a step is that of the weights before it."""
+    update = {"learning_rate": 1e30, "max_epochs": 1, "batch_size": 1000, "warmup_steps": 0}
+    with pytest.raises(UserError, match=r"learnt is not finite in epoch 1; lower train\.learning"):
+        tiny.train(tmp_path, tiny.PARAMS.model_copy(update=update))
+
+
+def _cuda(*arguments: object) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+def _cpu(*arguments: object) -> None:
+    torch.empty(2**60)  # more than there are addresses
+
+
+@pytest.mark.parametrize("no_memory", [_cuda, _cpu])
+def test_too_little_memory_says_what_to_lower(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_memory: Callable[..., None]
+) -> None:
+    monkeypatch.setattr("recctl.training.fit.Trainer", no_memory)
+    with pytest.raises(UserError, match=r"more memory than cpu has; lower train\.batch_size"):
+        tiny.train(tmp_path)
 
 
 def test_early_stopping_and_the_cap(undisturbed: Fit, tmp_path: Path) -> None:

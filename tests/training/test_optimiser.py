@@ -83,3 +83,20 @@ def test_its_state_goes_on_where_it_was() -> None:
     three.step(loss(second), 0.02)
     for a, b in zip(whole.parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("first_lazy", [True, False])
+def test_its_state_goes_on_with_or_without_sparse_gradients(first_lazy: bool) -> None:
+    """Ranks on GPUs are dense where one process is lazy; a training may pass from one to other."""
+    encoder, other = network(first_lazy), network(not first_lazy)
+    one = Optimiser(encoder, decay=0.0, clip_norm=1.0, lazy=first_lazy)
+    for _ in range(2):
+        one.step(loss(encoder), 0.01)
+    other.load_state_dict(encoder.state_dict())
+    two = Optimiser(other, decay=0.0, clip_norm=1.0, lazy=not first_lazy)
+    two.load_state_dict(one.state_dict())
+    one.step(loss(encoder), 0.02)
+    two.step(loss(other), 0.02)
+    touched = [1, 2, 3, 5, 41]
+    torch.testing.assert_close(encoder.item.weight[touched], other.item.weight[touched])
+    torch.testing.assert_close(encoder.position.weight, other.position.weight)

@@ -13,7 +13,7 @@ def setting(text: str) -> tuple[str, Any]:
     path, equals, value = text.partition("=")
     try:
         found = YAML(typ="safe").load(value)
-    except YAMLError:
+    except (YAMLError, ValueError):  # the latter for an impossible date
         equals = ""
     if not equals or "." not in path:
         raise UserError(f"'{text}' is not a setting", "write it like train.max_epochs=5")

@@ -22,14 +22,14 @@ _DENSE = 2**23
 def draw_negatives(
     cases: Cases, weights: NDArray[np.float64], count: int, rng: np.random.Generator
 ) -> NDArray[np.int32]:
-    """Negatives of every case; (cases, count), NO_ITEM where the catalogue is exhausted.
+    """Negatives of every case; (cases, count or n_items), NO_ITEM where no item is left.
 
     weights (n_items,) are positive: training counts for popularity, ones for uniform. Drawing
     and rejecting what is seen or repeated is successive sampling exactly; so is the draw by
     exponential keys (Efraimidis and Spirakis 2006) that fills rows which rejection leaves short.
     """
     assert (weights > 0).all(), "an item without weight can never be drawn"
-    drawn = np.full((len(cases), count), NO_ITEM, np.int32)
+    drawn = np.full((len(cases), min(count, len(weights))), NO_ITEM, np.int32)
     for first in range(0, len(cases), _CHUNK):
         rows = slice(first, first + _CHUNK)
         taken = _keys(cases.histories.select(rows), cases.targets[rows], len(weights))

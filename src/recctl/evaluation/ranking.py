@@ -70,12 +70,33 @@ def without_seen(scores: Tensor, histories: Histories) -> Tensor:
 def top_items(scores: Tensor, k: int) -> Tensor:
     """The k best items of each row, best first; NO_ITEM for those at -inf or NaN; (batch, k).
 
+    Of equal scores the item of the lower index comes first: the more popular one.
+
+    >>> top_items(torch.tensor([[0.5, 0.7, 0.5, -torch.inf]]), k=2)
+    tensor([[1, 0]])
     >>> top_items(torch.tensor([[0.5, 0.7, -torch.inf]]), k=3)
     tensor([[ 1,  0, -1]])
     """
     finite = scores.nan_to_num(-torch.inf, posinf=torch.inf, neginf=-torch.inf)
-    best, items = finite.topk(min(k, scores.shape[1]), dim=1)
-    return items.masked_fill(best == -torch.inf, NO_ITEM)
+    n_items = scores.shape[1]
+    k = min(k, n_items)
+    values, items = finite.topk(min(k + 1, n_items), dim=1)
+    least = values[:, k - 1, None]
+    items = items[:, :k].sort(dim=1).values
+    if k < n_items:
+        # where the next one is as good as the last topk may have taken either
+        rows = ((values[:, k, None] == least) & (least > -torch.inf))[:, 0].nonzero()[:, 0]
+        items[rows] = _first_best(finite[rows], least[rows], k)
+    best, order = finite.gather(1, items).sort(dim=1, descending=True, stable=True)
+    return items.gather(1, order).masked_fill(best == -torch.inf, NO_ITEM)
+
+
+def _first_best(scores: Tensor, least: Tensor, k: int) -> Tensor:
+    """The items above `least` (batch, 1) and the first of those at it, k of a row; ascending."""
+    above, equal = scores > least, scores == least
+    wanted = k - above.sum(1, keepdim=True)
+    taken = above | (equal & (equal.cumsum(1) <= wanted))
+    return taken.nonzero()[:, 1].view(-1, k)
 
 
 def target_ranks(scores: Tensor, targets: Tensor, reachable: Tensor) -> Tensor:

@@ -53,7 +53,11 @@ def by_history_length(lengths: NDArray[np.int64]) -> list[Slice]:
     low, high = np.quantile(lengths, [1 / 3, 2 / 3], method="inverted_cdf").astype(int).tolist()
     rules = [
         ("short", f"at most {low} items", lengths <= low),
-        ("medium", f"{low + 1} to {high} items", (lengths > low) & (lengths <= high)),
+        (
+            "medium",
+            f"{low + 1} to {high} items" if low < high else "none",
+            (lengths > low) & (lengths <= high),
+        ),
         ("long", f"more than {high} items", lengths > high),
     ]
     return [Slice("history length", *rule) for rule in rules]

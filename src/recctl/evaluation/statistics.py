@@ -9,7 +9,7 @@ numbers instead of one per user. It is the same distribution, not an approximati
 for the sign-flip test: of n users with the same |difference|, how many keep their sign is binomial.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -72,32 +72,9 @@ def interval(values: NDArray[np.float64], resamples: int, rng: np.random.Generat
     >>> interval(np.array([1.0, 1.0]), 100, np.random.default_rng(0))
     Interval(value=1.0, low=1.0, high=1.0)
     """
-    assert len(values), "no values"
-    assert np.isfinite(values).all(), "a metric is a finite number"
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(resampled_means(values, resamples, rng), [tail, 1 - tail])
-    return Interval(float(values.mean()), float(low), float(high))
-
-
-def paired_interval(
-    new: NDArray[np.float64],
-    old: NDArray[np.float64],
-    resamples: int,
-    rng: np.random.Generator,
-) -> Interval:
-    """The mean of new - old with its 95% interval, the same users being drawn for both."""
-    assert new.shape == old.shape, (new.shape, old.shape)
-    return interval(new - old, resamples, rng)
-
-
-def resampled_means(
-    values: NDArray[np.float64], resamples: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Means of bootstrap resamples; (resamples,)."""
-    distinct = counted(values)
-    if len(distinct.values) * _MANY > len(values):
-        return plain_means(values, resamples, rng)
-    return _counted_means(distinct, resamples, rng)
+    sample = counted(values)
+    found = interval_of(bootstrap_means(sample, resamples, rng), sample)
+    return replace(found, value=float(values.mean()))  # the metric's own mean, to the last bit
 
 
 def _counted_means(

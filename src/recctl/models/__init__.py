@@ -46,7 +46,7 @@ def load_model(folder: Path, device: torch.device) -> Recommender:
     tensors = load_tensors(folder / WEIGHTS)
     try:
         return MODELS[kind].restore(settings, tensors, device)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
             f"{folder / WEIGHTS} does not fit {SETTINGS} beside it ({reason})",

@@ -69,4 +69,4 @@ class Markov(Counted):
     ) -> Self:
         """Take the counts back; it scores on the CPU whatever the device."""
         share = tensors["share"].cpu()
-        return cls(from_tensors(tensors, len(share)), share, settings["smoothing"])
+        return cls(from_tensors(tensors, len(share)), share, float(settings["smoothing"]))

@@ -15,8 +15,10 @@ def to_tensors(matrix: sparse.csr_array) -> dict[str, torch.Tensor]:
 
 
 def from_tensors(tensors: dict[str, torch.Tensor], n_items: int) -> sparse.csr_array:
-    """The inverse of `to_tensors`; raises KeyError when an array is missing."""
+    """The inverse of `to_tensors`; raises KeyError or ValueError for arrays that are none."""
     values, indices, indptr = (
         tensors[name].cpu().numpy() for name in ("values", "indices", "indptr")
     )
-    return sparse.csr_array((values, indices, indptr), shape=(n_items, n_items))
+    matrix = sparse.csr_array((values, indices, indptr), shape=(n_items, n_items))
+    matrix.check_format(full_check=True)
+    return matrix

@@ -115,9 +115,10 @@ def _log_end(champion: Contender, layout: Layout) -> int:
 def _tags(champion: Contender, layout: Layout) -> dict[str, str]:
     """What figures of one series have in common beside the version."""
     filter_seen = EvaluateParams.load(layout.params).filter_seen
+    as_served = champion.served.leaves_out_seen(filter_seen)
     return {
         "recctl.content_digest": champion.digest,
-        "recctl.filter_seen": str(filter_seen).lower(),
+        "recctl.filter_seen": str(as_served).lower(),
     }
 
 
@@ -167,11 +168,12 @@ def _figures(
     }
     fresh = np.concatenate([rows for number, rows in by_day.items() if number not in spared])
     ranks = np.zeros(len(events), np.int64)
-    ranks[fresh] = _ranks(layout, champion, events.select(fresh), evaluate.filter_seen, say)
+    as_served = champion.served.leaves_out_seen(evaluate.filter_seen)
+    ranks[fresh] = _ranks(layout, champion, events.select(fresh), as_served, say)
     rules = Rules(
         metrics=policy.metrics,
         catalogue=vocabulary.size,
-        filter_seen=evaluate.filter_seen,
+        filter_seen=as_served,
         resamples=evaluate.bootstrap_resamples,
         seed=evaluate.seed,
     )

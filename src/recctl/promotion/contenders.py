@@ -35,7 +35,8 @@ class Unsound(UserError):
 def workspace(test: TestSet) -> Contender:
     """The model in artifacts/model.
 
-    Raises UserError when there is none, or when it was not trained on the workspace's split.
+    Raises UserError when there is none, or when it was not trained on the workspace's split or to
+    rank what evaluation ranks.
     """
     layout = test.layout
     digest = package.content_digest(layout.model) if layout.model.is_dir() else ""
@@ -46,6 +47,7 @@ def workspace(test: TestSet) -> Contender:
             f"{layout.sequences}",
             "run 'dvc repro'",
         )
+    served.check(filter_seen=test.params.filter_seen)
     split = SequenceSplitParams.load(layout.params)
     facts = {"split": split.model_dump_json(), "data_md5": data_md5(layout)}
     record = TrainingRecord.of(test.data, facts)

@@ -103,9 +103,14 @@ class TestSet:
     def counts(self) -> NDArray[np.int64]:
         return np.array(self.vocabulary.counts, np.int64)
 
-    def rank(self, model: Scorer, *, top: int = 0) -> Ranks:
-        """Rank every target in full."""
-        return rank_cases(model, self.cases, filter_seen=self.params.filter_seen, top=top)
+    def rank(self, model: Scorer, served: Served | None = None, *, top: int = 0) -> Ranks:
+        """Rank every target in full: as evaluation is set, or as the model serves."""
+        filter_seen = self.filters(served) if served else self.params.filter_seen
+        return rank_cases(model, self.cases, filter_seen=filter_seen, top=top)
+
+    def filters(self, served: Served) -> bool:
+        """Whether seen items are left out, by the settings or because the model must."""
+        return served.leaves_out_seen(self.params.filter_seen)
 
     def scored(self, ranks: Ranks) -> Scored:
         return Scored(self.fingerprint, self.cases.users, ranks.full)
@@ -201,7 +206,8 @@ def gather(
     scorers = {name: _scorer(test, one, device) for name, one in contenders.items()}
     ranks = {}
     for name, scorer in scorers.items():
-        ranks[name] = test.rank(scorer, top=0 if name == "best" else LIST_LENGTH)
+        top = 0 if name == "best" else LIST_LENGTH
+        ranks[name] = test.rank(scorer, contenders[name].served, top=top)
         say(f"{name}: ranked {len(test.cases):,} users in {ranks[name].seconds:.1f} s")
     n_items = len(test.counts)
     baselines: dict[str, Scored] = {
@@ -269,7 +275,7 @@ def _latencies(test: TestSet, contenders: Mapping[str, Contender]) -> dict[str, 
         for name, one in contenders.items():
             began = time.perf_counter()
             known, _ = one.served.known(history)
-            one.served.recommend(known, LIST_LENGTH, filter_seen=test.params.filter_seen)
+            one.served.recommend(known, LIST_LENGTH, filter_seen=test.filters(one.served))
             times[name].append(1000 * (time.perf_counter() - began))
     return {name: float(np.quantile(found[_WARM_UP:], 0.95)) for name, found in times.items()}
 
@@ -298,7 +304,8 @@ def _common(
     found = {}
     for name in ("challenger", "champion"):
         limited = Restricted(scorers[name], both)
-        among = rank_cases(limited, cases, filter_seen=test.params.filter_seen)
+        filter_seen = test.filters(contenders[name].served)
+        among = rank_cases(limited, cases, filter_seen=filter_seen)
         found[name] = metrics.means(names, among.full, n_items)
     return found
 

@@ -81,6 +81,18 @@ class Batch:
     seen: Seen
 
 
+def gathered(items: Tensor, starts: Tensor, lengths: Tensor, longest: int) -> tuple[Tensor, Tensor]:
+    """Windows of the flat `items`, and where they are inside them; (batch, longest) each.
+
+    starts, lengths: (batch,), on the device of `items`. Beyond its end a row repeats its first
+    item.
+    """
+    columns = torch.arange(longest, device=items.device)
+    inside = columns < lengths[:, None]
+    window = items[torch.where(inside, starts[:, None] + columns, starts[:, None])].long()
+    return window, inside
+
+
 def plan_windows(
     train: Histories, rng: np.random.Generator, *, max_length: int, batch_size: int
 ) -> Plan:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from recctl.sequences.batching import Batch, Seen
+from recctl.sequences.batching import Batch, Seen, gathered
 
 
 def cloze_batch(
@@ -28,9 +28,7 @@ def cloze_batch(
     `most_masked` and `total_masked` are their extremes and sum, known to the host so that a GPU
     need not be asked.
     """
-    columns = torch.arange(longest, device=items.device)
-    inside = columns < lengths[:, None]
-    window = items[torch.where(inside, starts[:, None] + columns, starts[:, None])].long()
+    window, inside = gathered(items, starts, lengths, longest)
     at = _positions(lengths, last_only, inside, most_masked, generator)
     hidden = torch.arange(most_masked, device=items.device) < masked[:, None]
     at = torch.where(hidden, at, 0)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from recctl.sequences.batching import Batch, Seen
+from recctl.sequences.batching import Batch, Seen, gathered
 
 
 def next_item_batch(
@@ -27,9 +27,7 @@ def next_item_batch(
     `item_dropout` each given item is hidden (it becomes `pad`) with that probability, as
     `generator`, on the same device, decides; what is to be told stays.
     """
-    columns = torch.arange(longest, device=items.device)
-    inside = columns < lengths[:, None]
-    window = items[torch.where(inside, starts[:, None] + columns, starts[:, None])].long()
+    window, inside = gathered(items, starts, lengths, longest)
     tokens = torch.where(inside, window.roll(1, dims=1), pad)
     if item_dropout:
         drawn = torch.rand(tokens.shape, generator=generator, device=items.device)
@@ -38,6 +36,6 @@ def next_item_batch(
     # A stable sort finds the real ones without asking the device how many there are.
     chosen = inside.flatten().to(torch.uint8).argsort(descending=True, stable=True)[:total]
     real = None if shortest == longest else inside
-    turn = columns.int().expand_as(window)
+    turn = torch.arange(longest, device=items.device, dtype=torch.int32).expand_as(window)
     seen = Seen(window, turn, row=chosen // longest, at=chosen % longest)
     return Batch(tokens, real, None, chosen, window.flatten()[chosen], seen)

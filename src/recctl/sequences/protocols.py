@@ -121,7 +121,8 @@ def _cuts(times: NDArray[np.int64], params: SequenceSplitParams) -> tuple[int, i
 
 def _last_share(times: NDArray[np.int64], share: float) -> int:
     """The time at which the last `share` of the interactions begins; equal times stay together."""
-    first = min(int(np.ceil(len(times) * (1 - share))), len(times) - 1)
+    kept = int(len(times) * share + 1e-6)  # 0.7 of 10 is 7, whatever the rounding
+    first = min(len(times) - kept, len(times) - 1)
     return int(np.partition(times, first)[first])
 
 

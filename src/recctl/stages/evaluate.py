@@ -17,10 +17,10 @@ from recctl.evaluation.slices import slices
 from recctl.evaluation.tables import primary_metric, show
 from recctl.files import replacing_folder, write_json
 from recctl.layout import Layout
-from recctl.models import BASELINES, load_model
+from recctl.models import BASELINES
 from recctl.models.base import Recommender, read_settings
+from recctl.recommend import Served
 from recctl.sequences.store import Cases, SequenceData
-from recctl.sequences.vocabulary import Vocabulary
 from recctl.tracking import connect, log_evaluation, trained_run
 from recctl.training.params import TrainParams
 
@@ -41,8 +41,10 @@ def run(layout: Layout) -> None:
     data = SequenceData.load(layout.sequences)
     device = devices.pick(TrainParams.load(layout.params).device)
     devices.prepare(device)
-    model = load_model(layout.model, device)
-    _check_catalogue(layout, model, data)
+    served = Served.load(layout.model, device)
+    _check_catalogue(layout, served, data)
+    served.check(filter_seen=params.filter_seen)
+    model = served.model
     _check_readable(layout, data)
     cases = data.cases("test")
     if not len(cases):
@@ -60,12 +62,12 @@ def run(layout: Layout) -> None:
     _track(layout, result["fingerprint"], means)
 
 
-def _check_catalogue(layout: Layout, model: Recommender, data: SequenceData) -> None:
-    known = Vocabulary.load(layout.model / "vocabulary.json", "train")
-    if known.items != data.vocabulary.items or model.n_items != data.vocabulary.size:
+def _check_catalogue(layout: Layout, served: Served, data: SequenceData) -> None:
+    own, today = served.vocabulary, data.vocabulary
+    if own.items != today.items:
         raise UserError(
             f"the model in {layout.model} was trained on another vocabulary than "
-            f"{layout.sequences} has ({model.n_items:,} items against {data.vocabulary.size:,})",
+            f"{layout.sequences} has ({own.size:,} items against {today.size:,})",
             "run 'dvc repro train'",
         )
     about = read_settings(layout.model).get("about", {})

@@ -1,6 +1,7 @@
 """From params and sequences to a trained model, whichever model it is."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import torch
 from rich.console import Console
@@ -13,6 +14,9 @@ from recctl.training.loop import Fit, Trainer, Validate
 from recctl.training.params import TrainParams
 from recctl.training.progress import Epoch, TrainingProgress
 from recctl.training.world import World
+
+_NO_MEMORY = "DefaultCPUAllocator: can't allocate memory"
+"""What torch says on a CPU, in a RuntimeError like any other."""
 
 
 def check_model(name: str) -> None:
@@ -46,8 +50,8 @@ def fit(
 ) -> Fit:
     """Train the model that `params.model` names, alone or with the other ranks of a `world`.
 
-    Raises UserError for an unknown model, no sequence to train on, a damaged checkpoint or a loss
-    that is not finite.
+    Raises UserError for an unknown model, no sequence to train on, a damaged checkpoint, weights or
+    a loss that are not finite, and a device without enough memory.
     """
     check_model(params.model)
     if not len(train):
@@ -55,6 +59,20 @@ def fit(
     if params.model in COUNTED:
         model = COUNTED[params.model].fit(train, n_items)
         return Fit(model, validate(model))
-    trainer = Trainer(train, n_items, params, device, world)
-    with TrainingProgress(params.max_epochs, console) as show:
+    with _memory_errors(device), TrainingProgress(params.max_epochs, console) as show:
+        trainer = Trainer(train, n_items, params, device, world)
         return trainer.run(validate, checkpoint, show, on_epoch)
+
+
+@contextlib.contextmanager
+def _memory_errors(device: torch.device) -> Iterator[None]:
+    """Say what to lower where torch says only what it could not have."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and _NO_MEMORY not in str(error):
+            raise
+        raise UserError(
+            f"the training needs more memory than {device} has",
+            "lower train.batch_size in params.yaml, or the network's size and length",
+        ) from None

@@ -312,17 +312,18 @@ class Trainer:
             here.loss_count += 1
         losses.clear()
         if not math.isfinite(here.loss_sum):
-            raise UserError(
-                f"the training loss is not finite in epoch {here.epoch}",
-                "lower train.learning_rate in params.yaml",
-            )
+            raise self._diverged("the training loss is")
         now = time.monotonic()
         here.seconds += now - began
         return now
 
     def _validate(self, validate: Validate) -> float:
-        ndcg = validate(NEURAL[self.params.model](self.judged))
-        here = self.position
+        model, here = NEURAL[self.params.model](self.judged), self.position
+        ndcg = validate(model)
+        # a loss comes before its step, so that the last step's shows here only
+        scores = model.score(self.train.select(slice(1)))
+        if not all(bool(one.isfinite().all()) for one in (scores, *self.judged.parameters())):
+            raise self._diverged("what was learnt is")
         here.validations_since_best += 1
         if ndcg > here.best_ndcg:
             here.best_ndcg, here.best_epoch, here.validations_since_best = ndcg, here.epoch, 0
@@ -330,6 +331,12 @@ class Trainer:
                 name: tensor.detach().clone() for name, tensor in self.judged.state_dict().items()
             }
         return ndcg
+
+    def _diverged(self, what: str) -> UserError:
+        return UserError(
+            f"{what} not finite in epoch {self.position.epoch}",
+            "lower train.learning_rate in params.yaml",
+        )
 
     def _next_epoch(self, row: Epoch) -> None:
         here = self.position

@@ -26,9 +26,10 @@ class Optimiser:
         lazy: bool = False,
     ) -> None:
         self._clip_norm = clip_norm
+        self._named = dict(encoder.named_parameters())
         encoder.item.sparse = lazy
         embedding = encoder.item.weight if lazy else None
-        self._parameters = list(encoder.parameters())
+        self._parameters = list(self._named.values())
         dense = [one for one in self._parameters if one is not embedding]
         groups = [
             {"params": [one for one in dense if one.dim() > 1], "weight_decay": decay},
@@ -38,6 +39,12 @@ class Optimiser:
         self._parts: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, fused=fused)]
         if embedding is not None:
             self._parts.append(torch.optim.SparseAdam([embedding]))
+        self._owner = {
+            one: part
+            for part in self._parts
+            for group in part.param_groups
+            for one in group["params"]
+        }
 
     def step(self, loss: Tensor, rate: float) -> None:
         """Follow the gradient of a loss with a learning rate; gradients are cleared before."""
@@ -58,13 +65,28 @@ class Optimiser:
         torch._foreach_mul_(values, scale)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
-        return {str(number): part.state_dict() for number, part in enumerate(self._parts)}
+        """What a checkpoint keeps: moments and steps by parameter, the same lazy or not."""
+        states = {name: self._owner[one].state.get(one) for name, one in self._named.items()}
+        return {
+            name: {**state, "step": float(state["step"])} for name, state in states.items() if state
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""
-        for number, part in enumerate(self._parts):
-            part.load_state_dict(state[str(number)])
+        for name, kept in state.items():
+            one = self._named[name]
+            part = self._owner[one]
+            moments = {
+                key: kept[key].to(one.device, copy=True) for key in ("exp_avg", "exp_avg_sq")
+            }
+            part.state[one] = {"step": self._step(part, kept["step"], one.device), **moments}
+
+    @staticmethod
+    def _step(part: torch.optim.Optimizer, step: float, device: torch.device) -> int | Tensor:
+        """A number of steps as torch keeps it."""
+        if isinstance(part, torch.optim.SparseAdam):
+            return int(step)
+        return torch.tensor(step, device=device if part.defaults["fused"] else None)
 
 
 def _values(parameter: Tensor) -> Tensor:

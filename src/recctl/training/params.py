@@ -80,8 +80,8 @@ class CaserParams(NetworkParams):
 
     window: int = Field(default=5, ge=1, le=1000)
     """Items before the predicted one that are looked at."""
-    horizontal: int = Field(default=16, ge=1)
-    vertical: int = Field(default=4, ge=1)
+    horizontal: int = Field(default=16, ge=1, le=10**5)
+    vertical: int = Field(default=4, ge=1, le=10**5)
 
 
 def _processes(value: Any) -> Any:
@@ -124,7 +124,7 @@ class TrainParams(Section):
     """Keep a running average of the weights over about so many epochs; 0 keeps the last step's."""
     loss: Literal["full", "sampled", "gbce"] = "full"
     """Over the whole catalogue; sampled softmax and gBCE are for 100,000s of items."""
-    negatives: int = Field(default=256, ge=1)
+    negatives: int = Field(default=256, ge=1, le=10**7)
     """Items that a batch's targets are compared with, where the loss samples."""
     filter_seen: bool | None = None
     """The loss compares a target with what the user has not seen yet, as a ranking without seen
