@@ -95,7 +95,7 @@ def _first_best(scores: Tensor, least: Tensor, k: int) -> Tensor:
     """The items above `least` (batch, 1) and the first of those at it, k of a row; ascending."""
     above, equal = scores > least, scores == least
     wanted = k - above.sum(1, keepdim=True)
-    taken = above | (equal & (equal.cumsum(1) <= wanted))
+    taken = above | (equal & (equal.cumsum(1, dtype=torch.int32) <= wanted))
     return taken.nonzero()[:, 1].view(-1, k)
 
 
