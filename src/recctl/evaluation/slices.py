@@ -51,13 +51,10 @@ def slices(cases: Cases, counts: NDArray[np.int64]) -> list[Slice]:
 def by_history_length(lengths: NDArray[np.int64]) -> list[Slice]:
     """Short, medium and long histories, by tertiles of the users."""
     low, high = np.quantile(lengths, [1 / 3, 2 / 3], method="inverted_cdf").astype(int).tolist()
+    middle = f"{low + 1} to {high} items" if low < high else "none"
     rules = [
         ("short", f"at most {low} items", lengths <= low),
-        (
-            "medium",
-            f"{low + 1} to {high} items" if low < high else "none",
-            (lengths > low) & (lengths <= high),
-        ),
+        ("medium", middle, (lengths > low) & (lengths <= high)),
         ("long", f"more than {high} items", lengths > high),
     ]
     return [Slice("history length", *rule) for rule in rules]

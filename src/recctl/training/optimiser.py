@@ -28,23 +28,16 @@ class Optimiser:
         self._clip_norm = clip_norm
         self._named = dict(encoder.named_parameters())
         encoder.item.sparse = lazy
-        embedding = encoder.item.weight if lazy else None
-        self._parameters = list(self._named.values())
-        dense = [one for one in self._parameters if one is not embedding]
+        self._embedding = encoder.item.weight if lazy else None
+        dense = [one for one in self._named.values() if one is not self._embedding]
         groups = [
             {"params": [one for one in dense if one.dim() > 1], "weight_decay": decay},
             {"params": [one for one in dense if one.dim() == 1], "weight_decay": 0.0},
         ]
-        fused = self._parameters[0].device.type in ("cpu", "cuda")
+        fused = encoder.item.weight.device.type in ("cpu", "cuda")
         self._parts: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, fused=fused)]
-        if embedding is not None:
-            self._parts.append(torch.optim.SparseAdam([embedding]))
-        self._owner = {
-            one: part
-            for part in self._parts
-            for group in part.param_groups
-            for one in group["params"]
-        }
+        if self._embedding is not None:
+            self._parts.append(torch.optim.SparseAdam([self._embedding]))
 
     def step(self, loss: Tensor, rate: float) -> None:
         """Follow the gradient of a loss with a learning rate; gradients are cleared before."""
@@ -59,14 +52,14 @@ class Optimiser:
 
     def _clip(self) -> None:
         """Scale all gradients so that their norm is `clip_norm` at most."""
-        values = [_values(one) for one in self._parameters if one.grad is not None]
+        values = [_values(one) for one in self._named.values() if one.grad is not None]
         norm = nn.utils.get_total_norm(values)
         scale = (self._clip_norm / (norm + 1e-6)).clamp(max=1.0)
         torch._foreach_mul_(values, scale)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: moments and steps by parameter, the same lazy or not."""
-        states = {name: self._owner[one].state.get(one) for name, one in self._named.items()}
+        states = {name: self._part(one).state.get(one) for name, one in self._named.items()}
         return {
             name: {**state, "step": float(state["step"])} for name, state in states.items() if state
         }
@@ -75,18 +68,20 @@ class Optimiser:
         """The inverse of `state_dict`."""
         for name, kept in state.items():
             one = self._named[name]
-            part = self._owner[one]
             moments = {
                 key: kept[key].to(one.device, copy=True) for key in ("exp_avg", "exp_avg_sq")
             }
-            part.state[one] = {"step": self._step(part, kept["step"], one.device), **moments}
+            self._part(one).state[one] = {"step": self._steps(kept["step"], one), **moments}
 
-    @staticmethod
-    def _step(part: torch.optim.Optimizer, step: float, device: torch.device) -> int | Tensor:
+    def _part(self, parameter: Tensor) -> torch.optim.Optimizer:
+        return self._parts[1 if parameter is self._embedding else 0]
+
+    def _steps(self, count: float, parameter: Tensor) -> int | Tensor:
         """A number of steps as torch keeps it."""
-        if isinstance(part, torch.optim.SparseAdam):
-            return int(step)
-        return torch.tensor(step, device=device if part.defaults["fused"] else None)
+        if parameter is self._embedding:
+            return int(count)
+        fused = self._parts[0].defaults["fused"]
+        return torch.tensor(count, device=parameter.device if fused else None)
 
 
 def _values(parameter: Tensor) -> Tensor:
