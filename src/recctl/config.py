@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import textwrap
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -10,7 +11,14 @@ from typing import Any, ClassVar, Self, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    NodeEvent,
+)
 
+from recctl import limits
 from recctl.errors import UserError
 
 STAGES = ("ingest", "validate", "sequence-split", "train", "evaluate")
@@ -80,12 +88,82 @@ def changed(settings: Any, changes: Mapping[str, Any]) -> Any:
 def read_yaml(path: Path) -> Any:
     """What a YAML file says; UserError when it is missing or not YAML."""
     try:
-        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(limits.YAML_BYTES + 1)
     except FileNotFoundError:
         raise UserError(f"no {path}", "restore it from git") from None
-    except (YAMLError, ValueError) as error:  # such as an impossible date, or no UTF-8
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} is not valid YAML ({reason})", "mend the line named") from None
+    if len(content) > limits.YAML_BYTES:
+        raise _not_yaml(str(path), f"more than {limits.YAML_BYTES:,} bytes")
+    try:
+        return yaml_value(content.decode("utf-8"), str(path))
+    except UnicodeDecodeError as error:
+        raise _not_yaml(str(path), str(error)) from None
+
+
+def yaml_value(text: str, where: str) -> Any:
+    """What a YAML text says, within the limits on YAML; UserError where it is none."""
+    try:
+        _check_shape(text)
+        value = YAML(typ="safe").load(text)
+        _check_numbers(value)
+    except (YAMLError, ValueError) as error:  # such as an impossible date
+        raise _not_yaml(where, str(error)) from None
+    return value
+
+
+def _not_yaml(where: str, reason: str) -> UserError:
+    short = textwrap.shorten(reason, 300, placeholder=" ...")
+    return UserError(f"{where} is not valid YAML ({short})", "fix the line named")
+
+
+def _check_shape(text: str) -> None:
+    """ValueError for what could exhaust the stack or the memory, found before it is built.
+
+    An alias counts as all that it stands for, so that a few lines cannot stand for billions.
+    """
+    sizes: dict[str, int | None] = {}  # by anchor; None while it is open
+    opened: list[tuple[str | None, int]] = []
+    nodes = 0
+    for event in YAML(typ="safe").parse(text):
+        line = event.start_mark.line + 1
+        if isinstance(event, CollectionEndEvent):
+            anchor, before = opened.pop()
+            if anchor is not None:
+                sizes[anchor] = nodes - before
+        elif isinstance(event, AliasEvent):
+            size = sizes.get(event.anchor, 0)  # 0: unknown, as the loader will say
+            if size is None:
+                raise ValueError(f"line {line}: '*{event.anchor}' stands inside of itself")
+            nodes += size
+        elif isinstance(event, NodeEvent):
+            nodes += 1
+            tag = getattr(event, "tag", None)
+            if tag not in (None, _TEXT_TAG):
+                raise ValueError(f"line {line}: the tag {tag:.80} is not taken")
+            if isinstance(event, CollectionStartEvent):
+                opened.append((event.anchor, nodes - 1))
+            if event.anchor is not None:
+                sizes[event.anchor] = None if isinstance(event, CollectionStartEvent) else 1
+        if len(opened) > limits.YAML_DEPTH:
+            raise ValueError(f"line {line}: nested deeper than {limits.YAML_DEPTH} levels")
+        if nodes > limits.YAML_NODES:
+            raise ValueError(f"line {line}: more than {limits.YAML_NODES:,} values")
+
+
+_TEXT_TAG = "tag:yaml.org,2002:str"
+
+
+def _check_numbers(value: object) -> None:
+    """ValueError for a whole number that fits no 64 bits: nothing here counts so far."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_numbers(key)
+            _check_numbers(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_numbers(inner)
+    elif isinstance(value, int) and value.bit_length() > limits.INTEGER_BITS:
+        raise ValueError(f"a whole number of {value.bit_length():,} bits")
 
 
 def read_params(path: Path) -> dict[str, Any]:

@@ -5,15 +5,13 @@ from typing import Any
 
 def setting(text: str) -> tuple[str, Any]:
     """`train.max_epochs=5` as a path and a value; UserError where it is none."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
+    from recctl.config import yaml_value
     from recctl.errors import UserError
 
     path, equals, value = text.partition("=")
     try:
-        found = YAML(typ="safe").load(value)
-    except (YAMLError, ValueError):  # the latter for an impossible date
+        found = yaml_value(value, text)
+    except UserError:
         equals = ""
     if not equals or "." not in path:
         raise UserError(f"'{text}' is not a setting", "write it like train.max_epochs=5")

@@ -10,6 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node
 
+from recctl.config import yaml_value
 from recctl.errors import UserError
 
 Path = tuple[str, ...]
@@ -17,7 +18,7 @@ Path = tuple[str, ...]
 
 def get(text: str, path: Path) -> Any:
     """The value at `path`; KeyError when there is none."""
-    value = YAML(typ="safe").load(text)
+    value = yaml_value(text, "params.yaml")
     for key in path:
         if not isinstance(value, dict) or key not in value:
             raise KeyError(".".join(path))

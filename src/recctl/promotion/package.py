@@ -19,10 +19,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 from safetensors import SafetensorError, safe_open
 
 import recctl
+from recctl.config import read_yaml
 from recctl.errors import UserError
 from recctl.files import digest, replacing_folder, write_json
 from recctl.models.base import SETTINGS, WEIGHTS, read_settings
@@ -395,8 +395,8 @@ def _not_note(path: Path) -> str | None:
 def _yaml(path: Path) -> Any:
     """What a YAML file says, by the safe loader; None where it is none."""
     try:
-        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError, RecursionError):
+        return read_yaml(path)
+    except UserError:
         return None
 
 

@@ -1,0 +1,74 @@
+"""docs/limits.md has every limit of limits.py with its value.
+
+`python tests/contracts/test_limits.py` writes the tables of the page anew.
+"""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "recctl" / "limits.py"
+PAGE = ROOT / "docs" / "limits.md"
+UNITS = ("KIB", "MIB", "GIB")
+
+
+def table(source: str) -> list[str]:
+    """The rows that docs/limits.md should hold: a headline per part, then a row per limit.
+
+    A limit is `NAME = value` and a docstring below it; parts are comments between blank lines.
+    """
+    body = ast.parse(source).body
+    comments = {
+        number: line.removeprefix("# ")
+        for number, line in enumerate(source.splitlines(), start=1)
+        if line.startswith("# ")
+    }
+    rows = []
+    for node, after in zip(body, [*body[1:], None], strict=True):
+        if not isinstance(node, ast.Assign):
+            continue
+        [name] = [target.id for target in node.targets if isinstance(target, ast.Name)]
+        if name in UNITS:
+            continue
+        for number in [one for one in comments if one < node.lineno]:
+            rows += ["", f"## {comments.pop(number)}", "| limit | value | what |", "|---|---|---|"]
+        told = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        assert told, f"limits.py: {name} has no line below it that says what it bounds"
+        assert isinstance(after, ast.Expr)
+        assert isinstance(after.value, ast.Constant)
+        rows.append(f"| `{name}` | {shown(node.value)} | {' '.join(after.value.value.split())} |")
+    return rows
+
+
+def renewed(page: str) -> str:
+    """The page with the tables that it should hold."""
+    return page[: page.index("\n## ")] + "\n".join(table(SOURCE.read_text("utf-8"))) + "\n"
+
+
+def shown(value: ast.expr) -> str:
+    """A value as people read it: `4 * MIB` as 4 MiB, `2**63 - 1` as it stands."""
+    if isinstance(value, ast.Constant) and isinstance(value.value, int):
+        return f"{value.value:,}"
+    text = ast.unparse(value)
+    for unit in UNITS:
+        text = text.replace(f" * {unit}", f" {unit.title().replace('b', 'B')}")
+    return text.replace(" ** ", "^")
+
+
+def test_the_page_has_every_limit_with_its_value() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == renewed(page), "write it anew: python tests/contracts/test_limits.py"
+
+
+def test_a_limit_without_a_line_is_noticed() -> None:
+    good = 'MIB = 2**20\n\n# Files\n\nMOST = 4 * MIB\n"""Bytes of a file."""\n'
+    assert table(good)[-1] == "| `MOST` | 4 MiB | Bytes of a file. |"
+    try:
+        table("MOST = 4\n")
+    except AssertionError:
+        return
+    raise AssertionError("a limit without a line passed")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(renewed(PAGE.read_text("utf-8")), "utf-8")
