@@ -124,7 +124,11 @@ def _telemetry(layout: Layout | None) -> Check:
         wanted = " ".join(f"{name}={value}" for name, value in on.items())
         return Check("telemetry", "warning", f"on by {', '.join(on)}", f"unset it, or set {wanted}")
     settings = layout.root / ".dvc" / "config" if layout else None
-    if settings and settings.is_file() and "analytics = false" not in settings.read_text():
+    if (
+        settings
+        and settings.is_file()
+        and "analytics = false" not in settings.read_text(encoding="utf-8", errors="replace")
+    ):
         fix = "switch it off: 'dvc config core.analytics false'"
         return Check("telemetry", "warning", "DVC reports usage when called by itself", fix)
     return Check("telemetry", "ok", "off: DVC, MLflow, Prefect, Great Expectations")
@@ -149,7 +153,7 @@ def _cores() -> Check:
 
 def _cgroup(name: str) -> str:
     path = Path("/sys/fs/cgroup") / name
-    return path.read_text().strip() if path.is_file() else ""
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
 
 
 def _memory() -> Check:
@@ -166,7 +170,7 @@ def _memory_bytes() -> tuple[int, int]:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     free = total
     meminfo = Path("/proc/meminfo")
-    for line in meminfo.read_text().splitlines() if meminfo.is_file() else []:
+    for line in meminfo.read_text(encoding="utf-8").splitlines() if meminfo.is_file() else []:
         if line.startswith("MemAvailable:"):
             free = int(line.split()[1]) * 1024
     limit, used = _cgroup("memory.max"), _cgroup("memory.current")
@@ -218,7 +222,7 @@ def _device(wanted: str) -> Check:
 
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
-    for line in info.read_text().splitlines() if info.is_file() else []:
+    for line in info.read_text(encoding="utf-8").splitlines() if info.is_file() else []:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
@@ -284,7 +288,13 @@ def _engine(layout: Layout) -> Check:
 def _dvc(layout: Layout, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "dvc", *arguments]
     return subprocess.run(
-        command, cwd=layout.root, capture_output=True, text=True, timeout=_DVC_SECONDS, check=False
+        command,
+        cwd=layout.root,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=_DVC_SECONDS,
+        check=False,
     )
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
 from recctl import devices
+from recctl.console import Console
 from recctl.data.params import IngestParams
 from recctl.errors import UserError
 from recctl.evaluation import metrics, protocols, statistics

@@ -229,7 +229,7 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
 
 
 def _shown(line: bytes) -> str:
-    return redact(line.decode(errors="replace").rstrip().rpartition("\r")[2])
+    return redact(line.decode(errors="replace").rstrip().rpartition("\r")[2].expandtabs())
 
 
 def _chunks(process: subprocess.Popen[bytes]) -> Iterator[bytes]:

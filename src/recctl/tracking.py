@@ -14,7 +14,6 @@ import os
 import platform
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from recctl.files import read_json, write_json
 from recctl.layout import Layout
 from recctl.redact import redact as redact
 from recctl.telemetry import switch_off
+from recctl.text import echo
 from recctl.who import user
 
 if TYPE_CHECKING:
@@ -366,9 +366,9 @@ class TrainingRun:
             yield
         except UserError as error:
             if not self._warned:
-                print(
+                echo(
                     f"recctl: the training goes on without MLflow until it answers again: {error}",
-                    file=sys.stderr,
+                    err=True,
                 )
             self._warned = True
 
@@ -730,7 +730,13 @@ def _git(root: Path, *arguments: str) -> str | None:
     """What git prints, or None without git or outside a repository."""
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=root, capture_output=True, text=True, timeout=20, check=False
+            ["git", *arguments],
+            cwd=root,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=20,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 
+from recctl.console import Console
 from recctl.data import starter
 from recctl.evaluation.metrics import per_case
 from recctl.evaluation.ranking import rank_cases

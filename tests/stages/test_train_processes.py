@@ -12,11 +12,11 @@ import psutil
 import pytest
 import ready_project
 import torch
-from rich.console import Console
 from tiny_project import fresh_database
 
 from lives import lives
 from recctl import lock
+from recctl.console import Console
 from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.sequences.store import SequenceData

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
 
+from recctl.console import Console
 from recctl.evaluation.metrics import means
 from recctl.evaluation.ranking import rank_cases
 from recctl.models.base import Recommender

@@ -3,8 +3,10 @@
 import os
 import sys
 
+from recctl.cli import streams
 from recctl.errors import MayPass, UserError, circumstance
 from recctl.telemetry import switch_off
+from recctl.text import echo, one_line
 from recctl.threads import wait_shortly
 
 
@@ -15,6 +17,7 @@ def main() -> None:
     75 the same in a stage of a retraining, where it may pass and is worth another try,
     130 interrupted.
     """
+    streams.prepare()
     switch_off()
     wait_shortly(os.environ)
     from recctl.cli.app import app
@@ -26,8 +29,14 @@ def main() -> None:
         _fail(str(error), _MAY_PASS if passing else 2)
     except SystemExit as leaving:
         if leaving.code == _INTERRUPTED:  # typer's answer to KeyboardInterrupt, without a word
-            print("recctl: interrupted", file=sys.stderr)
+            echo("recctl: interrupted", err=True)
         raise
+    except UnicodeEncodeError as error:  # bytes of an argument or a file's name, in our text
+        if not any("\ud800" <= char <= "\udfff" for char in error.object[error.start : error.end]):
+            raise
+        _fail(
+            f"'{error.object}' holds bytes that are not UTF-8; give it, or name the file, in UTF-8"
+        )
     except OSError as error:
         told = circumstance(error)
         if told is None:
@@ -40,5 +49,5 @@ _MAY_PASS = 75
 
 
 def _fail(message: str, code: int = 2) -> None:
-    print(f"recctl: {' '.join(message.split())}", file=sys.stderr)
+    echo(f"recctl: {one_line(message)}", err=True)
     sys.exit(code)

@@ -20,6 +20,7 @@ from recctl.cli import (
     services,
     stage,
 )
+from recctl.text import echo
 
 app = typer.Typer(
     name="recctl",
@@ -53,7 +54,7 @@ app.command(name="monitor")(monitor.monitor)
 
 def _version(show: bool) -> None:
     if show:
-        typer.echo(f"recctl {__version__}")
+        echo(f"recctl {__version__}")
         raise typer.Exit
 
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from recctl.text import echo
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -22,9 +24,10 @@ def yes_or_no(question: str, hours: float | None = None, err: bool = False) -> b
     end = None if hours is None else time.monotonic() + 3600 * hours
     with _line_awaited() as came:
         while True:
-            typer.echo(f"{question} [y/N]: ", nl=False, err=err)
+            echo(f"{question} [y/N]: ", err=err, end="")
             if not came(end):
-                typer.echo(f"\nno answer within {hours:g} hours", err=err)
+                echo(err=err)
+                echo(f"no answer within {hours:g} hours", err=err)
                 return False
             line = sys.stdin.readline()
             if not line:  # Ctrl-D
@@ -34,7 +37,7 @@ def yes_or_no(question: str, hours: float | None = None, err: bool = False) -> b
                 return True
             if answer in ("", "n", "no"):
                 return False
-            typer.echo("answer y or n", err=err)
+            echo("answer y or n", err=err)
 
 
 @contextlib.contextmanager

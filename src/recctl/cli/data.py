@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from recctl.text import echo, echo_json
+
 if TYPE_CHECKING:
     from recctl.data.describe import Description
     from recctl.data.download import Progress
@@ -26,10 +28,11 @@ def list_(json: Json = False) -> None:
     """Show the known data sets."""
     from dataclasses import asdict
 
+    from recctl.console import Console
     from recctl.data.catalogue import KNOWN
 
     if json:
-        _print_json([asdict(known) for known in KNOWN.values()])
+        echo_json([asdict(known) for known in KNOWN.values()])
         return
     table = _table("name", "interactions", "max length", "mask", "original", "licence")
     for known in KNOWN.values():
@@ -42,8 +45,9 @@ def list_(json: Json = False) -> None:
             known.format,
             known.licence,
         )
-    _print_table(table)
-    typer.echo("\nuse one with: recctl data use NAME (addresses: recctl data list --json)")
+    Console().print(table)
+    echo()
+    echo("use one with: recctl data use NAME (addresses: recctl data list --json)")
 
 
 @app.command()
@@ -140,7 +144,7 @@ def describe(json: Json = False) -> None:
 
     description = describe(Layout.find())
     if json:
-        _print_json(asdict(description))
+        echo_json(asdict(description))
     else:
         _show_description(description)
 
@@ -162,14 +166,8 @@ def _unescaped(delimiter: str | None) -> str | None:
     return "\t" if delimiter == "\\t" else delimiter
 
 
-def _print_json(value: Any) -> None:
-    import json
-
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
-
-
 def _table(*columns: str) -> Any:
-    from rich.table import Table
+    from recctl.console import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
@@ -178,24 +176,15 @@ def _table(*columns: str) -> Any:
     return table
 
 
-def _print_table(table: Any) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    console.print(table) if console.is_terminal else Console(width=200, highlight=False).print(
-        table
-    )
-
-
 @contextmanager
 def _progress() -> Iterator[tuple["Progress", Any]]:
     """A bar on a terminal and a line per tenth elsewhere; both on stderr, stdout is for results."""
-    from rich.console import Console
+    from recctl.console import Console
 
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True)
 
     def say(text: str) -> None:
-        console.print(text, soft_wrap=True, markup=False)
+        console.print(text, soft_wrap=True)
 
     if not console.is_terminal:
         yield _lines(say), say
@@ -243,15 +232,15 @@ def _show_used(used: "Used", json: bool) -> None:
     from dataclasses import asdict
 
     if json:
-        _print_json({**asdict(used), "ingest": used.ingest.model_dump()})
+        echo_json({**asdict(used), "ingest": used.ingest.model_dump()})
         return
     files = ", ".join(f"{name} ({_size(count)})" for name, count in used.files.items())
-    typer.echo(f"data/ holds {used.ingest.name}: {files}; data.dvc has its digest")
+    echo(f"data/ holds {used.ingest.name}: {files}; data.dvc has its digest")
     for change in used.changes:
-        typer.echo(f"params.yaml: {change.setting}: {change.before} -> {change.after}")
+        echo(f"params.yaml: {change.setting}: {change.before} -> {change.after}")
     if used.before is not None:
-        typer.echo(f"back to the data before: cp {used.before}/* . && dvc checkout data.dvc")
-    typer.echo("next: dvc repro")
+        echo(f"back to the data before: cp {used.before}/* . && dvc checkout data.dvc")
+    echo("next: dvc repro")
 
 
 def _show_description(description: "Description") -> None:
@@ -269,11 +258,14 @@ def _show_description(description: "Description") -> None:
         else "none: the order of lines is the time",
     }
     for key, fact in facts.items():
-        typer.echo(f"{key:<8} {fact}")
+        echo(f"{key:<8} {fact}")
     if not description.first_rows:
         return
-    typer.echo("")
+    from recctl.console import Console
+
+    echo()
+    console = Console()
     table = _table(*description.first_rows[0])
     for row in description.first_rows:
-        table.add_row(*(str(field) for field in row.values()))
-    _print_table(table)
+        table.add_row(*(console.cell(str(field)) for field in row.values()))
+    console.print(table)

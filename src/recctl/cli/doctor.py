@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from recctl.text import echo_json
+
 if TYPE_CHECKING:
     from recctl.doctor import Check
 
@@ -28,33 +30,31 @@ def doctor(
 
 def _print_json(checks: "list[Check]") -> None:
     import dataclasses
-    import json
 
     usable = all(check.state != "blocked" for check in checks)
     content = {"usable": usable, "checks": [dataclasses.asdict(check) for check in checks]}
-    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    echo_json(content)
 
 
 def _print(checks: "list[Check]") -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from recctl.console import Console, Table, Text
 
-    console = Console(highlight=False)
-    marks = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "blocked": "[red]✗[/]"}
+    console = Console()
+    marks = {"ok": "✓", "warning": "!", "blocked": "✗"}
     if console.options.ascii_only:
         marks = {"ok": "+", "warning": "!", "blocked": "x"}
+    styles = {"ok": "green", "warning": "yellow", "blocked": "red"}
     table = Table.grid(padding=(0, 2))
     for overflow in ("ellipsis", "ellipsis", "fold"):  # a long path is broken, not cut
         table.add_column(overflow=overflow)
     for check in checks:
-        table.add_row(marks[check.state], check.name, escape(check.found))
+        table.add_row(Text(marks[check.state], styles[check.state]), check.name, check.found)
         if check.fix:
-            table.add_row("", "", f"[bold]to do:[/] {escape(check.fix)}")
+            table.add_row("", "", Text.assemble(("to do:", "bold"), f" {check.fix}"))
     console.print(table)
     blocked = [check.name for check in checks if check.state == "blocked"]
     console.print()
     if blocked:
-        console.print(f"[red]Not usable yet[/]: {', '.join(blocked)}")
+        console.print(Text.assemble(("Not usable yet", "red"), f": {', '.join(blocked)}"))
     else:
         console.print("Ready: nothing keeps 'dvc repro --pull' from running.")

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from recctl.text import echo, echo_json
+
 if TYPE_CHECKING:
     from recctl.intake.take import Intake
 
@@ -16,7 +18,6 @@ def intake(
     They become a new version of data/; 'dvc repro' trains on it. What a retraining decided and did
     not live to publish is published first.
     """
-    import json
 
     from recctl import lock
     from recctl.layout import Layout
@@ -26,21 +27,19 @@ def intake(
     with lock.held(layout, "recctl intake", say=_say) as held:
         _, taken = collect(layout, held, Hooks(say=_say))
     if as_json:
-        typer.echo(json.dumps(taken.as_dict(), indent=2, ensure_ascii=False))
+        echo_json(taken.as_dict())
     else:
         _show(taken)
 
 
 def _say(text: str) -> None:
-    typer.echo(text, err=True)
+    echo(text, err=True)
 
 
 def _show(taken: "Intake") -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from recctl.console import SIMPLE_HEAD, Console, Table
 
+    console = Console()
     columns = ("new", "duplicates", "late", "out of order", "bad")
     table = Table(box=SIMPLE_HEAD, header_style="bold")
     table.add_column("taken")
@@ -50,16 +49,13 @@ def _show(taken: "Intake") -> None:
         counts = (batch.new, batch.duplicates, batch.late, batch.out_of_order)
         figures = [f"{count:,}" for count in (*counts, sum(batch.bad.values()))]
         times = [(time or "")[:19] for time in (batch.first_time, batch.last_time)]
-        table.add_row(Text(batch.name), *figures, *times)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(width=160, highlight=False)
+        table.add_row(console.cell(batch.name), *figures, *times)
     if taken.batches:
         console.print(table)
     for name, reason in taken.refused:
-        console.print(f"refused: {name}: {reason}", markup=False, soft_wrap=True)
+        console.print(f"refused: {name}: {reason}", soft_wrap=True)
     for name in taken.waiting:
-        console.print(f"still being written: {name}", markup=False, soft_wrap=True)
+        console.print(f"still being written: {name}", soft_wrap=True)
     version = taken.data_md5_after[:8]
     told = f"data/ is version {version} now" if taken.changed else f"data/ stays version {version}"
-    console.print(f"{taken.new:,} new interactions; {told}", markup=False)
+    console.print(f"{taken.new:,} new interactions; {told}")

@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from recctl.text import echo, echo_json
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rich.table import Table
-
+    from recctl.console import Table
     from recctl.leaderboard import Board, Row
 
 ALPHA = 0.05
@@ -33,11 +34,9 @@ def leaderboard(
     The settings are those of params.yaml. Interrupted, the same command goes on where it was;
     registry, champion and the pipeline's artifacts are not touched.
     """
-    import json
-
-    from rich.console import Console
 
     from recctl import lock
+    from recctl.console import Console
     from recctl.layout import Layout
     from recctl.leaderboard import leaderboard as work
     from recctl.models import MODELS
@@ -49,20 +48,18 @@ def leaderboard(
     with lock.stage(layout, "leaderboard"):
         board = work(layout, models or list(MODELS), chosen, params, _say)
     if as_json:
-        typer.echo(json.dumps(board.as_dict(), indent=2))
+        echo_json(board.as_dict())
         return
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)
     console.print(models_table(board))
     for line in sources(board):
-        console.print(line, highlight=False)
+        console.print(line)
     if board.pairs:
         console.print(pairs_table(board))
 
 
 def _say(line: str) -> None:
-    typer.echo(f"leaderboard: {line}", err=True)
+    echo(f"leaderboard: {line}", err=True)
 
 
 def _chosen(text: str) -> tuple[str, object]:
@@ -90,8 +87,7 @@ def _numbers(text: str) -> list[int]:
 
 def models_table(board: "Board") -> "Table":
     """A line per model, best first."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from recctl.console import SIMPLE_HEAD, Table, Text
 
     table = Table(
         title=f"{board.users:,} test users, {board.catalogue:,} items; full ranking",
@@ -103,9 +99,9 @@ def models_table(board: "Board") -> "Table":
         table.add_column(name, justify="right", no_wrap=True)
     for name, ours in _protocols(board):
         if ours:
-            table.add_column(f"{name}\nHR@10 / NDCG@10", justify="right")
+            table.add_column(Text(f"{name}\nHR@10 / NDCG@10"), justify="right")
         else:
-            table.add_column("published\nHR@10 / NDCG@10", justify="right", style="dim")
+            table.add_column(Text("published\nHR@10 / NDCG@10"), justify="right", style="dim")
     for name in ("epochs", "time"):
         table.add_column(name, justify="right")
     for row in board.rows:
@@ -165,8 +161,7 @@ def _pair(row: "Row", protocol: str, ours: bool) -> str:
 
 def pairs_table(board: "Board") -> "Table":
     """Each model against each one below it."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from recctl.console import SIMPLE_HEAD, Table
 
     table = Table(
         title="NDCG@10, line less column, user by user (* p <= 5%, Holm)",

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from recctl.text import echo
+
 
 def wait(
     timeout: Annotated[
@@ -15,4 +17,4 @@ def wait(
     from recctl import lock
     from recctl.layout import Layout
 
-    lock.wait(Layout.find(), timeout, typer.echo)
+    lock.wait(Layout.find(), timeout, echo)

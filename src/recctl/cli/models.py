@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from recctl.text import echo_json
+
 app = typer.Typer(
     help="List the registered versions, or show one.", rich_markup_mode=None, no_args_is_help=True
 )
@@ -39,9 +41,7 @@ def _print(rows: list[dict[str, object]], as_json: bool, one: bool) -> None:
     from recctl.promotion import show as showing
 
     if as_json:
-        import json
-
-        typer.echo(json.dumps(schema.versions_output(rows), indent=2, ensure_ascii=False))
+        echo_json(schema.versions_output(rows))
     elif one:
         showing.version(rows[0])
     else:

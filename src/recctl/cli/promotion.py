@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from recctl.text import echo, echo_json
+
 if TYPE_CHECKING:
     from recctl.promotion.promote import Outcome
 
@@ -94,7 +96,7 @@ def explain(
 
     def people() -> None:
         show.decision(row["body"], decision, row=row)
-        typer.echo(f"{'Checked' if same else 'NOT CONFIRMED'}: {sentence}.")
+        echo(f"{'Checked' if same else 'NOT CONFIRMED'}: {sentence}.")
 
     code = 0 if same else 2
     _out(as_json, lambda: schema.decision_output(row["body"], code, row, note=sentence), people)
@@ -139,7 +141,7 @@ def _confirmation(yes: bool, as_json: bool, question: str) -> "Callable[[dict[st
         try:
             return yes_or_no(question, err=True)
         except (typer.Abort, KeyboardInterrupt):  # as anywhere else, and not a defect
-            typer.echo(err=True)
+            echo(err=True)
             raise typer.Exit(130) from None
 
     return ask
@@ -153,7 +155,7 @@ def _finish(done: "Outcome", as_json: bool, shown: bool) -> None:
 
     def people() -> None:
         if done.body is None:
-            typer.echo(done.note)
+            echo(done.note or "")
         else:
             show.decision(done.body, done.entry.position if done.entry else None, row=row)
 
@@ -166,12 +168,10 @@ def _out(
     as_json: bool, content: "Callable[[], dict[str, Any]]", people: "Callable[[], None]"
 ) -> None:
     if as_json:
-        import json
-
-        typer.echo(json.dumps(content(), indent=2, ensure_ascii=False))
+        echo_json(content())
     else:
         people()
 
 
 def _say(line: str) -> None:
-    typer.echo(f"recctl: {line}", err=True)
+    echo(f"recctl: {line}", err=True)

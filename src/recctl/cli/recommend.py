@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from recctl.text import echo_json
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.table import Table
-
+    from recctl.console import Console, Table
     from recctl.layout import Layout
     from recctl.recommend import Recommendation, Served
 
@@ -58,7 +59,7 @@ def recommend(
     known, dropped = served.known(given)
     chosen = served.recommend(known, k, filter_seen=filter_seen)
     if as_json:
-        _print_json(
+        echo_json(
             {
                 "user_id": user,
                 "filter_seen": filter_seen,
@@ -116,12 +117,6 @@ def _item(served: "Served", item_id: str) -> dict[str, Any]:
     return {"item_id": item_id, "title": served.vocabulary.titles.get(item_id)}
 
 
-def _print_json(content: dict[str, Any]) -> None:
-    import json
-
-    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
-
-
 def _print(
     served: "Served",
     whom: str,
@@ -130,17 +125,16 @@ def _print(
     cold: int,
     chosen: "list[Recommendation]",
 ) -> None:
-    from rich.console import Console
-    from rich.markup import escape
+    from recctl.console import Console
 
-    console = Console(highlight=False)
+    console = Console()
     if known:
         shown = list(enumerate(known, start=1))[-_SHOWN:]
         title = f"History, last {len(shown)} of {len(known)}"
         console.print(title, style="bold")
-        console.print(_table(served, [(number, item, None) for number, item in shown]))
+        console.print(_table(console, served, [(number, item, None) for number, item in shown]))
     if dropped:
-        names = escape(", ".join(dropped))
+        names = ", ".join(dropped)
         console.print(f"Dropped from the history, for the model does not know them: {names}")
     if cold:
         console.print(
@@ -150,18 +144,18 @@ def _print(
     if not rows:
         console.print("Nothing is left to recommend: the history holds the whole catalogue")
         return
-    console.print(f"Recommended {escape(whom)}", style="bold")
-    console.print(_table(served, rows))
+    console.print(f"Recommended {whom}", style="bold")
+    console.print(_table(console, served, rows))
 
 
-def _table(served: "Served", rows: "Sequence[tuple[int, str, float | None]]") -> "Table":
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
+def _table(
+    console: "Console", served: "Served", rows: "Sequence[tuple[int, str, float | None]]"
+) -> "Table":
+    from recctl.console import SIMPLE_HEAD, Table
 
     titles = served.vocabulary.titles
     scored = any(score is not None for _, _, score in rows)
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD)
     table.add_column("#", justify="right")
     table.add_column("item", no_wrap=True)
     if titles:
@@ -169,6 +163,7 @@ def _table(served: "Served", rows: "Sequence[tuple[int, str, float | None]]") ->
     if scored:
         table.add_column("score", justify="right")
     for number, item, score in rows:
-        title_cell = [escape(titles.get(item, ""))] if titles else []
-        table.add_row(str(number), escape(item), *title_cell, *([f"{score:.3f}"] if scored else []))
+        cells = [item, *([titles.get(item, "")] if titles else [])]
+        figures = [f"{score:.3f}"] if scored else []
+        table.add_row(str(number), *map(console.cell, cells), *figures)
     return table

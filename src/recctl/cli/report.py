@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from recctl.text import echo_json
+
 _NEEDED = (
     *("users", "catalogue", "metrics", "protocols", "slices", "beyond_accuracy"),
     "unreachable_targets",
@@ -20,8 +22,6 @@ def report(
 
     content = read_json(Layout.find().evaluation / "report.json", "evaluate", _NEEDED)
     if as_json:
-        import json
-
-        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        echo_json(content)
     else:
         show(content)

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from recctl.text import echo
+
 if TYPE_CHECKING:
     from datetime import date
 
@@ -34,10 +36,10 @@ def retrain(
     layout = Layout.find()
     who = f"{user()}'s 'recctl retrain'"
     hours = RetrainParams.load(layout.params).approval_hours
-    hooks = Hooks(say=typer.echo, show=_show, approve=partial(_approve, hours))
-    with lock.held(layout, who, wait=60 * wait, say=typer.echo) as held:
+    hooks = Hooks(say=echo, show=_show, approve=partial(_approve, hours))
+    with lock.held(layout, who, wait=60 * wait, say=echo) as held:
         result = carry_out(layout, held, hooks)
-    typer.echo(result.sentence)
+    echo(result.sentence)
     if not result.nothing_new:
         raise typer.Exit(EXIT_CODES.get(str(result.record.ending), 0))
 
@@ -54,9 +56,8 @@ def backfill(
 
     Works in a folder and under a registry name of its own; interrupted, it goes on where it was.
     """
-    from rich.console import Console
-
     from recctl.cli.setting import setting as parsed
+    from recctl.console import Console
     from recctl.layout import Layout
     from recctl.retraining import backfill as replaying
     from recctl.retraining import curve
@@ -64,16 +65,16 @@ def backfill(
 
     layout = Layout.find()
     days = []
-    hooks = Hooks(say=lambda line: typer.echo(line, err=True), approve=lambda body: True)
+    hooks = Hooks(say=lambda line: echo(line, err=True), approve=lambda body: True)
     start, end = _day(first), _day(last)
     settings = dict(map(parsed, setting or []))
     for day in replaying.backfill(layout, start, end, hooks, settings=settings):
         days.append(day)
-        typer.echo(f"{day.day}: {day.sentence}")
+        echo(f"{day.day}: {day.sentence}")
     path = layout.root / "artifacts" / "backfill" / f"{start}-{end}.png"
     curve.plot(days, path)
     Console().print(curve.table(days))
-    typer.echo(f"curve: {path.relative_to(layout.root)}")
+    echo(f"curve: {path.relative_to(layout.root)}")
 
 
 def _day(text: str) -> "date":
@@ -89,7 +90,7 @@ def _day(text: str) -> "date":
 
 def _show(page: "Page") -> None:
     if page.key == "intake":
-        typer.echo(page.title)
+        echo(page.title)
 
 
 def _approve(hours: float, body: dict[str, Any]) -> bool:
@@ -100,6 +101,6 @@ def _approve(hours: float, body: dict[str, Any]) -> bool:
 
     show.decision(body)
     if sys.stdin.isatty():
-        typer.echo(f"No answer within {hours:g} hours is no: the project is held meanwhile.")
+        echo(f"No answer within {hours:g} hours is no: the project is held meanwhile.")
         return yes_or_no("Let this model serve?", hours)
     return typer.confirm("Let this model serve?", default=False)

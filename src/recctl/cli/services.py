@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from recctl.text import echo, echo_json
+
 if TYPE_CHECKING:
     from recctl.services.up import Up
 
@@ -17,14 +19,13 @@ def up() -> None:
     from recctl.layout import Layout
     from recctl.services.up import up as bring_up
 
-    _show(bring_up(Layout.find(), lambda line: typer.echo(f"  {line} ...")))
+    _show(bring_up(Layout.find(), lambda line: echo(f"  {line} ...")))
 
 
 def _show(result: "Up") -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from recctl.console import Console, Table
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(soft_wrap=True)
     if result.started:
         console.print(f"Started: {', '.join(result.started)}.")
     else:
@@ -45,7 +46,7 @@ def down() -> None:
     from recctl.services.down import down as bring_down
 
     stopped = bring_down(Layout.find())
-    typer.echo(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was up.")
+    echo(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was up.")
 
 
 def status(
@@ -61,12 +62,11 @@ def status(
     states = look(Layout.find())
     if as_json:
         import dataclasses
-        import json
 
-        typer.echo(json.dumps([dataclasses.asdict(state) for state in states], indent=2))
+        echo_json([dataclasses.asdict(state) for state in states])
     else:
         for state in states:
-            typer.echo(f"{state.name:8} {state.state:5} {state.address or '':22} {state.log}")
+            echo(f"{state.name:8} {state.state:5} {state.address or '':22} {state.log}")
     if any(state.state != "up" and (state.name, state.state) != _NOT_MISSED for state in states):
         raise typer.Exit(2)
 

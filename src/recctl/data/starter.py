@@ -305,7 +305,7 @@ def main(arguments: list[str]) -> None:
     """Print the interactions of a day after the starter log, the first one by default, as csv."""
     number = int(arguments[0]) if arguments else 1
     log = following_days(first_day=DAYS + number - 1)
-    sys.stdout.write(_csv(["user_id", "item_id", "timestamp"], log.interactions).decode())
+    sys.stdout.buffer.write(_csv(["user_id", "item_id", "timestamp"], log.interactions))
 
 
 if __name__ == "__main__":

@@ -175,7 +175,8 @@ def _run(layout: Layout, *arguments: str) -> subprocess.CompletedProcess[str]:
             env={**os.environ, "DVC_NO_ANALYTICS": "1"},
             stdin=told,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
         )
     finally:

@@ -3,34 +3,22 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recctl.files import replacing
+from recctl import drawing
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _COLOURS = {"model": "#0072B2", "popularity": "#6E6E6E", "markov": "#D55E00", "item-knn": "#009E73"}
 """Okabe and Ito's palette, told apart by colour-blind readers too."""
 _MARKERS = {"model": "o", "popularity": "s", "markov": "D", "item-knn": "^"}
-_STYLE: Any = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#E3E3E3",
-    "axes.axisbelow": True,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-}
 
 
 def plot_curve(path: Path, curve: "pd.DataFrame", labels: dict[str, str]) -> None:
     """HR@k for k = 1..50 in full ranking; `labels` are the models' names for people."""
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context(_STYLE):
+    with drawing.styled():
         figure = Figure(figsize=(7, 4.5), layout="constrained")
         axes = figure.add_subplot()
         for model, label in labels.items():
@@ -49,18 +37,17 @@ def plot_curve(path: Path, curve: "pd.DataFrame", labels: dict[str, str]) -> Non
         axes.set_xticks([1, 5, *range(10, 51, 10)])
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False, loc="upper left")
-        _save(figure, path)
+        drawing.save(figure, path, dpi=150)
 
 
 def plot_slices(
     path: Path, report: list[dict[str, Any]], metric: str, labels: dict[str, str]
 ) -> None:
     """The metric by slice with 95% intervals, one panel per kind of slice."""
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(one["slice"] for one in report))
-    with rc_context(_STYLE):
+    with drawing.styled():
         figure = Figure(figsize=(10, 4.5), layout="constrained")
         panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
         for axes, name in zip(panels, names, strict=True):
@@ -70,7 +57,7 @@ def plot_slices(
         panels[0].set_ylim(bottom=0)
         handles, names_shown = panels[0].get_legend_handles_labels()
         figure.legend(handles, names_shown, loc="outside lower center", ncols=4, frameon=False)
-        _save(figure, path)
+        drawing.save(figure, path, dpi=150)
 
 
 def _panel(axes: "Axes", groups: list[dict[str, Any]], metric: str, labels: dict[str, str]) -> None:
@@ -106,12 +93,3 @@ def _panel(axes: "Axes", groups: list[dict[str, Any]], metric: str, labels: dict
     axes.set_xticks(range(len(groups)), ticks, fontsize=9)
     axes.set_xlim(-0.5, len(groups) - 0.5)
     axes.grid(visible=False, axis="x")
-
-
-def _save(figure: "Figure", path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure)
-    with replacing(path) as temporary:
-        # without Software, which would put matplotlib's version into the file
-        figure.savefig(temporary, dpi=150, metadata={"Software": None})

@@ -2,30 +2,21 @@
 
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from recctl.console import SIMPLE_HEAD, Console, Table, Text
 from recctl.evaluation.params import FULL
 
 _SAMPLED_NOTE = "beside the paper only; gates use full ranking"
-_WIDTH = 120
-"""Columns where the output is no terminal: a log keeps whole lines."""
 
 
 def show(report: dict[str, Any]) -> None:
     """Print a report's tables."""
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDTH)
     for table in tables(report):
         console.print(table)
     missed = report["unreachable_targets"]
     console.print(
         f"Targets that cannot be recommended, counted as misses: {missed['cold']:,} cold, "
-        f"{missed['seen']:,} in their own history.",
-        highlight=False,
+        f"{missed['seen']:,} in their own history."
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from recctl.promotion.gate import figure
+from recctl.text import markdown as _plain
 
 if TYPE_CHECKING:
     from recctl.monitoring.figures import Day
@@ -131,8 +132,3 @@ def _former(report: "Report") -> tuple[list[str], list[list[str]]]:
 def _table(header: list[str], lines: Iterable[list[str]], left: int = 1) -> str:
     rule = ["---" if place < left else "---:" for place in range(len(header))]
     return "\n".join("| " + " | ".join(line) + " |" for line in [header, rule, *lines])
-
-
-def _plain(text: str) -> str:
-    """Text whose marks mean nothing in markdown."""
-    return "".join(f"\\{mark}" if mark in "\\|*_`<>[]#" else mark for mark in text)

@@ -4,40 +4,29 @@ Champions are told apart by marker and label, not by colour alone.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from recctl.files import replacing
+from recctl import drawing
+from recctl.drawing import BLUE as _BLUE
+from recctl.drawing import GREY as _GREY
+from recctl.drawing import ORANGE as _ORANGE
 from recctl.monitoring.figures import Day, iso, number_of
 from recctl.promotion.gate import figure as text_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from recctl.monitoring.report import Report
 
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#6E6E6E"
-"""Of Okabe and Ito's palette, told apart by colour-blind readers too."""
-_STYLE: Any = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#E3E3E3",
-    "axes.axisbelow": True,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-}
 _MARKED = 62
 """With more days than this, points have no markers."""
 
 
 def series(report: "Report", path: Path) -> None:
     """Draw the metric by day as a PNG; one that says so where there is no day."""
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context(_STYLE):
+    with drawing.styled():
         figure = Figure(figsize=(8, 4.8 if report.series else 1.4), layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         above.set_title(f"{report.metric.upper()} by day, on what came after the training")
@@ -49,7 +38,7 @@ def series(report: "Report", path: Path) -> None:
             for axes in (above, below):
                 axes.set_axis_off()
             above.text(0, 0.5, report.sentence, transform=above.transAxes, wrap=True)
-        _save(figure, path)
+        drawing.save(figure, path)
 
 
 def _figures(axes: "Axes", report: "Report") -> None:
@@ -117,12 +106,3 @@ def _ticks(first: int, last: int) -> tuple[list[int], list[str]]:
         names.append(day[5:] if day[:4] == year else f"{day[5:]}\n{day[:4]}")
         year = day[:4]
     return at, names
-
-
-def _save(figure: "Figure", path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure)
-    with replacing(path) as temporary:
-        # without Software, which would put matplotlib's version into the file
-        figure.savefig(temporary, dpi=130, metadata={"Software": None})

@@ -5,18 +5,17 @@ no script runs, and whatever comes from outside is escaped.
 """
 
 import base64
-import html as escaping
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
+from recctl.console import Table, Text
 from recctl.promotion import plots, show
 from recctl.promotion.params import PromotionParams
+from recctl.text import html as _escape
+from recctl.text import markdown as _inline
 
 _PICTURE = "intervals.png"
 """The plot's file beside the markdown page."""
@@ -269,10 +268,6 @@ def _lines(text: str) -> str:
     return "<br>".join(_escape(line) for line in text.split("\n"))
 
 
-def _escape(text: str) -> str:
-    return escaping.escape(text, quote=True)
-
-
 # --- markdown
 
 
@@ -301,11 +296,6 @@ def _markdown_table(
 
 def _cell(text: str) -> str:
     return "<br>".join(_inline(line) for line in text.split("\n"))
-
-
-def _inline(text: str) -> str:
-    """Text that markdown shows as it is: its marks and HTML's are escaped."""
-    return re.sub(r"([\\`*_\[\]<>|#~&])", r"\\\1", text)
 
 
 _STYLE = """

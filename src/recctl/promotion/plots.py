@@ -6,15 +6,16 @@ Outcomes are told apart by marker and fill, not by colour alone: the picture rea
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recctl.files import replacing
+from recctl import drawing
+from recctl.drawing import BLUE as _BLUE
+from recctl.drawing import GREY as _GREY
+from recctl.drawing import ORANGE as _ORANGE
 from recctl.promotion import show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#6E6E6E"
-"""Of Okabe and Ito's palette, told apart by colour-blind readers too."""
 _MARKS: dict[str, tuple[str, str, str]] = {
     "pass": ("o", _BLUE, _BLUE),
     "fail": ("X", _ORANGE, _ORANGE),
@@ -29,15 +30,6 @@ _MEANINGS = {
     "suspicious": "too good",
     "refused": "cannot be judged",
     "shown": "decides nothing",
-}
-_STYLE: Any = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "axes.titlesize": 10.5,
 }
 _ROW = 0.32
 """Inches per row."""
@@ -61,12 +53,11 @@ def intervals(body: dict[str, Any], path: Path) -> None:
 
     Panels have a scale of their own: a baseline is beaten by far more than a champion is.
     """
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     panels = _panels(body)
     heights = [len(rows) * _ROW + 0.9 for rows in panels.values()] or [1.0]
-    with rc_context(_STYLE):
+    with drawing.styled(axes_grid=False, axes_spines_left=False, axes_titlesize=10.5):
         figure = Figure(figsize=(8, sum(heights) + 0.9), layout="constrained")
         figure.get_layout_engine().set(hspace=0.06)  # type: ignore[union-attr,call-arg]
         axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -79,7 +70,7 @@ def intervals(body: dict[str, Any], path: Path) -> None:
             _legend(figure, panels, body)
         else:
             _say(axes[0], "Nothing was compared: this decision has no intervals.")
-        _save(figure, path)
+        drawing.save(figure, path, dpi=120)
 
 
 def _panels(body: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -116,14 +107,13 @@ def _panel(axes: "Axes", rows: list[dict[str, Any]], body: dict[str, Any]) -> No
     axes.set_yticks(range(len(rows)), [_label(gate) for gate in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
-    axes.grid(visible=True, axis="x", color="#E3E3E3")
-    axes.set_axisbelow(True)
+    axes.grid(visible=True, axis="x", color=drawing.GRID)
     axes.margins(x=0.06)
 
 
 def _label(gate: dict[str, Any]) -> str:
-    """The gate's name; a dollar sign would start mathematics."""
-    name = show.clean(gate["name"]).replace("$", r"\$")
+    """The gate's name."""
+    name = show.clean(gate["name"])
     name = name.upper() if gate["gate"] in ("primary", "ratchet") else name
     users = gate["users"] if gate["gate"] == "slices" else None
     return f"{name}  ({users:,} users)" if users is not None else name
@@ -180,12 +170,3 @@ def _legend(
 def _say(axes: "Axes", text: str) -> None:
     axes.set_axis_off()
     axes.text(0, 0.5, text, transform=axes.transAxes, verticalalignment="center")
-
-
-def _save(figure: "Figure", path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure)
-    with replacing(path) as temporary:
-        # without Software, which would put matplotlib's version into the file
-        figure.savefig(temporary, dpi=120, metadata={"Software": None})

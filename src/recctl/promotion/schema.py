@@ -6,7 +6,6 @@ Every output is an object with `schema` (1) and `output`, which names its kind. 
 within a schema's number; a key that changes its meaning or goes raises the number.
 """
 
-import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 from recctl.promotion.decision import Verdict
 from recctl.promotion.gate import Outcome
 from recctl.promotion.log import SCHEMA, Entry
+from recctl.text import echo_json
 
 Means = dict[str, dict[str, float | None]]
 """By model, by metric; null where a model's ranks were no numbers."""
@@ -353,4 +353,4 @@ def document() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(document(), indent=2, ensure_ascii=False))
+    echo_json(document())

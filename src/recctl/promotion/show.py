@@ -1,21 +1,19 @@
 """Decisions, history, versions and checks as tables for people at a terminal.
 
-Whatever comes from outside (names, reasons, titles) is shown as plain text: neither rich's markup
-nor a terminal's control codes in it do anything. Words, not colours, tell a pass from a fail.
+Words, not colours, tell a pass from a fail.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, RenderableType
-from rich.table import Table
-from rich.text import Text
+from rich.console import RenderableType
 
+from recctl.console import SIMPLE_HEAD, Console, Table, Text
 from recctl.promotion import gate as words
+from recctl.text import one_line
 
 _WIDTH = 120
-"""Columns where the output is no terminal: a log keeps whole lines."""
+"""Columns where the output is no terminal: reasons are folded there."""
 WORDS = {
     "pass": "pass",
     "fail": "FAIL",
@@ -94,7 +92,7 @@ def _tables(body: dict[str, Any]) -> list[RenderableType]:
 def heading(body: dict[str, Any], position: int | None) -> Text:
     """What was judged, on what, by whom and when."""
     lines = [(title(body, position), "bold"), *((line, "dim") for line in circumstances(body))]
-    return Text("\n").join(Text(line, style) for line, style in lines)
+    return Text.assemble(*[part for line, style in lines for part in ("\n", (line, style))][1:])
 
 
 def title(body: dict[str, Any], position: int | None) -> str:
@@ -287,7 +285,7 @@ def catalogues(body: dict[str, Any]) -> Table:
     table = _table("all models on today's test set", _catalogue_note(body), "model")
     for where in parts:
         for name in names:
-            table.add_column(f"{name.upper()}\n{where}", justify="right")
+            table.add_column(Text(f"{clean(name).upper()}\n{where}"), justify="right")
     baselines = (body.get("policy") or {}).get("baselines") or []
     for model in _in_order(full, [*_CONTENDERS, *baselines]):
         cells = [part.get(model, {}).get(name) for part in parts.values() for name in names]
@@ -469,12 +467,12 @@ def commit(row: dict[str, Any]) -> str:
 
 
 def clean(text: str) -> str:
-    """Text from outside as one line without control characters.
+    """Text from outside as one literal line.
 
-    >>> clean("a\\x1b[31m\\nb")
-    'a [31m b'
+    >>> clean("a[b]\\x1b[31m\\nc")
+    'a[b]\\\\x1b[31m c'
     """
-    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    return one_line(str(text))
 
 
 def figure(value: float | None) -> str:
@@ -552,8 +550,7 @@ def _outcome(gate: dict[str, Any]) -> Text:
 
 def _lines(first: str | Text, second: str) -> Text:
     """A cell of two lines, the second dim."""
-    text = first.copy() if isinstance(first, Text) else Text(first)
-    return text.append(f"\n{second}", "dim") if second else text
+    return Text.assemble(first, *([(f"\n{second}", "dim")] if second else []))
 
 
 def _table(title: str, note: str, first: str, justify: Any = "left") -> Table:
@@ -567,13 +564,11 @@ def _table(title: str, note: str, first: str, justify: Any = "left") -> Table:
 
 
 def _print(parts: Sequence[RenderableType], console: Console | None) -> None:
-    console = console or Console()
-    if not console.is_terminal and console.width < _WIDTH:
-        console = Console(width=_WIDTH)
+    console = console or Console(wide=_WIDTH)
     for i, part in enumerate(parts):
         if i:
             console.print()
         if isinstance(part, Table) and part.title:  # rich would fold it at the table's width
-            console.print(part.title, highlight=False)
+            console.print(part.title)
             part.title = None
-        console.print(part, highlight=False)
+        console.print(part)

@@ -2,18 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
-from recctl.files import replacing
+from recctl import drawing
+from recctl.console import SIMPLE_HEAD, Table
 
 if TYPE_CHECKING:
     from recctl.retraining.backfill import Day
-
-_BLUE, _ORANGE = "#0072B2", "#D55E00"
-_STYLE: Any = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
 
 
 def table(days: Sequence["Day"]) -> Table:
@@ -51,15 +46,12 @@ def _figure(value: float | None) -> str:
 
 def plot(days: Sequence["Day"], path: Path) -> None:
     """Draw the champion's figure on each day, and the days on which a new one took over."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with rc_context(_STYLE):
+    with drawing.styled(axes_grid=False):
         figure = Figure(figsize=(8, 4), layout="constrained")
-        FigureCanvasAgg(figure)
         axes = figure.subplots()
-        axes.set_title("The champion on each day's events, before they were trained on", loc="left")
+        axes.set_title("The champion on each day's events, before they were trained on")
         met = [
             (place, day.live, day.low, day.high)
             for place, day in enumerate(days)
@@ -67,19 +59,20 @@ def plot(days: Sequence["Day"], path: Path) -> None:
         ]
         if met:
             at, live, low, high = zip(*met, strict=True)
-            axes.fill_between(at, low, high, color=_BLUE, alpha=0.18, lw=0, label="95% interval")
-            axes.plot(at, live, color=_BLUE, marker="o", markersize=4, label="champion")
+            axes.fill_between(
+                at, low, high, color=drawing.BLUE, alpha=0.18, lw=0, label="95% interval"
+            )
+            axes.plot(at, live, color=drawing.BLUE, marker="o", markersize=4, label="champion")
         axes.set_ylim(bottom=0)
         top = axes.get_ylim()[1]
         for place, day in enumerate(days):
             if day.ending == "promoted":
-                axes.axvline(place + 0.5, color=_ORANGE, linestyle="--")
+                axes.axvline(place + 0.5, color=drawing.ORANGE, linestyle="--")
                 axes.annotate(f"version {day.champion}", (place + 0.55, top * 0.02), rotation=90,
-                              color=_ORANGE, fontsize=9)  # fmt: skip
+                              color=drawing.ORANGE, fontsize=9)  # fmt: skip
         step = max(1, len(days) // 8)
         axes.set_xticks(range(0, len(days), step), [day.day for day in days[::step]], rotation=30)
         if days:
             axes.set_ylabel(days[0].metric.upper())
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=130, metadata={"Software": None})
+        drawing.save(figure, path)

@@ -1,6 +1,5 @@
 """evaluate: rank every user's target with the model and the baselines, and say how good that is."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from recctl.models import BASELINES
 from recctl.models.base import Recommender, read_settings
 from recctl.recommend import Served
 from recctl.sequences.store import Cases, SequenceData
+from recctl.text import echo
 from recctl.tracking import connect, log_evaluation, trained_run
 from recctl.training.params import TrainParams
 
@@ -186,4 +186,4 @@ def _top(ranks: Ranks) -> NDArray[np.int32]:
 
 
 def _say(line: str) -> None:
-    print(f"evaluate: {line}", file=sys.stderr, flush=True)
+    echo(f"evaluate: {line}", err=True)

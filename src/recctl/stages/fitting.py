@@ -8,15 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from recctl import supervise
+from recctl.console import Console
 from recctl.devices import pick
 from recctl.errors import UserError
 from recctl.models import NEURAL
 from recctl.sequences.store import SequenceData
 from recctl.stages import rank
 from recctl.stages.early_stopping import validation
+from recctl.text import echo
 from recctl.training.checkpoint import Checkpoint
 from recctl.training.fit import fit
 from recctl.training.loop import Fit
@@ -87,7 +88,7 @@ def _together(job: rank.Job, count: int, console: Console) -> None:
 
     Raises UserError when a rank does.
     """
-    console.print(f"train: {count} processes", highlight=False)
+    console.print(f"train: {count} processes")
     folder = job.checkpoints / "ranks"
     shutil.rmtree(folder, ignore_errors=True)  # what a killed one left
     folder.mkdir(parents=True)
@@ -104,7 +105,8 @@ def _together(job: rank.Job, count: int, console: Console) -> None:
                 "lower train.processes or train.batch_size in params.yaml",
             )
         if code:
-            print(said, file=sys.stderr)
+            for line in said.splitlines():
+                echo(line, err=True)
             raise RuntimeError(f"torchrun ended with exit code {code}")
     finally:
         shutil.rmtree(folder, ignore_errors=True)

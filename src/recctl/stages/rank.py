@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 from pydantic import BaseModel
-from rich.console import Console
 
+from recctl.console import Console
 from recctl.devices import pick
 from recctl.errors import UserError, circumstance
 from recctl.files import replacing

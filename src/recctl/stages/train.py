@@ -4,9 +4,8 @@ import dataclasses
 import shutil
 from typing import Any
 
-from rich.console import Console
-
 from recctl import __version__
+from recctl.console import Console, Text
 from recctl.devices import pick
 from recctl.evaluation.params import EvaluateParams
 from recctl.files import replacing_folder, write_json
@@ -44,8 +43,7 @@ def run(layout: Layout) -> None:
     ) as tracked:
         console.print(
             f"train: {params.model} on {device.type}, {len(data.train()):,} sequences, "
-            f"{n_items:,} items",
-            highlight=False,
+            f"{n_items:,} items"
         )
         done = fit_project(
             data,
@@ -92,11 +90,14 @@ def _metrics(done: Fit) -> dict[str, float]:
 
 def _say(console: Console, done: Fit, params: TrainParams) -> None:
     at = f" at epoch {done.best_epoch} of {len(done.curve)}" if done.curve else ""
-    console.print(f"train: best validation NDCG@10 {done.best_ndcg:.4f}{at}", highlight=False)
+    console.print(f"train: best validation NDCG@10 {done.best_ndcg:.4f}{at}")
     if done.capped:
         console.print(
-            f"train: [bold]warning[/]: the best epoch was the last one allowed; "
-            f"raise train.max_epochs (now {params.max_epochs}): the model may not have converged",
-            highlight=False,
+            Text.assemble(
+                ("train: "),
+                ("warning", "bold"),
+                ": the best epoch was the last one allowed; raise train.max_epochs "
+                f"(now {params.max_epochs}): the model may not have converged",
+            ),
             soft_wrap=True,
         )

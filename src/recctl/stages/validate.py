@@ -2,8 +2,7 @@
 
 from datetime import UTC, datetime
 
-from rich.console import Console
-
+from recctl.console import Console
 from recctl.data import engine
 from recctl.files import replacing_folder, write_json
 from recctl.layout import Layout

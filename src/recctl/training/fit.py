@@ -4,8 +4,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 import torch
-from rich.console import Console
 
+from recctl.console import Console
 from recctl.errors import UserError, unknown_name
 from recctl.models import COUNTED, MODELS, NEURAL
 from recctl.sequences.store import Histories

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from recctl.console import Console
 
 _LINE_EVERY_SECONDS = 2.0
 
@@ -30,9 +31,9 @@ class TrainingProgress:
         self._max_epochs = max_epochs
         self._last_line = 0.0
         self._bar = Progress(
-            TextColumn("[bold]train[/]"),
+            TextColumn("train", style="bold", markup=False),
             BarColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             TimeRemainingColumn(),
             console=self._console,
             transient=True,
@@ -54,7 +55,7 @@ class TrainingProgress:
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
-        self._console.print(text, highlight=False, soft_wrap=True)
+        self._console.print(text, soft_wrap=True)
 
     def step(self, done: int, total: int, epoch: int) -> None:
         """Count a batch: number `done` of `total` in the epoch."""

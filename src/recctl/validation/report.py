@@ -3,11 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from recctl.console import SIMPLE_HEAD, Console, Table, Text
 from recctl.errors import UserError
 from recctl.validation.drift import Comparison, Profile
 from recctl.validation.suite import Outcome, Verdict
@@ -92,13 +88,13 @@ def show(outcomes: Sequence[Outcome], console: Console) -> None:
     """Print every rule's outcome, why rules were not checked, and sample rows of failures."""
     console.print(_overview(outcomes))
     for note in dict.fromkeys(outcome.note for outcome in outcomes if outcome.note):
-        console.print(f"Not checked: {note}.", highlight=False)
+        console.print(f"Not checked: {note}.")
     shown: list[list[dict[str, Any]]] = []
     for outcome in outcomes:
         # Two rules may look at the same rows with different limits.
         if outcome.samples and outcome.samples not in shown:
-            console.print(Text(f"{outcome.rule.name}: {observed(outcome)}", "bold"))
-            console.print(_samples(outcome.samples))
+            console.print(f"{outcome.rule.name}: {observed(outcome)}", style="bold")
+            console.print(_samples(outcome.samples, console))
             shown.append(outcome.samples)
 
 
@@ -123,11 +119,11 @@ def _is_warning(outcome: Outcome) -> bool:
     return outcome.verdict == "failed" and outcome.rule.severity == "warning"
 
 
-def _samples(rows: list[dict[str, Any]]) -> Table:
-    """Rows that failed; ids are shown as they are, whatever brackets they hold."""
+def _samples(rows: list[dict[str, Any]], console: Console) -> Table:
+    """Rows that failed."""
     table = Table(*rows[0], box=SIMPLE_HEAD)
     for row in rows:
-        table.add_row(*(Text(_plain(value)) for value in row.values()))
+        table.add_row(*(console.cell(_plain(value)) for value in row.values()))
     return table
 
 

@@ -1,0 +1,60 @@
+"""The standard streams and arguments of a command, whatever the locale and the shell give it."""
+
+import io
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+def prepare() -> None:
+    """Make the standard streams take any text, and go on where nobody reads them.
+
+    What the terminal's code cannot show is printed as escapes. A reader that went away (`| head`)
+    does not end a command halfway, and a stream that the shell closed is the null device: else the
+    next file opened would take its number and receive what is printed.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
+    if sys.stdout is sys.__stdout__:  # no test's
+        sys.stdout = _patient(sys.stdout, 1)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _patient(sys.stderr, 2)
+    sys.argv = [_decoded(argument) for argument in sys.argv]
+
+
+def _patient(stream: Any, number: int) -> io.TextIOWrapper:
+    raw = io.BufferedWriter(_Patient(number, "w", closefd=False))
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    lines = number == 2 or (stream is not None and stream.line_buffering)
+    return io.TextIOWrapper(raw, encoding, errors="backslashreplace", line_buffering=lines)
+
+
+class _Patient(io.FileIO):
+    """A file that becomes the null device once its reader has gone."""
+
+    def write(self, data: "ReadableBuffer", /) -> int | None:  # type: ignore[override]
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self.fileno())
+            os.close(null)
+            return super().write(data)
+
+
+def _decoded(argument: str) -> str:
+    """An argument in UTF-8 that a locale of another code could not read."""
+    try:
+        return os.fsencode(argument).decode() if _undecoded(argument) else argument
+    except UnicodeDecodeError:  # a path may hold any bytes
+        return argument
+
+
+def _undecoded(argument: str) -> bool:
+    return any("\udc80" <= char <= "\udcff" for char in argument)
