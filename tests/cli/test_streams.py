@@ -28,7 +28,7 @@ def python(script: str, **more: str) -> "subprocess.CompletedProcess[bytes]":
     ids=str,
 )
 def test_any_text_can_be_printed(locale: dict[str, str]) -> None:
-    done = python(f"name = {ascii('журнал ─')}; echo(name); echo(name, err=True)", **locale)
+    done = python(f"name = {'журнал ─'!a}; echo(name); echo(name, err=True)", **locale)
     assert done.returncode == 0, done.stderr
     for said in (done.stdout, done.stderr):
         assert said.startswith(("журнал".encode(), rb"\u0436\u0443"))

@@ -77,7 +77,13 @@ def test_has_and_get() -> None:
         get(TEXT, ("train", "nothing"))
 
 
-SCALARS = st.none() | st.booleans() | st.integers(-(2**64) + 1, 2**64 - 1) | st.floats(0.001, 1000) | st.text(max_size=20)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**64) + 1, 2**64 - 1)
+    | st.floats(0.001, 1000)
+    | st.text(max_size=20)
+)
 WRITTEN = ("ingest name", "ingest files", "ingest new", "train empty", "train quiet", "new one")
 PATHS = st.sampled_from([tuple(path.split()) for path in (*WRITTEN, "train bert4rec x")])
 
