@@ -31,7 +31,7 @@ from prefect.tasks import Task
 from pydantic import Field
 
 from recctl import lock
-from recctl.errors import MayPass, UserError, circumstance
+from recctl.errors import MayPass, circumstance
 from recctl.layout import Layout
 from recctl.lock import Lock
 from recctl.pipeline import StageFailed, StageMayPass
@@ -129,11 +129,13 @@ def in_turn(
             return work(held)
     except lock.Busy as busy:
         return ended("busy", str(busy))
-    except (UserError, OSError) as error:
+    except Exception as error:
         stage = error.stage if isinstance(error, StageFailed | StageMayPass) else None
         call(f"{stage}-failed" if stage else "failed")
-        told = circumstance(error) if isinstance(error, OSError) else None
-        raise told or error from None
+        told = circumstance(error)
+        if told is None:  # a defect: Prefect's log shows its traceback
+            raise
+        raise told from None
 
 
 def ended(

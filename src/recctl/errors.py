@@ -1,7 +1,10 @@
-"""What a user can get wrong, said in one line."""
+"""What a user can get wrong and what the machine may lack, each in one line."""
 
 import errno
 import os
+import re
+
+from recctl.redact import redact
 
 
 class UserError(ValueError):
@@ -36,24 +39,201 @@ def unknown_name(kind: str, name: str, known: list[str]) -> UserError:
     return UserError(f"unknown {kind} '{name}'", f"{hint}known: {', '.join(known)}")
 
 
-def circumstance(error: OSError) -> UserError | None:
-    """The same error in one line, where it is of the machine and not of recctl; None where it is.
+def circumstance(error: BaseException) -> UserError | None:
+    """An error of the machine, a service or a file in one line; None for a defect of recctl.
+
+    Known are the kinds of error that Python and the libraries raise for such things; what an
+    error was raised from counts as well. A UserError is given back as it is.
 
     >>> str(circumstance(OSError(28, "No space left on device", "/data/log.csv")))
     'No space left on device at /data/log.csv; free some disk space and run the command again'
+    >>> str(circumstance(MemoryError("Unable to allocate 9 GiB")))[:50]
+    'not enough memory (Unable to allocate 9 GiB); clos'
+    >>> circumstance(KeyError("a mistake of ours")) is None
+    True
     """
+    one: BaseException | None = error
+    for _ in range(_MOST_CAUSES):
+        if one is None or isinstance(one, UserError):
+            break
+        if found := _known(one):
+            return found
+        one = one.__cause__
+    return one if isinstance(one, UserError) else None
+
+
+_MOST_CAUSES = 10
+
+
+def _known(error: BaseException) -> UserError | None:
+    told = _told(error)
+    if isinstance(error, RuntimeError):
+        for said, what, fix in _SAID:
+            if said in told:
+                return UserError(f"{what} ({told})", fix)
+    for one in type(error).__mro__:
+        name = f"{one.__module__.partition('.')[0].lstrip('_')}.{one.__name__}"
+        if name in _OURS:
+            return None
+        if name in _KINDS:
+            raised, what, fix = _KINDS[name]
+            return raised(f"{what} ({told})", fix)
+    return _of_the_system(error, told) if isinstance(error, OSError) else None
+
+
+def _of_the_system(error: OSError, told: str) -> UserError | None:
+    if error.errno is None:  # as libraries raise it of what they cannot read
+        return UserError(f"a file cannot be read or written ({told})", "check the file named")
     if error.errno not in _FIXES:
         return None
     where = f" at {error.filename}" if error.filename else ""
-    return UserError(f"{os.strerror(error.errno)}{where}", _FIXES[error.errno])
+    kind = MayPass if error.errno in _PASSING else UserError
+    return kind(f"{os.strerror(error.errno)}{where}", _FIXES[error.errno])
 
 
+def _told(error: BaseException) -> str:
+    """What an error says, in one line without SQL and without secrets."""
+    text = re.split(r"\[SQL: |\(Background on this", str(error))[0]
+    text = " ".join(redact(text).split())
+    return f"{text[:300]} ..." if len(text) > 300 else text or type(error).__name__
+
+
+_DISK = "free some disk space and run the command again"
+_FILES = "close other programs, or raise the limit on open files: 'ulimit -n 4096'"
+_AGAIN = "check the disk or the share that it lies on and run the command again"
+_AWAY = "check the connection and the address, and run the command again later"
 _FIXES = {
-    errno.ENOSPC: "free some disk space and run the command again",
+    errno.ENOSPC: _DISK,
     errno.EDQUOT: "your disk quota is used up: free some space and run the command again",
+    errno.EFBIG: "the file system takes no file of this size: use another one",
     errno.EACCES: "check the permissions of this path",
+    errno.EPERM: "check the permissions and the owner of this path",
     errno.EROFS: "the file system is read-only: use a project folder that can be written",
+    errno.ENOENT: "put it back where it was, or run the command again",
     errno.EISDIR: "a folder stands where a file should be: move it away",
     errno.EEXIST: "a file stands where a folder should be: move it away",
     errno.ENOTDIR: "a file stands where a folder should be: move it away",
+    errno.ENOTEMPTY: "another program wrote into this folder: run the command again",
+    errno.ELOOP: "a symbolic link leads to itself: remove it",
+    errno.ENAMETOOLONG: "use a shorter name or path",
+    errno.EXDEV: "keep the project's folders on one file system",
+    errno.EMFILE: _FILES,
+    errno.ENFILE: _FILES,
+    errno.EIO: _AGAIN,
+    errno.ESTALE: _AGAIN,
+    errno.ENXIO: _AGAIN,
+    errno.ENODEV: _AGAIN,
+    errno.EREMOTEIO: _AGAIN,
+    errno.ENOLCK: "the file system takes no locks: use a project folder on another one",
+    errno.EOPNOTSUPP: "the file system cannot do this: use a project folder on another one",
+    errno.ENOSYS: "the file system cannot do this: use a project folder on another one",
+    errno.ENOMEM: "close other programs, or use a machine with more memory",
+    errno.EAGAIN: "the machine is short of processes or memory: run the command again",
+    errno.EBUSY: "another program uses it: run the command again when it has ended",
+    errno.ETXTBSY: "another program uses it: run the command again when it has ended",
+    errno.EADDRINUSE: "another program listens there: stop it, or choose another port",
+    errno.EADDRNOTAVAIL: _AWAY,
+    errno.ENOTCONN: _AWAY,
+    errno.EHOSTUNREACH: _AWAY,
+    errno.EHOSTDOWN: _AWAY,
+    errno.ENETUNREACH: _AWAY,
+    errno.ENETDOWN: _AWAY,
 }
+"""By error number; any other, such as EBADF and EINVAL, is a defect."""
+_PASSING = {number for number, fix in _FIXES.items() if fix is _AWAY} | {
+    errno.EAGAIN,
+    errno.EBUSY,
+    errno.EIO,
+    errno.ESTALE,
+}
+
+Kind = tuple[type[UserError], str, str]
+
+_NETWORK: Kind = (MayPass, "no good answer over the network", _AWAY)
+_MEMORY: Kind = (
+    UserError,
+    "not enough memory",
+    "close other programs, lower train.batch_size or max_length, or use a larger machine",
+)
+_DATABASE: Kind = (
+    MayPass,
+    "the database fails",
+    "run the command again later, and check that the database can be reached and written",
+)
+_DAMAGED: Kind = (UserError, "a file cannot be read", "get it again or make it anew: it is damaged")
+_TABLES: Kind = (
+    UserError,
+    "DuckDB cannot read or write",
+    "check the file named, the free disk space and the memory",
+)
+_KINDS: dict[str, Kind] = {
+    "builtins.MemoryError": _MEMORY,
+    "torch.OutOfMemoryError": _MEMORY,
+    "duckdb.OutOfMemoryException": _MEMORY,
+    "builtins.RecursionError": (
+        UserError,
+        "something that was read is nested too deep",
+        "check the JSON or YAML that you gave",
+    ),
+    "builtins.UnicodeDecodeError": (
+        UserError,
+        "a file or an answer is not UTF-8 text",
+        "convert it to UTF-8",
+    ),
+    "builtins.UnicodeEncodeError": (
+        UserError,
+        "a character cannot be written here",
+        "set LC_ALL=C.UTF-8, and rename what has a name of other bytes",
+    ),
+    "builtins.EOFError": _DAMAGED,
+    "builtins.ConnectionError": _NETWORK,
+    "builtins.TimeoutError": _NETWORK,
+    "socket.gaierror": _NETWORK,
+    "socket.herror": _NETWORK,
+    "ssl.SSLError": (UserError, "no safe connection", "check the certificate and the address"),
+    "urllib.URLError": _NETWORK,
+    "http.HTTPException": _NETWORK,
+    "urllib3.HTTPError": _NETWORK,
+    "requests.SSLError": (UserError, "no safe connection", "check the certificate and the address"),
+    "requests.RequestException": _NETWORK,
+    "httpx.HTTPError": _NETWORK,
+    "httpcore.NetworkError": _NETWORK,
+    "sqlite3.Error": _DATABASE,
+    "sqlalchemy.SQLAlchemyError": _DATABASE,
+    "psycopg2.Error": _DATABASE,
+    "duckdb.InvalidInputException": _TABLES,
+    "duckdb.Error": _TABLES,
+    "pyarrow.ArrowException": _DAMAGED,
+    "safetensors.SafetensorError": _DAMAGED,
+    "safetensors_rust.SafetensorError": _DAMAGED,
+    "zipfile.BadZipFile": _DAMAGED,
+    "tarfile.TarError": _DAMAGED,
+    "gzip.BadGzipFile": _DAMAGED,
+    "zlib.error": _DAMAGED,
+    "lzma.LZMAError": _DAMAGED,
+    "mlflow.MlflowException": (
+        UserError,
+        "MLflow cannot do what was asked",
+        "check MLFLOW_TRACKING_URI and the server's log",
+    ),
+    "subprocess.TimeoutExpired": (MayPass, "a program took too long", "run the command again"),
+    "subprocess.CalledProcessError": (
+        UserError,
+        "a program failed",
+        "run it by hand to see what it says",
+    ),
+}
+"""By module and name of a class; what it is raised as, what happened, what to do."""
+_OURS = {
+    "duckdb.ProgrammingError",
+    "duckdb.InternalError",
+    "sqlite3.ProgrammingError",
+    "io.UnsupportedOperation",
+}
+"""Classes below those of the table that are a mistake in recctl all the same."""
+_SAID = [
+    ("DefaultCPUAllocator: can't allocate memory", *_MEMORY[1:]),
+    ("can't start new thread", "too many threads", "close other programs, or raise 'ulimit -u'"),
+    ("CUDA error", "the GPU failed", "run the command again, or set train.device: cpu"),
+]
+"""What a bare RuntimeError says that is one of these."""

@@ -1,8 +1,9 @@
 """The typer application: every command group, registered by name."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from recctl import __version__
 from recctl.cli import (
@@ -20,10 +21,26 @@ from recctl.cli import (
     services,
     stage,
 )
+from recctl.errors import circumstance
 from recctl.text import echo
+
+
+class _Plainly(TyperGroup):
+    """Keeps from typer what it would answer with exit code 1, which is for defects."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; see `recctl.cli.main` for what becomes of its errors."""
+        try:
+            return super().invoke(ctx)
+        except typer.Abort:  # the end of the input, or Ctrl-C, at a question
+            raise KeyboardInterrupt from None
+        except (EOFError, BrokenPipeError) as error:
+            raise circumstance(error) or error from None
+
 
 app = typer.Typer(
     name="recctl",
+    cls=_Plainly,
     help="Retrain sequential recommenders; serve a new model only when it is proven better.",
     rich_markup_mode=None,
     no_args_is_help=True,

@@ -130,9 +130,7 @@ class _Taking:
                 self._query(source)
             else:
                 self._address(source)
-        except UserError as error:
-            self._fail(source.kind, error)
-        except OSError as error:
+        except Exception as error:
             told = circumstance(error)
             if told is None:
                 raise

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from recctl.console import Console
 from recctl.devices import pick
-from recctl.errors import UserError, circumstance
+from recctl.errors import circumstance
 from recctl.files import replacing
 from recctl.sequences.store import SequenceData
 from recctl.stages.early_stopping import validation
@@ -60,8 +60,8 @@ def main(folder: Path) -> int:
                 console=None if world.leads else Console(quiet=True),
                 world=world,
             )
-        except (UserError, OSError) as error:
-            told = error if isinstance(error, UserError) else circumstance(error)
+        except Exception as error:
+            told = circumstance(error)
             if told is None:
                 raise
             with replacing(folder / "error") as temporary:  # more than one rank may write it
