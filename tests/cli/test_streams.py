@@ -73,3 +73,15 @@ def test_an_argument_in_utf8_is_read_in_any_locale() -> None:
         check=False,
     )
     assert done.stdout.decode().strip() == ascii("журнал")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_output_that_cannot_be_written_ends_in_one_line() -> None:
+    for streams in (">/dev/full", ">/dev/full 2>/dev/full"):
+        command = f"{RECCTL} --help {streams}"
+        done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, check=False)
+        assert done.returncode == 2
+        assert done.stderr in (
+            b"",
+            b"recctl: No space left on device; free some disk space and run the command again\n",
+        )

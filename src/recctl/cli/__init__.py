@@ -55,4 +55,5 @@ def _bytes(error: Exception) -> UserError | None:
 def _fail(message: str, code: int) -> None:
     with contextlib.suppress(OSError):  # stderr may be on the full disk: the code has to do
         echo(f"recctl: {one_line(message)}", err=True)
+    streams.drop_unwritten()
     sys.exit(code)

@@ -28,6 +28,24 @@ def prepare() -> None:
     sys.argv = [_decoded(argument) for argument in sys.argv]
 
 
+def drop_unwritten() -> None:
+    """Drop what a standard stream cannot write, on a full disk, or Python tries it again at exit.
+
+    That would end with a traceback and another exit code.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            _to_null(stream.fileno())
+
+
+def _to_null(number: int) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, number)
+    os.close(null)
+
+
 def _patient(stream: Any, number: int) -> io.TextIOWrapper:
     raw = io.BufferedWriter(_Patient(number, "w", closefd=False))
     encoding = getattr(stream, "encoding", None) or "utf-8"
@@ -42,9 +60,7 @@ class _Patient(io.FileIO):
         try:
             return super().write(data)
         except BrokenPipeError:
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, self.fileno())
-            os.close(null)
+            _to_null(self.fileno())
             return super().write(data)
 
 
