@@ -18,3 +18,13 @@ YAML_NODES = 100_000
 """Values in a YAML file; an alias counts as all that it stands for."""
 INTEGER_BITS = 64
 """Bits of a whole number in YAML."""
+
+# Serving
+
+SERVED_K = 10_000
+"""Items that one history of a request to a served model may ask for."""
+
+# Decisions
+
+APPROVER = 200
+"""Characters that are kept of the name of whoever approved a decision; the rest is cut off."""

@@ -96,7 +96,7 @@ def test_figures_are_those_of_plain_loops(
     cases.promoted(layout, kind)
     log = eventful()
     report = look(layout, log)
-    served = contenders.registered(records.open_registry(layout), layout, 1).served
+    served = contenders.registered(records.open_registry(layout), layout, 1, []).served
     index = served.vocabulary.index
     events = cases.events_by_loops(log, end_of(tiny.log(days=DAYS)))
     days = sorted({day_of(event.time) for event in events})

@@ -252,7 +252,7 @@ def picture(layout: Layout) -> dict[str, Any]:
     registry = records.open_registry(layout)
     champion = registry.aliases().get("champion")
     if champion is not None:  # all of it is there and is what was registered
-        contenders.registered(registry, layout, champion, fresh=True)
+        contenders.registered(registry, layout, champion, log.in_force(registry.entries()))
     entries = registry.entries()
     line = log.in_force(entries)
     moves = log.moving(line)

@@ -13,11 +13,13 @@ import pytest
 import torch
 from mlflow.models import Model
 from mlflow.types import DataType
-from mlflow.types.schema import Array
+from mlflow.types.schema import AnyType
 
 from recctl.errors import UserError
 from recctl.models import MODELS
 from recctl.promotion import package
+from recctl.promotion.manifest import Manifest
+from recctl.promotion.manifest import of as manifest_of
 from recctl.promotion.package import RECOMMENDER
 from recctl.recommend import Served
 
@@ -28,8 +30,8 @@ def version(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def manifest(version: Path) -> dict[str, str]:
-    return package.manifest(version)
+def manifest(version: Path) -> Manifest:
+    return manifest_of(version)
 
 
 class Evil:
@@ -62,9 +64,9 @@ def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
     manifests = []
     for name in ("one", "two"):
         package.build(model, tmp_path / name, record=record)
-        manifests.append(package.manifest(tmp_path / name))
+        manifests.append(manifest_of(tmp_path / name))
     assert manifests[0] == manifests[1]
-    assert all(len(digest) == 64 for digest in manifests[0].values())
+    assert all(len(one["sha256"]) == 64 for one in manifests[0].values())
 
 
 def test_the_content_digest_is_that_of_weights_settings_and_vocabulary_alone(
@@ -96,9 +98,14 @@ def test_mlflow_reads_what_we_write(version: Path) -> None:
     assert (version / pyfunc["model_code_path"]).is_file()
     assert (version / pyfunc["code"] / "recctl" / "recommend.py").is_file()
     history = model.get_input_schema().inputs[0]
-    assert (history.name, history.type) == ("history", Array(DataType.string))
+    assert (history.name, history.type) == ("history", AnyType())
     assert not history.required
-    assert model.get_output_schema().input_names() == ["item_ids", "titles", "scores"]
+    assert model.get_output_schema().input_names() == [
+        "item_ids",
+        "titles",
+        "scores",
+        "unknown_ids",
+    ]
     params = {spec.name: (spec.dtype, spec.default) for spec in model.get_params_schema().params}
     assert params == {"k": (DataType.long, 10), "filter_seen": (DataType.boolean, True)}
     example = model.load_input_example(str(version))
@@ -135,7 +142,7 @@ def test_requirements_are_pinned_and_can_be_had_from_an_index(version: Path) -> 
 @pytest.mark.parametrize("kind", list(MODELS))
 def test_every_kind_of_model_recommends_as_it_did_before(tmp_path: Path, kind: str) -> None:
     folder = package_cases.version(tmp_path, kind)
-    package.check(folder, package.manifest(folder))
+    package.check(folder, manifest_of(folder))
     for history in ([], ["a"], ["c", "b", "a"]):
         before, after = (
             served.recommend(history, 3, filter_seen=True)
@@ -165,20 +172,20 @@ def test_a_damaged_model_is_not_packaged(tmp_path: Path) -> None:
 # --- what is refused ----------------------------------------------------------------------------
 
 
-def refused(version: Path, manifest: dict[str, str], match: str) -> None:
+def refused(version: Path, manifest: Manifest, match: str) -> None:
     with pytest.raises(UserError, match=match) as caught:
         package.check(version, manifest)
     assert "\n" not in str(caught.value)
 
 
-def test_what_was_built_passes(version: Path, manifest: dict[str, str]) -> None:
+def test_what_was_built_passes(version: Path, manifest: Manifest) -> None:
     package.check(version, manifest)
     assert manifest.keys() == {
         path.relative_to(version).as_posix() for path in version.rglob("*") if path.is_file()
     }
 
 
-def test_one_bit_of_any_file_shows(version: Path, manifest: dict[str, str]) -> None:
+def test_one_bit_of_any_file_shows(version: Path, manifest: Manifest) -> None:
     for name in manifest:
         path = version / name
         former = path.read_bytes()
@@ -190,7 +197,7 @@ def test_one_bit_of_any_file_shows(version: Path, manifest: dict[str, str]) -> N
     package.check(version, manifest)
 
 
-def test_every_missing_file_shows(version: Path, manifest: dict[str, str]) -> None:
+def test_every_missing_file_shows(version: Path, manifest: Manifest) -> None:
     for name in manifest:
         path = version / name
         former = path.read_bytes()
@@ -199,7 +206,7 @@ def test_every_missing_file_shows(version: Path, manifest: dict[str, str]) -> No
         path.write_bytes(former)
 
 
-def test_swapped_files_show(version: Path, manifest: dict[str, str]) -> None:
+def test_swapped_files_show(version: Path, manifest: Manifest) -> None:
     own = version / RECOMMENDER
     (own / "model.safetensors").rename(own / "kept")
     (own / "training_record.safetensors").rename(own / "model.safetensors")
@@ -208,19 +215,19 @@ def test_swapped_files_show(version: Path, manifest: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("name", ["more.json", "code/recctl/more.py", "artifacts/more.safetensors"])
-def test_an_added_file_shows(version: Path, manifest: dict[str, str], name: str) -> None:
+def test_an_added_file_shows(version: Path, manifest: Manifest, name: str) -> None:
     (version / name).write_text("{}")
     refused(version, manifest, f"'{name}' was not registered")
 
 
-def test_links_are_refused(version: Path, manifest: dict[str, str], tmp_path: Path) -> None:
+def test_links_are_refused(version: Path, manifest: Manifest, tmp_path: Path) -> None:
     path = version / RECOMMENDER / "model.json"
     outside = tmp_path / "outside.json"
     path.rename(outside)
     path.symlink_to(outside)
     refused(version, manifest, "no plain file")
     with pytest.raises(UserError, match="no plain file"):
-        package.manifest(version)
+        manifest_of(version)
     path.unlink()
     outside.rename(path)
     package.check(version, manifest)
@@ -231,14 +238,14 @@ def test_links_are_refused(version: Path, manifest: dict[str, str], tmp_path: Pa
 
 
 def test_a_link_to_the_whole_version_is_refused(
-    version: Path, manifest: dict[str, str], tmp_path: Path
+    version: Path, manifest: Manifest, tmp_path: Path
 ) -> None:
     (tmp_path / "link").symlink_to(version)
     refused(tmp_path / "link", manifest, "no folder")
     refused(tmp_path / "nowhere", manifest, "no folder")
 
 
-def test_a_pipe_is_refused_and_not_read(version: Path, manifest: dict[str, str]) -> None:
+def test_a_pipe_is_refused_and_not_read(version: Path, manifest: Manifest) -> None:
     path = version / "requirements.txt"
     path.unlink()
     os.mkfifo(path)
@@ -247,9 +254,7 @@ def test_a_pipe_is_refused_and_not_read(version: Path, manifest: dict[str, str])
 
 
 @pytest.mark.parametrize("name", ["../model.json", "/etc/passwd", "a/../../b.json", "a//b.json"])
-def test_a_manifest_may_not_point_elsewhere(
-    version: Path, manifest: dict[str, str], name: str
-) -> None:
+def test_a_manifest_may_not_point_elsewhere(version: Path, manifest: Manifest, name: str) -> None:
     refused(version, {**manifest, name: "0" * 64}, "lies outside")
 
 
@@ -262,7 +267,7 @@ def test_a_version_that_contains_a_pickle_is_refused(
     """Registered with it or not: the manifest names it, and it is refused all the same."""
     proof = tmp_path / "proof"
     (version / f"artifacts/model.{suffix}").write_bytes(pickle.dumps(Evil(proof)))
-    refused(version, package.manifest(version), "of no kind that a version may hold")
+    refused(version, manifest_of(version), "of no kind that a version may hold")
     assert not proof.exists()
 
 
@@ -277,7 +282,7 @@ def test_a_pickle_under_another_name_is_refused(
 ) -> None:
     proof = tmp_path / "proof"
     (version / name).write_bytes(pickle.dumps(Evil(proof), protocol))
-    refused(version, package.manifest(version), f"'{name}'")
+    refused(version, manifest_of(version), f"'{name}'")
     assert not proof.exists()
 
 
@@ -285,7 +290,7 @@ def test_a_zip_of_torch_under_the_name_of_the_weights_is_refused(version: Path) 
     path = version / RECOMMENDER / "model.safetensors"
     torch.save({"a": torch.zeros(2)}, path)
     assert zipfile.is_zipfile(path)
-    refused(version, package.manifest(version), "not a safetensors file")
+    refused(version, manifest_of(version), "not a safetensors file")
 
 
 @pytest.mark.parametrize(
@@ -302,7 +307,7 @@ def test_an_mlmodel_that_would_unpickle_is_refused(version: Path, change: Any, m
     content = package._yaml(version / "MLmodel")
     change(content["flavors"]["python_function"])
     package._write_yaml(version / "MLmodel", content)
-    refused(version, package.manifest(version), match)
+    refused(version, manifest_of(version), match)
 
 
 @pytest.mark.parametrize(
@@ -311,16 +316,14 @@ def test_an_mlmodel_that_would_unpickle_is_refused(version: Path, change: Any, m
 )
 def test_an_mlmodel_of_another_kind_is_refused(version: Path, text: str) -> None:
     (version / "MLmodel").write_text(text)
-    refused(version, package.manifest(version), "another kind of model")
+    refused(version, manifest_of(version), "another kind of model")
 
 
-def test_what_mlflow_notes_in_a_local_store_is_no_damage(
-    version: Path, manifest: dict[str, str]
-) -> None:
+def test_what_mlflow_notes_in_a_local_store_is_no_damage(version: Path, manifest: Manifest) -> None:
     note = version / "registered_model_meta"
     note.write_text("model_name: recommender\nmodel_version: '3'\n")
     package.check(version, manifest)
-    assert package.manifest(version) == manifest
+    assert manifest_of(version) == manifest
     note.write_text("model_name: recommender\nrun: rm\n")
     refused(version, manifest, "not what its name says")
     note.unlink()

@@ -37,8 +37,9 @@ def run(project: Layout, **more: object) -> Outcome:
     return promote(project, **options)  # type: ignore[arg-type]
 
 
-def back(project: Layout, to: int | None = None) -> Outcome:
-    return rollback(project, reason="test", to=to, confirm=lambda body: True, say=lambda line: None)
+def back(project: Layout, to: int | None = None, **more: object) -> Outcome:
+    options = {"reason": "test", "confirm": lambda body: True, "say": lambda line: None, **more}
+    return rollback(project, to=to, **options)  # type: ignore[arg-type]
 
 
 def aliases(project: Layout) -> dict[str, int]:
@@ -367,7 +368,9 @@ def test_an_alias_moved_by_hand_and_kept(project: Layout) -> None:
     tiny.train_markov(project, smoothing=1e9)
     run(project)
     records.open_registry(project).move_alias("champion", 3)
-    kept = back(project, to=3)
+    with pytest.raises(UserError, match="version 3 never served"):
+        back(project, to=3)
+    kept = back(project, to=3, force=True)
     assert "moved by hand, is kept" in kept.body["sentence"]
     assert aliases(project)["previous"] == 2
     back(project)

@@ -13,7 +13,7 @@ import tiny_project as tiny
 
 from recctl.errors import UserError
 from recctl.layout import Layout
-from recctl.promotion import apply, contenders, keep, plots, records, scoring
+from recctl.promotion import apply, contenders, keep, log, plots, records, scoring
 from recctl.promotion.promote import promote
 from recctl.promotion.registry import Registry
 from recctl.promotion.rollback import rollback
@@ -135,7 +135,8 @@ class World:
         """After the next command that was carried out, log and aliases agree and all is sound."""
         with_champion = self.registry.aliases().get("champion")
         if with_champion is not None:  # in the midst of it all: sound, or none
-            contenders.registered(self.registry, self.layout, with_champion, fresh=True)
+            line = log.in_force(self.registry.entries())
+            contenders.registered(self.registry, self.layout, with_champion, line)
         try:
             self._promote()
         except UserError as error:

@@ -18,10 +18,11 @@ import pandas as pd
 import pytest
 
 import ports
+from recctl import limits
 from recctl.errors import UserError
 from recctl.files import write_json
 from recctl.models.base import SETTINGS, read_settings
-from recctl.promotion import package
+from recctl.promotion import manifest, package
 from recctl.promotion.serving import Recommendations, histories
 from recctl.recommend import Served
 
@@ -40,16 +41,23 @@ def served(version: Path) -> Served:
 
 @pytest.fixture
 def recommendations(version: Path) -> Recommendations:
-    return Recommendations.load(version / package.RECOMMENDER, version / package.DIGESTS)
+    return Recommendations.load(version)
 
 
-def wanted(served: Served, history: list[str], k: int = 10, filter_seen: bool = True) -> Any:
+def wanted(
+    served: Served,
+    history: list[str],
+    k: int = 10,
+    filter_seen: bool = True,
+    unknown: list[str] | None = None,
+) -> Any:
     """A row of the answer, from what `recctl recommend` would say."""
     best = served.recommend(history, k, filter_seen=filter_seen)
     return {
         "item_ids": [one.item_id for one in best],
         "titles": [package_cases.TITLES.get(one.item_id) for one in best],
         "scores": [one.score for one in best],
+        "unknown_ids": unknown or [],
     }
 
 
@@ -67,8 +75,8 @@ def test_one_row_for_each_history_known_unknown_or_none(
     rows = recommendations.answer(asked).to_dict("records")
     newcomer = wanted(served, [])
     assert rows == [
-        wanted(served, ["a", "b"]), wanted(served, ["a"]), newcomer, newcomer, newcomer,
-        wanted(served, ["a"]),
+        wanted(served, ["a", "b"]), wanted(served, ["a"], unknown=["never seen"]),
+        wanted(served, [], unknown=["never seen"]), newcomer, newcomer, wanted(served, ["a"]),
     ]  # fmt: skip
     assert len(newcomer["item_ids"]) == 4
     assert len(rows[0]["item_ids"]) == 2  # the catalogue of four less the two seen
@@ -92,8 +100,7 @@ def test_seen_items_are_refused_by_a_model_that_learnt_nothing_of_them(tmp_path:
     about = {**read_settings(model)["about"], "params": {"filter_seen": True}}
     write_json(model / SETTINGS, {**read_settings(model), "about": about})
     package.build(model, tmp_path / "version", record=record)
-    folder = tmp_path / "version"
-    one = Recommendations.load(folder / package.RECOMMENDER, folder / package.DIGESTS)
+    one = Recommendations.load(tmp_path / "version")
     assert len(one.answer(table(["a"]))) == 1
     with pytest.raises(UserError, match="its scores of seen items mean nothing"):
         one.answer(table(["a"]), {"filter_seen": False})
@@ -101,15 +108,17 @@ def test_seen_items_are_refused_by_a_model_that_learnt_nothing_of_them(tmp_path:
 
 def test_no_rows_get_no_answer(recommendations: Recommendations) -> None:
     answer = recommendations.answer(table())
-    assert list(answer.columns) == ["item_ids", "titles", "scores"]
+    assert list(answer.columns) == ["item_ids", "titles", "scores", "unknown_ids"]
     assert len(answer) == 0
 
 
 @pytest.mark.parametrize(
     ("params", "says"),
     [
-        ({"k": 0}, "k is 0; give a whole number of at least 1"),
+        ({"k": 0}, "k is 0; give a whole number from 1 to 10,000"),
         ({"k": -1}, "k is -1"),
+        ({"k": limits.SERVED_K + 1}, "k is 10001"),
+        ({"k": 10**30}, "k is 1000"),
         ({"k": 2.0}, "k is 2.0"),
         ({"k": "3"}, "k is '3'"),
         ({"k": True}, "k is True"),
@@ -127,10 +136,10 @@ def test_params_that_are_none_get_a_clear_line(
     assert says in str(caught.value)
 
 
-@pytest.mark.parametrize("k", [np.int64(2), np.int32(2), 2])
+@pytest.mark.parametrize("k", [np.int64(2), np.int32(2), 2, limits.SERVED_K])
 def test_numbers_may_be_numpys(recommendations: Recommendations, k: Any) -> None:
     answer = recommendations.answer(table(["a"]), {"k": k, "filter_seen": np.True_})
-    assert len(answer["item_ids"][0]) == 2
+    assert len(answer["item_ids"][0]) == min(k, 3)
 
 
 @pytest.mark.parametrize(
@@ -138,8 +147,14 @@ def test_numbers_may_be_numpys(recommendations: Recommendations, k: Any) -> None
     [
         (table("a,b"), "history 0 is 'a,b'; give a list of item ids"),
         (table(["a"], 7), "history 1 is 7"),
-        (table(["a", 7]), "history 0 holds 7; item ids are texts"),
-        (table(["a", None]), "history 0 holds None"),
+        (table(["a", 7.5]), "history 0 holds 7.5; item ids are texts"),
+        (table([12.0, float("nan")]), "history 0 holds 12.0"),  # whole numbers beside a null
+        (table(["a", True]), "history 0 holds True"),
+        (table(np.array([True, False])), "history 0 holds "),
+        (table(["a", ["b"]]), "history 0 holds ['b']"),
+        (table(np.array([["a", "b"], ["c", "d"]])), "history 0 holds array"),
+        (table(["a", b"b"]), "history 0 holds b'b'"),
+        (table({"a": 1}), "history 0 is {'a': 1}"),
         (pd.DataFrame({"histroy": [["a"]]}), "the request has no column 'history'"),
         (pd.DataFrame(), "the request has no column 'history'"),
         ([["a"]], "the request has no column 'history'"),
@@ -157,17 +172,40 @@ def test_a_missing_history_beside_others_is_a_newcomers() -> None:
     assert histories(table(["a"], float("nan"), None, pd.NA)) == [["a"], [], [], []]
 
 
-@pytest.mark.parametrize("name", [*package.MODEL_FILES, "training_record.safetensors"])
-def test_a_damaged_version_does_not_serve(tmp_path: Path, name: str) -> None:
-    folder = package_cases.version(tmp_path)
-    own, digests = folder / package.RECOMMENDER, folder / package.DIGESTS
-    former = (own / name).read_bytes()
-    (own / name).write_bytes(former + b" ")
-    with pytest.raises(UserError, match="is not the file registered"):
-        Recommendations.load(own, digests)
-    (own / name).unlink()
-    with pytest.raises(UserError, match=r"no .*; download"):
-        Recommendations.load(own, digests)
+@pytest.mark.parametrize("null", [None, float("nan"), np.float32("nan"), pd.NA])
+def test_a_null_in_a_history_is_left_out(null: Any) -> None:
+    assert histories(table(["i12", null, "i17"], [null], (null, "i12"))) == [
+        ["i12", "i17"],
+        [],
+        ["i12"],
+    ]
+
+
+def test_a_whole_number_is_its_digits() -> None:
+    assert histories(table([12, np.int64(7), 10**20])) == [["12", "7", "1" + "0" * 20]]
+    assert histories(table(np.array([12, 7]), ["012"])) == [["12", "7"], ["012"]]
+
+
+def test_a_version_that_is_not_whole_does_not_serve(tmp_path: Path) -> None:
+    """Its code, settings and record as well as its weights; and nothing beside them."""
+    version = package_cases.version(tmp_path)
+    for name in sorted({*manifest.names(version)} - {str(package.DIGESTS)}):
+        former = (version / name).read_bytes()
+        changed = bytearray(former or b"\0")
+        changed[-1] ^= 1
+        (version / name).write_bytes(changed)
+        with pytest.raises(UserError, match=f"'{name}' is not the file registered"):
+            Recommendations.load(version)
+        (version / name).unlink()
+        with pytest.raises(UserError, match=f"'{name}' is missing"):
+            Recommendations.load(version)
+        (version / name).write_bytes(former)
+    for name in ("code/numpy.py", "artifacts/recommender/more.json", "sitecustomize.py"):
+        (version / name).write_text("1")
+        with pytest.raises(UserError, match=f"'{name}' was not registered"):
+            Recommendations.load(version)
+        (version / name).unlink()
+    Recommendations.load(version)
 
 
 # --- through MLflow, in a Python that has no recctl -----------------------------------------------
@@ -204,7 +242,7 @@ print(json.dumps({"answer": answer, "example": example, "modules": sorted(mine)}
 def test_mlflow_loads_it_where_recctl_is_not_installed(
     tmp_path: Path, served: Served, version: Path
 ) -> None:
-    before = package.manifest(version)
+    before = manifest.of(version)
     done = subprocess.run(
         [sys.executable, "-S", "-P", "-c", WITHOUT_RECCTL, str(version)],
         cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=120,
@@ -212,8 +250,8 @@ def test_mlflow_loads_it_where_recctl_is_not_installed(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout.splitlines()[-1])
-    newcomer = wanted(served, [], k=2)
-    assert said["answer"] == [wanted(served, ["a", "b"], k=2), newcomer, newcomer, newcomer]
+    newcomer, unknown = wanted(served, [], k=2), wanted(served, [], k=2, unknown=["never seen"])
+    assert said["answer"] == [wanted(served, ["a", "b"], k=2), unknown, newcomer, newcomer]
     first = list(served.vocabulary.items[:3])
     assert said["example"] == [wanted(served, first), wanted(served, [])]
     # What it carries is what it needs, and reading it left nothing behind.
@@ -247,7 +285,7 @@ def test_a_version_of_a_local_store_is_still_what_was_registered_after_mlflow_us
     tmp_path: Path, served: Served, version: Path
 ) -> None:
     """MLflow reads such a version where it lies, notes its name in it, and Python compiles it."""
-    before = package.manifest(version)
+    before = manifest.of(version)
     done = subprocess.run(
         [sys.executable, "-S", "-P", "-c", FROM_A_REGISTRY, str(version), str(tmp_path / "store")],
         cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=180,
@@ -257,7 +295,7 @@ def test_a_version_of_a_local_store_is_still_what_was_registered_after_mlflow_us
     first, source = done.stdout.splitlines()[-2:]
     assert first == wanted(served, [], k=1)["item_ids"][0]
     stored = Path(source)
-    assert (stored / package.MLFLOW_NOTE).is_file()  # it was used in place
+    assert (stored / manifest.MLFLOW_NOTE).is_file()  # it was used in place
     package.check(stored, before)
 
 
@@ -326,10 +364,10 @@ def test_a_served_version_answers_over_http(server: Server, served: Served, vers
         {"history": []},
         {"history": None},
     ]
-    newcomer = wanted(served, [], k=2)
+    newcomer, unknown = wanted(served, [], k=2), wanted(served, [], k=2, unknown=["never seen"])
     assert server(dataframe_records=rows, params={"k": 2}) == (
         200,
-        {"predictions": [wanted(served, ["a", "b"], k=2), newcomer, newcomer, newcomer]},
+        {"predictions": [wanted(served, ["a", "b"], k=2), unknown, newcomer, newcomer]},
     )
     split = {"columns": ["history"], "data": [[["c"]]]}
     assert server(dataframe_split=split) == (200, {"predictions": [wanted(served, ["c"])]})
@@ -342,7 +380,7 @@ def test_a_served_version_answers_over_http(server: Server, served: Served, vers
 @pytest.mark.parametrize(
     ("request_", "says"),
     [
-        ({"params": {"k": 0}}, "k is 0; give a whole number of at least 1"),
+        ({"params": {"k": 0}}, "k is 0; give a whole number from 1 to 10,000"),
         ({"params": {"k": "many"}}, "'k'"),
         ({"dataframe_records": [{"histroy": ["a"]}]}, "no column 'history'"),
         ({"dataframe_records": [{}]}, "no column 'history'"),

@@ -8,7 +8,7 @@ import typer
 from recctl.text import echo, echo_json
 
 if TYPE_CHECKING:
-    from recctl.promotion.promote import Outcome
+    from recctl.promotion.promote import Confirm, Outcome
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON (docs/decision.schema.json).")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before the champion changes.")]
@@ -47,6 +47,9 @@ def rollback(
     to: Annotated[
         int | None, typer.Option("--to", help="A version; without it the champion before.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Take a version that no decision ever let serve.")
+    ] = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -55,7 +58,7 @@ def rollback(
     from recctl.promotion.rollback import rollback as back
 
     confirm = _confirmation(yes, as_json, "Let that version serve again?")
-    done = back(Layout.find(), reason=reason, to=to, confirm=confirm, say=_say)
+    done = back(Layout.find(), reason=reason, to=to, confirm=confirm, say=_say, force=force)
     _finish(done, as_json, shown=not yes)
 
 
@@ -121,25 +124,26 @@ def verify(
         raise typer.Exit(2)
 
 
-def _confirmation(yes: bool, as_json: bool, question: str) -> "Callable[[dict[str, Any]], bool]":
-    """How a change is agreed to: by --yes, or by the person at the terminal."""
+def _confirmation(yes: bool, as_json: bool, question: str) -> "Confirm":
+    """How a change is agreed to: by --yes, or by the person at the terminal, who runs recctl."""
     import sys
 
     from recctl.errors import UserError
+    from recctl.who import user
 
     if not yes and not sys.stdin.isatty():
         raise UserError("nobody is at a terminal to be asked", "give --yes (or --dry-run)")
 
-    def ask(body: dict[str, Any]) -> bool:
+    def ask(body: dict[str, Any]) -> str | bool:
         from recctl.cli.asking import yes_or_no
         from recctl.promotion import show
 
         if yes:
-            return True
+            return user()
         if not as_json:
             show.decision(body)
         try:
-            return yes_or_no(question, err=True)
+            return yes_or_no(question, err=True) and user()
         except (typer.Abort, KeyboardInterrupt):  # as anywhere else, and not a defect
             echo(err=True)
             raise typer.Exit(130) from None

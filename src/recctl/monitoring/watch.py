@@ -50,7 +50,7 @@ def watch(layout: Layout, say: Say) -> Report:
     params, policy = MonitorParams.load(layout.params), PromotionParams.load(layout.params)
     registry = records.open_registry(layout)
     state = apply.serving(registry)
-    champion = contenders.registered(registry, layout, _number(registry, state))
+    champion = contenders.registered(registry, layout, _number(registry, state), state.line)
     since = _log_end(champion, layout)
     kept = tracking.live_series(registry.tracking, registry.name)
     tags = _tags(champion, layout)

@@ -25,6 +25,7 @@ from recctl.promotion.log import (
     moving,
 )
 from recctl.promotion.registry import Gone, Registry
+from recctl.promotion.vouch import served
 from recctl.tracking import redact
 
 ALIASES = ("previous", "best", "champion")
@@ -291,12 +292,13 @@ def moved_by_hand(registry: Registry, now: Serving) -> UserError:
     decided = f"decision {now.latest.position}" if now.latest else "the log"
     says = f"version {should}" if should is not None else "that none serves yet"
     back = f", or with --to {should} to go back" if should not in {None, *now.deleted} else ""
+    force = "" if there in served(now.line) else " --force"
     if now.latest is None:
         back = ", or take the alias away in MLflow: then the workspace's model can be the first"
     return UserError(
         f"the alias 'champion' of '{registry.name}' points to version {there}, but {decided} says "
         f"{says}: somebody moved it by hand",
-        f"run 'recctl rollback --to {there} --reason ...' to keep it{back}",
+        f"run 'recctl rollback --to {there} --reason ...{force}' to keep it{back}",
     )
 
 

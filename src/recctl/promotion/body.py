@@ -55,6 +55,7 @@ def frame(kind: str, registered_model: str) -> Body:
         "who": _who(),
         "forced": False,
         "reason": None,
+        "approved_by": None,
         "registered_model": registered_model,
         "saw": {"champion": None, "previous": None, "best": None},
         "sets": None,
@@ -109,7 +110,12 @@ def about(one: Contender | None) -> dict[str, Any] | None:
     """A contender by name."""
     if one is None:
         return None
-    return {"version": one.version, "digest": one.digest, "model": one.kind}
+    return {
+        "version": one.version,
+        "digest": one.digest,
+        "model": one.kind,
+        "manifest": one.manifest,
+    }
 
 
 def where_from(layout: Layout, test: TestSet) -> dict[str, str | None]:

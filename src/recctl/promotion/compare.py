@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from recctl.errors import UserError
 from recctl.layout import Layout
-from recctl.promotion import checks, contenders, gates, records
+from recctl.promotion import checks, contenders, gates, log, records
 from recctl.promotion.body import Body, about, figures, frame, plain_gates, where_from
 from recctl.promotion.evidence import Evidence
 from recctl.promotion.gate import Gate
@@ -66,6 +66,5 @@ def contender(registry: Registry, test: TestSet, name: str) -> Contender:
     """The model that a name stands for."""
     if name == records.WORKSPACE:
         return contenders.workspace(test)
-    return contenders.registered(
-        registry, test.layout, records.number(registry, name, records.WORKSPACE)
-    )
+    number = records.number(registry, name, records.WORKSPACE)
+    return contenders.registered(registry, test.layout, number, log.in_force(registry.entries()))

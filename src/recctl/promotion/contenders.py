@@ -7,7 +7,7 @@ import math
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from recctl.errors import UserError
 from recctl.files import damaged, missing
 from recctl.layout import Layout
 from recctl.models.base import SETTINGS, read_settings
-from recctl.promotion import package
+from recctl.promotion import package, vouch
 from recctl.promotion.evidence import Training
 from recctl.promotion.leak import TrainingRecord
+from recctl.promotion.log import Entry
+from recctl.promotion.manifest import Manifest
 from recctl.promotion.registry import Registry, Version
 from recctl.promotion.scoring import Contender, TestSet
 from recctl.recommend import Served
@@ -92,27 +94,27 @@ def _finite(text: str) -> bool:
         return False
 
 
-def registered(
-    registry: Registry, layout: Layout, number: int, *, fresh: bool = False
-) -> Contender:
-    """A version of the registry, every file of it checked against the digests in its tags.
+def registered(registry: Registry, layout: Layout, number: int, line: Sequence[Entry]) -> Contender:
+    """A version as it lies in the registry, every file held against what was registered.
 
-    `fresh` brings the registry's files anew instead of a copy brought before.
+    What was registered is what the decisions in force (`line`) vouch for; the tags say it of a
+    version, or of its files, that no decision vouches for.
 
     Raises Gone for an unknown version and where the files are gone, Unsound where they are not
     what was registered or recctl did not register it, UserError where the store does not answer.
     """
     version = registry.version(number)
-    expected = _manifest(registry, version)
+    expected = _manifest(registry, version, line)
     with _alone(layout.state / "versions.lock"):
-        folder = _folder(registry, layout, version, expected, fresh)
+        folder = _folder(registry, layout, version, expected)
         own = folder / package.RECOMMENDER
         with _unsound(number):
             if package.content_digest(own) != version.digest:
                 raise UserError("its model is not the one that its digest was taken of")
             served = package.load(folder)
             record = package.load_record(folder)
-    return Contender(own, served, version.digest, number, record)
+    manifest = vouch.manifest_of(version)
+    return Contender(own, served, version.digest, number, record, manifest)
 
 
 @contextlib.contextmanager
@@ -132,36 +134,39 @@ def _unsound(number: int) -> Iterator[None]:
         raise Unsound(f"version {number} is not sound: {error}") from None
 
 
-def _manifest(registry: Registry, version: Version) -> dict[str, str]:
+def _manifest(registry: Registry, version: Version, line: Sequence[Entry]) -> Manifest:
     if not re.fullmatch("[0-9a-f]{64}", version.digest) or not version.files:
         raise Unsound(
             f"version {version.number} of '{registry.name}' was not registered by recctl: it "
             "carries no digests to check it by",
             "give another version: 'recctl models list'",
         )
+    objection = vouch.objection(line, version)
+    if objection is not None:
+        raise Unsound(objection, "restore it from a backup, or roll back: see 'recctl verify'")
     return version.files
 
 
-def _folder(
-    registry: Registry, layout: Layout, version: Version, expected: dict[str, str], fresh: bool
-) -> Path:
-    """The version's files, downloaded once; checked each time, and fetched again if not sound."""
+def _folder(registry: Registry, layout: Layout, version: Version, expected: Manifest) -> Path:
+    """A copy of the version's files as they are in the registry now, which is what serves."""
     folder = layout.state / "versions" / f"{version.number}-{version.digest[:16]}"
-    if folder.is_dir() and not fresh:
-        try:
-            package.check(folder, expected)
-        except UserError:
-            pass  # a copy of ours that rotted; the registry's own is what counts
-        else:
-            return folder
     with tempfile.TemporaryDirectory(dir=_made(folder.parent), prefix=".fetched-") as temporary:
         fetched = registry.download(version, Path(temporary))
         with _unsound(version.number):
             package.check(fetched, expected)
-        shutil.rmtree(folder, ignore_errors=True)
-        fetched.replace(folder)
+        if not _sound(folder, expected):  # another process may be reading a copy that is
+            shutil.rmtree(folder, ignore_errors=True)
+            fetched.replace(folder)
     _prune(folder)
     return folder
+
+
+def _sound(folder: Path, expected: Manifest) -> bool:
+    try:
+        package.check(folder, expected)
+    except UserError:
+        return False
+    return True
 
 
 def _made(folder: Path) -> Path:

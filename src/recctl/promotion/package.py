@@ -9,12 +9,9 @@ what could be one is refused.
 import hashlib
 import importlib.metadata
 import json
-import os
 import pickletools
 import platform
 import shutil
-import stat
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,34 +23,34 @@ from recctl.config import read_yaml
 from recctl.errors import UserError
 from recctl.files import digest, replacing_folder, write_json
 from recctl.models.base import SETTINGS, WEIGHTS, read_settings
+from recctl.promotion import manifest
 from recctl.promotion.leak import TrainingRecord
-from recctl.promotion.serving import HISTORY, PARAMS
+from recctl.promotion.serving import COLUMNS, HISTORY, PARAMS
+from recctl.promotion.serving import DIGESTS as DIGESTS
+from recctl.promotion.serving import RECOMMENDER as RECOMMENDER
 from recctl.recommend import Served
 
 VOCABULARY = "vocabulary.json"
 MODEL_FILES = (SETTINGS, WEIGHTS, VOCABULARY)
 """What the content digest is made of: two folders with the same give the same recommendations."""
-RECOMMENDER = PurePosixPath("artifacts/recommender")
-"""Where our own content lies in a version."""
-DIGESTS = PurePosixPath("artifacts/digests.json")
 MLMODEL = "MLmodel"
 LOADER = "mlflow.pyfunc.loaders.code_model"
 BYTECODE = "__pycache__"
 NO_BYTECODE = "A file in the place where Python would keep bytecode beside what was registered.\n"
 """MLflow serves a version of a local store in place, and Python would write compiled files there
 that nobody registered; where a file has the folder's name it goes without."""
-MLFLOW_NOTE = "registered_model_meta"
-"""What MLflow adds to a version that it loads from a local store: the version's own name."""
 
 SOURCES = (
     "__init__.py",
     "errors.py",
     "files.py",
+    "limits.py",
     "recommend.py",
     "evaluation/__init__.py",
     "evaluation/ranking.py",
     "models/*.py",
     "promotion/__init__.py",
+    "promotion/manifest.py",
     "promotion/serving.py",
     "sequences/__init__.py",
     "sequences/store.py",
@@ -76,9 +73,8 @@ from recctl.promotion.serving import Recommendations
 
 class Recommender(PythonModel):
     def load_context(self, context):
-        artifacts = context.artifacts
-        folder, digests = Path(artifacts["recommender"]), Path(artifacts["digests"])
-        self.recommendations = Recommendations.load(folder, digests)
+        version = Path(context.artifacts["digests"]).parents[1]
+        self.recommendations = Recommendations.load(version)
 
     def predict(self, context, model_input, params=None):
         try:
@@ -106,7 +102,6 @@ def build(model: Path, to: Path, *, record: TrainingRecord, filter_seen: bool = 
         for name in MODEL_FILES:
             shutil.copyfile(model / name, recommender / name)
         record.save(recommender)
-        write_json(folder / DIGESTS, {p.name: digest(p) for p in sorted(recommender.iterdir())})
         _copy_sources(folder / "code" / "recctl")
         (folder / ENTRY_FILE).write_text(ENTRY, encoding="utf-8")
         for beside in {source.parent for source in folder.rglob("*.py")}:
@@ -115,6 +110,7 @@ def build(model: Path, to: Path, *, record: TrainingRecord, filter_seen: bool = 
         _write_example(folder, list(vocabulary.items[:3]), params)
         _write_environment(folder)
         _write_yaml(folder / MLMODEL, _mlmodel(content_digest(recommender), params))
+        write_json(folder / DIGESTS, manifest.of(folder))  # last: of every file but itself
 
 
 def content_digest(model: Path) -> str:
@@ -130,30 +126,13 @@ def content_digest(model: Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def manifest(folder: Path) -> dict[str, str]:
-    """The sha256 of every file of a folder by its relative path, as it is registered.
-
-    Raises UserError for a link or anything else that is no plain file.
-    """
-    names = sorted(set(_files(folder)) - {MLFLOW_NOTE})
-    return {name: digest(folder / name) for name in names}
-
-
-def check(folder: Path, expected: dict[str, str]) -> None:
+def check(folder: Path, expected: manifest.Manifest) -> None:
     """Hold a folder against its manifest, and look for anything that could be a pickle.
 
     Raises UserError, one line, when a file is missing, altered or not in the manifest, is a link,
     lies elsewhere or could run code when it is read.
     """
-    _check_names(expected)
-    found = set(_files(folder)) - {MLFLOW_NOTE}
-    for name in sorted(expected.keys() | found):
-        if name not in found:
-            raise _refused(folder, f"'{name}' is missing")
-        if name not in expected:
-            raise _refused(folder, f"'{name}' was not registered with it")
-        if digest(folder / name) != expected[name]:
-            raise _refused(folder, f"'{name}' is not the file registered")
+    manifest.check(folder, expected)
     refuse_pickles(folder)
 
 
@@ -173,13 +152,13 @@ def refuse_pickles(folder: Path) -> None:
     Files are of few kinds, and each is held against its kind: safetensors by its header, JSON and
     YAML by parsing, source by being text. So a pickle under another name does not pass either.
     """
-    for name in sorted(_files(folder)):
+    for name in sorted(manifest.names(folder)):
         kind = PurePosixPath(name).suffix or PurePosixPath(name).name
-        if kind not in _KINDS or (kind in (MLMODEL, MLFLOW_NOTE) and kind != name):
-            raise _refused(folder, f"'{name}' is of no kind that a version may hold")
+        if kind not in _KINDS or (kind in (MLMODEL, manifest.MLFLOW_NOTE) and kind != name):
+            raise manifest.refused(folder, f"'{name}' is of no kind that a version may hold")
         reason = _KINDS[kind](folder / name)
         if reason is not None:
-            raise _refused(folder, f"'{name}' {reason}")
+            raise manifest.refused(folder, f"'{name}' {reason}")
 
 
 def _check_same_split(model: Path, record: TrainingRecord) -> None:
@@ -268,17 +247,22 @@ def _mlmodel(content: str, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _signature(params: dict[str, Any]) -> dict[str, str]:
-    def column(name: str, kind: str, required: bool = True) -> dict[str, Any]:
-        return {"type": "array", "items": {"type": kind}, "name": name, "required": required}
+    """What MLflow holds a request against; a history is held against `serving.histories` alone.
 
-    outputs = [column("item_ids", "string"), column("titles", "string"), column("scores", "double")]
+    MLflow casts the texts of an array with a null in it to one character each.
+    """
+    kinds = {"item_ids": "string", "titles": "string", "scores": "double", "unknown_ids": "string"}
+    outputs = [
+        {"type": "array", "items": {"type": kinds[name]}, "name": name, "required": True}
+        for name in COLUMNS
+    ]
     types = {"k": "long", "filter_seen": "boolean"}
     settable = [
         {"name": name, "default": params[name], "shape": None, "type": kind}
         for name, kind in types.items()
     ]
     return {
-        "inputs": json.dumps([column(HISTORY, "string", required=False)]),
+        "inputs": json.dumps([{"type": "any", "name": HISTORY, "required": False}]),
         "outputs": json.dumps(outputs),
         "params": json.dumps(settable),
     }
@@ -290,37 +274,6 @@ def _write_yaml(path: Path, content: dict[str, Any]) -> None:
     yaml.width = 10_000
     with path.open("w", encoding="utf-8") as file:
         yaml.dump(content, file)
-
-
-def _files(folder: Path) -> Iterator[str]:
-    """The relative paths of all files; UserError for links and whatever else is no plain file."""
-    if folder.is_symlink() or not folder.is_dir():
-        raise UserError(f"no folder {folder}", "download the model version again")
-    for where, folders, names in os.walk(folder):
-        for name in (*folders, *names):
-            path = Path(where) / name
-            mode = path.lstat().st_mode
-            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-                raise _refused(folder, f"'{path.relative_to(folder)}' is no plain file")
-        for name in names:
-            yield (Path(where) / name).relative_to(folder).as_posix()
-
-
-def _check_names(expected: dict[str, str]) -> None:
-    for name in expected:
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or path.as_posix() != name:
-            raise UserError(
-                f"the manifest names '{name}', which lies outside the model version",
-                "register the model again, or roll back",
-            )
-
-
-def _refused(folder: Path, reason: str) -> UserError:
-    return UserError(
-        f"the model version in {folder} is refused: {reason}",
-        "register the model again, or roll back",
-    )
 
 
 def _not_text(path: Path) -> str | None:
@@ -402,7 +355,7 @@ def _yaml(path: Path) -> Any:
 
 _KINDS = {
     MLMODEL: _not_from_code,
-    MLFLOW_NOTE: _not_note,
+    manifest.MLFLOW_NOTE: _not_note,
     BYTECODE: _not_marker,
     ".json": _not_json,
     ".py": _not_text,

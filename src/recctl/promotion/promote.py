@@ -9,17 +9,22 @@ from pathlib import Path
 from recctl.errors import MayPass, UserError, type_of
 from recctl.files import digest
 from recctl.layout import Layout
-from recctl.promotion import apply, archive, contenders, keep, log, package
+from recctl.limits import APPROVER
+from recctl.promotion import apply, archive, contenders, keep, log, manifest, package, vouch
 from recctl.promotion.body import Body, frame, of_decision
 from recctl.promotion.decision import decide
 from recctl.promotion.evidence import Evidence
 from recctl.promotion.log import Entry
 from recctl.promotion.params import PromotionParams
-from recctl.promotion.registry import EVIDENCE, FILES, Gone, Registry
+from recctl.promotion.registry import EVIDENCE, FILES, Gone, Registry, Version
 from recctl.promotion.scoring import Contender, Say, TestSet, disagreement, gather
 from recctl.tracking import environment, lineage, trained_run
 
 EXIT_CODES = {"promoted": 0, "refused": 2, "rejected": 3, "suspicious": 4, "stale": 5}
+
+
+Confirm = Callable[[Body], str | bool]
+"""Whether a version may serve: the name of who says yes, True where nobody is asked, else False."""
 
 
 class Declined(UserError):
@@ -59,7 +64,7 @@ class Judged:
 def promote(
     layout: Layout,
     *,
-    confirm: Callable[[Body], bool],
+    confirm: Confirm,
     say: Say,
     dry_run: bool = False,
     force: bool = False,
@@ -68,9 +73,9 @@ def promote(
 ) -> Outcome:
     """Judge the workspace's model against the champion and, if it passed, let it serve.
 
-    `confirm` is asked, with the decision's body, before the alias moves. `force` moves it
-    whatever the verdict (of a model that is sound), for a `reason` that is recorded. `key` is
-    kept with the decision: what was judged, by data, settings and code.
+    `confirm` is asked, with the decision's body, before the alias moves; who said yes is kept with
+    the decision. `force` moves it whatever the verdict (of a model that is sound), for a `reason`
+    that is recorded. `key` is kept too: what was judged, by data, settings and code.
 
     Raises UserError where there is nothing to judge, Declined where `confirm` says no; nothing is
     changed then.
@@ -84,7 +89,7 @@ def promote(
     state = _looked_at(registry, say, force) if dry_run else settled(registry, layout, say, force)
     champion = _there(state)
     if champion is not None and registry.version(champion).digest == challenger.digest:
-        contenders.registered(registry, layout, champion, fresh=True)
+        contenders.registered(registry, layout, champion, state.line)
         note = f"the workspace's model is version {champion}, which serves already"
         if force and state.broken and not dry_run:
             return _accept(layout, registry, state, f"{note}: {reason}", say)
@@ -97,9 +102,17 @@ def promote(
         body |= {"forced": True, "reason": reason}
     if dry_run:
         return Outcome(body)
-    if moves and not confirm(body):
+    if moves and not approved(body, confirm):
         raise Declined("not promoted: declined", "nothing was changed")
     return _carry_out(layout, registry, judged, state, moves, say)
+
+
+def approved(body: Body, confirm: Confirm) -> bool:
+    """Whether the decision may be carried out; who said so goes into its body."""
+    answer = confirm(body)
+    if isinstance(answer, str):
+        body["approved_by"] = " ".join(answer.split())[:APPROVER].encode(errors="replace").decode()
+    return bool(answer)
 
 
 def _there(state: apply.Serving) -> int | None:
@@ -148,14 +161,16 @@ def _accept(
 def settled(registry: Registry, layout: Layout, say: Say, force: bool) -> apply.Serving:
     """The registry once nothing in it waits to be finished or undone."""
 
+    line = apply.serving(registry).line
+
     def unfit(number: int) -> str | None:
         try:
-            contenders.registered(registry, layout, number, fresh=True)
+            contenders.registered(registry, layout, number, line)
         except (contenders.Unsound, Gone) as error:
             return str(error)
         return None
 
-    left = [one for one in apply.serving(registry).line if one.state == "pending"]
+    left = [one for one in line if one.state == "pending"]
     try:
         state = apply.recover(
             registry, unfit, say, describe=lambda: frame("recovery", registry.name), force=force
@@ -189,7 +204,7 @@ def _judge(
     for name, number in numbers.items():
         if number is not None:
             try:
-                sides[name] = contenders.registered(registry, layout, number)
+                sides[name] = contenders.registered(registry, layout, number, state.line)
             except MayPass:
                 raise
             except UserError as error:
@@ -211,38 +226,23 @@ def _objections(
     registry: Registry, state: apply.Serving, test: TestSet, sides: dict[str, Contender]
 ) -> Iterator[str]:
     """What speaks against judging at all, beside figures."""
-    known = registry.find(sides["challenger"].digest)
-    left = known and taken_out(state.line, known.number)
-    if known and left:
+    digest = sides["challenger"].digest
+    for known in [one.number for one in registry.versions() if one.digest == digest]:
+        left = taken_out(state.line, known)
+        if left is None:
+            continue
         yield (
-            f"this model is version {known.number}, which decision {left.position} took out of "
+            f"this model is version {known}, which decision {left.position} took out of "
             f"service ({left.content.get('reason')}); train another one, or --force it with a "
             "--reason"
         )
     if "champion" in sides:
-        yield from _replaced(state, sides["champion"])
         index = sides["champion"].served.vocabulary.index
         if not any(item in index for item in test.vocabulary.items):
             yield (
                 f"the champion, version {sides['champion'].version}, knows no item of today's "
                 "catalogue: it is of another task; set promotion.registered_model to another name"
             )
-
-
-def _replaced(state: apply.Serving, champion: Contender) -> Iterator[str]:
-    """A version that was put in the place of the one that was promoted, tags and all."""
-    decided = decided_digest(state.line, champion.version)
-    if decided is not None and decided != champion.digest:
-        yield f"version {champion.version} is not the model that was decided upon"
-
-
-def decided_digest(line: list[Entry], number: int | None) -> str | None:
-    """The content that the newest decision about a version was about; None without one."""
-    for entry in reversed(line):
-        judged = entry.content.get("challenger")
-        if isinstance(judged, dict) and judged.get("version") == number:
-            return str(judged.get("digest"))
-    return None
 
 
 def taken_out(line: list[Entry], number: int) -> Entry | None:
@@ -267,8 +267,9 @@ def _carry_out(
     """Register, write the decision, move the aliases; each step may be the last one."""
     body = judged.body
     if moves or body["verdict"] != "refused":
-        number = _register(layout, registry, judged)
-        body["challenger"] = {**body["challenger"], "version": number}
+        version = _register(layout, registry, judged, state)
+        number, listed = version.number, vouch.manifest_of(version)
+        body["challenger"] = {**body["challenger"], "version": number, "manifest": listed}
         if moves:
             best = _best(judged, number, state)
             body["sets"] = {"champion": number, "previous": _there(state), "best": best}
@@ -306,20 +307,17 @@ def _carried_out(registry: Registry, entry: Entry) -> None:
         ) from None
 
 
-def _register(layout: Layout, registry: Registry, judged: Judged) -> int:
-    """The version that holds the workspace's model; the same one however often it is judged."""
+def _register(layout: Layout, registry: Registry, judged: Judged, state: apply.Serving) -> Version:
+    """The version that holds the workspace's model; the same one however often it is judged.
+
+    One that no decision was about may hold other code to serve the model: it is taken only where
+    all of its files are those that would be registered now.
+    """
     challenger = judged.sides["challenger"]
     assert challenger.record is not None
-    found = registry.find(challenger.digest)
-    if found is not None:
-        try:
-            contenders.registered(registry, layout, found.number, fresh=True)
-        except (contenders.Unsound, Gone) as error:
-            raise UserError(
-                f"the workspace's model is registered as version {found.number}, and {error}",
-                f"delete version {found.number} in MLflow and run the command again",
-            ) from None
-        return found.number
+    for found in reversed(registry.versions()):
+        if found.digest == challenger.digest and vouch.vouched(state.line, found.number):
+            return _registered(layout, registry, found, state)
     layout.state.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=layout.state, prefix="package-") as name:
         folder = Path(name) / "model"
@@ -334,18 +332,34 @@ def _register(layout: Layout, registry: Registry, judged: Judged) -> int:
                 f"the model in {challenger.folder} changed while it was judged",
                 "nothing was changed; run the command again",
             )
-        manifest = package.manifest(folder)
-        package.check(folder, manifest)
+        listed = manifest.of(folder)
+        package.check(folder, listed)
         tags = {
             **lineage(layout),
             **environment(),
             "recctl.model": challenger.kind,
             "recctl.trained_in": trained_run(layout),
-            FILES: log.canonical(manifest),
+            FILES: log.canonical(listed),
         }
+        there = registry.find(challenger.digest, tags[FILES])
+        if there is not None:
+            return _registered(layout, registry, there, state)
         name = f"registration-{challenger.digest[:12]}"
-        registered = registry.register(folder, digest=challenger.digest, tags=tags, run_name=name)
-    return registered.number
+        return registry.register(folder, digest=challenger.digest, tags=tags, run_name=name)
+
+
+def _registered(
+    layout: Layout, registry: Registry, version: Version, state: apply.Serving
+) -> Version:
+    """The version, once all its files were found to be sound."""
+    try:
+        contenders.registered(registry, layout, version.number, state.line)
+    except (contenders.Unsound, Gone) as error:
+        raise UserError(
+            f"the workspace's model is registered as version {version.number}, and {error}",
+            f"delete version {version.number} in MLflow and run the command again",
+        ) from None
+    return version
 
 
 def _best(judged: Judged, number: int, state: apply.Serving) -> int | None:

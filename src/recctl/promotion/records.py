@@ -51,7 +51,11 @@ def versions(registry: Registry) -> list[Row]:
 def version(registry: Registry, number: int) -> Row:
     """One version with the digests of its files."""
     one = registry.version(number)
-    return {**_row(one, registry.aliases()), "files": one.files}
+    files = {
+        name: str(told.get("sha256") if isinstance(told, dict) else told)
+        for name, told in one.files.items()
+    }
+    return {**_row(one, registry.aliases()), "files": files}
 
 
 def number(registry: Registry, name: str, *also: str) -> int:

@@ -24,6 +24,7 @@ from recctl import tracking
 from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.promotion.log import Entry, digest
+from recctl.promotion.manifest import Manifest
 from recctl.tracking import UNHURRIED, Tracking, patience, plainly
 
 if TYPE_CHECKING:
@@ -72,13 +73,13 @@ class Version:
     """UTC, ISO 8601."""
 
     @property
-    def files(self) -> dict[str, str]:
-        """The sha256 of each of its files; empty where recctl did not register it."""
+    def files(self) -> Manifest:
+        """Its manifest; empty where recctl did not register it."""
         try:
             found = json.loads(self.tags.get(FILES, ""))
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             return {}
-        return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+        return found if isinstance(found, dict) else {}
 
 
 @dataclass(frozen=True)
@@ -116,9 +117,16 @@ class Registry:
         numbers = ", ".join(str(version.number) for version in known) or "none"
         raise Gone(f"'{self.name}' has no version {number}", f"known: {numbers}")
 
-    def find(self, content_digest: str) -> Version | None:
-        """The version that holds this content, the oldest where there are more."""
-        found = [version for version in self.versions() if version.digest == content_digest]
+    def find(self, content_digest: str, files: str | None = None) -> Version | None:
+        """The version that holds this content, the oldest where there are more.
+
+        With `files`, the tag that lists every file, only one that has it.
+        """
+        found = [
+            version
+            for version in self.versions()
+            if version.digest == content_digest and files in (None, version.tags.get(FILES))
+        ]
         return found[-1] if found else None
 
     def register(
@@ -129,13 +137,13 @@ class Registry:
         Two processes that register the same content at once end with the same version: the one
         with the lower number stays.
         """
-        existing = self.find(digest)
+        existing = self.find(digest, tags.get(FILES))
         if existing is not None:
             return existing
         run_id = self.decision_run(run_name, {**tags, "recctl.run": "registration"}, {})
         self.log_files(run_id, folder, MODEL)
         made = self._create(self.name, run_id, MODEL, {**tags, CONTENT_DIGEST: digest})
-        first = self.find(digest)
+        first = self.find(digest, tags.get(FILES))
         assert first is not None
         if first.number < made:
             with contextlib.suppress(_NotThere):  # a repeated request finds it deleted

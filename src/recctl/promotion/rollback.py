@@ -1,16 +1,15 @@
 """Rollback: the champion before this one serves again. It is a decision like any other."""
 
-from collections.abc import Callable
-
 from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.promotion import apply, contenders
-from recctl.promotion.body import Body, about, frame, lineage_of
+from recctl.promotion.body import about, frame, lineage_of
 from recctl.promotion.log import Entry, moving
 from recctl.promotion.params import PromotionParams
-from recctl.promotion.promote import Outcome, check_reason, settled, write
+from recctl.promotion.promote import Confirm, Outcome, approved, check_reason, settled, write
 from recctl.promotion.registry import Registry
 from recctl.promotion.scoring import Say
+from recctl.promotion.vouch import served
 
 
 def rollback(
@@ -18,12 +17,14 @@ def rollback(
     *,
     reason: str,
     to: int | None,
-    confirm: Callable[[Body], bool],
+    confirm: Confirm,
     say: Say,
+    force: bool = False,
 ) -> Outcome:
     """Let an earlier version serve: the former champion, or the version named.
 
-    Raises UserError when there is none, or when its files are not sound; nothing is changed then.
+    Only what a decision of this log once let serve, unless it is forced. Raises UserError when
+    there is none, or when its files are not sound; nothing is changed then.
     """
     check_reason(reason, "a rollback")
     policy = PromotionParams.load(layout.params)
@@ -47,13 +48,20 @@ def rollback(
             settled(registry, layout, say, force=True)
             return _finished(state)
         raise UserError(f"version {target} is the champion already", "name another version")
-    chosen = contenders.registered(registry, layout, target, fresh=True)
+    chosen = contenders.registered(registry, layout, target, state.line)
+    new = target not in served(state.line)
+    if new and not force:
+        raise UserError(
+            f"version {target} never served: no decision of this log promoted it",
+            "name one that did ('recctl history'), judge it by 'recctl promote', or give --force",
+        )
     what = f"rolled back from version {serves} to version {target}"
     if target == serves:
         what = f"version {target}, to which the alias was moved by hand, is kept"
     body = {
         **frame("rollback", registry.name),
         "sentence": f"{what}: {reason}",
+        "forced": new,
         "reason": reason,
         "previous": state.head,
         "saw": state.aliases,
@@ -62,7 +70,7 @@ def rollback(
         "challenger": about(chosen),
         "lineage": lineage_of(layout),
     }
-    if not confirm(body):
+    if not approved(body, confirm):
         raise UserError("not rolled back: declined", "nothing was changed")
     run_id = registry.decision_run("rollback", {"recctl.sentence": body["sentence"]}, {})
     body["evidence"] = {"run_id": run_id, "files": {}}

@@ -66,6 +66,9 @@ class Contender(_Part):
     """sha256 over the model's own files."""
     model: str
     """Its type, such as bert4rec."""
+    manifest: str | None = None
+    """sha256 of the version's list of files (path, size and sha256 of each); null: not registered,
+    or decided upon by a recctl that vouched for the model's own files only."""
 
 
 class Aliases(_Part):
@@ -133,9 +136,11 @@ class Body(_Part):
     who: str
     """user@host"""
     forced: bool = False
-    """Whether a person overrode the verdict with --force."""
+    """Whether a person overrode the verdict, or rolled back to what never served, by --force."""
     reason: str | None = None
     """What a person gave as the reason; always there where forced and for a rollback."""
+    approved_by: str | None = None
+    """Who said that the version may serve; null where nothing moves or nobody was asked."""
     registered_model: str
     """The model's name in MLflow's registry."""
     saw: Aliases | None = None

@@ -57,6 +57,8 @@ class Contender:
     """None: the workspace's, not registered."""
     record: TrainingRecord | None = None
     """What it was trained on; None where that is not known."""
+    manifest: str | None = None
+    """sha256 of the version's list of files; None: not registered."""
 
     @property
     def kind(self) -> str:

@@ -5,9 +5,8 @@ from typing import Any
 
 from recctl.errors import UserError
 from recctl.layout import Layout
-from recctl.promotion import apply, archive, contenders, log
+from recctl.promotion import apply, archive, contenders, log, vouch
 from recctl.promotion.log import Entry
-from recctl.promotion.promote import decided_digest
 from recctl.promotion.registry import Registry
 from recctl.promotion.schema import readable
 
@@ -79,12 +78,9 @@ def _aliases(state: apply.Serving) -> Check:
 
 def _named(registry: Registry, state: apply.Serving) -> Check:
     """Versions are named by number: it must still be the content that was decided upon."""
-    wrong = []
-    for version in registry.versions():
-        decided = decided_digest(state.line, version.number)
-        if decided is not None and decided != version.digest:
-            wrong.append(f"version {version.number} is not the model that was decided upon")
-    return _check("decided versions", wrong, "each has the content that was decided upon")
+    objections = [vouch.objection(state.line, one) for one in registry.versions()]
+    wrong = [one for one in objections if one is not None]
+    return _check("decided versions", wrong, "each is what was decided upon, by its tags")
 
 
 def _which(number: int | None) -> str:
@@ -100,11 +96,12 @@ def _versions(
         wanted |= there
     for number in sorted(wanted):
         try:
-            contenders.registered(registry, layout, number, fresh=True)
+            contenders.registered(registry, layout, number, state.line)
             wrong = []
         except UserError as error:
             wrong = [str(error)]
-        yield _check(f"version {number}", wrong, "every file has the digest it was registered with")
+        fine = f"every file is as it was registered; {vouch.covers(state.line, number)}"
+        yield _check(f"version {number}", wrong, fine)
     served = {(entry.sets or {}).get("champion") for entry in log.moving(state.line)}
     gone = sorted(number for number in served - there - wanted if number is not None)
     if gone:
