@@ -576,7 +576,10 @@ def test_a_log_that_was_deleted_stops_promotions_until_it_is_accepted(
     said = run(project.root, "promote", "--yes")
     assert_one_line(said, "log of 'tiny' is damaged", "decision 1 existed once", "--force")
     assert contents(project) == before
-    assert run(project.root, "rollback", "--to", "1", "--reason", "keep it", "--yes").code == 0
+    keep = ["rollback", "--to", "1", "--reason", "keep it", "--yes"]
+    said = run(project.root, *keep)
+    assert (said.code, "version 1 never served" in said.err) == (2, True), said
+    assert run(project.root, *keep, "--force").code == 0
     assert run(project.root, *PROMOTE.split()).code == 0
     assert records.open_registry(project).aliases()["champion"] == 2
     assert run(project.root, "verify", "--all").code == 0
