@@ -34,7 +34,7 @@ setup: $(VENV)/.installed ## Build .venv with recctl and all it needs (PYTHON=..
 setup-dev: $(VENV)/.installed-dev ## The same, with the tools for tests and checks
 
 repro: $(VENV)/.installed ## Fetch the data, run the stages that changed, print the metrics
-	@dvc repro --pull
+	@umask 077 && dvc repro --pull
 	@recctl report
 
 up: $(VENV)/.installed ## Start Prefect, MLflow's pages and a worker here; register the deployments

@@ -15,6 +15,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from rich.console import Console
 
+from recctl.files import keep_private
 from recctl.layout import Layout
 from recctl.retraining import curve
 from recctl.retraining.backfill import Day
@@ -31,6 +32,7 @@ def backfill(
     project: Path | None = None,
 ) -> State[None]:
     """Replay the days from `first` to `last` in a workspace of their own and show the curve."""
+    keep_private()
     layout = Layout.find(project)
     hooks = Hooks(say=print, step=in_prefect.step, approve=lambda body: True)
     days: list[Day] = []

@@ -32,6 +32,7 @@ from pydantic import Field
 
 from recctl import lock
 from recctl.errors import MayPass, circumstance
+from recctl.files import keep_private
 from recctl.layout import Layout
 from recctl.lock import Lock
 from recctl.pipeline import StageFailed, StageMayPass
@@ -123,6 +124,7 @@ def in_turn(
 
     Raises what the work raises, a circumstance of the machine in one line, and names the run by it.
     """
+    keep_private()
     who = f"the flow run {runtime.flow_run.name}"
     try:
         with lock.held(layout, who, wait=60 * wait_minutes, say=print) as held:

@@ -8,12 +8,20 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 import typer
+from mlflow.server.constants import (
+    ARTIFACT_ROOT_ENV_VAR,
+    ARTIFACTS_DESTINATION_ENV_VAR,
+    BACKEND_STORE_URI_ENV_VAR,
+    REGISTRY_STORE_URI_ENV_VAR,
+    SERVE_ARTIFACTS_ENV_VAR,
+)
 
 import ports
 from lives import lives
@@ -308,7 +316,57 @@ def test_this_machine_is_reached_without_a_proxy_whichever_name_a_program_reads(
 
 def test_an_address_of_mlflow_with_a_password_is_in_no_command(layout: Layout) -> None:
     store = "postgresql://ann:s3cret@127.0.0.1/mlflow"
-    assert environment.for_mlflow(layout, store)["MLFLOW_BACKEND_STORE_URI"] == store
+    assert environment.for_mlflow(layout, store)[BACKEND_STORE_URI_ENV_VAR] == store
     service = bring_up._start_mlflow(layout, "sqlite:///s3cret.db", [])
     processes.stop(layout, "mlflow", grace=0.1)
     assert "s3cret" not in json.dumps(vars(service))
+
+
+def test_mlflows_server_is_told_by_the_names_that_it_reads(layout: Layout) -> None:
+    names = {
+        ARTIFACT_ROOT_ENV_VAR,
+        ARTIFACTS_DESTINATION_ENV_VAR,
+        BACKEND_STORE_URI_ENV_VAR,
+        REGISTRY_STORE_URI_ENV_VAR,
+        SERVE_ARTIFACTS_ENV_VAR,
+    }
+    told = environment.for_mlflow(layout, "sqlite:///a.db")
+    assert {name for name in told if name.startswith("_MLFLOW_SERVER_")} == names
+
+
+def test_a_server_has_a_key_of_its_own_that_only_its_user_can_read(layout: Layout) -> None:
+    assert environment.key(layout) == ""
+    keys = set()
+    for _ in range(2):
+        environment.new_key(layout)
+        keys.add(environment.key(layout))
+        assert mode(environment.key_file(layout)) == 0o600
+    assert len(keys) == 2
+    assert all(key.startswith("recctl:") and len(key) > 40 for key in keys)
+
+
+def test_the_settings_of_prefects_commands_hold_the_key_and_are_as_private(
+    layout: Layout,
+) -> None:
+    environment.settings_file(layout).write_text(environment.OURS)
+    environment.settings_file(layout).chmod(0o644)  # as an earlier version left it
+    environment.new_key(layout)
+    environment.write_settings(layout, "http://127.0.0.1:4200/api")
+    settings = tomllib.loads(environment.settings_file(layout).read_text())
+    assert settings["api"]["auth_string"] == environment.key(layout)
+    assert mode(environment.settings_file(layout)) == 0o600
+    down(layout)
+    assert not environment.key_file(layout).exists()
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_the_key_is_in_no_command(layout: Layout) -> None:
+    environment.new_key(layout)
+    secret = environment.key(layout).partition(":")[2]
+    settings = environment.for_server(layout, 4200)
+    assert settings["PREFECT_SERVER_API_AUTH_STRING"].endswith(secret)
+    for name in ("prefect", "mlflow"):
+        assert secret not in str(bring_up._behind_door(name, 4200))

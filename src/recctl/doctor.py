@@ -286,10 +286,12 @@ def _engine(layout: Layout) -> Check:
 
 
 def _dvc(layout: Layout, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "dvc", *arguments]
+    from recctl.data import versions
+
     return subprocess.run(
-        command,
+        [sys.executable, "-m", "dvc", *arguments],
         cwd=layout.root,
+        env=versions.environment(layout),
         capture_output=True,
         encoding="utf-8",
         errors="replace",

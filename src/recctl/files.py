@@ -1,4 +1,8 @@
-"""Files that are whole or not there: written to a temporary name, fsynced, renamed."""
+"""Files that are whole or not there: written to a temporary name, fsynced, renamed.
+
+New ones are their user's alone (0600, folders 0700, less where the umask is stricter); a file that
+is replaced keeps the mode it had. docs: SECURITY.md.
+"""
 
 import contextlib
 import fcntl
@@ -12,6 +16,26 @@ from pathlib import Path
 from typing import Any
 
 from recctl.errors import MayPass, UserError
+
+_USERS_UMASK = "RECCTL_UMASK"
+
+
+def keep_private() -> None:
+    """Let only the user read what this process and its children create from here on."""
+    former = os.umask(_PRIVATE)
+    os.umask(former | _PRIVATE)
+    os.environ.setdefault(_USERS_UMASK, f"{former:o}")
+
+
+_PRIVATE = 0o077
+
+
+def users_umask() -> int:
+    """The umask before `keep_private`, for git and DVC's remote, which others may share.
+
+    As subprocess takes it: -1 leaves what there is.
+    """
+    return int(os.environ.get(_USERS_UMASK, "-1"), 8)
 
 
 @contextlib.contextmanager
@@ -28,7 +52,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         with naming(path):
             yield temporary
-            temporary.chmod(0o644)
+            _keep_mode(path, temporary)
             sync(temporary)
             temporary.replace(path)
             sync(path.parent)
@@ -46,7 +70,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     try:
         with naming(folder):
             yield temporary
-            temporary.chmod(0o755)
+            _keep_mode(folder, temporary)
             for file in temporary.rglob("*"):
                 if file.is_file():
                     sync(file)
@@ -59,6 +83,11 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
             old.rename(folder)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _keep_mode(former: Path, new: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        new.chmod(former.stat().st_mode & 0o777)
 
 
 @contextlib.contextmanager

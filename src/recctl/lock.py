@@ -215,7 +215,7 @@ def _within_grace(layout: Layout, path: Path, kind: int) -> int:
 def _try(path: Path, kind: int) -> int | None:
     """The open file with its lock taken; None when another has it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         if _flock(path, file, kind):
             taken, file = file, -1

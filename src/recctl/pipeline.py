@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from recctl import supervise
+from recctl.data import versions
 from recctl.errors import MayPass, UserError
+from recctl.files import users_umask
 from recctl.layout import Layout
 from recctl.lock import Lock
 from recctl.redact import redact
@@ -91,7 +93,7 @@ def repro(layout: Layout, on_line: OnLine, *, lock: Lock | None = None) -> None:
 
 def push(layout: Layout, on_line: OnLine, *, lock: Lock | None = None) -> None:
     """Bring what the cache holds of this version to the default remote; raises as `stage` does."""
-    code, lines = _dvc(layout, ["push"], on_line, lock)
+    code, lines = _dvc(layout, ["push"], on_line, lock, umask=users_umask())
     if code != 0:
         # its last word is how many files failed; why, it says file by file, and never when quiet
         why = [line for line in lines if line.startswith("ERROR: failed to transfer")]
@@ -177,7 +179,7 @@ def _passing(error: str, told: list[str]) -> str | None:
 
 
 def _dvc(
-    layout: Layout, arguments: list[str], on_line: OnLine, lock: Lock | None
+    layout: Layout, arguments: list[str], on_line: OnLine, lock: Lock | None, umask: int = -1
 ) -> tuple[int, list[str]]:
     """Run DVC under a supervisor; its exit code and lines.
 
@@ -188,11 +190,12 @@ def _dvc(
     process = subprocess.Popen(
         supervise.command([sys.executable, "-m", "dvc", *arguments]),
         cwd=layout.root,
-        env=_environment() | (lock.environment() if lock else {}),
+        env=_environment(layout) | (lock.environment() if lock else {}),
         stdin=subprocess.PIPE,  # its end tells the supervisor that we are gone
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         pass_fds=[] if inherited is None else [inherited],
+        umask=umask,
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -211,11 +214,11 @@ def _dvc(
         process.stdout.close()
 
 
-def _environment() -> dict[str, str]:
+def _environment(layout: Layout) -> dict[str, str]:
     """Ours, with this interpreter's commands first: the stages call `recctl` by name."""
     commands = str(Path(sys.executable).parent)
     path = os.pathsep.join([commands, os.environ.get("PATH", "")])
-    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
+    return {**versions.environment(layout), "PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:

@@ -63,6 +63,7 @@ def make(root: Path, *, often: bool = False) -> Path:
     shutil.copy(ROOT / "params.yaml", root)
     deployments = (ROOT / "prefect.yaml").read_text(encoding="utf-8")
     (root / "prefect.yaml").write_text(deployments + (OFTEN if often else ""), encoding="utf-8")
+    shutil.copy(ROOT / "flows" / "worker.py", root / "flows")
     (root / "flows" / "retrain.py").write_text(RETRAIN)
     names = {"evaluate-champion": "evaluate_champion", "backfill": "backfill", "tick": "tick"}
     for name, function in names.items():

@@ -1,16 +1,23 @@
 """`recctl up` and `recctl down` as a user calls them, with the real services."""
 
+import base64
 import json
 import os
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import scheduled_project
+from prefect_server import wait_for
+
+from recctl.services import server
 
 RECCTL = Path(sys.executable).with_name("recctl")
 
@@ -21,8 +28,9 @@ def recctl(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
     names = ("PREFECT", "MLFLOW_TRACKING_URI")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(names)}
     return subprocess.run(
-        [RECCTL, *arguments], cwd=project, env=kept, capture_output=True, text=True, check=False
-    )
+        [RECCTL, *arguments], cwd=project, env={**kept, "PREFECT_WORKER_QUERY_SECONDS": "1"},
+        umask=0o022, capture_output=True, text=True, check=False,
+    )  # fmt: skip
 
 
 def states(project: Path) -> dict[str, str]:
@@ -66,6 +74,12 @@ def test_up_starts_a_killed_worker_again_and_down_leaves_no_process(project: Pat
     )  # fmt: skip
     assert "retrain/nightly" in listed.stdout, listed.stderr
 
+    key = (project / ".recctl" / "services" / "key").read_text().strip()
+    assert key not in listed.stdout + done.stdout + done.stderr
+    the_servers_answer_to_the_key_alone(project, key)
+    a_foreign_deployment_is_refused(project, key)
+    what_lies_there_is_the_users_alone(project, key)
+
     worker = json.loads((project / ".recctl" / "services" / "worker.json").read_text())
     os.kill(worker["pid"], signal.SIGKILL)
     assert states(project) == {"prefect": "up", "mlflow": "up", "worker": "dead"}
@@ -79,3 +93,84 @@ def test_up_starts_a_killed_worker_again_and_down_leaves_no_process(project: Pat
     assert left_behind(project) == []
     assert not (project / "prefect.toml").exists()
     assert recctl(project, "down").stdout == "Nothing was up.\n"
+
+
+def ask(
+    address: str, key: str = "", body: Any = None, headers: dict[str, str] | None = None
+) -> int:
+    """The status of an answer; a `body` makes it a POST."""
+    data = None if body is None else json.dumps(body).encode()
+    told = {"Content-Type": "application/json", **(headers or {})}
+    if key:
+        told["Authorization"] = f"Basic {base64.b64encode(key.encode()).decode()}"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, data, told)) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def address(project: Path, name: str) -> str:
+    state = json.loads((project / ".recctl" / "services" / f"{name}.json").read_text())
+    return str(state["address"])
+
+
+def the_servers_answer_to_the_key_alone(project: Path, key: str) -> None:
+    rebound = {"Host": "evil.example"}
+    page = {"Origin": "http://evil.example"}
+    prefect = f"{address(project, 'prefect')}/api/deployments/filter"
+    mlflow = f"{address(project, 'mlflow')}/api/2.0/mlflow/experiments/search"
+    for asked, body in ((prefect, {}), (mlflow, {"max_results": 1})):
+        assert ask(asked, body=body) == 401
+        assert ask(asked, key + "x", body) == 401
+        assert ask(asked, key, body) == 200
+        assert ask(asked, key, body, rebound) == 400
+        assert ask(asked, key, body, page) == 403
+    for path in ("/", "/health", "/graphql", "/ajax-api/2.0/mlflow/get-artifact"):
+        assert ask(f"{address(project, 'mlflow')}{path}") == 401
+    for service in psutil.net_connections("tcp"):
+        if service.status == "LISTEN" and service.pid in family(project):
+            assert service.laddr.ip == "127.0.0.1"
+
+
+def family(project: Path) -> list[int]:
+    """The services and what they have started."""
+    states = json.loads(recctl(project, "status", "--json").stdout)
+    first = [psutil.Process(state["pid"]) for state in states]
+    return [one.pid for process in first for one in (process, *process.children(recursive=True))]
+
+
+def a_foreign_deployment_is_refused(project: Path, key: str) -> None:
+    api = f"{address(project, 'prefect')}/api"
+    ours = server.ask(f"{api}/deployments/name/retrain/nightly", key=key)
+    script = f"touch {project / 'owned'}"
+    foreign = {
+        "name": "foreign",
+        "flow_id": ours["flow_id"],
+        "work_pool_name": "recctl",
+        "entrypoint": ours["entrypoint"],
+        "pull_steps": [{"prefect.deployments.steps.run_shell_script": {"script": script}}],
+    }
+    made = server.ask(f"{api}/deployments/", foreign, key)["id"]
+    scheduled = {"state": {"type": "SCHEDULED"}}
+    run = server.ask(f"{api}/deployments/{made}/create_flow_run", scheduled, key)["id"]
+
+    def ended() -> Any:
+        state = server.ask(f"{api}/flow_runs/{run}", key=key)["state"]
+        return state if state["type"] not in ("SCHEDULED", "PENDING", "RUNNING") else None
+
+    state = wait_for("the worker to take the run", ended)
+    assert (state["type"], "Refused: its entrypoint" in state["message"]) == ("CRASHED", True)
+    assert not (project / "owned").exists()
+
+
+def what_lies_there_is_the_users_alone(project: Path, key: str) -> None:
+    written = [project / "prefect.toml", project / "mlflow.db", *(project / ".recctl").rglob("*")]
+    assert {path for path in written if path.stat().st_mode & 0o077} == set()
+    secret = key.partition(":")[2]
+    assert [log for log in (project / ".recctl").rglob("*.log*") if secret in log.read_text()] == []
+    for process in psutil.process_iter():
+        try:
+            assert secret not in " ".join(process.cmdline())
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue

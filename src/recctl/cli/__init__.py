@@ -6,6 +6,7 @@ import sys
 
 from recctl.cli import streams
 from recctl.errors import MayPass, UserError, circumstance
+from recctl.files import keep_private
 from recctl.telemetry import switch_off
 from recctl.text import echo, one_line
 from recctl.threads import wait_shortly
@@ -19,6 +20,7 @@ def main() -> None:
     try:
         streams.prepare()
         switch_off()
+        keep_private()
         wait_shortly(os.environ)
         from recctl.cli.app import app
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def up() -> None:
     """Start Prefect, MLflow's pages and a worker here, and register the deployments.
 
-    All listen on this machine alone and go on when you log out. What runs already stays; what has
-    died is started again.
+    All listen on this machine alone, answer only to who has the key, and go on when you log out.
+    What runs already stays; what has died is started again.
     """
     from recctl.layout import Layout
     from recctl.services.up import up as bring_up
@@ -35,6 +35,7 @@ def _show(result: "Up") -> None:
     table = Table.grid(padding=(0, 2))
     table.add_row("", "Prefect", result.prefect)
     table.add_row("", "MLflow", result.mlflow)
+    table.add_row("", "their key", f"cat {result.key}")
     table.add_row("", "retrain now", "prefect deployment run 'retrain/nightly'")
     table.add_row("", "stop all", "recctl down")
     console.print(table)

@@ -165,6 +165,18 @@ _PATIENCE = 15.0
 _BUSY = re.compile(r"is busy, it is being blocked by|Unable to acquire lock")
 
 
+def environment(layout: Layout) -> dict[str, str]:
+    """Ours, with a place for DVC's site cache that no other user can write to.
+
+    DVC unpickles what it finds there, and its own place, /var/tmp/dvc, is open to all. It is the
+    place that .dvc/config names for a `dvc` called in the project's folder.
+    """
+    place = layout.root / ".dvc-site"
+    for folder in (place, place / "repo"):  # DVC would make them writable for everybody
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return {"DVC_SITE_CACHE_DIR": str(place), **os.environ}
+
+
 def _run(layout: Layout, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run dvc to its end, under a supervisor: a late checkout of a dead intake would undo ours."""
     told, ours = os.pipe()  # its end tells the supervisor that we are gone
@@ -172,7 +184,7 @@ def _run(layout: Layout, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             supervise.command([sys.executable, "-m", "dvc", *arguments]),
             cwd=layout.root,
-            env={**os.environ, "DVC_NO_ANALYTICS": "1"},
+            env={**environment(layout), "DVC_NO_ANALYTICS": "1"},
             stdin=told,
             capture_output=True,
             encoding="utf-8",

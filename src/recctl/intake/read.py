@@ -315,7 +315,6 @@ def _write(con: Any, batch: Batch, path: Path) -> None:
 def _commit(written: Path, target: Path) -> None:
     """Let a whole batch take its place: from here on it is taken in."""
     target.parent.mkdir(exist_ok=True)
-    written.chmod(0o644)
     sync(written)
     written.rename(target)
     sync(target.parent)

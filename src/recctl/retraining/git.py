@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recctl.errors import MayPass, UserError
+from recctl.files import users_umask
 
 _SECONDS = 300
 _GRACE_SECONDS = 5.0
@@ -130,6 +131,7 @@ def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
+            umask=users_umask(),
         )
     except FileNotFoundError:
         raise UserError("git is not installed", "install it, or set retrain.publish off") from None

@@ -20,8 +20,14 @@ def down(layout: Layout) -> list[str]:
             if processes.stop(layout, name):
                 stopped.append(name)
             if name == "worker" and prefect:
-                server.settle(f"{prefect.address}/api", "CANCELLED", "stopped by 'recctl down'")
+                server.settle(
+                    f"{prefect.address}/api",
+                    "CANCELLED",
+                    "stopped by 'recctl down'",
+                    environment.key(layout),
+                )
         environment.remove_settings(layout)
+        environment.key_file(layout).unlink(missing_ok=True)
     return stopped
 
 

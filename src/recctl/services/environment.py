@@ -1,6 +1,7 @@
 """What the services are told by their environment, and `prefect` by a file in the project."""
 
 import os
+import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from recctl.errors import UserError
 from recctl.files import replacing
 from recctl.layout import Layout
+from recctl.services.door import KEY_FILE
 from recctl.telemetry import OFF
 from recctl.threads import NAMES, wait_shortly
 
@@ -66,9 +68,45 @@ def _without_proxy() -> str:
     return "*" if "*" in hosts else ",".join(dict.fromkeys(filter(None, hosts)))
 
 
+USER = "recctl"
+"""What MLflow's pages want as the name beside the key."""
+
+
+def key_file(layout: Layout) -> Path:
+    """Where the key of the two servers lies: `recctl:` and a random text."""
+    return layout.state / "services" / "key"
+
+
+def key(layout: Layout) -> str:
+    """The key of the servers that run; empty when none was started."""
+    path = key_file(layout)
+    return path.read_text(encoding="ascii").strip() if path.is_file() else ""
+
+
+def new_key(layout: Layout) -> None:
+    """Make the key of a Prefect server that is about to start.
+
+    Each has one of its own: when a server has died, another program may take its port, and whoever
+    then asks tells it the key.
+    """
+    with replacing(key_file(layout)) as temporary:
+        temporary.write_text(f"{USER}:{secrets.token_urlsafe(32)}\n", encoding="ascii")
+
+
 def for_prefect(layout: Layout, api: str) -> dict[str, str]:
     """The environment of whatever talks to our Prefect server."""
-    return {**base(layout), "PREFECT_API_URL": api}
+    return {**base(layout), "PREFECT_API_URL": api, "PREFECT_API_AUTH_STRING": key(layout)}
+
+
+def for_server(layout: Layout, port: int) -> dict[str, str]:
+    """The environment of Prefect's server itself."""
+    address = f"http://127.0.0.1:{port}"
+    return {
+        **for_prefect(layout, f"{address}/api"),
+        "PREFECT_SERVER_API_AUTH_STRING": key(layout),
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": address,
+        "PREFECT_UI_API_URL": "/api",  # of the host that the page was opened by
+    }
 
 
 def for_worker(layout: Layout, told: Mapping[str, str]) -> dict[str, str]:
@@ -82,8 +120,13 @@ def for_mlflow(layout: Layout, store: str) -> dict[str, str]:
     """The environment of MLflow's server; the store's address may hold a password."""
     return {
         **base(layout),
-        "MLFLOW_BACKEND_STORE_URI": store,
-        "MLFLOW_ARTIFACTS_DESTINATION": (layout.root / "mlartifacts").as_uri(),
+        KEY_FILE: str(key_file(layout)),
+        # What `mlflow server` sets for the application that it starts.
+        "_MLFLOW_SERVER_FILE_STORE": store,
+        "_MLFLOW_SERVER_REGISTRY_STORE": store,
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": (layout.root / "mlartifacts").as_uri(),
+        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
 
@@ -105,9 +148,11 @@ def refuse_foreign_settings(layout: Layout) -> None:
 
 def write_settings(layout: Layout, api: str) -> None:
     """Have the `prefect` commands that are called in the project's folder talk to our server."""
+    settings_file(layout).unlink(missing_ok=True)  # its mode would stay, and it holds a secret
     with replacing(settings_file(layout)) as temporary:
         temporary.write_text(
-            f'{OURS}\n# folder talk to the server that runs here.\n[api]\nurl = "{api}"\n',
+            f"{OURS}\n# folder talk to the server that runs here.\n"
+            f'[api]\nurl = "{api}"\nauth_string = "{key(layout)}"\n',
             encoding="utf-8",
         )
 
@@ -124,5 +169,6 @@ def _is_ours(path: Path) -> bool:
 
 
 def overriding() -> str | None:
-    """The variable of the caller's environment that beats prefect.toml, if it is set."""
-    return "PREFECT_API_URL" if os.environ.get("PREFECT_API_URL") else None
+    """The variable of the caller's environment that beats prefect.toml, if one is set."""
+    names = ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")
+    return next((name for name in names if os.environ.get(name)), None)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from recctl.errors import UserError
 from recctl.files import locked
 from recctl.layout import Layout
-from recctl.services import environment, processes, server
+from recctl.services import door, environment, processes, server
 from recctl.services.processes import Service
 
 PREFECT_PORT, MLFLOW_PORT = 4200, 5000
@@ -32,6 +32,8 @@ class Up:
     prefect: str
     mlflow: str
     """Address of MLflow's pages: our own server, or the one that MLFLOW_TRACKING_URI names."""
+    key: str
+    """The file whose content both ask for, below the project's folder."""
     started: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -72,20 +74,26 @@ def _stopping_on_failure(layout: Layout) -> Iterator[list[str]]:
 
 def _up(layout: Layout, say: Callable[[str], None], started: list[str]) -> Up:
     notes: list[str] = []
+    if not environment.key(layout):  # servers of an earlier recctl, which ask for none
+        for name in reversed(processes.NAMES):
+            processes.stop(layout, name)
     prefect = _ensure(layout, "prefect", started, lambda: _start_prefect(layout, notes))
     mlflow = _ensure_mlflow(layout, started, notes, say)
-    _wait(layout, prefect, lambda: server.answers(f"{prefect.address}/api/health"))
-    told = {"api": f"{prefect.address}/api", "mlflow": mlflow}
+    key = environment.key(layout)
+    _wait(layout, prefect, lambda: server.answers(f"{prefect.address}/api/admin/version", key))
+    # By its number: each server has a key of its own.
+    told = {"api": f"{prefect.address}/api", "mlflow": mlflow, "server": str(prefect.pid)}
     environment.write_settings(layout, told["api"])
     _ensure_worker(layout, started, told, say)
     say("registering the deployments of prefect.yaml")
     deploy(layout, told["api"])
     own = processes.running(layout, "mlflow")
     if own:
-        _wait(layout, own, lambda: server.answers(f"{own.address}/health"))
+        _wait(layout, own, lambda: server.answers(f"{own.address}/health", key))
     if variable := environment.overriding():
         notes.append(f"{variable} is set in your shell: 'prefect' obeys it, not this server")
-    return Up(str(prefect.address), mlflow, started, notes)
+    file = str(environment.key_file(layout).relative_to(layout.root))
+    return Up(str(prefect.address), mlflow, file, started, notes)
 
 
 def _ensure(layout: Layout, name: str, started: list[str], begin: Callable[[], Service]) -> Service:
@@ -100,10 +108,15 @@ def _ensure(layout: Layout, name: str, started: list[str], begin: Callable[[], S
 
 def _start_prefect(layout: Layout, notes: list[str]) -> Service:
     port = _port(layout, "prefect", PREFECT_PORT, notes)
-    command = [sys.executable, "-m", "prefect", "server", "start"]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    settings = environment.for_prefect(layout, f"http://127.0.0.1:{port}/api")
-    return processes.start(layout, "prefect", command, settings, port=port)
+    environment.new_key(layout)
+    settings = environment.for_server(layout, port)
+    return processes.start(layout, "prefect", _behind_door("prefect", port), settings, port=port)
+
+
+def _behind_door(name: str, port: int) -> list[str]:
+    """The command of one of the two servers; nothing secret is in it."""
+    command = [sys.executable, "-m", "uvicorn", "--factory", f"{door.__name__}:{name}"]
+    return [*command, "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
 
 
 def _ensure_mlflow(
@@ -128,10 +141,8 @@ _STORES = ("sqlite:", "postgresql", "mysql", "mssql")
 
 def _start_mlflow(layout: Layout, store: str, notes: list[str]) -> Service:
     port = _port(layout, "mlflow", MLFLOW_PORT, notes)
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
     settings = environment.for_mlflow(layout, store)
-    return processes.start(layout, "mlflow", command, settings, port=port)
+    return processes.start(layout, "mlflow", _behind_door("mlflow", port), settings, port=port)
 
 
 def _ensure_worker(
@@ -140,28 +151,28 @@ def _ensure_worker(
     """A worker that knows today's addresses; one that knows others is replaced."""
     now = processes.running(layout, "worker")
     if now and now.told != told:
-        say("starting the worker anew: an address has changed")
+        say("starting the worker anew: a server was started anew")
         processes.stop(layout, "worker")
     if processes.running(layout, "worker") is None:
         _end_orphans(layout, told["api"], say)
     say("waiting for the worker")
-    begun = time.time()
+    begun, key = time.time(), environment.key(layout)
     worker = _ensure(layout, "worker", started, lambda: _start_worker(layout, told))
     since = begun if "worker" in started else 0.0
-    _wait(layout, worker, lambda: server.has_worker(told["api"], WORKER, since))
+    _wait(layout, worker, lambda: server.has_worker(told["api"], WORKER, since, key))
 
 
 def _end_orphans(layout: Layout, api: str, say: Callable[[str], None]) -> None:
     """End the flows that outlived their worker, and their runs: a new worker knows neither."""
     if processes.stop(layout, "worker"):
         say("ended the flows of a worker that was killed; the next run goes on from its checkpoint")
-    server.settle(api, "CRASHED", "its worker was killed, or the machine was restarted")
+    reason = "its worker was killed, or the machine was restarted"
+    server.settle(api, "CRASHED", reason, environment.key(layout))
 
 
 def _start_worker(layout: Layout, told: dict[str, str]) -> Service:
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", environment.POOL]
-    command += ["--type", "process", "--name", WORKER, "--limit", str(AT_ONCE)]
-    command += ["--install-policy", "never"]
+    command = [sys.executable, str(layout.root / "flows" / "worker.py")]
+    command += [environment.POOL, WORKER, str(AT_ONCE)]
     settings = environment.for_worker(layout, told)
     return processes.start(layout, "worker", command, settings, told=told)
 
