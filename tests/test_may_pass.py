@@ -1,4 +1,4 @@
-"""Which failures of servers may pass by themselves; all else is not worth another try."""
+"""Which failures of servers are worth another try, and which are Unknown without."""
 
 import sqlite3
 import threading
@@ -11,7 +11,7 @@ import pytest
 
 from recctl import tracking
 from recctl.data.download import download
-from recctl.errors import MayPass, UserError
+from recctl.errors import MayPass, Unknown, UserError
 from recctl.layout import Layout
 
 
@@ -81,10 +81,10 @@ def test_a_database_server_that_is_not_there(connect: Connect) -> None:
         (500, b'{"error_code": "INTERNAL_ERROR", "message": "oops"}', MayPass),
         (503, b'{"error_code": "TEMPORARILY_UNAVAILABLE", "message": "later"}', MayPass),
         (429, b"", MayPass),
-        (401, b"", UserError),
-        (403, b'{"error_code": "PERMISSION_DENIED", "message": "not you"}', UserError),
-        (404, b"", UserError),
-        (400, b'{"error_code": "INVALID_PARAMETER_VALUE", "message": "no"}', UserError),
+        (401, b"", Unknown),
+        (403, b'{"error_code": "PERMISSION_DENIED", "message": "not you"}', Unknown),
+        (404, b"", Unknown),
+        (400, b'{"error_code": "INVALID_PARAMETER_VALUE", "message": "no"}', Unknown),
     ],
 )
 def test_what_mlflow_answers(
@@ -112,7 +112,7 @@ def test_a_locked_database(tmp_path: Path) -> None:
 
 def test_a_damaged_database(connect: Connect, tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("this is no database " * 100)
-    assert connect(f"sqlite:///{tmp_path / 'mlflow.db'}") is UserError
+    assert connect(f"sqlite:///{tmp_path / 'mlflow.db'}") is Unknown
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 import requests
 
 import ports
-from recctl import tracking
+from recctl import artifacts, tracking
 from recctl.errors import UserError
 from recctl.files import write_json
 from recctl.layout import Layout
@@ -178,7 +179,7 @@ def test_a_killed_training_continues_its_run(project: Layout) -> None:
     script = textwrap.dedent(f"""
         import os, signal
         from pathlib import Path
-        from recctl import tracking
+        from recctl import artifacts, tracking
         from recctl.layout import Layout
         with tracking.training_run(
             Layout(Path({str(project.root)!r})), name="m", fingerprint="f1", params={{}}
@@ -364,15 +365,70 @@ def test_four_processes_may_touch_a_fresh_database_at_once(tmp_path: Path) -> No
     assert [process.exitcode for process in processes] == [0, 0, 0, 0]
 
 
-def test_a_moved_project_leaves_the_old_folder_alone(project: Layout, tmp_path: Path) -> None:
+@pytest.mark.parametrize("moved", [shutil.move, shutil.copytree])
+def test_a_moved_or_copied_project_has_its_runs_and_leaves_the_old_folder_alone(
+    project: Layout, tmp_path: Path, moved: Callable[[Path, Path], object]
+) -> None:
+    before = train(project)
+    new = Layout(tmp_path / "moved")
+    moved(project.root, new.root)
+    old = sorted(project.root.rglob("*"))
+    assert tracking.moved(tracking.connect(new)) == project.root / "mlartifacts"
+    run_id = train(new, fingerprint="f2")
+    assert tracking.connect(new).experiment == "recctl"
+    assert {run.info.run_id for run in all_runs(new)} == {before, run_id}
+    assert (new.root / "mlartifacts" / run_id / "artifacts" / "environment").is_dir()
+    assert sorted(project.root.rglob("*")) == old
+    client: Any = tracking.connect(new).client
+    assert client.get_artifacts(before).sizes("environment") == {
+        "environment/packages.txt": len(tracking.packages().encode())
+    }
+
+
+def test_runs_of_a_project_moved_before_stay_together(project: Layout, tmp_path: Path) -> None:
+    """Earlier versions of recctl made NAME-2 after a move; it is the one that goes on."""
     train(project)
-    moved = Layout(tmp_path / "moved")
-    shutil.copytree(project.root, moved.root)
-    shutil.rmtree(project.root)
-    run_id = train(moved, fingerprint="f2")
-    assert (moved.root / "mlartifacts" / run_id).is_dir()
-    assert not project.root.exists()
-    assert tracking.connect(moved).experiment == "recctl-2"
+    client = tracking.connect(project).client
+    client.create_experiment("recctl-2", artifact_location=(tmp_path / "b/mlartifacts").as_uri())
+    assert tracking.connect(project).experiment == "recctl"
+    (tmp_path / "c").mkdir()
+    shutil.copy(project.root / "mlflow.db", tmp_path / "c")
+    assert tracking.connect(Layout(tmp_path / "c")).experiment == "recctl-2"
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("file:///old/p/mlartifacts", "{own}"),
+        (
+            f"file:///old/mlartifacts/{'0' * 32}/artifacts/model",
+            f"{{own}}/{'0' * 32}/artifacts/model",
+        ),
+        (f"/old/mlartifacts/p/mlartifacts/{'0' * 32}/artifacts", f"{{own}}/{'0' * 32}/artifacts"),
+        (f"file:///old%20one/mlartifacts/{'0' * 32}/artifacts", f"{{own}}/{'0' * 32}/artifacts"),
+        ("file:///old/mlruns/1", "file:///old/mlruns/1"),
+        ("file:///etc", "file:///etc"),
+        ("s3://bucket/mlartifacts", "s3://bucket/mlartifacts"),
+        ("mlflow-artifacts:/1", "mlflow-artifacts:/1"),
+    ],
+)
+def test_where_an_address_of_another_folder_leads(tmp_path: Path, address: str, place: str) -> None:
+    root = tmp_path / "a project"
+    own = (root / "mlartifacts").as_uri()
+    assert artifacts.place_of(f"sqlite:///{root}/mlflow.db", address) == place.format(own=own)
+    assert artifacts.place_of("http://127.0.0.1:5000", address) == address
+    ours = f"{own}/{'0' * 32}/artifacts"
+    assert artifacts.place_of(f"sqlite:///{root}/mlflow.db", ours) == ours
+
+
+def test_a_database_moved_without_its_files_keeps_them(tmp_path: Path) -> None:
+    """They are still its own, unless another database stands beside them."""
+    (tmp_path / "old" / "mlartifacts").mkdir(parents=True)
+    (tmp_path / "new").mkdir()
+    uri, left = f"sqlite:///{tmp_path}/new/mlflow.db", (tmp_path / "old" / "mlartifacts").as_uri()
+    assert artifacts.place_of(uri, left) == left
+    (tmp_path / "old" / "mlflow.db").touch()
+    assert artifacts.place_of(uri, left) == (tmp_path / "new" / "mlartifacts").as_uri()
 
 
 def test_no_environment_variable_is_logged(

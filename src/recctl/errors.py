@@ -21,13 +21,26 @@ class UserError(ValueError):
         self.what = what
 
 
-class MayPass(UserError):
-    """A circumstance that may pass by itself (a server away, a lock held): worth a retry."""
+class Gone(UserError):
+    """What was asked for does not exist: whoever keeps it said so, of the thing itself.
+
+    The only failure to read that may change what is recorded.
+    """
+
+
+class Unknown(UserError):
+    """Whether it exists could not be read (refused access, a server's failure, a cut connection,
+    no room for the copy): nothing may be concluded or changed."""
+
+
+class MayPass(Unknown):
+    """An Unknown that may end soon (a server away, a lock held): worth a retry."""
 
 
 def type_of(error: UserError) -> type[UserError]:
-    """What to raise in place of an error that is told in more words: MayPass stays one."""
-    return MayPass if isinstance(error, MayPass) else UserError
+    """What to raise in place of an error that is told in more words: its kind stays."""
+    kinds = (MayPass, Unknown, Gone)
+    return next((kind for kind in kinds if isinstance(error, kind)), UserError)
 
 
 def unknown_name(kind: str, name: str, known: list[str]) -> UserError:

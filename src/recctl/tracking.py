@@ -7,6 +7,7 @@ environment. Environment variables are never logged, and addresses only without 
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import importlib.metadata
 import logging
@@ -19,8 +20,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recctl import __version__
-from recctl.errors import MayPass, UserError
+from recctl import __version__, artifacts
+from recctl.artifacts import moved_from, place_of, root_of
+from recctl.artifacts import sqlite_file as sqlite_file
+from recctl.errors import MayPass, Unknown, UserError
 from recctl.files import read_json, write_json
 from recctl.layout import Layout
 from recctl.redact import redact as redact
@@ -90,12 +93,6 @@ def _project(root: Path) -> Path:
     return root
 
 
-def sqlite_file(uri: str) -> Path | None:
-    """The database behind an sqlite address, None for any other address."""
-    name = uri.removeprefix("sqlite:///")
-    return None if name == uri or not name or ":memory:" in name else Path(name.partition("?")[0])
-
-
 def _portable(uri: str) -> str:
     """The address without secrets and without the folders of this machine."""
     database = sqlite_file(uri)
@@ -105,7 +102,7 @@ def _portable(uri: str) -> str:
 def connect(layout: Layout) -> Tracking:
     """Reach the tracking server and find or make the experiment.
 
-    Raises UserError within some seconds, in one line, when the server does not answer (MayPass),
+    Raises Unknown within some seconds, in one line, when the server does not answer (MayPass),
     refuses, or its database is damaged or of another MLflow version.
     """
     uri = tracking_uri(layout)
@@ -134,12 +131,11 @@ def _mlflow_client(uri: str) -> "MlflowClient":
     # it would print the address of a run with the password in it
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    import mlflow
-
+    client = artifacts.client(uri)
     for name in ("mlflow", "alembic"):
         # what goes wrong is raised, and said once, in one line
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    return mlflow.MlflowClient(uri, registry_uri=uri)
+    return client
 
 
 @contextlib.contextmanager
@@ -176,45 +172,56 @@ def patience(timeout: int, retries: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def plainly(uri: str) -> Iterator[None]:
-    """Turn what MLflow and the libraries below it raise into one line without secrets."""
-    import requests
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
+    """Turn what MLflow and the libraries below it raise into one line without secrets.
 
+    It is Unknown, and MayPass where it may end soon: that something is absent is no failure to read
+    and is told apart before, by MLflow's own word for it (see `registry.py`).
+    """
     try:
         yield
-    except UserError:
-        raise
-    except (
-        MlflowException,
-        SQLAlchemyError,
-        requests.RequestException,
-        ImportError,
-        OSError,
-    ) as error:
-        reason = " ".join(redact(str(error)).split())
-        kind = MayPass if _may_pass(error, reason) else UserError
-        raise kind(f"MLflow at {redact(uri)}: {_short(reason)}", _mend(uri, reason)) from None
+    except Exception as error:
+        if isinstance(error, UserError) or not _foreign(error):
+            raise
+        raise _told(uri, error) from None
+
+
+def _foreign(error: Exception) -> bool:
+    """Whether a library or the machine raised it; a defect of recctl's is of Python's own types."""
+    ours = type(error).__module__.partition(".")[0] in ("builtins", "recctl")
+    return isinstance(error, OSError | ImportError | MemoryError) or not ours
+
+
+def _told(uri: str, error: Exception) -> Unknown:
+    reason = " ".join(redact(str(error)).split())
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        reason = f"no space left on the disk for {error.filename or 'a copy'}"
+        return Unknown(reason, "free some disk space and run the command again")
+    kind = MayPass if may_pass(error) else Unknown
+    return kind(f"MLflow at {redact(uri)}: {_short(reason)}", _fix(uri, error, reason))
 
 
 _PASSING = re.compile(
     r"(?i)database is locked|connection refused|could not connect|timed out|timeout expired"
     r"|server closed the connection|terminating connection|starting up|shutting down"
     r"|too many (?:clients|connections)|recovery mode"
-    r"|error code (?:429|5\d\d) |too many (?:429|5\d\d) error responses"
+    r"|error code (?:408|429|5\d\d) |too many (?:408|429|5\d\d) error responses"
+    r"|not in a valid JSON format"
 )
 """What servers say while they are away, start, stop or are overrun."""
 
 
-def _may_pass(error: BaseException, reason: str) -> bool:
+def may_pass(error: BaseException) -> bool:
     """Whether it is no answer or a server's own failure; not what a server refuses."""
     import requests
     from mlflow.exceptions import RestException
 
+    reason = str(error)
     if _disk_is_full(reason):
         return False
     if isinstance(error, RestException):
-        return int(error.get_http_status_code()) >= 500
+        return _passing_status(int(error.get_http_status_code()))
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return _passing_status(error.response.status_code)
     cause = error.__cause__ or error.__context__
     for one in (error, cause):
         if isinstance(one, requests.exceptions.SSLError):
@@ -225,6 +232,7 @@ def _may_pass(error: BaseException, reason: str) -> bool:
             | requests.Timeout
             | requests.exceptions.RetryError
             | requests.exceptions.ChunkedEncodingError
+            | requests.JSONDecodeError
             | ConnectionError
             | TimeoutError,
         ):
@@ -232,51 +240,72 @@ def _may_pass(error: BaseException, reason: str) -> bool:
     return _PASSING.search(reason) is not None
 
 
+def _passing_status(status: int) -> bool:
+    return status in (408, 429) or status >= 500
+
+
 def _disk_is_full(reason: str) -> bool:
     return "disk is full" in reason or "No space left" in reason
 
 
 _CAUSES = (
-    r"Failed to establish a new connection: (.*?)['\")]*$",
-    r"(Failed to resolve '[^']*')",
-    r"(Read timed out)",
+    (r"Failed to establish a new connection: (.*?)['\")]*$", r"\1"),
+    (r"(Failed to resolve '[^']*')", r"\1"),
+    (r"(Read timed out)", r"\1"),
+    (r"too many (\d+) error responses", r"it answers HTTP \1"),
+    (r"failed with error code (\d+)", r"it answers HTTP \1"),
+    (r"^(\d\d\d) (?:Client|Server) Error", r"it answers HTTP \1"),
+    (r"not in a valid JSON format", "it answers what is no answer of MLflow's"),
 )
 
 
 def _short(reason: str) -> str:
-    for pattern in _CAUSES:
+    for pattern, words in _CAUSES:
         if cause := re.search(pattern, reason):
-            return cause.group(1)
+            return cause.expand(words)
     text: str = re.split(r" \[SQL: | \(Background on this", reason)[0]
     text = re.sub(r"\(raised as a result of [^)]*\) ", "", text)  # advice to developers
     return text if len(text) <= 300 else text[:297] + "..."
 
 
-def _mend(uri: str, reason: str) -> str:
+def _fix(uri: str, error: Exception, reason: str) -> str:
     if _disk_is_full(reason):
         return "free some disk space and run the command again"
     if "out-of-date database schema" in reason:
         return f"back it up and run 'mlflow db upgrade {redact(uri)}'"
+    if isinstance(error, PermissionError) and error.filename:
+        return "check the permissions of this path"
     if sqlite_file(uri):
         return "check that this file can be written and is a database of MLflow, or move it away"
-    return "start the server, or mend or unset MLFLOW_TRACKING_URI (unset: a file in the project)"
+    if re.search(r"\b40[13]\b|PERMISSION_DENIED|UNAUTHENTICATED", reason):
+        return (
+            "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+        )
+    return (
+        "start the server, or correct or unset MLFLOW_TRACKING_URI (unset: a file in the project)"
+    )
 
 
 def _experiment(client: "MlflowClient", uri: str) -> tuple[str, str]:
     """Name and id of the experiment for new runs.
 
     A local experiment remembers the absolute folder of its artifacts. In a project that was moved
-    or copied that folder is another one's, so the runs go to `NAME-2` and so on.
+    or copied its artifacts are looked for in this project (see `artifacts.py`). An experiment that
+    keeps them elsewhere is not ours: then the runs go to `NAME-2` and so on, and to the last of
+    these that is ours if none remembers this very folder.
     """
     base = os.environ.get("MLFLOW_EXPERIMENT_NAME", "").strip() or EXPERIMENT
-    database = sqlite_file(uri)
-    folder = (database.parent / "mlartifacts").as_uri() if database else None
+    root = root_of(uri)
+    folder = root.as_uri() if root else None
+    moved: tuple[str, str] | None = None
     number = 1
     while True:
         name = base if number == 1 else f"{base}-{number}"
         found = client.get_experiment_by_name(name)
         if found is None:
-            return name, _create_experiment(client, name, folder)
+            return moved or (name, _create_experiment(client, name, folder))
+        if found.name != name:
+            raise MayPass(f"MLflow at {redact(uri)}: it answers for another experiment than asked")
         if found.lifecycle_stage == "deleted":
             raise UserError(
                 f"the MLflow experiment '{name}' at {redact(uri)} is deleted",
@@ -284,7 +313,16 @@ def _experiment(client: "MlflowClient", uri: str) -> tuple[str, str]:
             )
         if folder is None or found.artifact_location == folder:
             return name, found.experiment_id
+        if place_of(uri, found.artifact_location) == folder:
+            moved = name, found.experiment_id
         number += 1
+
+
+def moved(tracking: Tracking) -> Path | None:
+    """The folder that the experiment's runs name in place of this project's; None mostly."""
+    with plainly(tracking.uri), patience(SECONDS_TO_ANSWER, retries=1):
+        experiment = tracking.client.get_experiment(tracking.experiment_id)
+        return moved_from(tracking.uri, experiment.artifact_location)
 
 
 def _create_experiment(client: "MlflowClient", name: str, folder: str | None) -> str:

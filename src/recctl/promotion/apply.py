@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from recctl.errors import UserError, type_of
+from recctl.errors import Gone, UserError, type_of
 from recctl.promotion.log import (
     Entry,
     accepts_cut,
@@ -24,7 +24,7 @@ from recctl.promotion.log import (
     in_force,
     moving,
 )
-from recctl.promotion.registry import Gone, Registry
+from recctl.promotion.registry import Registry
 from recctl.promotion.vouch import served
 from recctl.tracking import redact
 
@@ -44,8 +44,8 @@ up while it moved the alias puts that right by itself, at once."""
 SECONDS_BETWEEN_LOOKS = 0.3
 
 Check = Callable[[int], str | None]
-"""Why a version cannot serve (its files are gone or altered), None where it can; UserError where
-that cannot be told, such as when a store is away."""
+"""Why a version cannot serve (its files are gone or altered), None where it can; raises Unknown
+where that could not be read, such as when a store is away."""
 
 
 class NoneCanServe(UserError):
@@ -133,7 +133,8 @@ def serving(registry: Registry) -> Serving:
     gone: set[int] = set()
     if says != now:
         held = {version.number for version in registry.versions()}
-        gone = {number for number in says.values() if number is not None and number not in held}
+        missing = {number for number in says.values() if number is not None} - held
+        gone = {number for number in missing if not registry.holds(number)}
     wrong = [it for it in broken(entries, noted) if it not in acknowledged(line)]
     return Serving(entries, line, latest, says, now, gone, noted, wrong)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from recctl.errors import UserError
+from recctl.errors import Gone, UserError
 from recctl.evaluation.slices import Slice
 from recctl.files import digest, read_json, read_table, replacing, write_json
 from recctl.promotion.body import plain_gates
@@ -116,7 +116,8 @@ def load(folder: Path) -> Evidence:
 def repeat(registry: Registry, one: Entry) -> tuple[bool, str]:
     """Take a decision again from the evidence that was kept: is it the same, and a sentence.
 
-    The evidence counts only if its digests are those in the decision.
+    The evidence counts only if its digests are those in the decision. Raises Unknown where it could
+    not be read.
     """
     try:
         return _repeat(registry, one.content)
@@ -129,11 +130,13 @@ def _repeat(registry: Registry, content: dict[str, Any]) -> tuple[bool, str]:
         return True, "nothing was measured for it"
     with tempfile.TemporaryDirectory(prefix="recctl-evidence-") as name:
         folder = Path(name)
+        kept = content["evidence"]["files"]
+        names = [Path(file).name for file in kept]
         try:
-            found = registry.fetch(content["evidence"]["run_id"], EVIDENCE, folder)
-        except UserError as error:
-            return False, f"its evidence cannot be had: {error}"
-        for file, wanted in content["evidence"]["files"].items():
+            found = registry.fetch(content["evidence"]["run_id"], EVIDENCE, folder, names)
+        except Gone as error:
+            return False, f"its evidence is gone: {error}"
+        for file, wanted in kept.items():
             path = found / Path(file).name
             if not path.is_file():
                 return False, f"its evidence lacks {file}"

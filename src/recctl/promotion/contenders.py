@@ -101,7 +101,7 @@ def registered(registry: Registry, layout: Layout, number: int, line: Sequence[E
     version, or of its files, that no decision vouches for.
 
     Raises Gone for an unknown version and where the files are gone, Unsound where they are not
-    what was registered or recctl did not register it, UserError where the store does not answer.
+    what was registered or recctl did not register it, Unknown where that could not be read.
     """
     version = registry.version(number)
     expected = _manifest(registry, version, line)

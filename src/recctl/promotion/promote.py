@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from recctl.errors import MayPass, UserError, type_of
+from recctl.errors import Gone, Unknown, UserError, type_of
 from recctl.files import digest
 from recctl.layout import Layout
 from recctl.limits import APPROVER
@@ -16,7 +16,7 @@ from recctl.promotion.decision import decide
 from recctl.promotion.evidence import Evidence
 from recctl.promotion.log import Entry
 from recctl.promotion.params import PromotionParams
-from recctl.promotion.registry import EVIDENCE, FILES, Gone, Registry, Version
+from recctl.promotion.registry import EVIDENCE, FILES, Registry, Version
 from recctl.promotion.scoring import Contender, Say, TestSet, disagreement, gather
 from recctl.tracking import environment, lineage, trained_run
 
@@ -205,7 +205,7 @@ def _judge(
         if number is not None:
             try:
                 sides[name] = contenders.registered(registry, layout, number, state.line)
-            except MayPass:
+            except Unknown:
                 raise
             except UserError as error:
                 problems.append(f"the {name} cannot be judged: {error}")

@@ -15,20 +15,24 @@ import json
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from recctl import tracking
-from recctl.errors import UserError
+from recctl.artifacts import place_of
+from recctl.errors import Gone as Gone
+from recctl.errors import MayPass, UserError
 from recctl.layout import Layout
 from recctl.promotion.log import Entry, digest
 from recctl.promotion.manifest import Manifest
-from recctl.tracking import UNHURRIED, Tracking, patience, plainly
+from recctl.tracking import UNHURRIED, Tracking, patience, plainly, redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+    from recctl.artifacts import Artifacts
 
 CONTENT_DIGEST, FILES = "recctl.content_digest", "recctl.files"
 ENTRY, DIGEST, STATE, HEAD = "recctl.entry", "recctl.digest", "recctl.state", "recctl.head"
@@ -45,6 +49,10 @@ ENTRY_MAX = 100_000
 PAGE = 200
 TRIES = 8
 """Of a call in which two writers met."""
+UNANSWERED = 3
+"""Tries of a call whose answer breaks off, or is none of MLflow's."""
+SECONDS_OF_PAUSE = 0.5
+"""At most, before the second of these tries; it doubles with each."""
 
 ANSWER = 10
 """Seconds that a server gets for a question that it can answer in milliseconds."""
@@ -53,10 +61,6 @@ _PASSING = {"BAD_REQUEST", "INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "RESOURC
 """How MLflow reports that two writers met in its database; what it refuses has other codes."""
 
 T = TypeVar("T")
-
-
-class Gone(UserError):
-    """A version, or its files, that the registry does not hold (any more)."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +118,18 @@ class Registry:
         for version in known:
             if version.number == number:
                 return version
+        if self.holds(number):
+            raise self._contradicts(f"lists no version {number} of '{self.name}' and holds one")
         numbers = ", ".join(str(version.number) for version in known) or "none"
         raise Gone(f"'{self.name}' has no version {number}", f"known: {numbers}")
+
+    def holds(self, number: int) -> bool:
+        """Whether there is a version of that number, asked for itself."""
+        try:
+            self._read(lambda: self.client.get_model_version(self.name, str(number)))
+        except _NotThere:
+            return False
+        return True
 
     def find(self, content_digest: str, files: str | None = None) -> Version | None:
         """The version that holds this content, the oldest where there are more.
@@ -156,23 +170,20 @@ class Registry:
         They are brought from the run that registered them; a version whose address leads elsewhere
         is not one that recctl registered, and the address is not followed.
 
-        Raises Gone when there are no files where they should be, UserError when the store cannot
-        be reached.
+        Raises Gone when there are no files where they should be, Unknown when that could not be
+        read.
         """
         what = f"the files of version {version.number} of '{self.name}'"
         try:
-            place = self._run(version.run_id or "").info.artifact_uri
+            artifacts = self._artifacts(version.run_id or "")
         except _NotThere as error:
             raise Gone(f"{what} are gone: {error}") from None
-        if version.source != f"{place}/{MODEL}":
+        if place_of(self.uri, version.source) != f"{artifacts.place}/{MODEL}":
             raise Gone(f"{what} are not where they were registered: {version.source}")
         try:
-            folder = self.fetch(version.run_id or "", MODEL, to)
+            return self._copy(artifacts, MODEL, to, list(version.files) or ["MLmodel"])
         except Gone as error:
             raise Gone(f"{what} are gone: {error}") from None
-        if not folder.is_dir() or not any(folder.iterdir()):
-            raise Gone(f"{what} are gone")
-        return folder
 
     # Aliases
 
@@ -255,6 +266,8 @@ class Registry:
         with plainly(self.uri), patience(*UNHURRIED):
             run = self.client.create_run(self.tracking.experiment_id, run_name=name)
             identifier: str = run.info.run_id
+            if not identifier:
+                raise self._contradicts("gives no id for a new run")
             for start in range(0, len(short), tracking.BATCH_PARAMS):
                 batch = short[start : start + tracking.BATCH_PARAMS]
                 self.client.log_batch(identifier, tags=batch)
@@ -264,17 +277,54 @@ class Registry:
         return identifier
 
     def log_files(self, run_id: str, folder: Path, sub: str) -> None:
-        """Keep a copy of a folder's content with a run, below `sub`."""
+        """Keep a copy of a folder's content with a run, below `sub`.
+
+        Raises MayPass where the store does not hold all of it afterwards: a server between may
+        have answered in its place.
+        """
         with plainly(self.uri), patience(*UNHURRIED):
             self.client.log_artifacts(run_id, str(folder), sub)
+        held = self._read(lambda: self._artifacts(run_id).sizes(sub))
+        files = {path: path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+        for path, name in files.items():
+            if path.is_file() and held.get(f"{sub}/{name}", -1) not in (None, path.stat().st_size):
+                raise self._contradicts(f"took {name} and does not hold it")
 
-    def fetch(self, run_id: str, sub: str, to: Path) -> Path:
-        """A local copy of what a run keeps below `sub`; Gone where there is nothing."""
+    def fetch(self, run_id: str, sub: str, to: Path, names: Sequence[str]) -> Path:
+        """A local copy of what a run keeps below `sub`, where the files `names` should be.
+
+        Raises Gone where the store says that there is nothing of it, Unknown where that could not
+        be read.
+        """
         try:
-            found = self._read(lambda: self.client.download_artifacts(run_id, sub, str(to)))
+            return self._copy(self._artifacts(run_id), sub, to, names)
         except _NotThere as error:
             raise Gone(f"run {run_id} keeps no {sub}: {error}") from None
-        return Path(found)
+
+    def _copy(self, artifacts: "Artifacts", sub: str, to: Path, names: Sequence[str]) -> Path:
+        """What is there; that a file is not is asked again, of that file (see `artifacts.py`)."""
+
+        def copy() -> Path:
+            sizes = artifacts.sizes(sub)
+            lacking = [name for name in names if f"{sub}/{name}" not in sizes]
+            if lacking and not artifacts.lacks(f"{sub}/{lacking[0]}"):
+                raise self._contradicts(f"does not list {sub}/{lacking[0]} and holds it")
+            if not sizes:
+                raise Gone(f"{artifacts.place}/{sub} holds nothing")
+            with self._listed():
+                artifacts.copy(sizes, to)
+            return to / sub
+
+        return self._read(copy)
+
+    @contextlib.contextmanager
+    def _listed(self) -> Iterator[None]:
+        """For what the store has just listed: that it is not there is no answer."""
+        try:
+            with _naming_what_is_missing():
+                yield
+        except _NotThere as error:
+            raise self._contradicts(f"lists a file and does not give it ({error})") from None
 
     # How it is asked
 
@@ -286,16 +336,29 @@ class Registry:
                     f"name = '{name}'", PAGE, [f"version_number {order}"], token
                 )
             )
+            if not page and (token or self._has_versions(name)):
+                raise self._contradicts(f"lists no versions of '{name}' and holds some")
             yield from page
             token = page.token
             if not token:
                 return
 
+    def _has_versions(self, name: str) -> bool:
+        model = self._model(name)
+        return bool(model and model.latest_versions)
+
     def _model(self, name: str) -> Any:
         try:
-            return self._read(lambda: self.client.get_registered_model(name))
+            model = self._read(lambda: self.client.get_registered_model(name))
         except _NotThere:
             return None
+        if model.name != name:
+            raise self._contradicts(f"answers for another model than '{name}'")
+        return model
+
+    def _contradicts(self, what: str) -> MayPass:
+        """The error for an answer that cannot be MLflow's own, or not a whole one."""
+        return MayPass(f"MLflow at {redact(self.uri)} {what}", "run the command again")
 
     def _with(self, name: str, call: Callable[[], T]) -> T:
         """Call; where the registered model `name` is missing, make it and call again."""
@@ -308,7 +371,7 @@ class Registry:
 
     def _create(self, name: str, run_id: str, folder: str, tags: dict[str, str]) -> int:
         """Create a version; not repeated by the client, for a second one is not the first."""
-        source = f"{self._run(run_id).info.artifact_uri}/{folder}"
+        source = f"{self._artifacts(run_id).place}/{folder}"
 
         def create() -> Any:
             with plainly(self.uri), patience(ANSWER, retries=0), _naming_what_is_missing():
@@ -316,10 +379,14 @@ class Registry:
                     name, source, run_id, tags=tags, await_creation_for=0
                 )
 
-        return int(self._with(name, create).version)
+        number = str(self._with(name, create).version)
+        if not number.isdecimal():
+            raise self._contradicts(f"gives no number for a new version of '{name}'")
+        return int(number)
 
-    def _run(self, run_id: str) -> Any:
-        return self._read(lambda: self.client.get_run(run_id))
+    def _artifacts(self, run_id: str) -> "Artifacts":
+        found: Artifacts = self._read(lambda: self.client.get_artifacts(run_id))
+        return found
 
     def _read(self, call: Callable[[], T]) -> T:
         with plainly(self.uri), patience(ANSWER, retries=1):
@@ -340,33 +407,43 @@ def _naming_what_is_missing() -> Iterator[None]:
 
     try:
         yield
-    except FileNotFoundError as error:
-        raise _NotThere(_one_line(error)) from None
     except MlflowException as error:
+        # by MLflow's own word; a 404 without it may be that of a proxy
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         raise _NotThere(_one_line(error)) from None
 
 
 def _again(call: Callable[[], T]) -> T:
-    """Call, and call again where MLflow says that two writers met; only what may be repeated."""
-    from mlflow.exceptions import MlflowException
-
-    for left in range(TRIES - 1, -1, -1):
+    """Call, and call again where that may help; only what may be repeated."""
+    tries = 0
+    while True:
+        tries += 1
         try:
             with _naming_what_is_missing():
                 return call()
-        except MlflowException as error:
-            if not left or error.error_code not in _PASSING or _unanswered(error):
+        except Exception as error:
+            left, base = _patience(error)
+            if tries >= left:
                 raise
-            time.sleep(random.uniform(0.01, 0.1) * 2 ** min(TRIES - left, 4))
-    raise AssertionError
+            time.sleep(random.uniform(base / 10, base) * 2 ** min(tries, 4))
 
 
-def _unanswered(error: BaseException) -> bool:
-    import requests
+def _patience(error: Exception) -> tuple[int, float]:
+    """How often a call is tried that fails so, and the seconds of the first pause.
 
-    return isinstance(error.__cause__ or error.__context__, requests.RequestException)
+    MLflow's client itself repeats what gets no answer, but not what breaks off in the middle.
+    """
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException, Timeout
+
+    causes = (error, error.__cause__, error.__context__)
+    if any(isinstance(one, RequestException) for one in causes):
+        slow = any(isinstance(one, Timeout) for one in causes)
+        return (1 if slow or not tracking.may_pass(error) else UNANSWERED), SECONDS_OF_PAUSE
+    if isinstance(error, MlflowException):
+        return (TRIES if error.error_code in _PASSING else 1), 0.1
+    return (UNANSWERED if isinstance(error, MayPass) else 1), SECONDS_OF_PAUSE
 
 
 def _one_line(error: Exception) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from recctl.errors import UserError
+from recctl.errors import Unknown, UserError, type_of
 from recctl.layout import Layout
 from recctl.promotion import apply, archive, contenders, log, vouch
 from recctl.promotion.log import Entry
@@ -18,6 +18,8 @@ def verify(registry: Registry, layout: Layout, *, everything: bool = False) -> l
 
     Versions and evidence are checked for what serves and could serve again (champion, previous,
     best) and for the newest decision; with `everything` for all that there is.
+
+    Raises Unknown where one of them could not be read.
     """
     state = apply.serving(registry)
     line = state.line
@@ -98,6 +100,8 @@ def _versions(
         try:
             contenders.registered(registry, layout, number, state.line)
             wrong = []
+        except Unknown as error:
+            raise _unchecked(f"version {number}", error) from None
         except UserError as error:
             wrong = [str(error)]
         fine = f"every file is as it was registered; {vouch.covers(state.line, number)}"
@@ -113,5 +117,13 @@ def _versions(
 def _evidence(registry: Registry, line: list[Entry], everything: bool) -> Iterator[Check]:
     judged = [one for one in line if readable(one) and one.content["kind"] == "promotion"]
     for one in judged if everything else judged[-1:]:
-        same, sentence = archive.repeat(registry, one)
+        try:
+            same, sentence = archive.repeat(registry, one)
+        except Unknown as error:
+            raise _unchecked(f"decision {one.position}", error) from None
         yield _check(f"decision {one.position}", [] if same else [sentence], sentence)
+
+
+def _unchecked(what: str, error: Unknown) -> UserError:
+    """Nothing is known to be wrong, so no check failed."""
+    return type_of(error)(f"{what} could not be checked: {error}")
