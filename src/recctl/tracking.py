@@ -194,7 +194,7 @@ def _foreign(error: Exception) -> bool:
 def _told(uri: str, error: Exception) -> Unknown:
     reason = " ".join(redact(str(error)).split())
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        reason = f"no space left on the disk for {error.filename or 'a copy'}"
+        reason = f"no space left on the disk for {error.filename2 or error.filename or 'a copy'}"
         return Unknown(reason, "free some disk space and run the command again")
     kind = MayPass if may_pass(error) else Unknown
     return kind(f"MLflow at {redact(uri)}: {_short(reason)}", _fix(uri, error, reason))
