@@ -108,19 +108,24 @@ class UserHistory:
     """Interactions with items that training never saw."""
 
 
-def user_history(sequences: Path, user_id: str) -> UserHistory:
-    """All of a user's items in time order, from what sequence-split wrote.
+def user_histories(sequences: Path, user_ids: Sequence[str]) -> dict[str, UserHistory]:
+    """All of some users' items in time order, from what sequence-split wrote.
 
-    Raises UserError when the user is not there.
+    Raises UserError when one of them is not there.
     """
     data = SequenceData.load(sequences)
-    if user_id not in data.user_ids:
-        raise UserError(
-            f"no user '{user_id}' in {sequences}",
-            "users with fewer interactions than sequence-split.minimum_user_interactions are left "
-            "out: recommend for them with --history ITEM,ITEM,...",
-        )
-    user = data.user_ids.index(user_id)
-    items = data.items[data.offsets[user] : data.offsets[user + 1]]
-    known = items[items != COLD].tolist()
-    return UserHistory([data.vocabulary.items[item] for item in known], len(items) - len(known))
+    places = {user_id: place for place, user_id in enumerate(data.user_ids)}
+    found = {}
+    for user_id in user_ids:
+        if user_id not in places:
+            raise UserError(
+                f"no user '{user_id}' in {sequences}",
+                "users with fewer interactions than sequence-split.minimum_user_interactions are "
+                "left out: recommend for them with --history ITEM,ITEM,...",
+            )
+        place = places[user_id]
+        items = data.items[data.offsets[place] : data.offsets[place + 1]]
+        known = items[items != COLD].tolist()
+        names = [data.vocabulary.items[item] for item in known]
+        found[user_id] = UserHistory(names, len(items) - len(known))
+    return found

@@ -123,6 +123,13 @@ def test_a_user_is_recommended_what_follows_all_that_is_known_of_him(project: La
     assert len(ids(content)) == min(10, N_ITEMS - len(walk))
 
 
+def test_several_users_get_one_answer_each(project: Layout) -> None:
+    both = json.loads(run("--user", "u7", "--user", "u3", "--json"))
+    assert both == [ask("--user", "u7"), ask("--user", "u3")]
+    shown = run("--user", "u7", "--user", "u3")
+    assert shown == run("--user", "u7") + run("--user", "u3")
+
+
 def test_cold_items_of_a_user_are_dropped_and_counted(project: Layout) -> None:
     content = ask("--user", "u3")
     data = SequenceData.load(project.sequences)
@@ -224,6 +231,7 @@ def test_a_long_history_shows_its_end(project: Layout) -> None:
     ("arguments", "says"),
     [
         (["--user", "u99"], "no user 'u99'.*--history"),
+        (["--user", "u1", "--user", "u99"], "no user 'u99'.*--history"),
         (["--user", "u1", "--history", "m1"], "both given"),
         (["--model", "nowhere"], "no model folder nowhere"),
     ],

@@ -19,7 +19,8 @@ _SHOWN = 10
 
 def recommend(
     user: Annotated[
-        str | None, typer.Option("--user", help="A user of the data, by external id.")
+        list[str] | None,
+        typer.Option("--user", help="A user of the data, by external id. May be given repeatedly."),
     ] = None,
     history: Annotated[
         list[str] | None,
@@ -37,50 +38,48 @@ def recommend(
             help="Leave out items of the history; without it as params.yaml evaluates.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print JSON: an object, or a list where --user is repeated."),
+    ] = False,
 ) -> None:
     """Recommend the next items for a user, a history, or (given neither) a newcomer."""
     from recctl.errors import UserError
-    from recctl.recommend import Served, user_history
+    from recctl.recommend import Served, UserHistory, user_histories
 
-    if user is not None and history is not None:
+    if user and history is not None:
         raise UserError("--user and --history are both given", "give one of them")
-    project = _project(needed=user is not None or model is None)
+    project = _project(needed=bool(user) or model is None)
     if filter_seen is None:
         filter_seen = _filter_seen(project)
     served = Served.load(_folder(model, project))
     served.check(filter_seen=filter_seen)
-    cold = 0
-    if user is not None and project is not None:
-        found = user_history(project.sequences, user)
-        given, cold = found.item_ids, found.cold
-    else:
-        given = _split(history or [])
-    known, dropped = served.known(given)
-    chosen = served.recommend(known, k, filter_seen=filter_seen)
-    if as_json:
-        echo_json(
+    asked: list[tuple[str | None, UserHistory]] = [(None, UserHistory(_split(history or []), 0))]
+    if user and project is not None:
+        asked = [*user_histories(project.sequences, user).items()]
+    answers = []
+    for user_id, found in asked:
+        known, dropped = served.known(found.item_ids)
+        chosen = served.recommend(known, k, filter_seen=filter_seen)
+        if not as_json:
+            whom = f"for user {user_id}" if user_id is not None else "after this history"
+            whom = whom if user_id is not None or known else "for a newcomer"
+            _print(served, whom, known, dropped, found.cold, chosen)
+        answers.append(
             {
-                "user_id": user,
+                "user_id": user_id,
                 "filter_seen": filter_seen,
                 "history": [_item(served, item) for item in known],
                 "dropped": dropped,
-                "cold": cold,
+                "cold": found.cold,
                 "recommendations": [
                     {"rank": one.rank, **_item(served, one.item_id), "score": one.score}
                     for one in chosen
                 ],
             }
         )
-        return
-    whom = (
-        f"for user {user}"
-        if user is not None
-        else "after this history"
-        if known
-        else "for a newcomer"
-    )
-    _print(served, whom, known, dropped, cold, chosen)
+    if as_json:
+        echo_json(answers if len(user or []) > 1 else answers[0])
 
 
 def _project(needed: bool) -> "Layout | None":
