@@ -47,12 +47,12 @@ def hooks(layout: Layout) -> Hooks:
     """How the steps show themselves."""
     hours = RetrainParams.load(layout.params).approval_hours
 
-    def approve(_: dict[str, Any]) -> bool:
+    def approve(_: dict[str, Any]) -> str | bool:
         in_prefect.call("awaits-approval")
         answer = in_prefect.ask(hours)
-        by = f" by {answer.name}" if answer.name else ""
-        print(f"approved{by}" if answer.approve else f"not approved{by}")
-        return answer.approve
+        name = answer.name.strip() or "someone in Prefect's UI who gave no name"
+        print(f"approved by {name}" if answer.approve else "not approved")
+        return answer.approve and name
 
     return Hooks(
         say=print,

@@ -1,5 +1,6 @@
 """`recctl retrain` at the terminal: by whom, and who is asked for how long."""
 
+import getpass
 import io
 import os
 import pty
@@ -76,7 +77,7 @@ def keyboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes], obje
 
 
 @pytest.fixture
-def approve(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], bool]:
+def approve(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], str | bool]:
     """What `recctl retrain` asks before a model serves, given the hours; the decision is blank."""
     monkeypatch.setattr("recctl.promotion.show.decision", lambda body: None)
     return lambda hours: _approve(hours, {})
@@ -84,7 +85,7 @@ def approve(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], bool]:
 
 def test_a_question_that_nobody_answers_does_not_hold_the_project_for_ever(
     keyboard: Callable[[bytes], object],
-    approve: Callable[[float], bool],
+    approve: Callable[[float], str | bool],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     keyboard(b"y")  # and no Enter: not an answer
@@ -99,16 +100,16 @@ def test_a_question_that_nobody_answers_does_not_hold_the_project_for_ever(
 )
 def test_a_question_is_answered_at_the_terminal(
     keyboard: Callable[[bytes], object],
-    approve: Callable[[float], bool],
+    approve: Callable[[float], str | bool],
     typed: bytes,
     yes: bool,
 ) -> None:
     keyboard(typed)
-    assert approve(1.0) is yes
+    assert approve(1.0) == (getpass.getuser() if yes else False)
 
 
 def test_the_end_of_input_is_no_answer(
-    keyboard: Callable[[bytes], object], approve: Callable[[float], bool]
+    keyboard: Callable[[bytes], object], approve: Callable[[float], str | bool]
 ) -> None:
     keyboard(b"\x04")
     with pytest.raises(typer.Abort):
@@ -137,7 +138,7 @@ def test_a_signal_just_before_the_wait_ends_it(
 
 
 def test_a_pipe_is_read_without_a_limit(
-    monkeypatch: pytest.MonkeyPatch, approve: Callable[[float], bool]
+    monkeypatch: pytest.MonkeyPatch, approve: Callable[[float], str | bool]
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
-    assert approve(1e-9) is True
+    assert approve(1e-9) == getpass.getuser()

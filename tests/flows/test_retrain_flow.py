@@ -222,6 +222,8 @@ def test_a_person_answers_in_the_ui(
     assert (run.ending, run.state) == (ending, ("COMPLETED", state))
     assert champion(project) == (1 if approve else None)
     assert "WOULD BE PROMOTED" in run.artifacts()["decision"] or approve
+    decided = records.open_registry(project).entries()
+    assert [one.content["approved_by"] for one in decided] == (["Ann"] if approve else [])
 
 
 def test_no_answer_is_no(server: PrefectServer, retrain: Flow[Any, Any], project: Layout) -> None:

@@ -236,11 +236,11 @@ FIRST = body(
     ],
 )
 FORCED = REJECTED | {
-    "verdict": "promoted",
     "forced": True,
+    "approved_by": "Ann [bold]Lee[/bold]",
     "reason": "incident 42: the champion [bold]lacks[/bold] the new catalogue",
     "sets": MOVES,
-    "sentence": "Promoted by force although it was rejected: ndcg@10 may be worse.",
+    "sentence": "rejected: ndcg@10 may be worse.",
 }
 NOTHING_SCORED: dict[str, Any] = {
     "users": None,

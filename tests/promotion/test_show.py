@@ -136,7 +136,16 @@ def test_without_a_champion_there_is_no_common_catalogue() -> None:
         (SUSPICIOUS, "promotion of recommender, SUSPICIOUS", "SUSPICIOUS: A relative gain"),
         (REFUSED, "promotion of recommender, REFUSED", "REFUSED: Cannot be judged"),
         (STALE, "promotion of recommender, STALE", "STALE: Another decision"),
-        (FORCED, "promotion of recommender, PROMOTED, FORCED", "PROMOTED: Promoted by force"),
+        (
+            FORCED,
+            "promotion of recommender, PROMOTED BY FORCE",
+            "PROMOTED BY FORCE: judged rejected: ndcg@10 may be worse.",
+        ),
+        (
+            ROLLBACK | {"forced": True},
+            "rollback of recommender, ROLLED BACK BY FORCE",
+            "ROLLED BACK BY FORCE: Version 3",
+        ),
         (ROLLBACK, "rollback of recommender, ROLLED BACK", "ROLLED BACK: Version 3"),
         (RECOVERY, "recovery of recommender, RECOVERED", "RECOVERED: Decision 7"),
     ],
@@ -268,7 +277,8 @@ def test_history_tells_who_what_and_what_moved() -> None:
 
 def test_history_says_what_is_forced_and_what_is_void() -> None:
     text = _history(ROWS)
-    assert "PROMOTED, forced" in _line(text, " 6")
+    assert "PROMOTED BY FORCE" in text
+    assert "decision 6: approved by Ann [bold]Lee[/bold]" in text
     assert "STALE, void" in _line(text, " 5")
     assert "decision 6: incident 42: the champion [bold]lacks[/bold] the new catalogue" in text
     assert "decision 5: void: another decision came first" in text

@@ -203,14 +203,17 @@ def test_a_person_is_asked_and_says_yes(project: Layout) -> None:
     asked: list[dict[str, Any]] = []
     shown: list[Page] = []
 
-    def yes(body: dict[str, Any]) -> bool:
+    def yes(body: dict[str, Any]) -> str:
         asked.append(body)
         assert "promotion of tiny" in shown[-1].markdown
-        return True
+        return "Ann\n Lee"
 
     result = small.retrain(project, Hooks(say=lambda line: None, show=shown.append, approve=yes))
     assert [body["verdict"] for body in asked] == ["promoted"]
     assert result.name == "promoted-v1"
+    (entry,) = records.open_registry(project).entries()
+    assert entry.content["approved_by"] == "Ann Lee"
+    assert "approved by Ann Lee" in shown[-1].markdown
 
 
 def test_no_is_no_and_is_not_asked_again(project: Layout) -> None:

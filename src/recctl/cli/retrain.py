@@ -93,14 +93,16 @@ def _show(page: "Page") -> None:
         echo(page.title)
 
 
-def _approve(hours: float, body: dict[str, Any]) -> bool:
+def _approve(hours: float, body: dict[str, Any]) -> str | bool:
+    """The user who says at the terminal that the model may serve."""
     import sys
 
     from recctl.cli.asking import yes_or_no
     from recctl.promotion import show
+    from recctl.who import user
 
     show.decision(body)
     if sys.stdin.isatty():
         echo(f"No answer within {hours:g} hours is no: the project is held meanwhile.")
-        return yes_or_no("Let this model serve?", hours)
-    return typer.confirm("Let this model serve?", default=False)
+        return yes_or_no("Let this model serve?", hours) and user()
+    return typer.confirm("Let this model serve?", default=False) and user()

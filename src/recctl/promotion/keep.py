@@ -1,7 +1,7 @@
 """Pages of a decision: beside the project's other artifacts, and with the evidence in MLflow."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from recctl.errors import UserError
@@ -9,7 +9,8 @@ from recctl.files import replacing
 from recctl.layout import Layout
 from recctl.promotion import page, plots
 from recctl.promotion.log import Entry
-from recctl.promotion.registry import EVIDENCE, Registry
+from recctl.promotion.registry import DECISION, EVIDENCE, Registry
+from recctl.promotion.schema import readable
 
 
 def pages(layout: Layout, registry: Registry, entry: Entry, say: Callable[[str], None]) -> None:
@@ -27,6 +28,26 @@ def pages(layout: Layout, registry: Registry, entry: Entry, say: Callable[[str],
             f"decision {entry.position} stands, but its pages could not be kept: {reason}; "
             f"'recctl explain {entry.position}' shows what is in them"
         )
+
+
+def described(registry: Registry, line: Sequence[Entry], say: Callable[[str], None]) -> None:
+    """Let the version that the newest judgement is about name it and its figures in MLflow.
+
+    Done after every decision and before the next one, so a killed process leaves no gap for long.
+    What hinders it is said and changes nothing.
+    """
+    judged = (one for one in reversed(line) if one.content.get("kind") == "promotion")
+    entry = next((one for one in judged if readable(one) and not one.altered), None)
+    number = entry and (entry.content["challenger"] or {}).get("version")
+    if entry is None or number is None:
+        return
+    try:
+        for version in registry.versions():
+            if version.number == number and version.tags.get(DECISION) != str(entry.position):
+                text = page.description(entry.content, entry.position)
+                registry.describe(number, entry.position, text)
+    except UserError as error:
+        say(f"decision {entry.position} stands, but version {number} does not name it: {error}")
 
 
 def write(folder: Path, entry: Entry) -> Path:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from recctl.console import Table, Text
 from recctl.promotion import plots, show
@@ -82,6 +83,28 @@ def markdown(body: dict[str, Any], position: int | None = None, *, picture: bool
     lead = [f"# {_inline(show.title(body, position))}", f"**{_inline(show.said(body))}**"]
     content = blocks(body, position, picture=picture)
     return "\n\n".join([*lead, *(_markdown(block) for block in content)]) + "\n"
+
+
+def description(body: dict[str, Any], position: int | None = None) -> str:
+    """What MLflow shows beside the challenger's version, in markdown; links work in its pages."""
+    lineage, metrics = body.get("lineage") or {}, _figures(body)
+    model = _inline(show.clean((body.get("challenger") or {}).get("model") or "model"))
+    text = f"{model} trained on data {show.brief(lineage.get('data_md5'))}"
+    lines = [f"{text}, commit {show.commit(lineage)}."]
+    if metrics:
+        said = ", ".join(f"{_inline(name)} {show.figure(value)}" for name, value in metrics.items())
+        lines.append(f"{said}: {show.count(body.get('users'))} test users, full ranking.")
+    if position is not None:
+        link = f"#/models/{quote(body['registered_model'])}-decisions/versions/{position}"
+        came = f"{show.when(body['time'])} UTC: {show.verdict(body, position)}"
+        lines.append(f"[Decision {position}]({link}), {came} (`recctl explain {position}`).")
+    return "\n\n".join(lines)
+
+
+def _figures(body: dict[str, Any]) -> dict[str, float | None]:
+    """The challenger's means over today's whole catalogue, in the policy's order."""
+    found = ((body.get("means") or {}).get("full") or {}).get("challenger") or {}
+    return {name: found[name] for name in dict.fromkeys([*show.metrics_of(body), *found])}
 
 
 def blocks(body: dict[str, Any], position: int | None, *, picture: bool = True) -> list[Block]:

@@ -10,7 +10,7 @@ from recctl.errors import Gone, Unknown, UserError, type_of
 from recctl.files import digest
 from recctl.layout import Layout
 from recctl.limits import APPROVER
-from recctl.promotion import apply, archive, contenders, keep, log, manifest, package, vouch
+from recctl.promotion import apply, archive, contenders, keep, log, manifest, package, page, vouch
 from recctl.promotion.body import Body, frame, of_decision
 from recctl.promotion.decision import decide
 from recctl.promotion.evidence import Evidence
@@ -179,6 +179,7 @@ def settled(registry: Registry, layout: Layout, say: Say, force: bool) -> apply.
         if not force:
             raise
         return apply.serving(registry)
+    keep.described(registry, state.line, say)
     for entry in left:
         if entry.sets is None:
             registry.mark(entry.position, "done")
@@ -289,6 +290,7 @@ def write(layout: Layout, registry: Registry, body: Body, run_id: str, say: Say)
     assert isinstance(landed, apply.Appended), "what moves nothing is never stale"
     entry = landed.entry
     _carried_out(registry, entry)
+    keep.described(registry, [entry], say)
     keep.pages(layout, registry, entry, say)
     return Outcome(entry.content, dataclasses.replace(entry, state="done"))
 
@@ -345,7 +347,15 @@ def _register(layout: Layout, registry: Registry, judged: Judged, state: apply.S
         if there is not None:
             return _registered(layout, registry, there, state)
         name = f"registration-{challenger.digest[:12]}"
-        return registry.register(folder, digest=challenger.digest, tags=tags, run_name=name)
+        figures = judged.body["means"]["full"]["challenger"]
+        return registry.register(
+            folder,
+            digest=challenger.digest,
+            tags=tags,
+            run_name=name,
+            metrics={name: value for name, value in figures.items() if value is not None},
+            description=page.description(judged.body),
+        )
 
 
 def _registered(

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from recctl.artifacts import Artifacts
 
 CONTENT_DIGEST, FILES = "recctl.content_digest", "recctl.files"
+DECISION = "recctl.decision"
+"""On a version: the newest decision that judged it."""
 ENTRY, DIGEST, STATE, HEAD = "recctl.entry", "recctl.digest", "recctl.state", "recctl.head"
 """Tags of ours; `recctl.head` lies on NAME, so that it outlives a deleted log."""
 
@@ -144,7 +146,14 @@ class Registry:
         return found[-1] if found else None
 
     def register(
-        self, folder: Path, *, digest: str, tags: Mapping[str, str], run_name: str
+        self,
+        folder: Path,
+        *,
+        digest: str,
+        tags: Mapping[str, str],
+        run_name: str,
+        metrics: Mapping[str, float] | None = None,
+        description: str = "",
     ) -> Version:
         """The version that holds the `folder`'s content, made unless there is one already.
 
@@ -154,15 +163,24 @@ class Registry:
         existing = self.find(digest, tags.get(FILES))
         if existing is not None:
             return existing
-        run_id = self.decision_run(run_name, {**tags, "recctl.run": "registration"}, {})
+        run_id = self.decision_run(run_name, {**tags, "recctl.run": "registration"}, metrics or {})
         self.log_files(run_id, folder, MODEL)
-        made = self._create(self.name, run_id, MODEL, {**tags, CONTENT_DIGEST: digest})
+        told = {**tags, CONTENT_DIGEST: digest}
+        made = self._create(self.name, run_id, MODEL, told, description)
         first = self.find(digest, tags.get(FILES))
         assert first is not None
         if first.number < made:
             with contextlib.suppress(_NotThere):  # a repeated request finds it deleted
                 self._write(lambda: self.client.delete_model_version(self.name, str(made)))
         return first
+
+    def describe(self, number: int, decision: int, text: str) -> None:
+        """Give a version a description for people, then the number of the decision it tells of."""
+        name, version = self.name, str(number)
+        self._write(lambda: self.client.update_model_version(name, version, text))
+        self._write(
+            lambda: self.client.set_model_version_tag(name, version, DECISION, str(decision))
+        )
 
     def download(self, version: Version, to: Path) -> Path:
         """A local copy of a version's files, below the folder `to`.
@@ -369,14 +387,21 @@ class Registry:
                 self._write(lambda: self.client.create_registered_model(name))
             return call()
 
-    def _create(self, name: str, run_id: str, folder: str, tags: dict[str, str]) -> int:
+    def _create(
+        self, name: str, run_id: str, folder: str, tags: dict[str, str], description: str = ""
+    ) -> int:
         """Create a version; not repeated by the client, for a second one is not the first."""
         source = f"{self._artifacts(run_id).place}/{folder}"
 
         def create() -> Any:
             with plainly(self.uri), patience(ANSWER, retries=0), _naming_what_is_missing():
                 return self.client.create_model_version(
-                    name, source, run_id, tags=tags, await_creation_for=0
+                    name,
+                    source,
+                    run_id,
+                    tags=tags,
+                    description=description or None,
+                    await_creation_for=0,
                 )
 
         number = str(self._with(name, create).version)

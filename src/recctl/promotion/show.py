@@ -101,18 +101,18 @@ def title(body: dict[str, Any], position: int | None) -> str:
     if body["kind"] == "comparison":
         return f"Comparison of {model}: {side(body, 'challenger')} and {side(body, 'champion')}"
     name = "Decision, not kept" if position is None else f"Decision {position}"
-    forced = ", FORCED" if body.get("forced") else ""
-    return f"{name}: {body['kind']} of {model}, {verdict(body, position)}{forced}"
+    return f"{name}: {body['kind']} of {model}, {verdict(body, position)}"
 
 
 def verdict(body: dict[str, Any], position: int | None) -> str:
-    """The verdict in capitals; it says `would be` of what is not in the log."""
+    """What came of it in capitals; it says `would be` of what is not in the log."""
     if body["kind"] == "recovery":  # its verdict is that of the promotion it undid
         return "RECOVERED"
-    given = body.get("verdict") or "promoted"
-    if given != "promoted":
+    given, forced = body.get("verdict") or "promoted", body.get("forced")
+    if given != "promoted" and not forced:
         return clean(given).upper()
     done = "ROLLED BACK" if body["kind"] == "rollback" else "PROMOTED"
+    done += " BY FORCE" if forced else ""
     return done if position is not None else f"WOULD BE {done}"
 
 
@@ -132,6 +132,8 @@ def circumstances(body: dict[str, Any]) -> list[str]:
     if body.get("users"):
         lines.append(_test_set(body))
     lines.append(f"{when(body['time'])} UTC by {clean(body['who'])}")
+    if body.get("approved_by"):
+        lines.append(f"approved by {clean(body['approved_by'])}")
     if body.get("reason"):
         lines.append(f"reason given: {clean(body['reason'])}")
     lines += [f"acknowledged: {clean(one)}" for one in body.get("acknowledges") or []]
@@ -322,8 +324,11 @@ def sentence(body: dict[str, Any], position: int | None) -> Text:
 
 
 def said(body: dict[str, Any]) -> str:
-    """The sentence without the verdict's word, which stands before it everywhere."""
-    return clean(body.get("sentence") or "").removeprefix(f"{body.get('verdict')}: ")
+    """The sentence without the verdict's word, where that stands before it everywhere."""
+    text = clean(body.get("sentence") or "")
+    if body.get("forced"):
+        return f"judged {text}" if body["kind"] == "promotion" else text
+    return text.removeprefix(f"{body.get('verdict')}: ")
 
 
 def why(gate: dict[str, Any]) -> str:
@@ -369,9 +374,8 @@ def _history_cells(row: dict[str, Any], body: dict[str, Any] | None) -> list[Tex
 
 
 def row_verdict(row: dict[str, Any]) -> str:
-    """The verdict with whether it counts: `PROMOTED, forced`, `PROMOTED, void`."""
+    """The verdict with whether it counts: `PROMOTED`, `PROMOTED, void`."""
     marks = [verdict(row["body"], row["position"])]
-    marks += ["forced"] if row["body"].get("forced") else []
     marks += [] if row.get("in_force", True) else ["void"]
     marks += [row["state"]] if row["state"] != "done" else []
     return ", ".join(marks)
@@ -382,8 +386,10 @@ def row_notes(row: dict[str, Any]) -> list[str]:
     if row["body"] is None:
         said = "it was altered, or recctl did not write it; see 'recctl verify'"
         return [f"decision {row['position']}: cannot be read: {said}"]
-    reason = row["body"].get("reason")
+    reason, approver = row["body"].get("reason"), row["body"].get("approved_by")
     notes = [clean(reason)] if reason else []
+    if approver and approver != row["body"]["who"].rpartition("@")[0]:  # beside who ran it
+        notes.append(f"approved by {clean(approver)}")
     return [f"decision {row['position']}: {note}" for note in [*notes, *standing(row)]]
 
 

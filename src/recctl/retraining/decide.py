@@ -7,7 +7,7 @@ from recctl.errors import MayPass
 from recctl.layout import Layout
 from recctl.promotion import log, records
 from recctl.promotion.log import Entry
-from recctl.promotion.promote import Declined, promote, settled
+from recctl.promotion.promote import Confirm, Declined, promote, settled
 from recctl.promotion.registry import Registry
 from recctl.retraining.record import Record
 
@@ -48,9 +48,7 @@ def preview(layout: Layout, say: Say) -> Body | None:
     return promote(layout, confirm=lambda body: True, say=say, dry_run=True).body
 
 
-def decide(
-    layout: Layout, key: str, say: Say, *, approve: Callable[[Body], bool]
-) -> tuple[Record, Body | None]:
+def decide(layout: Layout, key: str, say: Say, *, approve: Confirm) -> tuple[Record, Body | None]:
     """Judge the workspace's model and let it serve if it passed and `approve` says yes.
 
     Raises MayPass where others' decisions came first each time.

@@ -14,6 +14,7 @@ from recctl.intake.take import Intake
 from recctl.layout import Layout
 from recctl.lock import Lock
 from recctl.pipeline import StageFailed
+from recctl.promotion.promote import Confirm
 from recctl.retraining import decide, key, pages, publish, record
 from recctl.retraining.decide import Body
 from recctl.retraining.pages import Page
@@ -46,7 +47,7 @@ class Hooks:
     """Told what people may want to look at, as soon as it is there."""
     epoch: Callable[[int, int], None] = lambda done, total: None
     """Told how many epochs of a training are done, of how many at most."""
-    approve: Callable[[Body], bool] = lambda body: False
+    approve: Confirm = lambda body: False
     """Asked under `approval: manual`, with the decision's body, before a model serves."""
     told: Callable[[Record], None] = lambda done: None
     """Told what a retraining came to, once git and the remote know it; again after a kill there."""
@@ -215,9 +216,7 @@ class _Run:
                 return found
             self.hooks.say("another model serves than was shown: judged and asked again")
 
-    def _promote(
-        self, digest: str, agreed: Callable[[Body], bool]
-    ) -> tuple[Record, Body | None] | None:
+    def _promote(self, digest: str, agreed: Confirm) -> tuple[Record, Body | None] | None:
         """The decision; None where it would not be the one that a person was shown."""
         _require_same(self.layout, digest)
         try:
@@ -225,7 +224,7 @@ class _Run:
         except _Another:
             return None
 
-    def _agreed(self) -> Callable[[Body], bool]:
+    def _agreed(self) -> Confirm:
         """Whether a model may serve; one that would not pass is not asked about.
 
         Raises _Another for another model, or against another champion, than was shown.
@@ -235,7 +234,7 @@ class _Run:
         body = self.step("judge", lambda: decide.preview(self.layout, self.hooks.say))
         yes = body is not None and body["verdict"] == "promoted" and self._asked(body)
 
-        def same(judged: Body) -> bool:
+        def same(judged: Body) -> str | bool:
             if (
                 body is None
                 or body["verdict"] != "promoted"
@@ -246,7 +245,7 @@ class _Run:
 
         return same
 
-    def _asked(self, body: Body) -> bool:
+    def _asked(self, body: Body) -> str | bool:
         self.hooks.show(pages.decision(body, None))
         self.lock.doing("waiting for a person's approval")
         return self.hooks.approve(body)
