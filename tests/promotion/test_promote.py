@@ -78,6 +78,21 @@ def test_the_whole_story(project: Layout) -> None:
     assert aliases(project) == {"champion": 1, "best": 1}
     kinds = [row["body"]["kind"] for row in records.history(records.open_registry(project))]
     assert kinds == ["promotion", "promotion", "promotion", "rollback"]
+    registry = records.open_registry(project)
+    told = {
+        one.number: registry.client.get_model_version("tiny", str(one.number))
+        for one in registry.versions()
+    }
+    assert {number: one.tags["recctl.decision"] for number, one in told.items()} == {
+        1: "1",
+        2: "2",
+        3: "3",
+    }
+    figures = rolled.body["means"], better.body["means"]["full"]["challenger"]
+    metrics = registry.client.get_run(told[3].run_id).data.metrics
+    assert figures == (None, {"ndcg@10": metrics["ndcg_at_10"], "hr@10": metrics["hr_at_10"]})
+    for words in ("markov trained on data", "[Decision 3](#/models/tiny-decisions/versions/3)"):
+        assert words in told[3].description
     assert wrong(project) == []
 
 

@@ -104,7 +104,8 @@ def description(body: dict[str, Any], position: int | None = None) -> str:
 def _figures(body: dict[str, Any]) -> dict[str, float | None]:
     """The challenger's means over today's whole catalogue, in the policy's order."""
     found = ((body.get("means") or {}).get("full") or {}).get("challenger") or {}
-    return {name: found[name] for name in dict.fromkeys([*show.metrics_of(body), *found])}
+    order = dict.fromkeys([*show.metrics_of(body), *found])
+    return {name: found[name] for name in order if name in found}
 
 
 def blocks(body: dict[str, Any], position: int | None, *, picture: bool = True) -> list[Block]:
