@@ -305,3 +305,17 @@ def test_means_that_are_equal_but_for_rounding_have_a_direction(seed: int) -> No
     negated = Counted(-sample.values[::-1], sample.counts[::-1])
     one, other = (bootstrap_means(each, 100, rng()) for each in (sample, negated))
     assert np.array_equal(one, -other)
+
+
+METRIC = st.sampled_from([0.0, 1.0, 1 / 3, 0.6309297535714575, 0.1, 0.7]) | st.floats(0, 1)
+
+
+@given(st.lists(METRIC, min_size=1, max_size=80), st.integers(1, 80), st.integers(0, 5))
+def test_an_interval_holds_its_mean(values, times, seed):
+    """Equal values above all: their mean is a rounding away from the resamples' means."""
+    every = np.array(values * times)
+    found = interval(every, 100, rng(seed))
+    assert found.low <= found.value <= found.high
+    assert found.value == every.mean()
+    of_sample = interval_of(bootstrap_means(counted(every), 100, rng(seed)), counted(every))
+    assert of_sample.low <= of_sample.value <= of_sample.high

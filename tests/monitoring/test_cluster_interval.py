@@ -78,3 +78,18 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     users, values = map(np.array, busy_and_idle())
     one, two = (interval(users, values, 200, np.random.default_rng(7)) for _ in range(2))
     assert one == two
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 9), st.sampled_from([0.6309297535714575, 1 / 3, 0.1, 0.0, 1.0])),
+        min_size=1,
+        max_size=60,
+    ),
+    st.booleans(),
+)
+def test_an_interval_holds_its_mean(events: list[tuple[int, float]], equal: bool) -> None:
+    users = np.array([user for user, _ in events])
+    values = np.array([events[0][1] if equal else value for _, value in events])
+    found = interval(users, values, 100, np.random.default_rng(0))
+    assert found.low <= found.value <= found.high

@@ -28,6 +28,7 @@ from recctl.promotion.decision import decide
 from recctl.promotion.evidence import Conduct, Training
 from recctl.promotion.gates import Counter
 from recctl.promotion.params import Guardrails, Leak, Primary, PromotionParams, Ratchet, Slices
+from recctl.training.curve import end
 
 
 def gates(given, rules):
@@ -363,6 +364,29 @@ def test_a_best_version_that_leaks_is_no_obstacle_without_a_ratchet():
 def test_convergence(training, outcome):
     found = row(gates(evidence(training=training), policy()), "convergence")
     assert found.outcome == outcome
+
+
+RISING = [(epoch, 0.002 * epoch) for epoch in range(1, 101)]
+FLAT = [(epoch, min(0.002 * epoch, 0.1)) for epoch in range(1, 101)]
+
+
+@pytest.mark.parametrize(
+    ("curve", "best", "outcome"),
+    [
+        (RISING, 100, "fail"),
+        ([*RISING[:98], (99, 0.19), (100, 0.192)], 98, "fail"),  # not the last epoch, but rising
+        (FLAT, 50, "pass"),
+        ([*FLAT[:97], (98, 0.1004), *FLAT[98:]], 98, "pass"),  # the best of a flat end, by chance
+        ([*FLAT[:99], (100, 0.1004)], 100, "pass"),
+        (RISING[:60], 60, "pass"),  # ended before the limit
+        (RISING[99:], 100, "fail"),  # one validation shows nothing
+        ([(epoch, 0.0) for epoch in range(1, 101)], 1, "pass"),
+    ],
+)
+def test_convergence_is_told_by_the_curve_and_not_by_the_limit(curve, best, outcome):
+    training = Training(curve[-1][0], best, best == 100, True, max_epochs=100, end=end(curve))
+    found = row(gates(evidence(training=training), policy()), "convergence")
+    assert found.outcome == outcome, found.reason
 
 
 def leaking(**users):

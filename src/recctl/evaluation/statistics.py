@@ -9,7 +9,7 @@ numbers instead of one per user. It is the same distribution, not an approximati
 for the sign-flip test: of n users with the same |difference|, how many keep their sign is binomial.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
@@ -59,11 +59,29 @@ class Counted:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its bootstrap interval."""
+    """A mean and its bootstrap interval: low <= value <= high."""
 
     value: float
     low: float
     high: float
+
+
+def enclosing(value: float, low: float, high: float) -> Interval:
+    """An interval that holds its mean.
+
+    Means of equal numbers, summed in another order, differ from each other by rounding.
+
+    >>> enclosing(0.1 + 0.2, 0.3, 0.3).high
+    0.30000000000000004
+    """
+    return Interval(value, min(low, value), max(high, value))
+
+
+def percentile(value: float, means: NDArray[np.float64]) -> Interval:
+    """A mean with the 95% percentile interval of its bootstrap means."""
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return enclosing(value, float(low), float(high))
 
 
 def interval(values: NDArray[np.float64], resamples: int, rng: np.random.Generator) -> Interval:
@@ -72,9 +90,8 @@ def interval(values: NDArray[np.float64], resamples: int, rng: np.random.Generat
     >>> interval(np.array([1.0, 1.0]), 100, np.random.default_rng(0))
     Interval(value=1.0, low=1.0, high=1.0)
     """
-    sample = counted(values)
-    found = interval_of(bootstrap_means(sample, resamples, rng), sample)
-    return replace(found, value=float(values.mean()))  # the metric's own mean, to the last bit
+    means = bootstrap_means(counted(values), resamples, rng)
+    return percentile(float(values.mean()), means)  # the metric's own mean, to the last bit
 
 
 def _counted_means(
@@ -167,9 +184,7 @@ def condensed(sample: Counted) -> Counted:
 
 def interval_of(means: NDArray[np.float64], sample: Counted) -> Interval:
     """The 95% percentile interval of a sample's mean, from its bootstrap means."""
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Interval(sample.mean, float(low), float(high))
+    return percentile(sample.mean, means)
 
 
 def sign_flip_p(sample: Counted, resamples: int, rng: np.random.Generator) -> float:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from recctl.evaluation import metrics
 from recctl.evaluation.ranking import unreachable
+from recctl.evaluation.statistics import enclosing
 from recctl.monitoring.events import Events
 from recctl.monitoring.interval import interval
 
@@ -65,13 +66,14 @@ def of_points(number: int, points: dict[str, float], names: list[str]) -> Day | 
     wanted = [*_COUNTS, *names, f"{names[0]}/low", f"{names[0]}/high"]
     if not points.keys() >= set(wanted):
         return None
+    kept = enclosing(points[names[0]], points[f"{names[0]}/low"], points[f"{names[0]}/high"])
     return Day(
         day=iso(number),
         last=iso(number),
         **{name: int(points[name]) for name in _COUNTS},
         values={name: points[name] for name in names},
-        low=points[f"{names[0]}/low"],
-        high=points[f"{names[0]}/high"],
+        low=kept.low,
+        high=kept.high,
     )
 
 

@@ -8,7 +8,7 @@ the values over the number of events, for users differ in how many events they h
 import numpy as np
 from numpy.typing import NDArray
 
-from recctl.evaluation.statistics import LEVEL, Interval
+from recctl.evaluation.statistics import Interval, percentile
 
 _MANY = 16
 """A multinomial count costs about as much as drawing this many users."""
@@ -46,9 +46,7 @@ def interval(
     assert len(values), "no events"
     assert np.isfinite(values).all(), "a metric is a finite number"
     means = resampled(*by_user(users, values), resamples, rng)
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Interval(float(values.mean()), float(low), float(high))
+    return percentile(float(values.mean()), means)
 
 
 def resampled(

@@ -1,6 +1,7 @@
 """Evidence on disk: enough to take the same decision again, years later."""
 
 import dataclasses
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ TABLE = "evidence.parquet"
 FACTS = "evidence.json"
 """All that is not by user."""
 _MADE_BY = "promote"
+_ROUNDING = 1e-9
 
 
 def save(evidence: Evidence, user_ids: list[str], folder: Path) -> list[str]:
@@ -151,7 +153,7 @@ def _repeat(registry: Registry, content: dict[str, Any]) -> tuple[bool, str]:
             return False, "its policy is not one that this version of recctl knows"
         except UserError as error:
             return False, f"its evidence cannot be read: {error}"
-    same = _figures(plain_gates(again.gates)) == _figures(content["gates"])
+    same = _same(_figures(plain_gates(again.gates)), _figures(content["gates"]))
     verdicts = {again.verdict, content["verdict"]} - {"stale"}
     if len(verdicts) > 1 or not same:
         return False, (
@@ -159,6 +161,17 @@ def _repeat(registry: Registry, content: dict[str, Any]) -> tuple[bool, str]:
             f"{'the same' if same else 'other'} figures"
         )
     return True, "decided again from its evidence: the same verdict and the same figures"
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether figures agree, up to the rounding of the last digits."""
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
 
 
 def _figures(gates: list[dict[str, Any]]) -> list[dict[str, Any]]:

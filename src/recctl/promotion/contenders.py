@@ -25,6 +25,7 @@ from recctl.promotion.scoring import Contender, TestSet
 from recctl.recommend import Served
 from recctl.sequences.params import SequenceSplitParams
 from recctl.tracking import data_md5
+from recctl.training import curve
 
 _KEPT = 6
 """Downloaded versions kept on disk."""
@@ -62,14 +63,22 @@ def training(layout: Layout) -> Training:
     path = layout.training / "curve.csv"
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            losses = [row.get("loss") for row in csv.DictReader(file)]
+            rows = list(csv.DictReader(file))
     except FileNotFoundError:
         raise missing(path, "train") from None
+    validated = [row for row in rows if row.get("ndcg@10")]
+    known = [
+        (int(row["epoch"]), float(row["ndcg@10"]))
+        for row in validated
+        if _finite(row["ndcg@10"]) and row["epoch"].isdecimal()
+    ]
     return Training(
         epochs=_count(about, "epochs", layout),
         best_epoch=_count(about, "best_epoch", layout),
         best_epoch_is_cap=bool(about.get("best_epoch_is_cap", False)),
-        finite=all(loss is not None and _finite(loss) for loss in losses),
+        finite=all(_finite(row.get("loss")) for row in rows) and len(known) == len(validated),
+        max_epochs=_count(about.get("params", {}), "max_epochs", layout),
+        end=curve.end(known),
     )
 
 
@@ -87,9 +96,9 @@ def _count(about: dict[str, Any], name: str, layout: Layout) -> int:
     return value
 
 
-def _finite(text: str) -> bool:
+def _finite(text: str | None) -> bool:
     try:
-        return math.isfinite(float(text))
+        return math.isfinite(float(text or ""))
     except ValueError:
         return False
 

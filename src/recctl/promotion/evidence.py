@@ -38,7 +38,11 @@ class Training:
     best_epoch: int
     best_epoch_is_cap: bool
     finite: bool
-    """Whether every loss on its curve was a finite number."""
+    """Whether every loss and validation on its curve was a finite number."""
+    max_epochs: int | None = None
+    end: list[tuple[int, float]] | None = None
+    """The curve's last third: epochs with their validation NDCG@10. None (as max_epochs) in
+    evidence of before it was kept."""
 
 
 @dataclass(frozen=True)

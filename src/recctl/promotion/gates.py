@@ -38,6 +38,7 @@ from recctl.promotion.checks import Judged
 from recctl.promotion.evidence import Conduct, Evidence, Training
 from recctl.promotion.gate import Gate, Outcome, change, figure, label, percent, signed
 from recctl.promotion.params import PromotionParams
+from recctl.training import curve
 
 TAIL = 0.025
 """Each one-sided claim may be wrong this often."""
@@ -535,7 +536,7 @@ def _ratchet(best: Pairs, metric: str, policy: PromotionParams, margin: float) -
 
 
 def convergence(training: Training | None, policy: PromotionParams) -> list[Gate]:
-    """Training must have ended because it was done."""
+    """Training must have ended because it was done: by its curve, not by the limit of epochs."""
     if not policy.convergence:
         return []
     outcome, said = _converged(training)
@@ -550,9 +551,23 @@ def _converged(training: Training | None) -> tuple[Outcome, str]:
     if training.epochs == 0:
         return "pass", "the model has no epochs"
     at = f"the best epoch was {training.best_epoch} of {training.epochs}"
-    if training.best_epoch_is_cap:
-        return "fail", f"{at}, the last one allowed: raise train.max_epochs and train again"
-    return "pass", f"{at}, before the cap"
+    more = "raise train.max_epochs and train again"
+    if training.end is None:  # evidence of before the curve was kept
+        if training.best_epoch_is_cap:
+            return "fail", f"{at}, the last one allowed: {more}"
+        return "pass", f"{at}, before the cap"
+    if training.max_epochs is not None and training.epochs < training.max_epochs:
+        return "pass", f"{at}: validation stopped improving, which ended the training"
+    if len(training.end) < 2:
+        return "fail", f"{at}, and one validation does not show that it had flattened: {more}"
+    earlier, later = (figure(mean) for mean in curve.halves(training.end))
+    seen = f"over epochs {training.end[0][0]} to {training.end[-1][0]}"
+    if curve.still_rises(training.end, training.best_epoch):
+        return "fail", (
+            f"{at}, the limit, and validation NDCG@10 still rose {seen}, on average from "
+            f"{earlier} to {later}: {more}"
+        )
+    return "pass", f"{at}; validation NDCG@10 had flattened {seen} ({earlier}, then {later})"
 
 
 def alone(counter: Counter, policy: PromotionParams) -> list[Gate]:

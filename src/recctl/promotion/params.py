@@ -87,7 +87,7 @@ class PromotionParams(Section):
     """A relative gain above this is too good to be true: investigate before anything serves."""
     ratchet: Ratchet | None = None
     convergence: bool = False
-    """Whether training must have converged: the best epoch is not the last one allowed."""
+    """Whether training must have converged: validation no longer rose where it met its limit."""
     leak: Leak | None = None
     first_model: Literal["baselines", "any", "none"] = "baselines"
     """Where no champion serves: `baselines` needs floors and baselines to hold, `any` takes any

@@ -91,13 +91,14 @@ def _metrics(done: Fit) -> dict[str, float]:
 def _say(console: Console, done: Fit, params: TrainParams) -> None:
     at = f" at epoch {done.best_epoch} of {len(done.curve)}" if done.curve else ""
     console.print(f"train: best validation NDCG@10 {done.best_ndcg:.4f}{at}")
-    if done.capped:
+    ends = curve.end([(row.epoch, row.ndcg) for row in done.curve if row.ndcg is not None])
+    if len(done.curve) == params.max_epochs and curve.still_rises(ends, done.best_epoch):
         console.print(
             Text.assemble(
                 ("train: "),
                 ("warning", "bold"),
-                ": the best epoch was the last one allowed; raise train.max_epochs "
-                f"(now {params.max_epochs}): the model may not have converged",
+                ": validation was still getting better at the last epoch allowed; raise "
+                f"train.max_epochs (now {params.max_epochs}): the model has not converged",
             ),
             soft_wrap=True,
         )

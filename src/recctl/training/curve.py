@@ -1,6 +1,7 @@
-"""The training curve as a table and as a picture."""
+"""The training curve as a table and as a picture, and whether it had flattened."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 from recctl import drawing
@@ -8,6 +9,48 @@ from recctl.files import replacing
 from recctl.training.progress import Epoch
 
 _COLUMNS = ("epoch", "loss", "ndcg@10", "learning_rate")
+_SHARE = 3
+"""The end of a curve is its last third: there the learning rate no longer falls."""
+_FEWEST = 4
+"""Validations of a short curve's end."""
+RISE = 0.01
+"""The later half of a rising end lies more than this share above the earlier half."""
+
+Validation = tuple[int, float]
+"""An epoch and its NDCG@10."""
+
+
+def end(validations: Sequence[Validation]) -> list[Validation]:
+    """The last third of a curve's validations: what tells whether it had flattened."""
+    return list(validations[-max(_FEWEST, -(-len(validations) // _SHARE)) :])
+
+
+def halves(end: Sequence[Validation]) -> tuple[float, float]:
+    """The mean NDCG@10 of the earlier and of the later half of a curve's end, two at least.
+
+    >>> halves([(7, 0.1), (8, 0.3), (9, 0.3), (10, 0.5)])
+    (0.2, 0.4)
+    """
+    half = len(end) // 2
+    earlier, later = [value for _, value in end[:half]], [value for _, value in end[half:]]
+    return sum(earlier) / len(earlier), sum(later) / len(later)
+
+
+def still_rises(end: Sequence[Validation], best_epoch: int) -> bool:
+    """Whether validation was still getting better where a training met its last allowed epoch.
+
+    So it was where the best epoch lies in the later half of the curve's end and that half lies
+    more than 1% above the earlier one. A single validation shows nothing: it counts as rising.
+
+    >>> still_rises([(7, 0.20), (8, 0.21), (9, 0.22), (10, 0.219)], best_epoch=9)
+    True
+    >>> still_rises([(7, 0.22), (8, 0.219), (9, 0.221), (10, 0.22)], best_epoch=9)
+    False
+    """
+    if len(end) < 2:
+        return True
+    earlier, later = halves(end)
+    return best_epoch >= end[len(end) // 2][0] and later > earlier * (1 + RISE)
 
 
 def write_csv(curve: list[Epoch], path: Path) -> None:
