@@ -13,8 +13,8 @@ from typing import Any
 import in_prefect
 from prefect import flow
 from prefect.client.schemas.objects import State
-from rich.console import Console
 
+from recctl.console import Console
 from recctl.files import keep_private
 from recctl.layout import Layout
 from recctl.retraining import curve
@@ -42,7 +42,7 @@ def backfill(
             Page("backfill", f"{first} to {last}", table=[curve.row(one) for one in days])
         )
         curve.plot(days, layout.root / "artifacts" / "backfill" / f"{first}-{last}.png")
-    console = Console(width=110)
+    console = Console(force_terminal=False)  # lines of a log: whole, however wide
     with console.capture() as captured:
         console.print(curve.table(days))
     print(captured.get())

@@ -17,7 +17,6 @@ from prefect.artifacts import (
     create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
-    create_table_artifact,
     update_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
@@ -37,12 +36,16 @@ from recctl.layout import Layout
 from recctl.lock import Lock
 from recctl.pipeline import StageFailed, StageMayPass
 from recctl.promotion.params import PromotionParams
-from recctl.retraining.pages import Page
+from recctl.retraining.pages import Page, Row
+from recctl.text import markdown
 
 T = TypeVar("T")
 
 RETRIES = (10.0, 60.0, 300.0)
 """Seconds before a step is tried again, when what stopped it may pass."""
+
+MOST_COLUMNS = 7
+"""Columns of a table that fit into a page of Prefect's, 65 characters wide."""
 
 ANSWER_AGAIN = 10.0
 """Seconds before an answer that Prefect's server did not take is given again."""
@@ -82,10 +85,27 @@ def _if_it_can_be() -> Iterator[None]:
 def show(page: Page) -> None:
     """Lay a page beside the run."""
     with _if_it_can_be():
-        if page.table:
-            create_table_artifact(page.table, key=page.key, description=f"## {page.title}")
-        else:
-            create_markdown_artifact(page.markdown, key=page.key, description=page.title)
+        text = as_markdown(page.table) if page.table else page.markdown
+        create_markdown_artifact(text, key=page.key, description=page.title)
+
+
+def as_markdown(rows: list[Row]) -> str:
+    """A table whose cells are shown whole: Prefect's pages cut those of a table artifact.
+
+    One with too many columns for the page becomes a line per row, which the page can wrap.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [
+        {name: markdown("" if value is None else str(value)) for name, value in row.items()}
+        for row in rows
+    ]
+    if len(names) > MOST_COLUMNS:
+        return "\n".join(
+            "- " + "; ".join(f"{name} {cell}" for name, cell in row.items() if cell)
+            for row in cells
+        )
+    lines = [names, ["---"] * len(names), *([row.get(name, "") for name in names] for row in cells)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def link(key: str, address: str, text: str) -> None:

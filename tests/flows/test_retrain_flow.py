@@ -1,6 +1,5 @@
 """The flows on a real server: names, states, artifacts, retries, approval, events, no secrets."""
 
-import json
 import re
 import sys
 import threading
@@ -159,8 +158,8 @@ def test_failed_data_fails_the_run_at_the_first_try(
     run = go(server, retrain, project)
     assert (run.ending, run.state) == ("validate-failed", ("FAILED", "Failed"))
     assert run.tries("validate")["validate"] == 1
-    shown = json.loads(run.artifacts()["validation"].replace("'", '"'))
-    assert (shown[0]["expectation"], shown[0]["verdict"]) == ("volume-break", "failed")
+    first = run.artifacts()["validation"].splitlines()[2]
+    assert first.startswith("| volume-break | failed |")
     assert champion(project) is None
 
 

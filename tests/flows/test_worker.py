@@ -1,21 +1,16 @@
 """The worker of `recctl up` runs what prefect.yaml says, and nothing that was made elsewhere."""
 
-import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import worker
 from ruamel.yaml import YAML
 
 from recctl.layout import Layout
 
 ROOT = Path(__file__).parents[2]
-specification = importlib.util.spec_from_file_location("worker", ROOT / "flows" / "worker.py")
-assert specification is not None
-assert specification.loader is not None
-worker = importlib.util.module_from_spec(specification)
-specification.loader.exec_module(worker)
 
 PULL = YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["pull"]
 SHELL = [{"prefect.deployments.steps.run_shell_script": {"script": "touch owned"}}]
