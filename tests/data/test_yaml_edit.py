@@ -84,6 +84,72 @@ SCALARS = (
     | st.floats(0.001, 1000)
     | st.text(max_size=20)
 )
+NAME = ("ingest", "name")
+FORMS = {
+    "an anchor nothing uses": ("name: &set starter  # c\n", "name: other  # c\n"),
+    "an alias": ("name: *used\n", "name: other\n"),
+    "a folded text": ("name: >-  # c\n    starter\n    two\n  # d\n", "name: other  # c\n  # d\n"),
+    "a literal text": ("name: |\n    starter\n\n", "name: other\n\n"),
+    "a tab after it": ("name: starter\t\n", "name: other\t\n"),
+    "a tab before it": ("name:\tstarter\n", "name:\tother\n"),
+    "two lines": ("name: starter\n    two\n", "name: other\n"),
+    "quotes": ("'name' : 'sta''rter'\n", "'name' : other\n"),
+    "a key of its own": ("? name\n  : starter\n", "? name\n  : other\n"),
+    "a tag": ("name: !!str 5\n", "name: other\n"),
+    "signs of other planes": ("x: \U0001f600\n  name: \U0001f600 # \U0001f600\n", None),
+}
+"""A form of `ingest.name`, and what becomes of it; None: anything that says so."""
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("marks", ["", "\ufeff", "\r\n"], ids=["plain", "BOM", "CRLF"])
+def test_any_form_of_a_value_is_replaced(form: str, marks: str) -> None:
+    def whole(line: str) -> str:
+        text = f"base: &used u\ningest:\n  files: [a]\n  {line}  last: 1 # z\n# end\n"
+        return text.replace("\n", marks) if marks == "\r\n" else marks + text
+
+    before, after = FORMS[form]
+    changed = put(whole(before), NAME, "other")
+    assert get(changed, NAME) == "other"
+    assert after is None or changed == whole(after)
+    assert "\ntrain:" in put(changed, ("train", "x"), 1).replace("\r", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "line"),
+    [
+        ("ingest:\n  name: &set starter\nother: *set\n", NAME, 2),
+        ("base: &b {name: x}\ningest: *b\n", NAME, 2),
+        ("base: &b\n  name: x\ningest: {<<: *b}\nb: 1\n", ("base", "name"), 2),
+        ("- a\n", NAME, 1),
+        ("ingest: [a]\n", NAME, 1),
+        ("ingest: {name: x, name: y}\n", NAME, 1),
+        ("a: 1\n---\nb: 2\n", NAME, 2),
+        ("ingest:\n\tname: x\n", NAME, 2),
+    ],
+)
+def test_an_edit_that_would_change_more_is_refused_with_its_line(
+    text: str, path: tuple[str, ...], line: int
+) -> None:
+    with pytest.raises(UserError, match=rf"params\.yaml.*line {line}\b") as caught:
+        put(text, path, "other")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_document_that_is_ended_grows_before_its_end() -> None:
+    assert put("a: 1\n...\n", ("b",), 2) == "a: 1\nb: 2\n...\n"
+
+
+def test_a_merged_key_is_overridden_where_it_is_used() -> None:
+    text = "base: &b {name: x, files: [a]}\ningest:\n  <<: *b\n  z: 1\n"
+    assert put(text, NAME, "own") == text + "  name: own\n"
+
+
+def test_missing_keys_inside_braces_get_braces() -> None:
+    assert put("a: {x: 1,}\n", ("a", "b", "c"), 2) == "a: {x: 1, b: {c: 2}}\n"
+    assert put("{a: {}}\n", ("a", "b"), 2) == "{a: {b: 2}}\n"
+
+
 WRITTEN = ("ingest name", "ingest files", "ingest new", "train empty", "train quiet", "new one")
 PATHS = st.sampled_from([tuple(path.split()) for path in (*WRITTEN, "train bert4rec x")])
 

@@ -55,7 +55,7 @@ def install(layout: Layout, fill: Fill, settings: Settings) -> Used:
             ingest = fill(folder)
             text, changes = _new_params(layout, ingest, settings)
         with replacing(layout.params) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_bytes(text.encode("utf-8"))
         versions.add(layout)
         if before is not None and before.name == versions.digest(layout):
             before = None
@@ -82,7 +82,7 @@ def _new_params(
 
     Keys of the ingest section that no longer say anything become null; `engine` is the user's.
     """
-    text = layout.params.read_text(encoding="utf-8")
+    text = layout.params.read_bytes().decode("utf-8")  # with the line ends that it has
     changes = []
     for path, value in _wanted(ingest, settings):
         known = yaml_edit.has(text, path)

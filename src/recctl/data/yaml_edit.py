@@ -1,24 +1,35 @@
 """Change values in a YAML text and leave every other character as it was.
 
 A dump of the whole document, even a round-trip one, moves comments when a value before them goes
-and rewrites quotes and spaces. Here ruamel.yaml says where each value lies, and only those
-characters are replaced.
+and rewrites quotes and spaces. Here the parser says where each value lies, and only those
+characters are replaced. What the changed text says is compared with what it should say: where an
+anchor, an alias or a form not thought of here makes a difference, the edit is refused.
 """
 
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.nodes import MappingNode, Node
+from ruamel.yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    MappingStartEvent,
+    NodeEvent,
+    ScalarEvent,
+)
 
 from recctl.config import yaml_value
 from recctl.errors import UserError
 
 Path = tuple[str, ...]
+_FILE = "params.yaml"
 
 
 def get(text: str, path: Path) -> Any:
     """The value at `path`; KeyError when there is none."""
-    value = yaml_value(text, "params.yaml")
+    value = yaml_value(text, _FILE)
     for key in path:
         if not isinstance(value, dict) or key not in value:
             raise KeyError(".".join(path))
@@ -38,86 +49,180 @@ def has(text: str, path: Path) -> bool:
 def put(text: str, path: Path, value: Any) -> str:
     """The text with `value` at `path`; missing keys are added at the end of their mapping.
 
-    Values are scalars or lists of them. Raises UserError when something other than a mapping lies
-    on the way.
+    Values are scalars or lists of them. A byte order mark and the kind of line ends stay. Raises
+    UserError, which names the line, where the edit would change anything else or where something
+    other than a mapping lies on the way.
 
     >>> print(put("a:\\n  b: 1  # one\\nc: 2\\n", ("a", "b"), 3), end="")
     a:
       b: 3  # one
     c: 2
     """
-    if has(text, path) and get(text, path) == value:
+    if has(text, path) and repr(get(text, path)) == repr(value):
         return text
-    changed = _put(text, path, value)
-    assert get(changed, path) == value, f"edit of {path} went wrong"
+    mark = "\ufeff" if text.startswith("\ufeff") else ""
+    plain = text.removeprefix(mark)
+    windows = "\r\n" in plain and not re.search("(?<!\r)\n", plain)
+    changed, line = _put(plain.replace("\r\n", "\n") if windows else plain, path, value)
+    changed = mark + (changed.replace("\n", "\r\n") if windows else changed)
+    if not _says(changed, _expected(yaml_value(text, _FILE), path, value)):
+        raise UserError(
+            f"{_FILE}, line {line}: '{'.'.join(path)}' cannot be changed without changing more",
+            f"write it as a plain 'key: value' line, without anchors and aliases, or set it to "
+            f"{_scalar(value)} yourself",
+        )
     return changed
 
 
-def _put(text: str, path: Path, value: Any) -> str:
-    root = YAML(typ="rt", pure=True).compose(text)
-    if root is None:
-        return _with_newline(text) + _block(path, value, indent=0)
-    node = _mapping(root, path, 0)
+def _expected(settings: Any, path: Path, value: Any) -> Any:
+    """The settings with the value at the path; nothing in them is shared any more."""
+    if not path:
+        return value
+    own = dict(settings) if isinstance(settings, dict) else {}
+    return own | {path[0]: _expected(own.get(path[0]), path[1:], value)}
+
+
+def _says(text: str, expected: Any) -> bool:
+    try:
+        return _unordered(yaml_value(text, _FILE)) == _unordered(expected)
+    except UserError:
+        return False
+
+
+def _unordered(value: Any) -> str:
+    """A value in a form in which 1, 1.0 and true differ and the order of keys does not matter."""
+    if isinstance(value, dict):
+        return f"{{{sorted(f'{key!r}: {_unordered(one)}' for key, one in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{[_unordered(one) for one in value]}]"
+    return repr(value)
+
+
+@dataclass
+class _Node:
+    """A value and where it stands in the text; an alias stands for itself."""
+
+    event: Any
+    end: int
+    """Where its last character lies; a block's own mark is only where the next token is."""
+    pairs: list[tuple["_Node", "_Node"]] = field(default_factory=list)
+
+    @property
+    def start(self) -> int:
+        return int(self.event.start_mark.index)
+
+    @property
+    def line(self) -> int:
+        return int(self.event.start_mark.line) + 1
+
+    @property
+    def indent(self) -> int:
+        return int(self.event.start_mark.column)
+
+    @property
+    def flow(self) -> bool:
+        return bool(getattr(self.event, "flow_style", False))
+
+    @property
+    def folded(self) -> bool:
+        """Whether it is a text of lines, after `|` or `>`."""
+        return getattr(self.event, "style", None) in ("|", ">")
+
+    @property
+    def block(self) -> bool:
+        """Whether it begins on a line below its key."""
+        return not isinstance(self.event, ScalarEvent | AliasEvent) and not self.flow
+
+    @property
+    def null(self) -> bool:
+        plain = isinstance(self.event, ScalarEvent) and self.event.style in (None, "")
+        return plain and self.event.value in ("", "~", "null", "Null", "NULL")
+
+
+def _root(text: str) -> _Node | None:
+    events = iter(YAML(typ="safe").parse(text))
+    first = next((event for event in events if isinstance(event, NodeEvent)), None)
+    return None if first is None else _node(text, first, events)
+
+
+def _node(text: str, event: NodeEvent, events: Iterator[Any]) -> _Node:
+    if isinstance(event, ScalarEvent | AliasEvent):
+        end = int(event.end_mark.index)
+        found = _Node(event, end)
+        if found.folded:  # its mark is after the lines that follow
+            found.end = len(text[:end].rstrip())
+        return found
+    children = []
+    for inner in events:
+        if isinstance(inner, CollectionEndEvent):
+            break
+        children.append(_node(text, inner, events))
+    found = _Node(event, int(inner.end_mark.index))
+    if found.block and children:
+        found.end = children[-1].end
+    if isinstance(event, MappingStartEvent):
+        found.pairs = list(zip(children[::2], children[1::2], strict=True))
+    return found
+
+
+def _put(text: str, path: Path, value: Any) -> tuple[str, int]:
+    """The changed text, and the line that was changed."""
+    node = _root(text)
+    if node is None or node.null:
+        return _with_newline(text) + _block(path, value, indent=0), 1
     for depth, key in enumerate(path):
-        pair = _pair(node, key)
+        if not isinstance(node.event, MappingStartEvent):
+            where = ".".join(path[:depth]) or "the document"
+            what = "is an alias" if isinstance(node.event, AliasEvent) else "holds no settings"
+            raise UserError(
+                f"{_FILE}, line {node.line}: '{where}' {what}", "write it as 'key: value' lines"
+            )
+        pair = next((pair for pair in node.pairs if _is_key(pair[0], key)), None)
         if pair is None:
-            return _append(text, node, _block(path[depth:], value, node.start_mark.column))
+            return _append(text, node, _block(path[depth:], value, node.indent)), node.line
         name, child = pair
         if depth == len(path) - 1:
-            return _replace(text, int(name.end_mark.index), child, value)
-        if _is_null(child):
-            block = _block(path[depth + 1 :], value, node.start_mark.column + 2)
-            return _insert_after_line(text, child.end_mark.index, block)
-        node = _mapping(child, path, depth + 1)
+            return _replace(text, name.end, child, value), name.line
+        if child.null and not node.flow:
+            block = _block(path[depth + 1 :], value, node.indent + 2)
+            return _insert_after_line(text, child.end, block), name.line
+        node = child
     raise AssertionError("an empty path names nothing")
 
 
-def _mapping(node: Node, path: Path, depth: int) -> MappingNode:
-    if isinstance(node, MappingNode):
-        return node
-    where = ".".join(path[:depth]) or "the document"
-    raise UserError(f"params.yaml: '{where}' holds no settings", "write it as 'key: value' lines")
+def _is_key(node: _Node, key: str) -> bool:
+    return isinstance(node.event, ScalarEvent) and node.event.value == key
 
 
-def _pair(node: MappingNode, key: str) -> tuple[Node, Node] | None:
-    return next(((name, value) for name, value in node.value if name.value == key), None)
-
-
-def _is_null(node: Node) -> bool:
-    return str(node.tag) == "tag:yaml.org,2002:null"
-
-
-def _in_block(node: Node) -> bool:
-    return isinstance(node.value, list) and bool(node.value) and not getattr(node, "flow_style", 0)
-
-
-def _end(node: Node) -> int:
-    """Where the node's last character lies; a block's own mark is only where the next token is."""
-    if not _in_block(node):
-        return int(node.end_mark.index)
-    last = node.value[-1]
-    return _end(last[1] if isinstance(last, tuple) else last)
-
-
-def _replace(text: str, name_end: int, node: Node, value: Any) -> str:
+def _replace(text: str, name_end: int, node: _Node, value: Any) -> str:
     """The new value in place of `node`, whose key ends at `name_end`."""
-    if node.start_mark.index == node.end_mark.index:  # nothing is written there
+    if node.start == node.end:  # nothing is written there
         colon = text.index(":", name_end) + 1
         return f"{text[:colon]} {_scalar(value)}{text[colon:]}"
-    if _in_block(node):  # it begins on a line of its own; a comment may follow the key
+    if node.block:  # a comment may follow the key
         colon = text.index(":", name_end) + 1
         comment = text[colon : text.index("\n", colon)]
-        return f"{text[:colon]} {_scalar(value)}{comment}{text[_end(node) :]}"
-    return text[: node.start_mark.index] + _scalar(value) + text[_end(node) :]
+        return f"{text[:colon]} {_scalar(value)}{comment}{text[node.end :]}"
+    header = text[node.start : node.end].partition("\n")[0]
+    kept = (
+        re.search(r"\s+#.*", header) if getattr(node.event, "style", None) in ("|", ">") else None
+    )
+    comment = kept[0] if kept else ""
+    return text[: node.start] + _scalar(value) + comment + text[node.end :]
 
 
-def _append(text: str, node: MappingNode, block: str) -> str:
-    if node.flow_style:
-        comma = ", " if node.value else ""
-        inner = " ".join(block.split())
-        end = int(node.end_mark.index) - 1
-        return text[:end].rstrip() + comma + inner + text[end:]
-    return _insert_after_line(text, _end(node), block)
+def _append(text: str, node: _Node, block: str) -> str:
+    if node.flow:
+        comma = ", " if node.pairs else ""
+        end = node.end - 1
+        return text[:end].rstrip().removesuffix(",") + comma + _in_braces(block) + text[end:]
+    return _insert_after_line(text, node.end, block)
+
+
+def _in_braces(block: str) -> str:
+    """`a:`, `  b: 1` as `a: {b: 1}`."""
+    *outer, last = [line.strip() for line in block.splitlines()]
+    return "".join(f"{key} {{" for key in outer) + last + "}" * len(outer)
 
 
 def _insert_after_line(text: str, index: int, block: str) -> str:
