@@ -144,15 +144,15 @@ def _unsound(number: int) -> Iterator[None]:
 
 
 def _manifest(registry: Registry, version: Version, line: Sequence[Entry]) -> Manifest:
+    objection = vouch.objection(line, version)
+    if objection is not None:
+        raise Unsound(objection, "restore it from a backup, or roll back: see 'recctl verify'")
     if not re.fullmatch("[0-9a-f]{64}", version.digest) or not version.files:
         raise Unsound(
             f"version {version.number} of '{registry.name}' was not registered by recctl: it "
             "carries no digests to check it by",
             "give another version: 'recctl models list'",
         )
-    objection = vouch.objection(line, version)
-    if objection is not None:
-        raise Unsound(objection, "restore it from a backup, or roll back: see 'recctl verify'")
     return version.files
 
 
