@@ -46,6 +46,7 @@ SOURCES = (
     "files.py",
     "limits.py",
     "recommend.py",
+    "redact.py",
     "evaluation/__init__.py",
     "evaluation/ranking.py",
     "models/*.py",
