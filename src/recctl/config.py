@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import (
@@ -20,15 +20,10 @@ from ruamel.yaml.events import (
 
 from recctl import limits
 from recctl.errors import UserError
+from recctl.settings import Settings as Settings
 
 STAGES = ("ingest", "validate", "sequence-split", "train", "evaluate")
 SECTIONS = (*STAGES, "promotion", "intake", "retrain", "monitor")
-
-
-class Settings(BaseModel):
-    """A frozen group of settings that refuses unknown keys; `model_config` is pydantic's."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def iso_text(value: object) -> object:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from recctl import limits
 from recctl.errors import MayPass, UserError
 
 _USERS_UMASK = "RECCTL_UMASK"
@@ -142,16 +143,23 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: Path, made_by: str, keys: Sequence[str] = ()) -> Any:
+def read_json(
+    path: Path, made_by: str, keys: Sequence[str] = (), most: int = limits.JSON_BYTES
+) -> Any:
     """Read JSON that the stage `made_by` wrote.
 
-    Raises UserError when it is missing, not JSON, or not an object that holds all the `keys`.
+    Raises UserError when it is missing, has more than `most` bytes, is not JSON, or not an object
+    that holds all the `keys`.
     """
     try:
+        if path.stat().st_size > most:
+            raise damaged(path, made_by, f"more than {most:,} bytes")
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError):
         raise missing(path, made_by) from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UserError:
+        raise
+    except (ValueError, RecursionError) as error:  # also of a number of too many digits
         raise damaged(path, made_by, f"not valid JSON: {error}") from None
     for key in keys:
         if not isinstance(content, dict) or key not in content:

@@ -28,3 +28,49 @@ SERVED_K = 10_000
 
 APPROVER = 200
 """Characters that are kept of the name of whoever approved a decision; the rest is cut off."""
+
+# Models
+
+LENGTH = 100_000
+"""Positions that a network sees (max_length)."""
+WIDTH = 100_000
+"""Numbers in a vector of a network (hidden_size, state_size), heads, and filters per height."""
+LAYERS = 1_000
+"""Layers of a network; heights of Caser's filters (window)."""
+WEIGHTS = 10_000_000_000
+"""Weights of a network in all, its items' vectors included."""
+CATALOGUE = 2**31 - 3
+"""Items of a model: item indices, PAD and MASK are 32 bits."""
+MODEL_BYTES = 64 * GIB
+"""Bytes of a model's weights (model.safetensors)."""
+VOCABULARY_BYTES = 512 * MIB
+"""Bytes of a vocabulary.json."""
+JSON_BYTES = 64 * MIB
+"""Bytes of any other JSON file that a stage wrote."""
+
+# Settings
+
+PROCESSES = 1_024
+"""Processes that train together (train.processes)."""
+BATCH = 1_000_000_000
+"""Sequences of a batch (train.batch_size); more than there are is all of them."""
+EPOCHS = 1_000_000_000
+"""Epochs, and validations without a gain (train.max_epochs, patience, validate_every)."""
+STEPS = 1_000_000_000
+"""Steps of the warm-up (train.warmup_steps)."""
+RATE = 1_000_000
+"""Learning rate, weight decay and clip norm."""
+TRAIN_NEGATIVES = 10_000_000
+"""Items that a sampled loss compares with (train.negatives)."""
+EVALUATE_NEGATIVES = 1_000_000
+"""Candidates beside the target (evaluate.negatives)."""
+RESAMPLES = 1_000_000
+"""Resamples of a bootstrap."""
+SEED = 2**63 - 1
+"""A seed."""
+COUNT = 2**63 - 1
+"""A number of rows, users or items that a setting compares with."""
+DAYS = 36_500
+"""Days of a window."""
+HOURS = 8_784
+"""Hours that a clock may be off."""

@@ -25,7 +25,7 @@ CAUSAL = [kind for kind, model in NEURAL.items() if model.network.causal]
 def build(kind: str, **more: Any) -> Neural:
     small = {"max_length": LENGTH, "hidden_size": 12, **more}
     params = TrainParams.model_validate({"model": kind, kind: small})
-    encoder = NEURAL[kind].network(N_ITEMS, **params.network().shape())
+    encoder = NEURAL[kind].build(N_ITEMS, params.network())
     encoder.initialise(torch.Generator().manual_seed(0))
     # what is served wants no gradients, and a GRU that does may round otherwise
     return NEURAL[kind](encoder.eval().requires_grad_(False))

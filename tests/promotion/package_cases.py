@@ -27,7 +27,7 @@ def recommender(data: SequenceData, kind: str) -> Recommender:
     if issubclass(model, Counted):
         return model.fit(data.train(), data.vocabulary.size)
     params = TrainParams.model_validate({"model": kind, kind: {"max_length": 8, "hidden_size": 8}})
-    encoder = NEURAL[kind].network(data.vocabulary.size, **params.network().shape())
+    encoder = NEURAL[kind].build(data.vocabulary.size, params.network())
     encoder.initialise(torch.Generator().manual_seed(0))
     return NEURAL[kind](encoder.eval().requires_grad_(False))
 

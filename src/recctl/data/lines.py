@@ -185,7 +185,7 @@ def json_keys(line: bytes) -> list[str]:
     """The keys of the JSON object in a line, none if it holds no such thing."""
     try:
         content = json.loads(line.decode())
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # also of a number of too many digits
         return []
     return list(content) if isinstance(content, dict) else []
 
@@ -193,7 +193,7 @@ def json_keys(line: bytes) -> list[str]:
 def _values(line: bytes, names: tuple[str, ...]) -> Record:
     try:
         content = json.loads(line.decode())
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # also of a number of too many digits
         return None
     return [_text(content.get(name)) for name in names] if isinstance(content, dict) else None
 

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
+from recctl import limits
 from recctl.config import Section
 from recctl.evaluation import metrics
 
@@ -31,11 +32,11 @@ class EvaluateParams(Section):
     """Metrics of the rank; evaluation/metrics.py holds the table."""
     filter_seen: bool = True
     """Items of the history cannot be recommended again."""
-    negatives: int = Field(default=100, ge=1, le=10**6)
+    negatives: int = Field(default=100, ge=1, le=limits.EVALUATE_NEGATIVES)
     """Candidates beside the target in the sampled protocols."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=limits.SEED)
     """For the sampled negatives and the bootstrap."""
-    bootstrap_resamples: int = Field(default=2000, ge=100, le=10**6)
+    bootstrap_resamples: int = Field(default=2000, ge=100, le=limits.RESAMPLES)
     """Resamples of users for each 95% interval."""
 
     @field_validator("metrics")

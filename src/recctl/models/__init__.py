@@ -35,12 +35,7 @@ def load_model(folder: Path, device: torch.device) -> Recommender:
     Raises UserError when the folder's files are missing, damaged or of an unknown model.
     """
     content = read_settings(folder)
-    try:
-        kind, settings = content["model"], content["settings"]
-    except (KeyError, TypeError):
-        raise UserError(
-            f"{folder / SETTINGS} does not describe a model", "run 'dvc repro -f train'"
-        ) from None
+    kind, settings = content["model"], content["settings"]
     if not isinstance(kind, str) or kind not in MODELS:
         raise unknown_name(f"model in {folder / SETTINGS}:", str(kind), list(MODELS))
     tensors = load_tensors(folder / WEIGHTS)

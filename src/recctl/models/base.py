@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from recctl import limits
 from recctl.errors import UserError
 from recctl.files import damaged, read_json, replacing, write_json
 from recctl.sequences.store import Histories
@@ -84,6 +85,8 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise UserError(f"no {path}", "train a model first: 'dvc repro train'")
     path.open("rb").close()  # of a file that may not be read safetensors says that it is not there
+    if path.stat().st_size > limits.MODEL_BYTES:
+        raise damaged(path, "train", f"more than {limits.MODEL_BYTES:,} bytes")
     try:
         tensors: dict[str, torch.Tensor] = load_file(path)
     except (SafetensorError, json.JSONDecodeError) as error:
@@ -94,7 +97,18 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
+def vector(tensors: dict[str, torch.Tensor], name: str) -> torch.Tensor:
+    """One number per item; KeyError or ValueError where there is no such thing."""
+    found = tensors[name]
+    if found.dim() != 1 or found.dtype != torch.float32 or not 1 <= len(found) <= limits.CATALOGUE:
+        raise ValueError(f"'{name}' is not one number per item")
+    return found
+
+
 def read_settings(folder: Path) -> dict[str, Any]:
-    """The content of a model folder's model.json."""
-    content: dict[str, Any] = read_json(folder / SETTINGS, "train")
+    """The content of a model folder's model.json: `model`, `settings` and perhaps `about`."""
+    content: dict[str, Any] = read_json(folder / SETTINGS, "train", ["model", "settings"])
+    for key in ("settings", "about"):
+        if not isinstance(content.get(key, {}), dict):
+            raise damaged(folder / SETTINGS, "train", f"'{key}' holds no settings")
     return content

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recctl.models.encoder import Neural, SequenceEncoder
+from recctl.models.shapes import Shape, TransformerShape
 from recctl.models.transformer import Transformer
 
 
@@ -37,3 +38,4 @@ class Bert4Rec(Neural):
 
     kind: ClassVar[str] = "bert4rec"
     network: ClassVar[type[SequenceEncoder]] = Encoder
+    shape: ClassVar[type[Shape]] = TransformerShape

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from recctl.models.dropout import dropout
 from recctl.models.encoder import Neural, SequenceEncoder
+from recctl.models.shapes import CaserShape, Shape
 
 
 class Convolutions(SequenceEncoder):
@@ -85,3 +86,4 @@ class Caser(Neural):
 
     kind: ClassVar[str] = "caser"
     network: ClassVar[type[SequenceEncoder]] = Convolutions
+    shape: ClassVar[type[Shape]] = CaserShape

@@ -7,7 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recctl import limits
+from recctl.errors import UserError
 from recctl.models.base import Recommender
+from recctl.models.shapes import Shape, validated
 from recctl.sequences.store import Histories
 
 
@@ -76,6 +79,7 @@ class Neural(Recommender):
     """A trained network as a recommender."""
 
     network: ClassVar[type[SequenceEncoder]]
+    shape: ClassVar[type[Shape]]
 
     def __init__(self, encoder: SequenceEncoder) -> None:
         self.encoder = encoder
@@ -103,11 +107,53 @@ class Neural(Recommender):
     def restore(
         cls, settings: dict[str, Any], tensors: dict[str, Tensor], device: torch.device
     ) -> Self:
-        """Build the network and load its weights."""
-        with torch.device("meta"):
-            encoder = cls.network(**settings)
+        """Build the network and load its weights; ValueError for settings that cannot be right."""
+        encoder = cls._unfilled(*cls._checked(settings))
         encoder.load_state_dict(tensors, assign=True)
+        for name, weight in encoder.state_dict().items():
+            if weight.dtype != torch.float32:
+                raise ValueError(f"'{name}' holds {weight.dtype} and not torch.float32")
         return cls(encoder.to(device).eval().requires_grad_(False))
+
+    @classmethod
+    def build(cls, n_items: int, shape: Shape) -> SequenceEncoder:
+        """A new network of this shape; UserError where it would be beyond all memory."""
+        try:
+            cls._unfilled(n_items, shape)
+        except ValueError as error:
+            raise UserError(
+                f"train.{cls.kind}: {error}", "lower its sizes in params.yaml"
+            ) from None
+        return cls.network(n_items, **cls._arguments(shape))
+
+    @classmethod
+    def _unfilled(cls, n_items: int, shape: Shape) -> SequenceEncoder:
+        """The network without memory for its weights; ValueError where they are too many."""
+        with torch.device("meta"):
+            encoder = cls.network(n_items, **cls._arguments(shape))
+        weights = sum(weight.numel() for weight in encoder.parameters())
+        if weights > limits.WEIGHTS:
+            raise ValueError(f"{weights:,} weights are more than {limits.WEIGHTS:,}")
+        return encoder
+
+    @classmethod
+    def _arguments(cls, shape: Shape) -> dict[str, Any]:
+        """What of a section of params.yaml makes the network: its training apart."""
+        return shape.model_dump(include=set(cls.shape.model_fields))
+
+    @classmethod
+    def _checked(cls, settings: dict[str, Any]) -> tuple[int, Shape]:
+        """The number of items and the shape that a model folder tells."""
+        given = {key: value for key, value in settings.items() if key != "n_items"}
+        n_items = settings["n_items"]
+        if type(n_items) is not int or not 1 <= n_items <= limits.CATALOGUE:
+            raise ValueError(f"n_items is {n_items!r:.40}")
+        if "rotary" in cls.shape.model_fields:
+            given.setdefault("rotary", False)  # models saved before there was such a thing
+        for name in cls.shape.model_fields:
+            if name not in given:
+                raise KeyError(name)
+        return n_items, validated(cls.shape, given)
 
 
 def model_input(encoder: SequenceEncoder, histories: Histories) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from recctl.models.base import Counted
+from recctl.models.base import Counted, vector
+from recctl.models.shapes import Smoothing, validated
 from recctl.models.sparse import from_tensors, to_tensors
 from recctl.sequences.store import Histories
 
@@ -68,5 +69,6 @@ class Markov(Counted):
         cls, settings: dict[str, Any], tensors: dict[str, torch.Tensor], device: torch.device
     ) -> Self:
         """Take the counts back; it scores on the CPU whatever the device."""
-        share = tensors["share"].cpu()
-        return cls(from_tensors(tensors, len(share)), share, float(settings["smoothing"]))
+        share = vector(tensors, "share").cpu()
+        smoothing = validated(Smoothing, settings).smoothing
+        return cls(from_tensors(tensors, len(share)), share, smoothing)

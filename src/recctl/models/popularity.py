@@ -5,7 +5,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 
-from recctl.models.base import Counted
+from recctl.models.base import Counted, vector
+from recctl.models.shapes import Nothing, validated
 from recctl.sequences.store import Histories
 
 HALF_LIFE_DAYS = 90.0
@@ -47,7 +48,8 @@ class Popularity(Counted):
         cls, settings: dict[str, Any], tensors: dict[str, torch.Tensor], device: torch.device
     ) -> Self:
         """Take the counts back."""
-        return cls(tensors["counts"].to(device))
+        validated(Nothing, settings)
+        return cls(vector(tensors, "counts").to(device))
 
 
 class RecentPopularity(Popularity):

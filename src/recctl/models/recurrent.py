@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from recctl.models.dropout import dropout
 from recctl.models.encoder import Neural, SequenceEncoder
+from recctl.models.shapes import RecurrentShape, Shape
 
 
 class Recurrent(SequenceEncoder):
@@ -87,6 +88,7 @@ class Gru4Rec(Neural):
 
     kind: ClassVar[str] = "gru4rec"
     network: ClassVar[type[SequenceEncoder]] = Gru
+    shape: ClassVar[type[Shape]] = RecurrentShape
 
 
 class LstmRec(Neural):
@@ -94,3 +96,4 @@ class LstmRec(Neural):
 
     kind: ClassVar[str] = "lstm"
     network: ClassVar[type[SequenceEncoder]] = Lstm
+    shape: ClassVar[type[Shape]] = RecurrentShape

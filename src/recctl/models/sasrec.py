@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from recctl.models.encoder import Neural, SequenceEncoder
+from recctl.models.shapes import Shape, TransformerShape
 from recctl.models.transformer import Transformer
 
 
@@ -21,3 +22,4 @@ class SASRec(Neural):
 
     kind: ClassVar[str] = "sasrec"
     network: ClassVar[type[SequenceEncoder]] = CausalEncoder
+    shape: ClassVar[type[Shape]] = TransformerShape

@@ -121,8 +121,7 @@ def turned(x: Tensor, turns: Tensor) -> Tensor:
 class Transformer(SequenceEncoder):
     """Items and learned positions -> layers -> normalised hidden vectors.
 
-    With `rotary` attention knows beside them how far apart two positions are; models that were
-    saved before there was such a thing do not name it.
+    With `rotary` attention knows beside them how far apart two positions are.
     """
 
     def __init__(

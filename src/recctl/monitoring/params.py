@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from recctl import limits
 from recctl.config import Section
 
 
@@ -13,8 +14,8 @@ class MonitorParams(Section):
     section: ClassVar[str] = "monitor"
     optional: ClassVar[bool] = True
 
-    window_days: int = Field(default=7, ge=1)
-    minimum_events: int = Field(default=200, ge=1)
+    window_days: int = Field(default=7, ge=1, le=limits.DAYS)
+    minimum_events: int = Field(default=200, ge=1, le=limits.COUNT)
     """With fewer, nothing is concluded."""
-    minimum_users: int = Field(default=30, ge=2)
+    minimum_users: int = Field(default=30, ge=2, le=limits.COUNT)
     """Nor with fewer users: the interval is drawn over them, and of a few it is too narrow."""

@@ -278,7 +278,7 @@ def _read_about(path: Path) -> dict[str, Any]:
         about = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise _damaged(path, "it is missing") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise _damaged(path, "not valid JSON") from None
     for key in ("schema", "users", "real_times"):
         if not isinstance(about, dict) or key not in about:

@@ -45,6 +45,8 @@ SOURCES = (
     "errors.py",
     "files.py",
     "limits.py",
+    "redact.py",
+    "settings.py",
     "recommend.py",
     "redact.py",
     "evaluation/__init__.py",
@@ -58,7 +60,7 @@ SOURCES = (
     "sequences/vocabulary.py",
 )
 """The part of recctl that serving imports; a version carries it."""
-REQUIREMENTS = ("mlflow", "numpy", "pandas", "safetensors", "scipy", "torch")
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "pydantic", "safetensors", "scipy", "torch")
 
 ENTRY = '''"""What MLflow runs to serve this model."""
 
@@ -304,7 +306,7 @@ def _reads_as_pickle(content: bytes) -> bool:
 def _not_json(path: Path) -> str | None:
     try:
         json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return "is not JSON"
     return None
 

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from recctl import limits
 from recctl.config import Section, Settings
 from recctl.evaluation import metrics
 
@@ -33,7 +34,7 @@ class Slices(Settings):
     margin: float = Field(default=0.03, ge=0, lt=1)
     """Not worse, by the first primary metric; groups are small, so it is wider than primary's. A
     group too small to resolve it is shown, and fails only where a loss is proven."""
-    minimum_users: int = Field(default=200, ge=1)
+    minimum_users: int = Field(default=200, ge=1, le=limits.COUNT)
     """A smaller group is shown and decides nothing."""
 
 
@@ -73,9 +74,9 @@ class PromotionParams(Section):
 
     registered_model: str = Field(default="recommender", pattern=r"^[A-Za-z0-9][\w\-. ]{0,99}$")
     """The name in MLflow's registry; decisions are kept beside it as NAME-decisions."""
-    resamples: int = Field(default=10_000, ge=1000, le=10**6)
+    resamples: int = Field(default=10_000, ge=1000, le=limits.RESAMPLES)
     """Of each bootstrap and of each sign-flip test."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=limits.SEED)
     primary: Primary | None = None
     floors: dict[str, float] | None = None
     """Metric: the least that is acceptable, whatever the champion does."""

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from recctl import limits
 from recctl.config import Section, iso_text
 
 
@@ -14,9 +15,9 @@ class SequenceSplitParams(Section):
 
     protocol: str = "leave-one-out"
     """`leave-one-out` or `global-time`; sequences/protocols.py holds the table."""
-    minimum_user_interactions: int = Field(default=5, ge=1, le=10**9)
+    minimum_user_interactions: int = Field(default=5, ge=1, le=limits.COUNT)
     """Users with fewer interactions are left out (k-core by users)."""
-    minimum_item_interactions: int = Field(default=1, ge=1, le=10**9)
+    minimum_item_interactions: int = Field(default=1, ge=1, le=limits.COUNT)
     """Items with fewer are left out; above 1 both rules are repeated until they hold."""
     test_from: Annotated[str | None, BeforeValidator(iso_text)] = None
     """global-time: the test set begins at this ISO 8601 time (UTC if no offset)."""

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from recctl import limits
+from recctl.errors import UserError
 from recctl.files import damaged, read_json, write_json
 
 COLD = -1
@@ -37,19 +39,29 @@ class Vocabulary:
         return {item: index for index, item in enumerate(self.items)}
 
     def save(self, path: Path) -> None:
-        """Write as JSON."""
+        """Write as JSON; UserError where it is more than `load` reads."""
         write_json(
             path,
             {"items": list(self.items), "counts": list(self.counts), "titles": self.titles},
         )
+        if (size := path.stat().st_size) > limits.VOCABULARY_BYTES:
+            path.unlink()
+            raise UserError(
+                f"the vocabulary of {self.size:,} items takes {size:,} bytes, at most "
+                f"{limits.VOCABULARY_BYTES:,} are taken",
+                "leave rare items out (sequence-split.minimum_item_interactions), or shorten ids",
+            )
 
     @classmethod
     def load(cls, path: Path, made_by: str = "sequence-split") -> "Vocabulary":
         """Read what `save` wrote; UserError when missing or damaged."""
-        content = read_json(path, made_by, ["items", "counts", "titles"])
+        content = read_json(path, made_by, ["items", "counts", "titles"], limits.VOCABULARY_BYTES)
         items, counts, titles = content["items"], content["counts"], content["titles"]
-        if not (_all_of(str, items) and _all_of(int, counts) and isinstance(titles, dict)):
+        titled = isinstance(titles, dict) and _all_of(str, list(titles.values()))
+        if not (titled and _all_of(str, items) and _all_of(int, counts)):
             raise damaged(path, made_by, "not a vocabulary")
+        if any(not 0 <= count <= limits.COUNT for count in counts):
+            raise damaged(path, made_by, "a count is no number of interactions")
         if len(items) != len(counts) or len(set(items)) != len(items):
             raise damaged(path, made_by, "its items and counts do not fit together")
         return cls(tuple(items), tuple(counts), titles)

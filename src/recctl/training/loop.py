@@ -389,7 +389,7 @@ class Trainer:
 
 
 def _build(n_items: int, params: TrainParams) -> SequenceEncoder:
-    encoder = NEURAL[params.model].network(n_items, **params.network().shape())
+    encoder = NEURAL[params.model].build(n_items, params.network())
     encoder.initialise(torch.Generator().manual_seed(params.seed))
     return encoder
 

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, model_validator
 
+from recctl import limits
 from recctl.config import Section, Settings, iso_text
 from recctl.errors import unknown_name
 
@@ -52,8 +53,8 @@ IsoTime = Annotated[str, BeforeValidator(iso_text), AfterValidator(_iso_time)]
 class Counts(Settings):
     """How many of something there may be, both ends allowed; null is no limit."""
 
-    minimum: int = Field(default=1, ge=1)
-    maximum: int | None = Field(default=None, ge=1)
+    minimum: int = Field(default=1, ge=1, le=limits.COUNT)
+    maximum: int | None = Field(default=None, ge=1, le=limits.COUNT)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -90,9 +91,9 @@ class ValidateParams(Section):
     """Weights must be present and finite whatever this says."""
     earliest_time: IsoTime | None = None
     """No interaction is older (UTC if no offset); null for logs without real times."""
-    future_tolerance_hours: float = Field(default=24.0, ge=0, le=24 * 366)
+    future_tolerance_hours: float = Field(default=24.0, ge=0, le=limits.HOURS)
     """How far in the future a time may lie: clocks and time zones are off now and then."""
-    short_history: int = Field(default=5, ge=1)
+    short_history: int = Field(default=5, ge=1, le=limits.COUNT)
     """A history with fewer interactions is short."""
     maximum_short_share: float = Field(default=0.5, ge=0, le=1)
     """The share of users that may have a short history."""
