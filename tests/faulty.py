@@ -12,7 +12,9 @@ from typing import Any
 
 PAGE = b"<html><body><h1>This is not the server that you asked</h1></body></html>"
 DENIED = b'{"error_code": "PERMISSION_DENIED", "message": "not you"}'
-STATUSES = {"401": PAGE, "403": DENIED, "404": PAGE, "408": PAGE, "429": PAGE} | dict.fromkeys(("500", "502", "503", "504"), PAGE)
+STATUSES = {"401": PAGE, "403": DENIED, "404": PAGE, "408": PAGE, "429": PAGE} | dict.fromkeys(
+    ("500", "502", "503", "504"), PAGE
+)
 FAULTS = (*STATUSES, "cut", "half", "garbage", "empty", "hang")
 """`cut`: the connection ends before an answer. `half`: the request is carried out, and its answer
 ends in the middle. `garbage`, `empty`: status 200 with a page, or with nothing. `hang`: no answer

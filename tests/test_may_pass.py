@@ -11,7 +11,7 @@ import pytest
 
 from recctl import tracking
 from recctl.data.download import download
-from recctl.errors import MayPass, Unknown, UserError
+from recctl.errors import Gone, MayPass, Unknown, UserError
 from recctl.layout import Layout
 
 
@@ -116,7 +116,12 @@ def test_a_damaged_database(connect: Connect, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "expected"), [(503, MayPass), (500, MayPass), (404, UserError), (403, UserError)]
+    ("status", "expected"),
+    [
+        *((status, MayPass) for status in (408, 429, 500, 502, 503, 504, 507, 599)),
+        *((status, Gone) for status in (404, 410)),
+        *((status, Unknown) for status in (400, 401, 403, 407, 451)),
+    ],
 )
 def test_a_download(tmp_path: Path, status: int, expected: type[UserError]) -> None:
     with answering(status) as address:

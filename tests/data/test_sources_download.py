@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from recctl.data.download import ATTEMPTS, download
-from recctl.errors import UserError
+from recctl.errors import MayPass, Unknown, UserError
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
 
@@ -31,6 +31,8 @@ class Server:
     """The first requests end after so many bytes."""
     statuses: list[int] = field(default_factory=list)
     """The first requests are answered so."""
+    checksum_status: int = 404
+    """For a checksum that is not among the other paths."""
     extra: dict[str, bytes] = field(default_factory=dict)
     """Other paths."""
     asked: list[str | None] = field(default_factory=list)
@@ -41,7 +43,7 @@ class Server:
         if handler.path in self.extra:
             self.send(handler, 200, self.extra[handler.path], {})
         elif handler.path.endswith(".md5"):
-            self.send(handler, 404, b"", {})
+            self.send(handler, self.checksum_status, b"", {})
         else:
             self.answer_body(handler)
 
@@ -205,6 +207,17 @@ def test_a_wrong_checksum_leaves_nothing_behind(server: Server, tmp_path: Path) 
     with pytest.raises(UserError, match=f"but {'0' * 32} is published"):
         fetch(server, tmp_path / "file", server.address + ".md5")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("status", "kind"), [(503, MayPass), (429, MayPass), (403, Unknown)])
+def test_a_checksum_that_could_not_be_read_is_not_taken_for_none(
+    server: Server, tmp_path: Path, status: int, kind: type[UserError]
+) -> None:
+    server.checksum_status = status
+    with pytest.raises(kind, match=f"checksum .* could not be fetched .HTTP {status}"):
+        fetch(server, tmp_path / "file", server.address + ".md5")
+    assert (tmp_path / "file.part").read_bytes() == BODY  # not brought again
+    assert not (tmp_path / "file").exists()
 
 
 def test_a_missing_checksum_is_said(server: Server, tmp_path: Path) -> None:

@@ -103,9 +103,9 @@ class Done:
 
 def _copy(source: Path, target: Path) -> None:
     """A database as a whole, into one that a server may have open."""
-    with contextlib.closing(sqlite3.connect(source)) as one:
-        with contextlib.closing(sqlite3.connect(target, timeout=30)) as other:
-            one.backup(other)
+    one, other = sqlite3.connect(source), sqlite3.connect(target, timeout=30)
+    with contextlib.closing(one), contextlib.closing(other):
+        one.backup(other)
 
 
 def _run(layout: Layout, arguments: list[str], uri: str, patience: int) -> Done:
@@ -280,16 +280,18 @@ def test_any_wrong_answer_at_any_request(world: World, name: str) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize(
-    ("name", "kind", "fault"),
-    [
-        ("promote (finishing)", "GET /api/2.0/mlflow-artifacts/artifacts/1/RUN/artifacts/model/FILE", "503"),
-        ("promote", "GET /api/2.0/mlflow-artifacts/artifacts/1/RUN/artifacts/model/FILE", "garbage"),
-        ("verify", "GET /api/2.0/mlflow-artifacts/artifacts?path=RUN/decision", "403"),
-        ("compare", "GET /api/2.0/mlflow/model-versions/search?name=tiny", "empty"),
-        ("rollback", "GET /api/2.0/mlflow-artifacts/artifacts/1/RUN/artifacts/model/FILE", "half"),
-    ],
-)  # fmt: skip
+FILES = "/api/2.0/mlflow-artifacts/artifacts"
+MODEL_FILE = f"GET {FILES}/1/RUN/artifacts/model/FILE"
+SAMPLE = [
+    ("promote (finishing)", MODEL_FILE, "503"),
+    ("promote", MODEL_FILE, "garbage"),
+    ("verify", f"GET {FILES}?path=RUN/decision", "403"),
+    ("compare", "GET /api/2.0/mlflow/model-versions/search?name=tiny", "empty"),
+    ("rollback", MODEL_FILE, "half"),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "fault"), SAMPLE)
 def test_a_sample(world: World, name: str, kind: str, fault: str) -> None:
     state, _ = COMMANDS[name]
     world.restore(state)

@@ -14,7 +14,7 @@ import requests
 import urllib3
 
 from recctl.data.recognise import GZIP, reading
-from recctl.errors import MayPass, UserError
+from recctl.errors import Gone, MayPass, Unknown, UserError
 from recctl.files import sync, write_json
 
 CHUNK = 2**18
@@ -22,6 +22,9 @@ TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and to wait for the next bytes."""
 ATTEMPTS = 4
 """Tries in a row that bring no further byte."""
+
+ABSENT = (404, 410)
+"""Statuses by which a server says that it has no such file."""
 
 Progress = Callable[[int, int | None], None]
 """Told the bytes that are here and the bytes there will be, if that is known."""
@@ -44,9 +47,9 @@ def download(
 
     A file that is there already was checked before and is kept. `checksum` is the address of the
     publisher's MD5. The bytes under way lie in `target.part`;
-    `pause` is the first wait between tries, in seconds. Raises MayPass when the address cannot be
-    reached or the connection keeps breaking off, UserError when the content is not what was
-    published.
+    `pause` is the first wait between tries, in seconds. Raises Gone when the server has no such
+    file, MayPass when it cannot be reached or the connection keeps breaking off, Unknown when it
+    refuses, UserError when the content is not what was published.
     """
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -93,10 +96,11 @@ def _transfer(address: str, part: Path, progress: Progress) -> None:
         if response.status_code == 416:  # what is here does not fit what is there
             part.unlink(missing_ok=True)
             raise _Incomplete("the file on the server has changed")
-        if response.status_code in (429, 500, 502, 503, 504):
+        if _passes(response.status_code):
             raise _Incomplete(f"HTTP {response.status_code}")
         if response.status_code not in (200, 206):
-            raise UserError(
+            absent = response.status_code in ABSENT
+            raise (Gone if absent else Unknown)(
                 f"{address} answers HTTP {response.status_code} {response.reason}",
                 "get the file by other means and name it with --from",
             )
@@ -107,6 +111,10 @@ def _transfer(address: str, part: Path, progress: Progress) -> None:
             _note(part), {"address": _fingerprint(address), "tag": _tag(response), "total": total}
         )
         _receive(response, part, start, total, progress)
+
+
+def _passes(status: int) -> bool:
+    return status in (408, 425, 429) or status >= 500
 
 
 def _tag(response: requests.Response) -> str | None:
@@ -181,7 +189,8 @@ def _unreachable(address: str, part: Path, error: Exception) -> UserError:
     kept = f"; {_size(part):,} bytes are kept" if _size(part) else ""
     passing = isinstance(error, _Incomplete | requests.ConnectionError | requests.Timeout)
     refused = isinstance(error, requests.exceptions.SSLError)
-    return (MayPass if passing and not refused else UserError)(
+    kind = MayPass if passing else UserError  # such as an address that is none
+    return (Unknown if refused else kind)(
         f"{address} could not be fetched ({_reason(error)}){kept}",
         "run the command again later, or get the file by other means and name it with --from",
     )
@@ -202,6 +211,8 @@ def _check(
             _check_zip(address, part)
         if name.endswith(".gz"):
             _check_gzip(address, part)
+    except Unknown:  # nothing is known against the bytes
+        raise
     except UserError:
         part.unlink()
         _note(part).unlink(missing_ok=True)
@@ -224,13 +235,26 @@ def _check_md5(address: str, part: Path, checksum: str, say: Callable[[str], Non
 
 
 def published_md5(address: str) -> str | None:
-    """The MD5 in a publisher's file, in whatever form md5 programs write; None without one."""
+    """The MD5 in a publisher's file, in whatever form md5 programs write; None without one.
+
+    Raises MayPass or Unknown where that could not be read.
+    """
     try:
         response = requests.get(address, timeout=TIMEOUT)
-    except requests.RequestException:
+    except requests.RequestException as error:
+        raise MayPass(
+            f"the checksum at {address} could not be fetched ({_reason(error)})",
+            "run the command again later",
+        ) from None
+    if response.status_code in ABSENT:
         return None
+    if response.status_code != 200:
+        raise (MayPass if _passes(response.status_code) else Unknown)(
+            f"the checksum at {address} could not be fetched (HTTP {response.status_code})",
+            "run the command again later",
+        )
     found = re.search(r"\b[0-9a-fA-F]{32}\b", response.text[:1000])
-    return found[0].lower() if response.status_code == 200 and found else None
+    return found[0].lower() if found else None
 
 
 def _check_zip(address: str, part: Path) -> None:

@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 from recctl.data.download import download
 from recctl.data.params import IngestParams
-from recctl.errors import MayPass, UserError
+from recctl.errors import MayPass, Unknown, UserError, type_of
 from recctl.intake import read, secrets
 from recctl.intake.params import Url
 from recctl.redact import redact
@@ -15,7 +15,8 @@ from recctl.redact import redact
 def fetch(source: Url, params: IngestParams, folder: Path, say: Callable[[str], None]) -> Path:
     """Bring what the address holds now into `folder`; a fetch that broke off is gone on with.
 
-    Raises MayPass when it cannot be reached, UserError when it answers that there is no such thing.
+    Raises MayPass when it cannot be reached, Gone when it answers that there is no such thing,
+    Unknown when it refuses.
     """
     setting = f"the address of source '{source.name}'"
     address = secrets.resolved(source.address, setting)
@@ -32,12 +33,11 @@ def fetch(source: Url, params: IngestParams, folder: Path, say: Callable[[str], 
     try:
         return download(address, target, progress=_silent, say=lambda text: say(hidden(text)))
     except UserError as error:
-        what = hidden(error.what)
-        if isinstance(error, MayPass):
-            raise MayPass(
-                f"source '{source.name}': {what}", "it is tried again next time"
-            ) from None
-        raise UserError(f"source '{source.name}': {what}", "mend its address") from None
+        fix = "it is tried again next time" if isinstance(error, MayPass) else "correct its address"
+        if type(error) is Unknown:
+            fix = "give access to it, or correct its address"
+        what = f"source '{source.name}': {hidden(error.what)}"
+        raise type_of(error)(what, fix) from None
 
 
 def _parts(address: str, setting: str) -> tuple[str | None, str]:
