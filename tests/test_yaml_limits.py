@@ -30,7 +30,7 @@ def bomb(generations: int) -> str:
         ("a: &x {b: 1}\nc:\n  <<: *x\n  d: 2", {"a": {"b": 1}, "c": {"b": 1, "d": 2}}),
         ("a: !!str 5", {"a": "5"}),
         ("a: >\n  one\n  two\n", {"a": "one two\n"}),
-        (f"a: {2**64 - 1}", {"a": 2**64 - 1}),
+        (f"a: {2**1000 - 1}", {"a": 2**1000 - 1}),
         ("", None),
     ],
 )
@@ -52,7 +52,7 @@ def test_what_a_person_writes_is_read(text: str, value: object) -> None:
         ("a: *nothing", "undefined alias"),
         ("a: " + "9" * 100_000, "not valid YAML"),
         ("a: 0x" + "f" * 100_000, "bits"),
-        (f"a: {2**64}", "65 bits"),
+        (f"a: {2**1000}", "1,001 bits"),
         ("? 0x" + "f" * 500 + "\n: 1", "bits"),
         ("a: !!python/object:os.system [x]", "tag"),
         ("a: !mine x", "tag"),

@@ -149,7 +149,7 @@ _TEXT_TAG = "tag:yaml.org,2002:str"
 
 
 def _check_numbers(value: object) -> None:
-    """ValueError for a whole number that fits no 64 bits: nothing here counts so far."""
+    """ValueError for a whole number that no setting takes, and that could not even be printed."""
     if isinstance(value, dict):
         for key, inner in value.items():
             _check_numbers(key)

@@ -16,8 +16,8 @@ YAML_DEPTH = 50
 """Levels that a YAML file may be nested."""
 YAML_NODES = 100_000
 """Values in a YAML file; an alias counts as all that it stands for."""
-INTEGER_BITS = 64
-"""Bits of a whole number in YAML."""
+INTEGER_BITS = 1_000
+"""Bits of a whole number in YAML; each setting has its own smaller limit."""
 
 # Serving
 
@@ -74,3 +74,12 @@ DAYS = 36_500
 """Days of a window."""
 HOURS = 8_784
 """Hours that a clock may be off."""
+RATIO = 1_000_000
+"""How many times as large or slow, and how much better, a guardrail may allow."""
+RANKED = 2**53
+"""Items of a catalogue that a decision compares ranks of: ranks may be floating-point numbers."""
+
+# Intake
+
+OVERLAP = 10**15
+"""How far back a SQL source may ask, in its watermark's units."""

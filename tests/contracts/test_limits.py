@@ -4,7 +4,15 @@
 """
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+
+from recctl import doctor
+from recctl.config import Section
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "recctl" / "limits.py"
@@ -68,6 +76,43 @@ def test_a_limit_without_a_line_is_noticed() -> None:
     except AssertionError:
         return
     raise AssertionError("a limit without a line passed")
+
+
+def unbounded(group: type[BaseModel], path: str) -> Iterator[str]:
+    """The numbers in a group of settings that have no largest value."""
+    for name, field in group.model_fields.items():
+        kinds = set(walk(field.annotation))
+        for one in kinds:
+            if isinstance(one, type) and issubclass(one, BaseModel):
+                yield from unbounded(one, f"{path}.{name}")
+        bounded = any(hasattr(one, "le") or hasattr(one, "lt") for one in field.metadata)
+        if kinds & {int, float} and not bounded and f"{path}.{name}" not in CHECKED_ELSEWHERE:
+            yield f"{path}.{name}"
+
+
+def walk(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for inner in get_args(annotation):
+        yield from walk(inner)
+
+
+CHECKED_ELSEWHERE = {
+    "train.processes",  # by a validator of its own
+    "ingest.minimum_weight",  # finite: it allocates nothing
+    *(f"validate.{name}" for name in ("weight.minimum", "weight.maximum")),
+    *(
+        f"validate.volume_{one}.{end}"
+        for one in ("drift", "break")
+        for end in ("minimum", "maximum")
+    ),
+    "promotion.floors",
+    "intake.sources.initial",  # of a watermark, whose limits intake/sql.py has
+}
+
+
+@pytest.mark.parametrize("section", doctor.sections(), ids=lambda section: section.section)
+def test_every_number_in_params_yaml_has_a_largest_value(section: type[Section]) -> None:
+    assert list(unbounded(section, section.section)) == []
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from decision_cases import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recctl import limits
+from recctl.errors import UserError
 from recctl.evaluation.slices import Slice
 from recctl.promotion.decision import decide
 from recctl.promotion.evidence import Conduct, Evidence, Scored, Training
@@ -513,3 +515,53 @@ def test_a_policy_of_params_yaml_is_the_one_that_is_calibrated(calibration):
 def test_conduct_is_not_asked_for_by_other_gates():
     made = evidence(conduct={"challenger": Conduct(), "champion": Conduct()}, overlap=None)
     assert decide(made, policy(guardrails=None)).verdict == "promoted"
+
+
+@pytest.mark.parametrize("catalogue", [2**32, 2**40, limits.RANKED, np.int32(100)])
+@pytest.mark.parametrize("dtype", [np.uint64, np.int64, np.float64])
+@pytest.mark.parametrize("metric", ["mrr", "ndcg@10", "ndcg@5000000000"])
+def test_no_number_overflows(catalogue: int, dtype: type, metric: str) -> None:
+    """The verdict is the same where ranks and catalogue are at the ends of their types."""
+    users = np.arange(400)
+    last = int(catalogue) + 1
+    better = np.where(users % 4 == 0, 1, last).astype(dtype)
+    worse = np.where(users % 4 == 0, 2, last).astype(dtype)
+    for new, old, verdict in ((better, worse, "promoted"), (worse, better, "rejected")):
+        found = decide(
+            evidence(new, old, catalogue=catalogue, slices=[]),
+            only(primary=Primary(metrics=[metric])),
+        )
+        assert found.verdict == verdict
+
+
+def test_a_catalogue_beyond_every_rank_is_refused() -> None:
+    found = decide(evidence(catalogue=limits.RANKED + 1), policy())
+    assert found.verdict == "refused"
+    assert "more than" in found.sentence
+
+
+@pytest.mark.parametrize("gate", [{"primary": {}}, {"ratchet": {}}, {"primary": {}, "floors": {}}])
+def test_a_policy_that_compares_with_the_champion_judges(tmp_path: Path, gate: dict) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(json.dumps({"promotion": gate}))
+    assert PromotionParams.judging(path) == PromotionParams.load(path)
+
+
+@pytest.mark.parametrize(
+    "gates",
+    [
+        {},
+        {"floors": {"ndcg@10": 0.01}},
+        {"baselines": ["popularity"], "convergence": True, "leak": {}},
+        {"slices": {"margin": 0.03}, "guardrails": {"coverage_loss": 0.5}, "suspicious_gain": 0.5},
+    ],
+    ids=str,
+)
+def test_a_policy_that_compares_nothing_is_refused_and_stays_readable(
+    tmp_path: Path, gates: dict
+) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(json.dumps({"promotion": gates}))
+    PromotionParams.load(path)  # as history, rollback and old decisions read it
+    with pytest.raises(UserError, match="compares no challenger with the champion"):
+        PromotionParams.judging(path)

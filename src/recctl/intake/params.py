@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from recctl import limits
 from recctl.config import Section, Settings
 
 
@@ -37,7 +38,7 @@ class Sql(Settings):
     """The column that only grows with arrival: a serial number, the time of insertion (`>=`)."""
     initial: int | str = 0
     """The watermark of the first query: a number, or an ISO 8601 time."""
-    overlap: float = Field(default=0.0, ge=0)
+    overlap: float = Field(default=0.0, ge=0, le=limits.OVERLAP)
     """How far back (in the watermark's units, seconds for a time) rows may still appear."""
 
 

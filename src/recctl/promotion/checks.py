@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from recctl import limits
 from recctl.evaluation.slices import Slice
 from recctl.promotion.evidence import Evidence, Scored
 from recctl.promotion.gate import Gate, percent
@@ -108,6 +109,10 @@ def _protocol(evidence: Evidence) -> list[Gate]:
         )
     if evidence.catalogue < 1:
         rows.append(_refuse("catalogue", "today's catalogue has no items"))
+    if evidence.catalogue > limits.RANKED:
+        rows.append(
+            _refuse("catalogue", f"today's catalogue has more than {limits.RANKED:,} items")
+        )
     for name, scored in models(evidence).items():
         if not evidence.fingerprint or scored.fingerprint != evidence.fingerprint:
             rows.append(
@@ -147,7 +152,7 @@ def _aligned(evidence: Evidence) -> tuple[list[Gate], Judged | None]:
         users=len(evidence.users),
     )
     baselines = {name: ranks.pop(f"baseline {name}") for name in evidence.baselines}
-    judged = Judged(evidence.catalogue, shape[0], ranks, baselines, list(evidence.slices))
+    judged = Judged(int(evidence.catalogue), shape[0], ranks, baselines, list(evidence.slices))
     return [held], judged
 
 
@@ -162,12 +167,12 @@ def _ranks(scored: Scored, evidence: Evidence) -> NDArray[np.int64] | str:
     users, ranks = users[order], ranks[order]
     if (wrong := _users(users, evidence.users)) is not None:
         return wrong
-    bad = ~((ranks >= 1) & (ranks <= evidence.catalogue + 1))  # NaN is in no range
+    bad = ~((ranks >= 1) & (ranks <= int(evidence.catalogue) + 1))  # NaN is in no range
     bad[~bad] = ranks[~bad] != np.floor(ranks[~bad])
     if bad.any():
         return (
             f" has {int(bad.sum()):,} ranks that are not whole numbers from 1 to "
-            f"{evidence.catalogue + 1:,}, such as {ranks[bad][0]}"
+            f"{int(evidence.catalogue) + 1:,}, such as {ranks[bad][0]}"
         )
     return ranks.astype(np.int64)
 

@@ -95,7 +95,13 @@ class Counter:
         self.judged = judged
         cutoffs = [metrics.parse(name)[1] or judged.catalogue for name in names]
         self.beyond = min(max(cutoffs), judged.catalogue) + 1
-        self._new = self._clipped(judged.ranks["challenger"])
+        self._values: NDArray[np.int64] | None = None
+        self._base = self.beyond + 1
+        if self._base**2 > np.iinfo(np.int64).max:  # a pair's code would not fit: number the ranks
+            every = np.concatenate([*judged.ranks.values(), *judged.baselines.values()])
+            self._values = np.unique(np.minimum(every, self.beyond))
+            self._base = len(self._values)
+        self._new = self._numbered(judged.ranks["challenger"])
 
     def pairs(self, reference: NDArray[np.int64]) -> Pairs:
         """The table over all users."""
@@ -107,20 +113,23 @@ class Counter:
         places = [i for i, one in enumerate(self.judged.slices) if one.users]
         return {i: self._table(codes[self.judged.slices[i].members]) for i in places}
 
-    def _clipped(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.minimum(ranks, self.beyond)
+    def _numbered(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+        clipped = np.minimum(ranks, self.beyond)
+        return clipped if self._values is None else np.searchsorted(self._values, clipped)
 
     def _codes(self, reference: NDArray[np.int64]) -> NDArray[np.int64]:
-        return self._new * (self.beyond + 1) + self._clipped(reference)
+        return self._new * self._base + self._numbered(reference)
 
     def _table(self, codes: NDArray[np.int64]) -> Pairs:
-        if (self.beyond + 1) ** 2 <= _TABLE:
+        if self._base**2 <= _TABLE:
             every = np.bincount(codes)
             cells = np.flatnonzero(every)
             counts = every[cells]
         else:
             cells, counts = np.unique(codes, return_counts=True)
-        new, old = np.divmod(cells, self.beyond + 1)
+        new, old = np.divmod(cells, self._base)
+        if self._values is not None:
+            new, old = self._values[new], self._values[old]
         return Pairs(self.judged.catalogue, new, old, counts)
 
 

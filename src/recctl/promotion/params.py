@@ -1,15 +1,17 @@
 """The `promotion` section of params.yaml: the policy by which a challenger is judged.
 
-A gate that is left out (or null) is off; a policy without any gate refuses every challenger.
+A gate that is left out (or null) is off; a policy that compares nothing with the champion is refused.
 Gains, margins and floors are absolute differences of a metric: 0.005 of NDCG@10 .2480 is .2430.
 """
 
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator
 
 from recctl import limits
 from recctl.config import Section, Settings
+from recctl.errors import UserError
 from recctl.evaluation import metrics
 
 
@@ -47,9 +49,9 @@ class Guardrails(Settings):
     """By how much (in popularity percentiles, 0 to 1) lists may become more popular."""
     minimum_overlap: float | None = Field(default=None, ge=0, le=1)
     """Mean share of a user's top ten that stays; a rupture below it."""
-    latency_ratio: float | None = Field(default=None, gt=0)
+    latency_ratio: float | None = Field(default=None, gt=0, le=limits.RATIO)
     """p95 of one recommendation, challenger / champion; below 20 ms it never fails."""
-    size_ratio: float | None = Field(default=None, gt=0)
+    size_ratio: float | None = Field(default=None, gt=0, le=limits.RATIO)
     """Bytes of weights, challenger / champion; below 50 MB it never fails."""
 
 
@@ -84,7 +86,7 @@ class PromotionParams(Section):
     """Models that the challenger must beat, with intervals, by the first primary metric."""
     slices: Slices | None = None
     guardrails: Guardrails | None = None
-    suspicious_gain: float | None = Field(default=None, gt=0)
+    suspicious_gain: float | None = Field(default=None, gt=0, le=limits.RATIO)
     """A relative gain above this is too good to be true: investigate before anything serves."""
     ratchet: Ratchet | None = None
     convergence: bool = False
@@ -106,6 +108,18 @@ class PromotionParams(Section):
     def _known(cls, floors: dict[str, float] | None) -> dict[str, float] | None:
         _checked(list(floors or {}))
         return floors
+
+    @classmethod
+    def judging(cls, path: Path) -> Self:
+        """The policy to judge by; UserError where a worse model than the champion could pass it."""
+        policy = cls.load(path)
+        if policy.primary is None and policy.ratchet is None:
+            raise UserError(
+                f"{path.name}: the section 'promotion' compares no challenger with the champion: "
+                "floors, baselines, slices and guardrails alone let a worse model serve",
+                "turn promotion.primary or promotion.ratchet on",
+            )
+        return policy
 
     @property
     def metrics(self) -> list[str]:

@@ -82,7 +82,7 @@ def promote(
     """
     if force:
         check_reason(reason or "", "--force")
-    policy = PromotionParams.load(layout.params)
+    policy = PromotionParams.judging(layout.params)
     test = TestSet.load(layout)
     challenger = contenders.workspace(test)
     registry = Registry.connect(layout, policy.registered_model)

@@ -14,6 +14,7 @@ from recctl.intake.take import Intake
 from recctl.layout import Layout
 from recctl.lock import Lock
 from recctl.pipeline import StageFailed
+from recctl.promotion.params import PromotionParams
 from recctl.promotion.promote import Confirm
 from recctl.retraining import decide, key, pages, publish, record
 from recctl.retraining.decide import Body
@@ -91,6 +92,7 @@ def retrain(layout: Layout, lock: Lock, hooks: Hooks) -> Result:
     again, all of this ends in the same state. Raises MayPass or UserError when a step fails.
     """
     at = _Run(layout, lock, hooks, RetrainParams.load(layout.params))
+    PromotionParams.judging(layout.params)  # before a training that nothing could judge
     for name in sweep(layout):
         hooks.say(f"removed {name}, left by a process that was killed")
     finished, taken = collect(layout, lock, hooks)
@@ -129,6 +131,7 @@ def collect(layout: Layout, lock: Lock, hooks: Hooks) -> tuple[Finished | None, 
     came is shown also where a source failed.
     """
     at = _Run(layout, lock, hooks, RetrainParams.load(layout.params))
+    PromotionParams.judging(layout.params)  # before a training that nothing could judge
     at.step("sync", lambda: sync.sync(layout, hooks.say))
     finished = at.mend()
     tries: list[Intake] = []
