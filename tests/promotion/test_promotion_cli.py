@@ -170,7 +170,7 @@ def test_what_is_on_record_in_tables_and_json(project: Layout, run: Run) -> None
     ]
     assert "best, champion" in run("models", "list").out
     (shown,) = output(run("models", "show", "champion", "--json"))["versions"]
-    assert (shown["version"], shown["model"]) == (1, "item-knn")
+    assert (shown["version"], shown["model"], shown["decision"]) == (1, "item-knn", 1)
     assert "artifacts/recommender/model.safetensors" in shown["files"]
     assert shown["digest"] in run("models", "show", "1").out
 

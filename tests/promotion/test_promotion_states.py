@@ -183,7 +183,7 @@ def test_a_digest_that_is_a_path_reaches_no_folder(tmp_path: Path, database: Pat
         registry.name, "1", "recctl.content_digest", "/../../../own"
     )
     wrong = [one["detail"] for one in verify(registry, layout) if not one["ok"]]
-    assert any("was not registered by recctl" in one for one in wrong)
+    assert any("is not the model that was decided upon" in one for one in wrong)
     assert (layout.root / "own" / "work.txt").read_text() == "mine"
 
 

@@ -378,13 +378,45 @@ def test_a_served_version_answers_over_http(server: Server, served: Served, vers
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
+    ("given", "known", "unknown"),
+    [
+        (["a", None], ["a"], []),
+        ([None], [], []),
+        (["a", float("nan")], ["a"], []),
+        ([12, "a"], ["a"], ["12"]),
+        (["never seen", None, "a", ""], ["a"], ["never seen", ""]),
+    ],
+)
+def test_a_null_and_a_number_in_a_history_in_every_form_of_request(
+    server: Server, served: Served, given: list[Any], known: list[str], unknown: list[str]
+) -> None:
+    right = 200, {"predictions": [wanted(served, known, unknown=unknown)]}
+    assert server(dataframe_records=[{"history": given}]) == right
+    assert server(dataframe_split={"columns": ["history"], "data": [[given]]}) == right
+    assert server(inputs=[{"history": given}]) == right
+    assert server(inputs={"history": [given]}) == right
+    assert server(inputs=[given]) == right
+    assert server(instances=[given]) == right
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
     ("request_", "says"),
     [
         ({"params": {"k": 0}}, "k is 0; give a whole number from 1 to 10,000"),
         ({"params": {"k": "many"}}, "'k'"),
         ({"dataframe_records": [{"histroy": ["a"]}]}, "no column 'history'"),
         ({"dataframe_records": [{}]}, "no column 'history'"),
-        ({"dataframe_records": [{"history": "a"}]}, "history"),
+        ({"params": {"k": 10**9}}, "k is 1000000000; give a whole number from 1 to 10,000"),
+        ({"params": {"k": None}}, "k is None"),
+        ({"params": {"k": 1.5}}, "for value `1.5`"),
+        ({"params": {"filter_seen": "yes"}}, "for value `yes`"),
+        ({"params": [1]}, "Parameters must be a dictionary"),
+        ({"dataframe_records": [{"history": "a"}]}, "history 0 is 'a'; give a list of item ids"),
+        ({"dataframe_records": [{"history": 12}]}, "history 0 is 12"),
+        ({"dataframe_records": [{"history": ["a", 1.5]}]}, "history 0 holds 1.5"),
+        ({"dataframe_records": [{"history": ["a", True]}]}, "history 0 holds True"),
+        ({"dataframe_records": [{"history": ["a", ["b"]]}]}, "history 0 holds ['b']"),
     ],
 )
 def test_a_bad_request_gets_400_and_a_reason(

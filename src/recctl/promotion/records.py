@@ -7,7 +7,7 @@ from recctl.layout import Layout
 from recctl.promotion import log
 from recctl.promotion.log import Entry
 from recctl.promotion.params import PromotionParams
-from recctl.promotion.registry import Registry, Version
+from recctl.promotion.registry import DECISION, Registry, Version
 from recctl.promotion.schema import history_row
 
 Row = dict[str, Any]
@@ -71,6 +71,7 @@ def number(registry: Registry, name: str, *also: str) -> int:
 
 def _row(one: Version, aliases: dict[str, int]) -> Row:
     tags = one.tags
+    decision = tags.get(DECISION, "")
     return {
         "version": one.number,
         "model": tags.get("recctl.model", "unknown"),
@@ -82,4 +83,5 @@ def _row(one: Version, aliases: dict[str, int]) -> Row:
         "dirty": tags.get("recctl.git_dirty"),
         "split_fingerprint": tags.get("recctl.split_fingerprint"),
         "run_id": tags.get("recctl.trained_in"),
+        "decision": int(decision) if decision.isdecimal() else None,
     }

@@ -208,6 +208,8 @@ class ModelVersion(_Part):
     """Of the split it was trained on."""
     run_id: str | None = None
     """The MLflow run that trained it."""
+    decision: int | None = None
+    """The newest decision that judged it."""
     files: dict[str, str] | None = None
     """Relative path and sha256 of every file."""
 
