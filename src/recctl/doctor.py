@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -55,7 +56,7 @@ def examine(start: Path | None = None) -> list[Check]:
     settings = _guarded("settings", lambda: _settings(layout))
     checks = {"data": _data, "remote": _remote, "git": _git, "tracking": _tracking}
     if settings.state == "ok":
-        checks = {"engine": _engine, **checks}
+        checks = {"engine": _engine, **checks, "champion": _champion}
     return [
         *_machine(layout.root, layout),
         Check("project", "ok", str(layout.root)),
@@ -386,7 +387,8 @@ def _tracking(layout: Layout) -> Check:
     from recctl import tracking
 
     uri = tracking.tracking_uri(layout)
-    shown, values = tracking.redact(uri), {"tracking_uri": tracking.redact(uri)}
+    shown = tracking.redact(uri)
+    values: dict[str, Any] = {"tracking_uri": shown}
     database = tracking.sqlite_file(uri)
     if database is not None and not database.exists():
         found = f"{shown}: made when the first model is trained"
@@ -394,4 +396,35 @@ def _tracking(layout: Layout) -> Check:
     server = tracking.connect(layout)
     models = tracking.count_models(server)
     found = f"{shown}: experiment '{server.experiment}', {models} registered models"
-    return Check("tracking", "ok", found, None, {**values, "registered_models": models})
+    values = {**values, "registered_models": models}
+    moved = tracking.moved(server)
+    if moved is None:
+        return Check("tracking", "ok", found, None, values)
+    fix = f"for MLflow's own pages and 'mlflow models serve': {_link(moved.parent, layout.root)}"
+    found = f"{found}; the project was moved from {moved.parent}, recctl finds its files here"
+    return Check("tracking", "warning", found, fix, values)
+
+
+def _link(old: Path, new: Path) -> str:
+    """How MLflow, which keeps absolute addresses, finds a moved project's files."""
+    if old.exists():
+        return (
+            f"another project stands at {old}; see 'A project that was moved' in docs/tracking.md"
+        )
+    return shlex.join(["ln", "-s", str(new), str(old)])
+
+
+def _champion(layout: Layout) -> Check:
+    """Whether the files of the version that serves can be read; makes no database."""
+    from recctl import tracking
+    from recctl.promotion import records
+
+    database = tracking.sqlite_file(tracking.tracking_uri(layout))
+    if database is not None and not database.exists():
+        return Check("champion", "ok", "none yet")
+    registry = records.open_registry(layout)
+    number = registry.aliases().get("champion")
+    if number is None:
+        return Check("champion", "ok", f"no version of '{registry.name}' serves yet")
+    registry.reach(registry.version(number))
+    return Check("champion", "ok", f"version {number} of '{registry.name}', its files are there")

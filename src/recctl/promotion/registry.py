@@ -191,6 +191,16 @@ class Registry:
         Raises Gone when there are no files where they should be, Unknown when that could not be
         read.
         """
+        with self._files_of(version) as (artifacts, names):
+            return self._copy(artifacts, MODEL, to, names)
+
+    def reach(self, version: Version) -> None:
+        """Raise what `download` would, as far as that is known without the files' content."""
+        with self._files_of(version) as (artifacts, names):
+            self._read(lambda: self._sizes(artifacts, MODEL, names))
+
+    @contextlib.contextmanager
+    def _files_of(self, version: Version) -> "Iterator[tuple[Artifacts, list[str]]]":
         what = f"the files of version {version.number} of '{self.name}'"
         try:
             artifacts = self._artifacts(version.run_id or "")
@@ -199,7 +209,7 @@ class Registry:
         if place_of(self.uri, version.source) != f"{artifacts.place}/{MODEL}":
             raise Gone(f"{what} are not where they were registered: {version.source}")
         try:
-            return self._copy(artifacts, MODEL, to, list(version.files) or ["MLmodel"])
+            yield artifacts, list(version.files) or ["MLmodel"]
         except Gone as error:
             raise Gone(f"{what} are gone: {error}") from None
 
@@ -302,7 +312,8 @@ class Registry:
         """
         with plainly(self.uri), patience(*UNHURRIED):
             self.client.log_artifacts(run_id, str(folder), sub)
-        held = self._read(lambda: self._artifacts(run_id).sizes(sub))
+        artifacts = self._artifacts(run_id)
+        held = self._read(lambda: artifacts.sizes(sub))
         files = {path: path.relative_to(folder).as_posix() for path in folder.rglob("*")}
         for path, name in files.items():
             if path.is_file() and held.get(f"{sub}/{name}", -1) not in (None, path.stat().st_size):
@@ -320,20 +331,25 @@ class Registry:
             raise Gone(f"run {run_id} keeps no {sub}: {error}") from None
 
     def _copy(self, artifacts: "Artifacts", sub: str, to: Path, names: Sequence[str]) -> Path:
-        """What is there; that a file is not is asked again, of that file (see `artifacts.py`)."""
-
         def copy() -> Path:
-            sizes = artifacts.sizes(sub)
-            lacking = [name for name in names if f"{sub}/{name}" not in sizes]
-            if lacking and not artifacts.lacks(f"{sub}/{lacking[0]}"):
-                raise self._contradicts(f"does not list {sub}/{lacking[0]} and holds it")
-            if not sizes:
-                raise Gone(f"{artifacts.place}/{sub} holds nothing")
+            sizes = self._sizes(artifacts, sub, names)
             with self._listed():
                 artifacts.copy(sizes, to)
             return to / sub
 
         return self._read(copy)
+
+    def _sizes(
+        self, artifacts: "Artifacts", sub: str, names: Sequence[str]
+    ) -> dict[str, int | None]:
+        """What there is; that a file is not is asked again, of that file (see `artifacts.py`)."""
+        found = artifacts.sizes(sub)
+        lacking = [name for name in names if f"{sub}/{name}" not in found]
+        if lacking and not artifacts.lacks(f"{sub}/{lacking[0]}"):
+            raise self._contradicts(f"does not list {sub}/{lacking[0]} and holds it")
+        if not found:
+            raise Gone(f"{artifacts.place}/{sub} holds nothing")
+        return found
 
     @contextlib.contextmanager
     def _listed(self) -> Iterator[None]:
