@@ -34,7 +34,7 @@ def server(held: dict[str, bytes], wrong: dict[str, Answer]) -> Iterator[str]:
 
     def answer(path: str) -> Answer:
         parts = urlsplit(path)
-        base, _, name = parts.path.partition("/mlflow-artifacts/artifacts")
+        _, _, name = parts.path.partition("/mlflow-artifacts/artifacts")
         asked = name.strip("/") or parse_qs(parts.query).get("path", [""])[0]
         key = asked.removeprefix(f"1/{RUN}/artifacts/")
         kind = "file" if name else "list"
