@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -193,6 +193,9 @@ def _never(*given: Any, **named: Any) -> Any:
     raise UserError("not now")
 
 
+Cell = tuple[Call, str]
+
+
 def cells(calls: list[Call]) -> tuple[list[Cell], list[Cell]]:
     """What is tried: each request once, by the faults in turns; then each kind by all the others.
 
@@ -208,9 +211,6 @@ def cells(calls: list[Call]) -> tuple[list[Cell], list[Cell]]:
         ]
     rest = [((kind, 1), fault) for kind in kinds for fault in FAULTS]
     return turns, [cell for cell in rest if cell not in turns]
-
-
-Cell = tuple[Call, str]
 
 
 def judged(world: World, name: str, at: Call, fault: str, whole: "Whole") -> list[str]:
