@@ -30,8 +30,8 @@ class Refused(Exception):
 
 def require_ours(layout: Layout, run: FlowRun, deployment: DeploymentResponse | None) -> None:
     """Raise Refused unless the run executes what prefect.yaml says, in this project."""
-    if processes.running(layout, "prefect") is None:
-        raise Refused("the server that 'recctl up' started is not running: who answers is another")
+    if not processes.listens(layout, "prefect"):
+        raise Refused("the server that answers is not the one that 'recctl up' started")
     if deployment is None or _executed(deployment.model_dump()) not in _known(layout):
         raise Refused(
             "its entrypoint, pull steps or job variables are not those of a deployment in"

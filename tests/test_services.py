@@ -370,3 +370,29 @@ def test_the_key_is_in_no_command(layout: Layout) -> None:
     assert settings["PREFECT_SERVER_API_AUTH_STRING"].endswith(secret)
     for name in ("prefect", "mlflow"):
         assert secret not in str(bring_up._behind_door(name, 4200))
+
+
+LISTENS = """
+import socket, sys, time
+server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+time.sleep(600)
+"""
+
+
+def test_the_key_is_told_to_our_server_alone_and_not_to_who_took_its_port(layout: Layout) -> None:
+    port = ports.free()
+    command = [sys.executable, "-c", LISTENS, str(port)]
+    impostor = subprocess.Popen(command, start_new_session=True)
+    try:
+        wait_for(lambda: not bring_up._free(port))
+        service = start(layout, "prefect", SLEEPS, port=port)
+        assert not processes.listens(layout, "prefect")
+        assert not bring_up._answers(layout, service, "/")  # would wait for an answer
+    finally:
+        impostor.kill()
+        impostor.wait()
+    processes.stop(layout, "prefect", grace=0.2)
+    processes.start(layout, "prefect", command, os.environ, port=port)
+    wait_for(lambda: processes.listens(layout, "prefect"))
+    processes.stop(layout, "prefect", grace=0.2)
+    assert not processes.listens(layout, "prefect")

@@ -23,7 +23,7 @@ NIGHTLY: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def _server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker.processes, "running", lambda layout, name: object())
+    monkeypatch.setattr(worker.processes, "listens", lambda layout, name: True)
 
 
 def asked(
@@ -70,8 +70,8 @@ def test_a_run_of_no_deployment_or_with_a_say_of_its_own_is_refused(
         asked(NIGHTLY, {"command": "touch owned"})
     with pytest.raises(worker.Refused, match="names another folder"):
         asked(NIGHTLY, project="/tmp/evil")
-    monkeypatch.setattr(worker.processes, "running", lambda layout, name: None)
-    with pytest.raises(worker.Refused, match="is not running"):
+    monkeypatch.setattr(worker.processes, "listens", lambda layout, name: False)
+    with pytest.raises(worker.Refused, match="not the one that"):
         asked(NIGHTLY)
 
 

@@ -152,6 +152,20 @@ def is_alive(layout: Layout, service: Service) -> bool:
         return False
 
 
+def listens(layout: Layout, name: str) -> bool:
+    """Whether the service itself holds its port, and not a program that took it first."""
+    import psutil
+
+    service = running(layout, name)
+    if service is None:
+        return False
+    try:
+        found = psutil.Process(service.pid).net_connections("tcp")
+    except psutil.NoSuchProcess:
+        return False
+    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == service.port for one in found)
+
+
 def descendants(layout: Layout, name: str) -> "list[psutil.Process]":
     """Every living process that carries the service's marks, or is of its process group."""
     import psutil

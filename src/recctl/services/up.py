@@ -79,8 +79,7 @@ def _up(layout: Layout, say: Callable[[str], None], started: list[str]) -> Up:
             processes.stop(layout, name)
     prefect = _ensure(layout, "prefect", started, lambda: _start_prefect(layout, notes))
     mlflow = _ensure_mlflow(layout, started, notes, say)
-    key = environment.key(layout)
-    _wait(layout, prefect, lambda: server.answers(f"{prefect.address}/api/admin/version", key))
+    _wait(layout, prefect, lambda: _answers(layout, prefect, "/api/admin/version"))
     # By its number: each server has a key of its own.
     told = {"api": f"{prefect.address}/api", "mlflow": mlflow, "server": str(prefect.pid)}
     environment.write_settings(layout, told["api"])
@@ -89,11 +88,17 @@ def _up(layout: Layout, say: Callable[[str], None], started: list[str]) -> Up:
     deploy(layout, told["api"])
     own = processes.running(layout, "mlflow")
     if own:
-        _wait(layout, own, lambda: server.answers(f"{own.address}/health", key))
+        _wait(layout, own, lambda: _answers(layout, own, "/health"))
     if variable := environment.overriding():
         notes.append(f"{variable} is set in your shell: 'prefect' obeys it, not this server")
     file = str(environment.key_file(layout).relative_to(layout.root))
     return Up(str(prefect.address), mlflow, file, started, notes)
+
+
+def _answers(layout: Layout, service: Service, path: str) -> bool:
+    # No other program is told the key.
+    listens = processes.listens(layout, service.name)
+    return listens and server.answers(f"{service.address}{path}", environment.key(layout))
 
 
 def _ensure(layout: Layout, name: str, started: list[str], begin: Callable[[], Service]) -> Service:
@@ -116,7 +121,8 @@ def _start_prefect(layout: Layout, notes: list[str]) -> Service:
 def _behind_door(name: str, port: int) -> list[str]:
     """The command of one of the two servers; nothing secret is in it."""
     command = [sys.executable, "-m", "uvicorn", "--factory", f"{door.__name__}:{name}"]
-    return [*command, "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    return [*command, "--workers", "1", "--log-level", "warning"]
 
 
 def _ensure_mlflow(
