@@ -117,12 +117,16 @@ def test_our_dvc_has_a_private_site_cache_in_any_project(
     (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = true\n")
     told = versions.environment(Layout(tmp_path))
     place = dvcs_place(tmp_path, told)
-    assert place == tmp_path / ".dvc-site" / "repo"
+    assert place == tmp_path / ".recctl" / "dvc-site" / "repo"
     assert (mode(place), mode(place.parent)) == (0o700, 0o700)
 
 
-def test_a_site_cache_that_the_user_chose_stays(
+def test_ours_is_the_site_cache_that_the_project_has_or_the_user_chose(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("DVC_SITE_CACHE_DIR", raising=False)
+    (tmp_path / ".dvc-site").mkdir()
+    place = versions.environment(Layout(tmp_path))["DVC_SITE_CACHE_DIR"]
+    assert place == str(tmp_path / ".dvc-site")
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", "/elsewhere")
     assert versions.environment(Layout(tmp_path))["DVC_SITE_CACHE_DIR"] == "/elsewhere"

@@ -168,11 +168,13 @@ _BUSY = re.compile(r"is busy, it is being blocked by|Unable to acquire lock")
 def environment(layout: Layout) -> dict[str, str]:
     """Ours, with a place for DVC's site cache that no other user can write to.
 
-    DVC unpickles what it finds there, and its own place, /var/tmp/dvc, is open to all. It is the
-    place that .dvc/config names for a `dvc` called in the project's folder.
+    DVC unpickles what it finds there, and its own place, /var/tmp/dvc, is open to all. A clone of
+    this repository has the place that .dvc/config names, for a `dvc` that a person calls.
     """
     place = layout.root / ".dvc-site"
-    for folder in (place, place / "repo"):  # DVC would make them writable for everybody
+    if not place.is_dir():
+        place = layout.state / "dvc-site"
+    for folder in (layout.state, place, place / "repo"):  # DVC would let everybody write there
         folder.mkdir(mode=0o700, exist_ok=True)
     return {"DVC_SITE_CACHE_DIR": str(place), **os.environ}
 
