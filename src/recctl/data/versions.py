@@ -152,10 +152,12 @@ def _dvc(layout: Layout, *arguments: str) -> str:
             raise MayPass("another DVC is at work in this project", "wait until it has ended")
         time.sleep(0.2)
     if done.returncode != 0:
-        reason = redact(" ".join(done.stderr.split()).removeprefix("ERROR: "))
+        said = done.stderr.partition("Having any troubles?")[0]
+        reason = redact(" ".join(said.split()).removeprefix("ERROR: "))
+        full = re.search(r"(?i)disk is full|no space left", reason)
         raise UserError(
             f"'dvc {' '.join(arguments)}' failed: {reason or 'it gives no reason'}",
-            "mend that and run the command again",
+            f"{'free some disk space' if full else 'fix that'} and run the command again",
         )
     return done.stdout
 
