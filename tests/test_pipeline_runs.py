@@ -258,6 +258,8 @@ def test_a_remote_that_is_away_may_pass(make: Make, remotes: dict[str, str], kin
         "ERROR: unexpected error - [Errno -2] Name or service not known",
         "ERROR: unexpected error - An error occurred (503) when calling PutObject: SlowDown",
         "ERROR: failed to reproduce 'one': Cannot connect to host remote.example:443",
+        "ERROR: failed to transfer 'ab' - 429, message='Too Many Requests'",
+        "ERROR: unexpected error - An error occurred (408) when calling PutObject",
     ],
 )
 def test_what_dvc_says_of_remotes_that_do_not_answer(error: str) -> None:

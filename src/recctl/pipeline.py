@@ -156,7 +156,7 @@ _UNREACHED = re.compile(
     r" (?:refused|reset|aborted|lost|closed|timed out)|connect(?:ion)? ?timeout|timed out|timeout"
     r" error|unreachable|name or service not known|nodename nor servname|name resolution"
     r"|could not resolve host|temporarily unavailable|service unavailable|bad gateway"
-    r"|server disconnected|slowdown|\b50[0234]\b[ :,]"
+    r"|server disconnected|slowdown|too many requests|\b(?:408|429|50[0234])\b[ :,)]"
 )
 
 

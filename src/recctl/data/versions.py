@@ -83,14 +83,16 @@ def bring(layout: Layout) -> None:
     """
     _require_project(layout)
     try:
-        _dvc(layout, "checkout", "--quiet", "--force", "data.dvc")
+        _dvc(layout, "checkout", "--force", "data.dvc")
         return
-    except UserError:
-        pass  # not in the cache
+    except UserError as error:
+        from_cache = error
     try:
         _dvc(layout, "pull", "--force", "data.dvc")  # quiet, it gives no reason
     except UserError as error:
         if not _dvc(layout, "remote", "list").strip():
+            if _LACKS not in from_cache.what:  # it could not be read
+                raise from_cache from None
             raise UserError(
                 "DVC's cache lacks this version of data/, and there is no remote to bring it from",
                 "run 'recctl data use', or name a remote with 'dvc remote add -d NAME URL'",
@@ -101,6 +103,10 @@ def bring(layout: Layout) -> None:
                 "look at it with 'dvc pull'",
             ) from None
         raise MayPass(str(error)) from None
+
+
+_LACKS = "Is your cache up to date?"
+"""What DVC says of a cache that does not hold a version."""
 
 
 def cache(layout: Layout) -> str:
