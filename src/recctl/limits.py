@@ -83,3 +83,13 @@ RANKED = 2**53
 
 OVERLAP = 10**15
 """How far back a SQL source may ask, in its watermark's units."""
+LINE = 16 * MIB
+"""Bytes of a line of a log; a longer one goes to quarantine as a bad line."""
+SETTLED = 2.0
+"""Seconds since its last change after which a dropped file counts as whole."""
+UNENDED = 300.0
+"""The same for text whose last line has no end: its writer may be in the middle of a row."""
+UNTOUCHED = 3_600.0
+"""The same for an empty file, a gzip without its end or a parquet without its footer."""
+PATIENCE = 10.0
+"""Seconds that an intake waits for one file that is being written."""

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from intake_cases import BASE, copied, drop, dvc, ingested, names, quiet, set_params, take, text
 
+from recctl import limits
 from recctl.data import batches, versions
 from recctl.data.use import OwnLog, use_files
 from recctl.errors import MayPass, UserError
@@ -120,19 +121,9 @@ def test_what_is_unfinished_hidden_or_a_folder_is_left_alone(project: Layout) ->
     (incoming / "sub").mkdir()
     (incoming / "sub" / "x.csv").write_text(text(DAY))
     (incoming / "linked").symlink_to(incoming / "sub")
-    (incoming / "dangling.csv").symlink_to(incoming / "nowhere")
     before = names(incoming)
     assert take(project).batches == []
     assert names(incoming) == before
-
-
-def test_a_link_to_a_file_is_read_and_the_link_moved(project: Layout, tmp_path: Path) -> None:
-    elsewhere = drop(Layout(tmp_path), "far.csv", text(DAY))
-    (project.root / "incoming").mkdir()
-    (project.root / "incoming" / "near.csv").symlink_to(elsewhere)
-    assert take(project).new == 2
-    assert (project.root / "incoming" / "taken" / "near.csv").is_symlink()
-    assert elsewhere.exists()
 
 
 def test_a_folder_outside_the_project_and_one_that_is_not_there(
@@ -259,8 +250,8 @@ def test_the_lowest_weight_is_a_matter_of_ingest(project: Layout) -> None:
 def test_a_file_still_written_to_is_left_for_next_time(
     project: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder, "SETTLED", 1.0)
-    monkeypatch.setattr(folder, "PATIENCE", 0.0)
+    monkeypatch.setattr(limits, "SETTLED", 1.0)
+    monkeypatch.setattr(limits, "PATIENCE", 0.0)
     path = drop(project, "a.csv", text(DAY), age=0)
     was = folder.stamp
 
@@ -276,7 +267,7 @@ def test_a_file_still_written_to_is_left_for_next_time(
 
 
 def test_a_file_that_rests_is_waited_for(project: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "SETTLED", 0.2)
+    monkeypatch.setattr(limits, "SETTLED", 0.2)
     drop(project, "now.csv", text(DAY), age=0)
     drop(project, "ahead.csv", text([("u7", "i7", 70)]), age=-3600)
     assert take(project).new == 3

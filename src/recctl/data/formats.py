@@ -57,6 +57,8 @@ def stage(connection: Any, params: IngestParams, folder: Path, scratch: Path) ->
         return _parquet(connection, params, paths)
     shapes = [_shape(path, params) for path in paths]
     clock: Clock = "row" if params.format == "sequences" else params.time_unit
+    if any(map(lines.too_long, paths)):
+        return Staged(_careful(connection, paths, shapes, params, scratch), clock)
     try:
         tables = [_text(connection, *one, params) for one in zip(paths, shapes, strict=True)]
         return Staged(_numbered(connection, tables), clock)

@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
+from recctl import limits
 from recctl.errors import UserError
 
 Record = list[str | None] | None
@@ -63,10 +64,42 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
     """The same with their ends."""
     try:
         with _open(path) as file:
-            for number, line in enumerate(file):
+            for number, line in enumerate(_bounded(file)):
                 yield line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise damaged(path, str(error)) from None
+
+
+def _bounded(file: BinaryIO | gzip.GzipFile) -> Iterator[bytes]:
+    """The lines; of one beyond limits.LINE its beginning, which the byte FF makes a bad line."""
+    while line := file.readline(limits.LINE + 1):
+        if len(line) > limits.LINE and not line.endswith(b"\n"):
+            line = line[:_KEPT] + _CUT + b"\n"
+            while (more := file.readline(2**20)) and not more.endswith(b"\n"):
+                pass
+        yield line
+
+
+_CUT = b"\xff ... (a line of more than %d bytes)" % limits.LINE
+_KEPT = 1_000
+"""Bytes that quarantine keeps of a line that is too long."""
+
+
+def too_long(path: Path) -> bool:
+    """Whether any line is beyond limits.LINE: DuckDB stops at one, or loses it without a word."""
+    if not is_gzip(path) and path.stat().st_size <= limits.LINE:
+        return False
+    since = 0  # bytes since the last line break
+    try:
+        with _open(path) as file:
+            while chunk := file.read(min(2**20, limits.LINE)):  # no line in a chunk is too long
+                place = chunk.rfind(b"\n")
+                if since + (chunk.find(b"\n") if place >= 0 else len(chunk)) > limits.LINE:
+                    return True
+                since = len(chunk) - place - 1 if place >= 0 else since + len(chunk)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise damaged(path, str(error)) from None
+    return False
 
 
 def _open(path: Path) -> BinaryIO | gzip.GzipFile:
@@ -84,6 +117,9 @@ def header(path: Path, delimiter: str) -> tuple[str, ...]:
     for line in lines(path):
         names = _fields(line, shape)
         if names is None:
+            if line.endswith(_CUT):
+                what = f"the first line of {path} has more than {limits.LINE:,} bytes"
+                raise UserError(what, "give a file with one interaction per line")
             raise UserError(f"the first line of {path} is not UTF-8 text", "convert the file")
         return tuple((name or "").strip() for name in names)
     raise UserError(f"{path} is empty", "give a file with interactions")

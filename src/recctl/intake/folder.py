@@ -2,19 +2,15 @@
 
 import gzip
 import os
+import stat
 import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from recctl import limits
 from recctl.files import sync
 
-SETTLED = 2.0
-"""Seconds since the last change after which a file counts as whole."""
-PATIENCE = 10.0
-"""Seconds that one file is waited for."""
-UNTOUCHED = 3600.0
-"""Seconds since the last change after which a file that is cut off stays so."""
 UNFINISHED = (".part", ".tmp")
 _LONGEST = 240
 """Bytes of a name, of the 255 that file systems take."""
@@ -24,7 +20,8 @@ Stamp = tuple[int, int, int]
 
 
 def files(folder: Path) -> list[Path]:
-    """The files to take, by name; a folder that is not there holds none.
+    """The files to take, and what is none but lies there, by name; a folder that is not there
+    holds none.
 
     Subfolders, names that begin with a dot and names of unfinished files are left alone.
     """
@@ -37,26 +34,48 @@ def _is_wanted(path: Path) -> bool:
     return (
         not path.name.startswith(".")
         and not path.name.lower().endswith(UNFINISHED)
-        and path.is_file()
+        and not path.is_dir()
     )
 
 
-def stamp(path: Path) -> Stamp | None:
-    """What changes with the file's content; None when it is gone."""
+def no_file(path: Path) -> str | None:
+    """Why what lies there is not read at all; None for a plain file, or where it is gone.
+
+    A link could lead to any file of the machine, and a pipe or a device never ends.
+    """
     try:
-        stat = path.stat()
+        mode = path.lstat().st_mode
     except FileNotFoundError:
         return None
-    return stat.st_size, stat.st_mtime_ns, stat.st_ino
+    if stat.S_ISLNK(mode):
+        return "it is a symbolic link, which is not followed; put the file itself here"
+    if not stat.S_ISREG(mode):
+        return "it is a pipe, a socket or a device and not a file; put a file here"
+    return None
+
+
+def stamp(path: Path) -> Stamp | None:
+    """What changes with the file's content; None when it is gone or no plain file any more."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def settled(path: Path, deadline: float) -> Stamp | None:
-    """The stamp of a file that is not written to any more; None when it is, up to the deadline."""
+    """The stamp of a file that is not written to any more; None when it is, up to the deadline.
+
+    So it is limits.SETTLED seconds after its last change, or limits.UNENDED where it is text
+    without a line break at its end: whoever writes may be in the middle of a row.
+    """
     while (seen := stamp(path)) is not None:
         age = time.time() - seen[1] / 1e9
-        if age >= SETTLED:
-            return seen
-        time.sleep(SETTLED - max(age, 0.0))
+        if age >= limits.SETTLED:
+            return seen if age >= limits.UNENDED or not _in_mid_row(path) else None
+        time.sleep(limits.SETTLED - max(age, 0.0))
         if age < 0 and stamp(path) == seen:  # a clock that runs ahead
             return seen
         if time.monotonic() >= deadline:
@@ -64,10 +83,24 @@ def settled(path: Path, deadline: float) -> Stamp | None:
     return None
 
 
+def _in_mid_row(path: Path) -> bool:
+    """Whether a text file's last line has no end; in whatever code, a packed file has its own."""
+    try:
+        with path.open("rb") as file:
+            if path.suffix.lower() == ".parquet" or file.read(2) == b"\x1f\x8b":
+                return False
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - 4, 0))
+            last = file.read().rstrip(b"\0")  # of UTF-16 and UTF-32
+    except OSError:  # such as one that may not be read: reading it says so
+        return False
+    return bool(last) and last[-1:] not in (b"\n", b"\r")
+
+
 def under_way(path: Path) -> bool:
     """Whether a file that cannot be read may still become whole: cut off, and touched of late."""
     try:
-        return time.time() - path.stat().st_mtime < UNTOUCHED and _cut_off(path)
+        return time.time() - path.stat().st_mtime < limits.UNTOUCHED and _cut_off(path)
     except FileNotFoundError:
         return False
 

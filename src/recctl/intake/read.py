@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from recctl.data import batches, engine, formats, interactions, lines
 from recctl.data.batches import Batch
 from recctl.data.interactions import CAUSES
@@ -159,6 +161,11 @@ def _load(connection: Any, params: IngestParams, arrival: Arrival, scratch: Path
         # what DuckDB met is kept as the context of what is told of it
         lacking = engine.shortage(error.__context__)
         raise lacking or NotInteractions(str(error).replace(str(plain), arrival.name)) from None
+    except duckdb.Error as error:
+        if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException):
+            raise  # rather the machine's trouble than the file's
+        reason = " ".join(str(error).split()).replace(str(plain), arrival.name)
+        raise NotInteractions(f"{arrival.name} cannot be read ({reason:.300})") from None
     typed = interactions.classified(staged.table, own, staged.clock)
     connection.create_table("incoming", typed.select(*batches.COLUMNS), temp=True)
 

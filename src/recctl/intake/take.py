@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recctl import limits
 from recctl.data import batches, engine, formats, versions
 from recctl.data.batches import Batch
 from recctl.data.params import IngestParams
@@ -146,7 +147,10 @@ class _Taking:
 
     def _file(self, path: Path, source: str) -> None:
         """Take one file of a folder, as soon as it is whole."""
-        deadline = time.monotonic() + folder.PATIENCE
+        if (reason := folder.no_file(path)) is not None:
+            self._refuse(path, reason)
+            return
+        deadline = time.monotonic() + limits.PATIENCE
         while (before := folder.settled(path, deadline)) is not None:
             arrival = Arrival(
                 path=path,
@@ -168,10 +172,13 @@ class _Taking:
                     continue
                 self._set_aside(path, str(error))
                 return
-            except UserError as error:  # not the file's fault: it stays where it is
+            except Exception as error:  # not the file's fault: it stays where it is
+                told = circumstance(error)
+                if told is None:
+                    raise
                 if not arrival.whole():
                     continue
-                self._fail(f"folder: {folder.shown(path)}", error)
+                self._fail(f"folder: {folder.shown(path)}", told)
                 return
             self.done.append((path, before))
             return
@@ -183,6 +190,9 @@ class _Taking:
         if folder.under_way(path):
             self._wait(path)
             return
+        self._refuse(path, reason)
+
+    def _refuse(self, path: Path, reason: str) -> None:
         self.say(f"{folder.shown(path)} is refused: {reason}")
         try:
             folder.refuse(path, reason)
@@ -192,7 +202,11 @@ class _Taking:
         self.refused.append((folder.shown(path), reason))
 
     def _wait(self, path: Path) -> None:
-        self.say(f"{folder.shown(path)} is still being written: it is left for next time")
+        minutes = limits.UNENDED / 60
+        self.say(
+            f"{folder.shown(path)} is still being written: it is left for next time (a file whose "
+            f"last line has no end is taken {minutes:g} minutes after its last change)"
+        )
         self.waiting.append(folder.shown(path))
 
     def _query(self, source: Sql) -> None:

@@ -1,6 +1,7 @@
 """The `promotion` section of params.yaml: the policy by which a challenger is judged.
 
-A gate that is left out (or null) is off; a policy that compares nothing with the champion is refused.
+A gate that is left out (or null) is off; a policy that compares nothing with the champion judges
+nothing.
 Gains, margins and floors are absolute differences of a metric: 0.005 of NDCG@10 .2480 is .2430.
 """
 
