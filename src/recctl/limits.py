@@ -93,3 +93,9 @@ UNTOUCHED = 3_600.0
 """The same for an empty file, a gzip without its end or a parquet without its footer."""
 PATIENCE = 10.0
 """Seconds that an intake waits for one file that is being written."""
+WATERMARK = 2**62
+"""Size of a number as a SQL source's watermark, and of `initial`: nothing could follow the last."""
+WATERMARK_TEXT = 1_000
+"""Characters of a text as a watermark."""
+WATERMARK_YEAR = 9_000
+"""Year of a time as a watermark: 9999-12-31 stands for no time in many databases."""

@@ -1,8 +1,14 @@
 """What may lie in a drop folder and is no whole, plain file of lines."""
 
 import gzip
+import math
 import os
+import sqlite3
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import intake_cases as cases
 import pytest
@@ -10,6 +16,9 @@ from intake_cases import drop, names, plain, stored, take, text
 
 from recctl import limits
 from recctl.data import lines
+from recctl.errors import UserError
+from recctl.intake import sql
+from recctl.intake.params import Sql
 from recctl.layout import Layout
 
 
@@ -91,3 +100,101 @@ def test_what_is_no_plain_file_is_refused_and_not_followed(layout: Layout, tmp_p
     assert names(incoming) == ["refused", "subfolder", "taken"]
     assert (incoming / "refused" / "a.csv.txt").read_text().startswith("it is a symbolic link")
     assert take(layout).refused == []
+
+
+def database(layout: Layout, marks: Iterable[Any], **more: Any) -> sqlite3.Connection:
+    """A table with a row per watermark, and the source that reads it."""
+    connection = sqlite3.connect(layout.root / "db.sqlite")
+    connection.execute("CREATE TABLE log (user_id, item_id, timestamp, mark)")
+    for place, mark in enumerate(marks):
+        connection.execute("INSERT INTO log VALUES (?, 'i1', 10, ?)", (f"u{place}", mark))
+    connection.commit()
+    query = "SELECT * FROM log WHERE mark >= :watermark"
+    source = {"kind": "sql", "name": "shop", "url": "sqlite:///db.sqlite", "query": query}
+    cases.set_params(layout.root, [{**source, "watermark": "mark", **more}])
+    return connection
+
+
+@pytest.mark.parametrize(
+    ("marks", "initial", "new"),
+    [
+        ([1, limits.WATERMARK], 0, 2),
+        ([-(2**62), -1], -(2**62), 2),
+        ([0.5, float(limits.WATERMARK)], 0, 2),
+        (["-0044-03-15", "2020-01-01", "10000-01-01"], "2000-01-01", 1),
+        (["x" * limits.WATERMARK_TEXT], "a", 1),
+        ([None, 3], 0, 1),
+    ],
+    ids=repr,
+)
+def test_a_watermark_within_the_limits(
+    layout: Layout, marks: list[Any], initial: Any, new: int
+) -> None:
+    database(layout, marks, initial=initial)
+    assert take(layout).new == new
+    assert take(layout).new == 0
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [limits.WATERMARK + 1, 2**63 - 1, math.inf, 1e308, "x" * (limits.WATERMARK_TEXT + 1), b"x"],
+    ids=lambda mark: repr(mark)[:20],
+)
+def test_a_watermark_that_nothing_could_follow_is_refused(layout: Layout, mark: Any) -> None:
+    """Taken once it would keep all later rows out, without a word."""
+    text_like = isinstance(mark, str | bytes)
+    before = "a" if text_like else 1
+    connection = database(layout, [before, mark], initial="" if text_like else 0)
+    with pytest.raises(UserError, match="watermark") as raised:
+        take(layout)
+    assert len(str(raised.value)) < 400
+    assert stored(layout) == []
+    connection.execute("DELETE FROM log WHERE mark = ?", (mark,))
+    connection.commit()
+    assert take(layout).new == 1
+
+
+@pytest.mark.parametrize(
+    ("mark", "room"),
+    [
+        (Decimal("1e400"), False),
+        (Decimal("NaN"), False),
+        (Decimal(7), True),
+        (math.nan, False),
+        (-math.inf, False),
+        (datetime(9999, 12, 31), False),
+        (date(limits.WATERMARK_YEAR + 1, 1, 1), False),
+        (datetime(limits.WATERMARK_YEAR, 12, 31, tzinfo=UTC), True),
+    ],
+    ids=repr,
+)
+def test_what_other_values_can_follow(mark: Any, room: bool) -> None:
+    assert sql._leaves_room(mark) is room
+
+
+def test_a_project_that_took_the_last_watermark_goes_on(layout: Layout) -> None:
+    """As one may have before there was a limit: it begins anew, and known rows stay known."""
+    database(layout, [1, 2])
+    source = Sql.model_validate(
+        {"kind": "sql", "name": "shop", "url": "sqlite:///db.sqlite", "watermark": "mark",
+         "query": "SELECT * FROM log WHERE mark >= :watermark"}
+    )  # fmt: skip
+    last = sql.encode(2**63 - 1)
+    columns = ("user_id", "item_id", "timestamp")
+    rows, mark = sql.fetch(source, columns, last, layout.root, layout.root / "rows.parquet")
+    assert (rows, mark) == (2, sql.encode(2))
+
+
+@pytest.mark.parametrize("initial", [2**62 + 1, -(2**63), "x" * 1001], ids=lambda v: str(v)[:8])
+def test_an_initial_watermark_beyond_the_limits_is_refused(layout: Layout, initial: Any) -> None:
+    database(layout, [1], initial=initial)
+    with pytest.raises(UserError, match=r"'intake.sources.0.sql.initial'.*it should"):
+        take(layout)
+
+
+def test_an_overlap_that_reaches_before_all_times(layout: Layout) -> None:
+    connection = database(layout, ["0001-01-01T00:00:00"], initial="0", overlap=1e12)
+    assert take(layout).new == 1
+    connection.execute("INSERT INTO log VALUES ('u7', 'i1', 10, '0001-01-01T00:00:01')")
+    connection.commit()
+    assert take(layout).new == 1

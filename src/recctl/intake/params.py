@@ -6,7 +6,7 @@ that environment variable; an address that shows one is refused.
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from recctl import limits
 from recctl.config import Section, Settings
@@ -40,6 +40,15 @@ class Sql(Settings):
     """The watermark of the first query: a number, or an ISO 8601 time."""
     overlap: float = Field(default=0.0, ge=0, le=limits.OVERLAP)
     """How far back (in the watermark's units, seconds for a time) rows may still appear."""
+
+    @field_validator("initial")
+    @classmethod
+    def _can_be_followed(cls, initial: int | str) -> int | str:
+        if isinstance(initial, int) and abs(initial) > limits.WATERMARK:
+            raise ValueError(f"it should lie within {limits.WATERMARK:,} of zero")
+        if isinstance(initial, str) and len(initial) > limits.WATERMARK_TEXT:
+            raise ValueError(f"it should have at most {limits.WATERMARK_TEXT:,} characters")
+        return initial
 
 
 class Url(Settings):

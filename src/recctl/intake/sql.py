@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recctl import limits
 from recctl.errors import MayPass, UserError
 from recctl.intake import secrets
 from recctl.intake.params import Sql
@@ -43,10 +44,23 @@ def fetch(
     url = _url(source, setting, root)
     statement = _statement(source)
     before = decode(last) if last else None
-    start = source.initial if before is None else back(before, source.overlap, source.name)
-    with _plainly(source, url):
-        chunks = _chunks(source, url, statement, start, columns)
+    if before is not None and not _leaves_room(before):  # nothing could come after it
+        before = None
+    start = source.initial if before is None else _start(before, source)
+    with (
+        _plainly(source, url),
+        contextlib.closing(_chunks(source, url, statement, start, columns)) as chunks,
+    ):
         return _write(chunks, columns, before, source, target)
+
+
+def _start(before: Mark, source: Sql) -> Mark:
+    """Where the query begins; further back than the type reaches is the very beginning."""
+    try:
+        start = back(before, source.overlap, source.name)
+    except (OverflowError, ArithmeticError):
+        return source.initial
+    return start if _leaves_room(start) else source.initial
 
 
 def _url(source: Sql, setting: str, root: Path) -> "URL":
@@ -97,6 +111,14 @@ def _plainly(source: Sql, url: "URL") -> Iterator[None]:
         raise UserError(
             f"{where} needs a driver that is not installed ({error})", "install it with pip"
         ) from None
+    except UserError:
+        raise
+    except (ValueError, OverflowError, TypeError, pa.ArrowException) as error:
+        # as drivers and tables say of the year 10000, of years before Christ, of mixed types
+        raise UserError(
+            f"{where}: the database gives a value that cannot be read ({str(error)[:200]})",
+            "cast it to a number, a text or a time of the years 1 to 9999 in the query",
+        ) from None
     except SQLAlchemyError as error:
         told = str(error.orig) if isinstance(error, DBAPIError) else str(error)
         reason = secrets.hidden(told, url.password)
@@ -127,7 +149,7 @@ Chunk = dict[str, Sequence[Any]]
 
 def _chunks(
     source: Sql, url: "URL", statement: "TextClause", start: Mark, columns: Sequence[str]
-) -> Iterator[Chunk]:
+) -> Generator[Chunk]:
     """The rows by column, some at a time; the database keeps the rest where it can."""
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
@@ -221,6 +243,12 @@ def _text(value: Any) -> str | None:
 
 def _highest(mark: Mark | None, values: Sequence[Mark | None], source: Sql) -> Mark | None:
     present = [value for value in values if value is not None]
+    if (wrong := next((one for one in present if not _leaves_room(one)), None)) is not None:
+        raise UserError(
+            f"the watermark column '{source.watermark}' of source '{source.name}' holds "
+            f"{str(wrong)[:40]}, beyond what a watermark may be: nothing could come after it",
+            "leave such rows out in the query, or cast the column",
+        )
     try:
         return max(present if mark is None else [mark, *present], default=None)
     except TypeError:
@@ -230,6 +258,20 @@ def _highest(mark: Mark | None, values: Sequence[Mark | None], source: Sql) -> M
             f"that do not compare ({', '.join(sorted(kinds))})",
             "cast it to one type in the query; with another column, give the source another name",
         ) from None
+
+
+_MOST = limits.WATERMARK
+
+
+def _leaves_room(mark: Mark) -> bool:
+    """Whether other values can come before and after: not infinity, nor the end of a type."""
+    if isinstance(mark, date):
+        return mark.year <= limits.WATERMARK_YEAR
+    if isinstance(mark, str):
+        return len(mark) <= limits.WATERMARK_TEXT
+    if isinstance(mark, float | Decimal) and not math.isfinite(mark):
+        return False
+    return not isinstance(mark, int | float | Decimal) or -_MOST <= mark <= _MOST
 
 
 _TYPES: dict[str, type] = {"int": int, "float": float, "decimal": Decimal, "text": str}
