@@ -440,10 +440,22 @@ def test_a_cancel_stops_everything_before_it_goes_on(make: Make) -> None:
 # Pushing
 
 
-def test_a_push_to_a_remote_that_is_away_may_pass(make: Make) -> None:
+def test_a_push_follows_the_users_umask_and_to_a_remote_that_is_away_it_may_pass(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     layout = make(one="echo 1 > one")
     pipeline.stage(layout, "one", quiet)
-    pipeline.push(layout, quiet)
+    shared = layout.root.with_name("shared")  # with others
+    local = layout.root / ".dvc" / "config.local"
+    local.write_text(f"['remote \"here\"']\n    url = {shared}\n")
+    monkeypatch.setenv("RECCTL_UMASK", "2")
+    former = os.umask(0o077)
+    try:
+        pipeline.push(layout, quiet)
+    finally:
+        os.umask(former)
+    assert (shared / "files").stat().st_mode & 0o777 == 0o775
+    local.unlink()
     dvc(layout.root, "remote", "modify", "here", "url", "http://127.0.0.1:9/x")
     with pytest.raises(StageMayPass, match=r"remote does not answer .*annot connect"):
         pipeline.push(layout, quiet)

@@ -11,6 +11,7 @@ import pytest
 from recctl.data import versions
 from recctl.files import replacing, replacing_folder
 from recctl.layout import Layout
+from recctl.retraining.git import git
 
 ROOT = Path(__file__).parents[1]
 
@@ -130,3 +131,12 @@ def test_ours_is_the_site_cache_that_the_project_has_or_the_user_chose(
     assert place == str(tmp_path / ".dvc-site")
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", "/elsewhere")
     assert versions.environment(Layout(tmp_path))["DVC_SITE_CACHE_DIR"] == "/elsewhere"
+
+
+def test_git_follows_the_umask_that_the_user_chose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECCTL_UMASK", "27")
+    os.umask(0o077)
+    git(tmp_path, "init", "--quiet", "shared")
+    assert mode(tmp_path / "shared" / ".git") == 0o750
