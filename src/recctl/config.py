@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import re
 import textwrap
 from collections.abc import Mapping
 from datetime import date
@@ -97,6 +98,12 @@ def read_yaml(path: Path) -> Any:
 
 def yaml_value(text: str, where: str) -> Any:
     """What a YAML text says, within the limits on YAML; UserError where it is none."""
+    if conflict := _CONFLICT.search(text):
+        line = text.count("\n", 0, conflict.start()) + 1
+        raise UserError(
+            f"{where} holds the marks of a merge conflict (line {line})",
+            "keep one of its two sides and remove the marks",
+        )
     try:
         _check_shape(text)
         value = YAML(typ="safe").load(text)
@@ -104,6 +111,9 @@ def yaml_value(text: str, where: str) -> Any:
     except (YAMLError, ValueError) as error:  # such as an impossible date
         raise _not_yaml(where, str(error)) from None
     return value
+
+
+_CONFLICT = re.compile(r"^(?:<{7} |={7}\r?$|>{7} )", re.MULTILINE)
 
 
 def _not_yaml(where: str, reason: str) -> UserError:

@@ -1,19 +1,24 @@
 """Running DVC, stage by stage, so that nothing of it is left behind whatever happens to us."""
 
 import fcntl
+import http.client
 import json
 import os
 import re
 import selectors
+import ssl
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from recctl import supervise
+from recctl.config import read_yaml
 from recctl.data import versions
 from recctl.errors import MayPass, UserError
 from recctl.files import users_umask
@@ -28,6 +33,8 @@ OnLine = Callable[[str], None]
 Outcome = Literal["ran", "cached", "unchanged"]
 """Its command ran; its outputs came from DVC's cache or remote; they were right already."""
 
+_ANSWER_SECONDS = 10.0
+"""For the server of a DVC remote to answer, before a retraining begins."""
 _STOPPED_SECONDS = 15.0
 """More than a supervisor needs to stop what it started."""
 
@@ -74,7 +81,7 @@ def stage(layout: Layout, name: str, on_line: OnLine, *, lock: Lock | None = Non
     began = time.monotonic()
     if lock is not None:
         lock.doing(name)
-    code, lines = _dvc(layout, ["repro", *_pull(layout), name], on_line, lock)
+    code, lines = _repro(layout, [name], on_line, lock)
     if code != 0:
         raise _failure(f"stage '{name}' failed", code, lines, name)
     return StageRun(name, _outcome(name, lines), time.monotonic() - began)
@@ -85,15 +92,37 @@ def repro(layout: Layout, on_line: OnLine, *, lock: Lock | None = None) -> None:
 
     Raises as `stage` does.
     """
-    code, lines = _dvc(layout, ["repro", *_pull(layout)], on_line, lock)
+    code, lines = _repro(layout, [], on_line, lock)
     if code != 0:
         what = f"dvc repro ended with exit code {code} in {layout.root}"
         raise _failure(what, code, lines, None)
 
 
-def push(layout: Layout, on_line: OnLine, *, lock: Lock | None = None) -> None:
-    """Bring what the cache holds of this version to the default remote; raises as `stage` does."""
-    code, lines = _dvc(layout, ["push"], on_line, lock, umask=users_umask())
+def refill(layout: Layout, on_line: OnLine, *, lock: Lock | None = None) -> None:
+    """Put outputs that DVC's cache lacks back into it, where they are here as dvc.lock names them.
+
+    Without them there DVC would run their stages again. What dvc.lock does not name is left.
+    """
+    path = layout.root / "dvc.lock"
+    document = read_yaml(path) if path.is_file() else None
+    stages = document.get("stages") if isinstance(document, dict) else None
+    cache = versions.cache(layout)
+    for name, stage in (stages or {}).items():
+        outs = {out["path"]: out["md5"] for out in stage.get("outs", []) if "md5" in out}
+        here = all((layout.root / one).exists() for one in outs)
+        if here and not all(versions.whole(cache, md5) for md5 in outs.values()):
+            # without --force DVC takes nothing that is not as dvc.lock has it
+            code, _ = _dvc(layout, ["commit", "--quiet", name], lambda line: None, lock)
+            if code == 0:
+                on_line(f"{name}: DVC's cache lacked its outputs; they are in there again")
+
+
+def push(layout: Layout, on_line: OnLine, *targets: str, lock: Lock | None = None) -> None:
+    """Bring what the cache holds of this version, or of some targets of it, to the default remote.
+
+    Raises as `stage` does.
+    """
+    code, lines = _dvc(layout, ["push", *targets], on_line, lock, umask=users_umask())
     if code != 0:
         # its last word is how many files failed; why, it says file by file, and never when quiet
         why = [line for line in lines if line.startswith("ERROR: failed to transfer")]
@@ -105,18 +134,83 @@ def remote(layout: Layout) -> tuple[str, str] | None:
 
     Raises UserError when the configuration cannot be read or names a remote that it does not have.
     """
-    from dvc.config import Config, ConfigError
-
+    config = versions.config(layout)
+    name = config["core"].get("remote")
     try:
-        config = Config(str(layout.root / ".dvc"))
-        name = config["core"].get("remote")
         return (str(name), str(config["remote"][name]["url"])) if name else None
-    except (ConfigError, KeyError) as error:
-        reason = " ".join(str(error).split())
+    except KeyError as error:
         raise UserError(
-            f"DVC's configuration names no default remote that there is ({reason})",
-            "mend .dvc/config: 'dvc remote list'",
+            f"DVC's configuration names no default remote that there is ({error})",
+            "fix .dvc/config: 'dvc remote list'",
         ) from None
+
+
+def require_remote(layout: Layout, name: str, url: str) -> None:
+    """MayPass or UserError unless data can be pushed to this remote now; changes nothing."""
+    if "://" not in url:
+        _require_folder(name, Path(url))
+    elif url.startswith(("http://", "https://")):
+        _require_answer(name, url)
+    else:
+        code, lines = _dvc(layout, ["status", "--cloud", "data.dvc"], lambda line: None, None)
+        if code != 0:
+            raise _failure(f"DVC's remote '{name}' cannot be used", code, lines, None)
+
+
+def _require_folder(name: str, folder: Path) -> None:
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(
+            f"DVC's remote '{name}' cannot be written to: {there}",
+            "give the right to write there, or name another remote: 'dvc remote modify'",
+        )
+
+
+def _require_answer(name: str, address: str) -> None:
+    """MayPass unless a server answers, if only that we may not; DVC takes silence for an answer."""
+    try:
+        request = urllib.request.Request(address, method="HEAD")
+        urllib.request.urlopen(request, timeout=_ANSWER_SECONDS).close()
+    except urllib.error.HTTPError as answer:
+        reason = f"HTTP {answer.code}" if answer.code >= 500 or answer.code == 429 else None
+    except urllib.error.URLError as error:
+        reason = None if isinstance(error.reason, ssl.SSLError) else str(error.reason)
+    except (OSError, http.client.HTTPException) as error:
+        reason = str(error)
+    else:
+        reason = None
+    if reason:
+        raise MayPass(f"DVC's remote '{name}' does not answer at {redact(address)} ({reason})")
+
+
+def _repro(
+    layout: Layout, targets: list[str], on_line: OnLine, lock: Lock | None
+) -> tuple[int, list[str]]:
+    """`dvc repro`, again where outputs that nothing names kept it from replacing them.
+
+    DVC asks a person then, for it holds no copy; here they are put aside.
+    """
+    while True:
+        code, lines = _dvc(layout, ["repro", *_pull(layout), *targets], on_line, lock)
+        unsaved = _unsaved(layout, lines) if code else []
+        if not unsaved:
+            return code, lines
+        aside = layout.state / "aside" / time.strftime("%Y%m%d-%H%M%S")
+        for path in unsaved:
+            target = aside / path.relative_to(layout.root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+        told = aside.relative_to(layout.root)
+        on_line(f"{len(unsaved)} outputs of which DVC holds no copy are put aside in {told}")
+
+
+def _unsaved(layout: Layout, lines: list[str]) -> list[Path]:
+    """The outputs below artifacts/ that DVC does not replace; none where others are among them."""
+    marks = [place for place, line in enumerate(lines) if "following unsaved files" in line]
+    named = [Path(line) for line in lines[marks[-1] + 1 :] if line.startswith("/")] if marks else []
+    artifacts = layout.root / "artifacts"
+    ours = all(path.is_relative_to(artifacts) for path in named)
+    return [path for path in named if os.path.lexists(path)] if ours else []
 
 
 def _pull(layout: Layout) -> list[str]:

@@ -314,7 +314,7 @@ def test_steps_are_told_in_their_order(project: Layout) -> None:
 
     small.retrain(project, Hooks(say=lambda line: None, step=step))
     stages = ["ingest", "validate", "sequence-split", "train", "evaluate"]
-    assert steps == ["sync", "intake", "look up", *stages, "promote", "publish"]
+    assert steps == ["check", "sync", "intake", "look up", *stages, "promote", "publish"]
 
 
 def test_settings_changed_while_training_are_not_decided_upon(
@@ -360,12 +360,18 @@ def test_no_commit_names_data_that_the_remote_lacks(
     small.retrain(project)
     config = project.root / ".dvc" / "config"
     calm = config.read_text() + "    remote = far\n['remote \"far\"']\n    url = "
-    small.drop(project, 10, 11)
-    config.write_text(calm + "http://127.0.0.1:9/\n")
-    with pytest.raises(MayPass, match="push"):
-        small.retrain(project)
-    assert small.commits(project) == ["first"]
     far = project.root.parent / "far"
+    small.drop(project, 10, 11)
+    config.write_text(calm + f"{far}\n")
+
+    def step(name: str, work: Any, /) -> Any:
+        if name == "publish":
+            config.write_text(calm + "http://127.0.0.1:9/\n")
+        return work()
+
+    with pytest.raises(MayPass, match="push"):
+        small.retrain(project, Hooks(say=lambda line: None, step=step))
+    assert small.commits(project) == ["first"]
     config.write_text(calm + f"{far}\n")
     small.drop(project, 11, 12)
     with lock.held(project, "a test") as held:

@@ -8,25 +8,43 @@ from recctl.text import echo, echo_json
 
 if TYPE_CHECKING:
     from recctl.intake.take import Intake
+    from recctl.retraining.accepted import Rejection
 
 
 def intake(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    reject: Annotated[
+        bool,
+        typer.Option(
+            "--reject",
+            help="Take out of data/ what came since its accepted version; keep it aside.",
+        ),
+    ] = False,
 ) -> None:
     """Take in new interactions from the sources in params.yaml, each exactly once.
 
     They become a new version of data/; 'dvc repro' trains on it. What a retraining decided and did
-    not live to publish is published first.
+    not live to publish is published first. With --reject nothing is taken in: data/ goes back to
+    the newest version that passed validation.
     """
 
     from recctl import lock
+    from recctl.retraining import accepted
     from recctl.layout import Layout
     from recctl.retraining.run import Hooks, collect
 
     layout = Layout.find()
     with lock.held(layout, "recctl intake", say=_say) as held:
-        _, taken = collect(layout, held, Hooks(say=_say))
-    if as_json:
+        if reject:
+            rejection = accepted.reject(layout, _say)
+        else:
+            _, taken = collect(layout, held, Hooks(say=_say))
+    if reject:
+        if as_json:
+            echo_json(rejection.as_dict())
+        else:
+            _show_rejection(rejection)
+    elif as_json:
         echo_json(taken.as_dict())
     else:
         _show(taken)
@@ -34,6 +52,18 @@ def intake(
 
 def _say(text: str) -> None:
     echo(text, err=True)
+
+
+def _show_rejection(rejection: "Rejection") -> None:
+    rows = sum(one.stored for one in rejection.batches)
+    echo(f"{rows:,} rows of version {rejection.version[:8]} are out of data/ again")
+    echo(f"they are kept in {rejection.kept}")
+    for name in rejection.moved:
+        echo(f"the file that brought them is {name}: correct it and drop it again")
+    for batch in rejection.batches:
+        if not batch.source.startswith("folder:"):
+            echo(f"{batch.source} is asked for them again: correct them there first")
+    echo(f"data/ is version {rejection.accepted[:8]} now, the accepted one")
 
 
 def _show(taken: "Intake") -> None:

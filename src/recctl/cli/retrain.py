@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recctl.text import echo
+from recctl.text import echo, echo_json
 
 if TYPE_CHECKING:
     from datetime import date
@@ -16,12 +16,16 @@ def retrain(
     wait: Annotated[
         float, typer.Option("--wait", help="Minutes to wait for another retraining to end.")
     ] = 0.0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON; everything else goes to stderr.")
+    ] = False,
 ) -> None:
     """Take in new data, run the pipeline, decide, tell git and the remote.
 
     What the flow `retrain` does, at the terminal. Under `approval: manual` it asks there, and no
-    answer within `approval_hours` is no. Exit codes: 0 promoted, nothing new, or not approved;
-    2 refused or bad input; 3 rejected; 4 suspicious; 5 stale.
+    answer within `approval_hours` is no. Exit codes: 0 promoted, unchanged, nothing new or not
+    approved; 1 a defect of recctl; 2 refused, bad input, or something that you can change;
+    3 rejected; 4 suspicious; 5 stale; 130 interrupted.
     """
     from functools import partial
 
@@ -36,10 +40,19 @@ def retrain(
     layout = Layout.find()
     who = f"{user()}'s 'recctl retrain'"
     hours = RetrainParams.load(layout.params).approval_hours
-    hooks = Hooks(say=echo, show=_show, approve=partial(_approve, hours))
-    with lock.held(layout, who, wait=60 * wait, say=echo) as held:
+    say = partial(echo, err=as_json)
+
+    def show(page: "Page") -> None:
+        if page.key == "intake":
+            say(page.title)
+
+    hooks = Hooks(say=say, show=show, approve=partial(_approve, hours, as_json))
+    with lock.held(layout, who, wait=60 * wait, say=say) as held:
         result = carry_out(layout, held, hooks)
-    echo(result.sentence)
+    if as_json:
+        echo_json(result.as_dict())
+    else:
+        echo(result.sentence)
     if not result.nothing_new:
         raise typer.Exit(EXIT_CODES.get(str(result.record.ending), 0))
 
@@ -51,11 +64,14 @@ def backfill(
         list[str] | None,
         typer.Option("--set", help="A setting for the replay, such as train.max_epochs=5."),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Replay the log's days: what the system would have done, and how its champions did.
 
     Works in a folder and under a registry name of its own; interrupted, it goes on where it was.
     """
+    import dataclasses
+
     from recctl.cli.setting import setting as parsed
     from recctl.console import Console
     from recctl.layout import Layout
@@ -70,9 +86,13 @@ def backfill(
     settings = dict(map(parsed, setting or []))
     for day in replaying.backfill(layout, start, end, hooks, settings=settings):
         days.append(day)
-        echo(f"{day.day}: {day.sentence}")
+        echo(f"{day.day}: {day.sentence}", err=as_json)
     path = layout.root / "artifacts" / "backfill" / f"{start}-{end}.png"
     curve.plot(days, path)
+    if as_json:
+        content = [dataclasses.asdict(day) for day in days]
+        echo_json({"days": content, "curve": str(path.relative_to(layout.root))})
+        return
     Console().print(curve.table(days))
     echo(f"curve: {path.relative_to(layout.root)}")
 
@@ -88,21 +108,17 @@ def _day(text: str) -> "date":
         raise UserError(f"'{text}' is not a day", "write it like 2024-12-31") from None
 
 
-def _show(page: "Page") -> None:
-    if page.key == "intake":
-        echo(page.title)
-
-
-def _approve(hours: float, body: dict[str, Any]) -> str | bool:
+def _approve(hours: float, err: bool, body: dict[str, Any]) -> str | bool:
     """The user who says at the terminal that the model may serve."""
     import sys
 
     from recctl.cli.asking import yes_or_no
+    from recctl.console import Console
     from recctl.promotion import show
     from recctl.who import user
 
-    show.decision(body)
+    show.decision(body, Console(stderr=True) if err else None)
     if sys.stdin.isatty():
-        echo(f"No answer within {hours:g} hours is no: the project is held meanwhile.")
-        return yes_or_no("Let this model serve?", hours) and user()
-    return typer.confirm("Let this model serve?", default=False) and user()
+        echo(f"No answer within {hours:g} hours is no: the project is held meanwhile.", err=err)
+        return yes_or_no("Let this model serve?", hours, err) and user()
+    return typer.confirm("Let this model serve?", default=False, err=err) and user()

@@ -1,16 +1,19 @@
 """What DVC knows of `data/`: asked and told through its command line."""
 
+import hashlib
 import json
 import os
 import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from recctl import supervise
-from recctl.config import read_yaml
+from recctl.config import yaml_value
 from recctl.errors import MayPass, UserError
+from recctl.files import replacing
 from recctl.layout import Layout
 from recctl.redact import redact
 
@@ -79,56 +82,131 @@ def _is_data(name: str) -> bool:
 def bring(layout: Layout) -> None:
     """Let `data/` be what data.dvc describes: from the cache, or else from the remote.
 
-    Raises MayPass when the remote does not give it, UserError when there is no remote.
+    What `data/` holds stays until all of that version is in the cache; who calls this knows that
+    it is held too. Raises MayPass when the remote does not give it, UserError without a remote.
     """
     _require_project(layout)
+    if not cached(layout, digest(layout)):
+        fetch(layout)
+    _dvc(layout, "checkout", "--force", "data.dvc")  # quiet, it gives no reason
+
+
+def fetch(layout: Layout) -> None:
+    """Bring the version of data.dvc into the cache; raises as `bring` does, touches no data."""
+    if not config(layout)["core"].get("remote"):
+        raise UserError(
+            f"{_lacks(layout)}, and there is no remote to bring it from",
+            "keep what data/ holds now with 'dvc add data', run 'recctl data use', or name a "
+            "remote with 'dvc remote add -d NAME URL'",
+        )
     try:
-        _dvc(layout, "checkout", "--force", "data.dvc")
-        return
+        _dvc(layout, "fetch", "data.dvc")  # quiet, it gives no reason
     except UserError as error:
-        from_cache = error
+        if "neither locally nor on remote" not in error.what:
+            raise MayPass(str(error)) from None
+    if not cached(layout, digest(layout)):
+        raise MayPass(
+            f"{_lacks(layout)}, and DVC's remote gave no data/: it is away, or nobody ran "
+            "'dvc push'",
+            "look at it with 'dvc fetch data.dvc'",
+        )
+
+
+def _lacks(layout: Layout) -> str:
+    return f"DVC's cache lacks version {str(digest(layout))[:8]} of data/, which data.dvc names"
+
+
+def hold(layout: Layout) -> str:
+    """Put what `data/` holds into the cache, and leave data.dvc as it is; the digest of it."""
+    text = _pointer(layout).read_text(encoding="utf-8")
+    take(layout)
+    held = digest(layout)
+    with replacing(_pointer(layout)) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return str(held)
+
+
+def matches(layout: Layout) -> bool:
+    """Whether `data/` is what data.dvc describes; reads all of it, and needs no cache.
+
+    DVC's digest of a folder is that of a list of its files.
+    """
+    paths = [path for path in layout.data.rglob("*") if path.is_file()]
+    listed = []
+    for name, path in sorted((path.relative_to(layout.data).as_posix(), path) for path in paths):
+        with path.open("rb") as file:
+            listed.append({"md5": hashlib.file_digest(file, "md5").hexdigest(), "relpath": name})
+    text = json.dumps(listed, sort_keys=True)
+    found = hashlib.md5(text.encode(), usedforsecurity=False)
+    return f"{found.hexdigest()}.dir" == digest(layout)
+
+
+def files(layout: Layout, version: str) -> dict[str, str] | None:
+    """The digest of each file of a version, by its name; None where the cache lacks the list."""
+    return listed(cache(layout), version)
+
+
+def listed(cache: Path, md5: str) -> dict[str, str] | None:
+    """The same for any folder that DVC keeps."""
     try:
-        _dvc(layout, "pull", "--force", "data.dvc")  # quiet, it gives no reason
-    except UserError as error:
-        if not _dvc(layout, "remote", "list").strip():
-            if _LACKS not in from_cache.what:  # it could not be read
-                raise from_cache from None
-            raise UserError(
-                "DVC's cache lacks this version of data/, and there is no remote to bring it from",
-                "run 'recctl data use', or name a remote with 'dvc remote add -d NAME URL'",
-            ) from None
-        if "neither locally nor on remote" in error.what:
-            raise MayPass(
-                "DVC's remote gave no data/: it is away, or nobody ran 'dvc push'",
-                "look at it with 'dvc pull'",
-            ) from None
-        raise MayPass(str(error)) from None
+        entries = json.loads(stored(cache, md5).read_text(encoding="utf-8"))
+        return {str(one["relpath"]): str(one["md5"]) for one in entries}
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None
 
 
-_LACKS = "Is your cache up to date?"
-"""What DVC says of a cache that does not hold a version."""
+def cached(layout: Layout, version: str | None) -> bool:
+    """Whether the cache holds all of a version of `data/`."""
+    return version is not None and whole(cache(layout), version)
 
 
-def cache(layout: Layout) -> str:
-    """The folder of DVC's cache, wherever its configuration says it is."""
-    return _dvc(layout, "cache", "dir").strip()
+def whole(cache: Path, md5: str) -> bool:
+    """Whether the cache holds a file, or a folder with all its files."""
+    if not md5.endswith(".dir"):
+        return stored(cache, md5).is_file()
+    found = listed(cache, md5)
+    return found is not None and all(stored(cache, one).is_file() for one in found.values())
+
+
+def stored(cache: Path, md5: str) -> Path:
+    """Where the cache keeps what has this digest."""
+    return cache / "files" / "md5" / md5[:2] / md5[2:]
+
+
+def cache(layout: Layout) -> Path:
+    """The folder of DVC's cache, as its configuration says."""
+    return Path(config(layout)["cache"].get("dir") or layout.root / ".dvc" / "cache")
+
+
+def config(layout: Layout) -> Any:
+    """DVC's configuration; UserError when it cannot be read."""
+    from dvc.config import Config, ConfigError
+
+    try:
+        return Config(str(layout.root / ".dvc"))
+    except ConfigError as error:
+        raise UserError(
+            f"DVC's configuration cannot be read ({' '.join(str(error).split())})",
+            "fix .dvc/config",
+        ) from None
 
 
 def digest(layout: Layout) -> str | None:
     """The digest that data.dvc holds; None without one. UserError when it is not DVC's."""
-    if not _pointer(layout).is_file():
-        return None
-    pointer = read_yaml(_pointer(layout))
+    path = _pointer(layout)
+    return named(path.read_text(encoding="utf-8"), str(path)) if path.is_file() else None
+
+
+def named(pointer: str, where: str) -> str | None:
+    """The digest that the text of a data.dvc holds; raises as `digest` does."""
     try:
-        out = pointer["outs"][0]
+        out = yaml_value(pointer, where)["outs"][0]
         return str(out["md5"]) if "md5" in out else None
     except (KeyError, IndexError, TypeError):
-        raise UserError(
-            f"{_pointer(layout)} names no version of data/", "restore it from git"
-        ) from None
+        raise UserError(f"{where} names no version of data/", "restore it from git") from None
 
 
-def _pointer(layout: Layout) -> Any:
+def _pointer(layout: Layout) -> Path:
     return layout.root / "data.dvc"
 
 
@@ -184,6 +262,9 @@ def environment(layout: Layout) -> dict[str, str]:
         place = layout.state / "dvc-site"
     for folder in (layout.state, place, place / "repo"):  # DVC would let everybody write there
         folder.mkdir(mode=0o700, exist_ok=True)
+    ignored = place / ".gitignore"
+    if not ignored.exists():  # a project's own .gitignore may be older than this folder
+        ignored.write_text("*\n", encoding="utf-8")
     return {"DVC_SITE_CACHE_DIR": str(place), **os.environ}
 
 

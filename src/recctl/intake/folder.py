@@ -148,10 +148,13 @@ def move(path: Path, name: str) -> None:
     _move(path, next(one for one in _targets(path, name) if not os.path.lexists(one)))
 
 
-def refuse(path: Path, reason: str) -> None:
-    """Move a file aside, with a text beside it that says why."""
+def refuse(path: Path, reason: str, home: Path | None = None) -> Path:
+    """Move a file to the refused ones of its folder, with a text beside it that says why.
+
+    `home` is that folder where the file lies in another one; returns where the file lies then.
+    """
     text = (reason + "\n").encode()
-    for target in _targets(path, "refused"):
+    for target in _targets((home or path.parent) / path.name, "refused"):
         told = _told(target)
         if not os.path.lexists(target) and (not os.path.lexists(told) or _says(told, text)):
             told.write_bytes(text)
@@ -160,7 +163,8 @@ def refuse(path: Path, reason: str) -> None:
             except OSError:
                 told.unlink()  # or every intake would leave one more
                 raise
-            return
+            return target
+    raise AssertionError("there is always a name that is free")
 
 
 def _says(told: Path, text: bytes) -> bool:

@@ -34,16 +34,22 @@ def bring(layout: Layout, say: Say) -> None:
         raise _unversioned(layout)
     noted = _noted(layout)
     seen = listing(layout)
-    if seen and noted == (version, seen):
+    cached = versions.cached(layout, version)
+    if seen and noted == (version, seen) and cached:
         return
     if not seen:
         say(f"data/ is not here: bringing version {version[:8]}")
         versions.bring(layout)
-    elif noted is not None and noted[1] == seen:
+    elif noted is not None and noted[1] == seen and noted[0] != version:
         say(f"data.dvc names another version of data/: bringing {version[:8]}")
+        if not versions.cached(layout, noted[0]):
+            versions.hold(layout)  # only data/ has it
         versions.bring(layout)
-    elif not versions.unchanged(layout):
-        _mend(layout, say)
+    elif not cached and versions.matches(layout):
+        say("DVC's cache lacks files of data/: they are added from there")
+        versions.take(layout)
+    elif not cached or not versions.unchanged(layout):
+        _mend(layout, say, cached)
     note(layout, listing(layout))
 
 
@@ -57,8 +63,10 @@ _LEFTOVER = re.compile(r"\.[A-Za-z0-9_-]{22}\.tmp$")
 """The temporary names of a DVC that was killed."""
 
 
-def _mend(layout: Layout, say: Say) -> None:
+def _mend(layout: Layout, say: Say, cached: bool) -> None:
     """What a killed intake or a killed DVC left is put right; anything else is the user's."""
+    if not cached:  # DVC compares files with what its cache lists
+        versions.fetch(layout)
     changes = versions.changes(layout)
     for name in [name for name in changes["added"] if _LEFTOVER.search(name)]:
         (layout.root / name).unlink(missing_ok=True)
@@ -85,8 +93,6 @@ def _mend(layout: Layout, say: Say) -> None:
         for name in changes["added"]:
             batches.read(layout.root / name)
         versions.take(layout)
-    elif not versions.unchanged(layout):
-        versions.take(layout)  # the files are those of data.dvc: only the cache was cleared
 
 
 def _is_batch(name: str, folder: str) -> bool:

@@ -4,11 +4,15 @@ import contextlib
 import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from recctl.errors import MayPass, UserError
 from recctl.files import users_umask
+
+FILES = ["data.dvc", "dvc.lock"]
+"""All that is ever committed."""
 
 _SECONDS = 300
 _GRACE_SECONDS = 5.0
@@ -21,10 +25,51 @@ _LOCK = re.compile(r"Unable to create '(.+?\.lock)': File exists")
 """How git names the lock of another git, at work or gone without having removed it."""
 
 
+_FOREIGN = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_COMMON_DIR",
+    "GIT_PREFIX",
+)
+"""Set where a hook of another git started us; they would name its repository and its index."""
+
+
+class GitMissing(UserError):
+    """There is no git to run."""
+
+
 def root(folder: Path) -> Path | None:
-    """The working tree that holds `folder`; None where git has none."""
-    done = _run(folder, "rev-parse", "--show-toplevel")
-    return Path(done.stdout.strip()) if done.returncode == 0 else None
+    """The outermost working tree that holds `folder`; None only where git says there is none.
+
+    Raises UserError where git does not say, as for a repository that belongs to another user.
+    """
+    try:
+        done = _run(folder, "rev-parse", "--show-toplevel", "--show-superproject-working-tree")
+    except GitMissing:
+        if any((one / ".git").exists() for one in (folder, *folder.parents)):
+            raise
+        return None
+    if _is_no_repository(folder, done):
+        return None
+    _require(done, "rev-parse")
+    return Path(done.stdout.splitlines()[-1])
+
+
+def _is_no_repository(folder: Path, done: subprocess.CompletedProcess[str]) -> bool:
+    """Whether that is what git says; of a damaged repository or worktree it says so too."""
+    said = "not a git repository (or any" in done.stderr
+    return done.returncode != 0 and said and not (folder / ".git").exists()
+
+
+def at_head(folder: Path, name: str) -> str | None:
+    """A file's text in the last commit; None where that has no such file, or there is none."""
+    try:
+        done = _run(folder, "show", f"HEAD:./{name}")
+    except GitMissing:
+        return None
+    return done.stdout if done.returncode == 0 else None
 
 
 def changed(folder: Path, names: list[str]) -> list[str]:
@@ -45,21 +90,95 @@ def commit_only(folder: Path, names: list[str], message: str) -> str:
     return git(folder, "rev-parse", "--short", "HEAD").strip()
 
 
+def require_commit(folder: Path, names: list[str], message: str) -> None:
+    """UserError or MayPass unless `commit_only` would work now; changes nothing that lasts.
+
+    Git itself is asked to do each part: make a commit (one that no branch has), write its index,
+    lock the branch, run the hooks. Names that do not exist yet must not be ignored by git.
+    """
+    _require_quiet(folder)
+    git(folder, "add", "--dry-run", "--ignore-missing", "--", *names)
+    signed = _run(folder, "config", "--type=bool", "commit.gpgSign").stdout.strip() == "true"
+    tree = ("-p", "HEAD", "-m", message, "HEAD^{tree}")
+    git(folder, *_identity(folder), "commit-tree", *(["-S"] if signed else []), *tree)
+    git(folder, "update-index", "--force-write-index")
+    head = git(folder, "rev-parse", "HEAD").strip()
+    locking = _run(
+        folder, "update-ref", "--stdin", text=f"start\nverify HEAD {head}\nprepare\nabort\n"
+    )
+    _require(locking, "update-ref")
+    _rehearse_hooks(folder, message)
+
+
+def _rehearse_hooks(folder: Path, message: str) -> None:
+    """UserError where a hook refuses a commit of this message in which no file is changed."""
+    with tempfile.TemporaryDirectory(prefix="recctl-commit-") as scratch:
+        text = Path(scratch) / "message"
+        text.write_text(message + "\n", encoding="utf-8")
+        more = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
+        _require(_run(folder, "read-tree", "HEAD", more=more), "read-tree")
+        for hook, *given in (
+            ("pre-commit",),
+            ("prepare-commit-msg", str(text), "message"),
+            ("commit-msg", str(text)),
+        ):
+            done = _run(folder, "hook", "run", "--ignore-missing", hook, "--", *given, more=more)
+            if "is not a git command" in done.stderr:  # before 2.36
+                return
+            if done.returncode != 0:
+                reason = " ".join((done.stderr or done.stdout).split())[:300]
+                raise UserError(
+                    f"git's hook '{hook}' refuses the commit: {reason or 'it gives no reason'}",
+                    f"let it pass {' and '.join(FILES)}, or set retrain.publish.commit: false",
+                )
+
+
+def require_push(folder: Path, names: list[str]) -> None:
+    """UserError or MayPass unless `push` would work once these files are committed."""
+    done = _run(folder, "push", "--dry-run", "--quiet")
+    if not _moved_on(done):
+        _require(done, "push")
+        return
+    _require_clean(folder, names)
+    git(folder, "fetch", "--quiet")
+    if git(folder, "diff", "--name-only", "HEAD...@{upstream}", "--", *names):
+        raise _disagree(folder)
+
+
 def push(folder: Path) -> None:
     """Push the current branch to where it comes from; where that moved on, on top of it."""
     done = _run(folder, "push", "--quiet")
-    if done.returncode != 0 and ("fetch first" in done.stderr or "non-fast-forward" in done.stderr):
+    if _moved_on(done):
         _rebase(folder)
         done = _run(folder, "push", "--quiet")
     _require(done, "push")
 
 
-def _rebase(folder: Path) -> None:
-    if git(folder, "status", "--porcelain", "--untracked-files=no"):
+def _moved_on(done: subprocess.CompletedProcess[str]) -> bool:
+    """Whether a push was refused because others pushed meanwhile."""
+    words = ("fetch first", "non-fast-forward")
+    return done.returncode != 0 and any(word in done.stderr for word in words)
+
+
+def _require_clean(folder: Path, names: list[str]) -> None:
+    """UserError where tracked files other than these were changed: no rebase would work."""
+    others = [f":(exclude){name}" for name in names]
+    if git(folder, "status", "--porcelain", "--untracked-files=no", "--", ":/", *others):
         raise UserError(
             f"the branch of {folder} moved on elsewhere, and there are uncommitted changes here",
             "commit or drop them, then 'git pull --rebase' and 'git push'",
         )
+
+
+def _disagree(folder: Path) -> UserError:
+    return UserError(
+        f"the branch of {folder} and where it comes from disagree on data.dvc or dvc.lock",
+        "'git pull --rebase' by hand, then run the retraining again",
+    )
+
+
+def _rebase(folder: Path) -> None:
+    _require_clean(folder, [])
     git(folder, "fetch", "--quiet")
     identity = _identity(folder)
     try:
@@ -72,26 +191,33 @@ def _rebase(folder: Path) -> None:
         _run(folder, "rebase", "--abort")
         if _LOCK.search(done.stderr):
             _require(done, "rebase")
-        raise UserError(
-            f"the branch of {folder} and where it comes from disagree on data.dvc or dvc.lock",
-            "'git pull --rebase' by hand, then run the retraining again",
-        )
+        raise _disagree(folder)
 
 
 def _require_quiet(folder: Path) -> None:
+    """UserError where a commit would be lost, or would end what a person has begun."""
     if _run(folder, "symbolic-ref", "--quiet", "HEAD").returncode != 0:
         raise UserError(
             f"{folder} is on no branch: a commit there would be lost",
             "'git switch BRANCH', or set retrain.publish.commit: false",
         )
-    for name in _UNDER_WAY:
-        path = Path(git(folder, "rev-parse", "--git-path", name).strip())
-        if (folder / path).exists():
-            raise UserError(
-                f"{folder} is in the middle of a merge, a revert or a rebase ({name}): "
-                "nothing was committed",
-                "end or abort it; the next retraining commits then",
-            )
+    if _run(folder, "rev-parse", "--quiet", "--verify", "HEAD^{commit}").returncode != 0:
+        raise UserError(
+            f"the branch of {folder} has no commit yet",
+            "commit the project, or set retrain.publish.commit: false",
+        )
+    paths = git(folder, "rev-parse", *_each("--git-path", _UNDER_WAY)).splitlines()
+    begun = [name for name, path in zip(_UNDER_WAY, paths, strict=True) if (folder / path).exists()]
+    if begun or git(folder, "ls-files", "--unmerged", ":/"):
+        raise UserError(
+            f"{folder} is in the middle of a merge, a revert, a rebase or a bisect "
+            f"({begun[0] if begun else 'unmerged files'}): nothing was changed",
+            "end or abort it, then run the command again",
+        )
+
+
+def _each(option: str, values: Sequence[str]) -> list[str]:
+    return [word for value in values for word in (option, value)]
 
 
 _UNDER_WAY = (
@@ -102,15 +228,20 @@ _UNDER_WAY = (
     "sequencer",
     "rebase-merge",
     "rebase-apply",
+    "BISECT_LOG",
 )
 """What git keeps of something half done, and a commit in between would take for its end."""
 
 
 def _identity(folder: Path) -> list[str]:
-    """A name to commit by where nobody has set one."""
-    if _run(folder, "config", "user.email").stdout.strip() or os.environ.get("GIT_AUTHOR_EMAIL"):
+    """A name to commit by where nobody has set one, or git does not take the one that is set."""
+    email = _run(folder, "config", "user.email").stdout.strip() or os.environ.get(
+        "GIT_AUTHOR_EMAIL"
+    )
+    known = ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT")
+    if email and all(_run(folder, "var", name).returncode == 0 for name in known):
         return []
-    return ["-c", "user.name=recctl", "-c", "user.email=recctl@localhost"]
+    return ["-c", "user.name=recctl", "-c", f"user.email={email or 'recctl@localhost'}"]
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -120,13 +251,17 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _run(
+    folder: Path, *arguments: str, text: str | None = None, more: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run git to its end; `text` is its input, `more` are variables of its environment."""
+    ours = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
     try:
         process = subprocess.Popen(
             ["git", *arguments],
             cwd=folder,
-            env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
+            env={**ours, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **(more or {})},
+            stdin=subprocess.DEVNULL if text is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             encoding="utf-8",
@@ -134,10 +269,12 @@ def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             umask=users_umask(),
         )
     except FileNotFoundError:
-        raise UserError("git is not installed", "install it, or set retrain.publish off") from None
+        raise GitMissing(
+            "git is not installed", "install it, or set commit and push_git of retrain.publish off"
+        ) from None
     with process:
         try:
-            printed, complaint = process.communicate(timeout=_SECONDS)
+            printed, complaint = process.communicate(text, timeout=_SECONDS)
         except subprocess.TimeoutExpired:
             _end(process)
             what = f"'git {_command(arguments)}' did not end in {_SECONDS} s"
@@ -179,4 +316,4 @@ def _require(done: subprocess.CompletedProcess[str], what: str) -> None:
         raise MayPass(what, f"if no git is at work there, remove {lock[1]}")
     passing = any(word in reason for word in _PASSING) and "returned error: 4" not in reason
     kind = MayPass if passing else UserError
-    raise kind(what, "mend that")
+    raise kind(what, "fix that")

@@ -17,6 +17,11 @@ class Publish(Settings):
     push_git: bool = False
     """`git push` the current branch to where it comes from."""
 
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is told to the outside."""
+        return self.commit or self.push_data or self.push_git
+
 
 class RetrainParams(Section):
     """How a retraining ends."""

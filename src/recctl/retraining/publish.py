@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recctl import pipeline
+from recctl.config import read_yaml
 from recctl.layout import Layout
 from recctl.lock import Lock
-from recctl.retraining import git
+from recctl.retraining import accepted, git
+from recctl.retraining.git import FILES
 from recctl.retraining.params import Publish
-
-FILES = ["data.dvc", "dvc.lock"]
-"""All that is ever committed."""
 
 Say = Callable[[str], None]
 
@@ -35,21 +34,49 @@ def publish(
     staged in the working tree is left as it is. Raises MayPass or UserError when a step fails;
     doing it all again is right then.
     """
-    tree = git.root(layout.root)
-    pushed = params.push_data and _push_data(layout, tree, say, lock)
+    tree = git.root(layout.root) if params.wanted else None
+    files = FILES
+    if not accepted.settle_lock(layout, say):
+        say("dvc.lock is of another version of data/ and is left out; 'dvc repro' renews it")
+        files = FILES[:1]
+    pushed = params.push_data and _push_data(layout, tree, files, say, lock)
     commit = None
     if params.commit and tree is None:
         say("not committed: the project is not in a git repository")
     elif params.commit:
-        commit = _commit(layout, message, say)
+        commit = _commit(layout, files, message, say)
     if params.push_git and tree is not None:
         git.push(layout.root)
         say("pushed to git's remote")
     return Published(commit, pushed, params.push_git and tree is not None)
 
 
-def _commit(layout: Layout, message: str, say: Say) -> str | None:
-    there = [name for name in FILES if (layout.root / name).is_file()]
+def require_possible(layout: Layout, params: Publish) -> None:
+    """MayPass or UserError unless `publish` would work now; changes nothing."""
+    for name in (*FILES, "dvc.yaml"):
+        if (layout.root / name).is_file():
+            read_yaml(layout.root / name)
+    tree = git.root(layout.root) if params.wanted else None
+    if params.commit and tree is not None:
+        git.require_commit(layout.root, FILES, _REHEARSED)
+    if params.push_git and tree is not None:
+        git.require_push(layout.root, FILES)
+    remote = pipeline.remote(layout) if params.push_data else None
+    if remote is not None and not _is_within(remote[1], tree):
+        pipeline.require_remote(layout, *remote)
+
+
+_REHEARSED = "Retraining: a rehearsal\n\nNo branch holds this commit."
+"""The message by which is tried whether git commits."""
+
+
+def _is_within(url: str, tree: Path | None) -> bool:
+    """Whether a remote lies in the repository itself, which would carry the data then."""
+    return tree is not None and "://" not in url and Path(url).resolve().is_relative_to(tree)
+
+
+def _commit(layout: Layout, files: list[str], message: str, say: Say) -> str | None:
+    there = [name for name in files if (layout.root / name).is_file()]
     changed = git.changed(layout.root, there)
     if not changed:
         return None
@@ -58,19 +85,21 @@ def _commit(layout: Layout, message: str, say: Say) -> str | None:
     return commit
 
 
-def _push_data(layout: Layout, tree: Path | None, say: Say, lock: Lock | None) -> bool:
+def _push_data(
+    layout: Layout, tree: Path | None, files: list[str], say: Say, lock: Lock | None
+) -> bool:
     """Push to the default remote, but never into the repository itself: git would carry it."""
     remote = pipeline.remote(layout)
     if remote is None:
         say("data not pushed: DVC has no default remote ('dvc remote add -d NAME URL')")
         return False
     name, url = remote
-    if tree is not None and "://" not in url and Path(url).resolve().is_relative_to(tree):
+    if _is_within(url, tree):
         say(
             f"data not pushed: DVC's remote '{name}' lies in this repository; "
             "give it one of your own: 'dvc remote add -d NAME URL'"
         )
         return False
-    pipeline.push(layout, say, lock=lock)
+    pipeline.push(layout, say, *(() if files == FILES else files), lock=lock)
     say(f"data pushed to DVC's remote '{name}'")
     return True

@@ -16,7 +16,7 @@ from recctl.lock import Lock
 from recctl.pipeline import StageFailed
 from recctl.promotion.params import PromotionParams
 from recctl.promotion.promote import Confirm
-from recctl.retraining import decide, key, pages, publish, record
+from recctl.retraining import accepted, decide, key, pages, publish, record
 from recctl.retraining.decide import Body
 from recctl.retraining.pages import Page
 from recctl.retraining.params import RetrainParams
@@ -84,6 +84,21 @@ class Result:
         names = [name for name, _ in self.intake.refused]
         return f"{told}; refused: {', '.join(names)}" if names else told
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        done = self.record
+        return {
+            "ending": self.name,
+            "nothing_new": self.nothing_new,
+            "sentence": self.sentence,
+            "version": done.version,
+            "decision": done.position,
+            "data_md5": done.data,
+            "key": done.key,
+            "intake": self.intake.as_dict(),
+            "published": dataclasses.asdict(self.published),
+        }
+
 
 def retrain(layout: Layout, lock: Lock, hooks: Hooks) -> Result:
     """Take in what is new, run the pipeline, decide, tell; `lock` is held by the caller.
@@ -93,6 +108,7 @@ def retrain(layout: Layout, lock: Lock, hooks: Hooks) -> Result:
     """
     at = _Run(layout, lock, hooks, RetrainParams.load(layout.params))
     PromotionParams.judging(layout.params)  # before a training that nothing could judge
+    at.step("check", at.require_publishable)
     for name in sweep(layout):
         hooks.say(f"removed {name}, left by a process that was killed")
     finished, taken = collect(layout, lock, hooks)
@@ -132,7 +148,7 @@ def collect(layout: Layout, lock: Lock, hooks: Hooks) -> tuple[Finished | None, 
     """
     at = _Run(layout, lock, hooks, RetrainParams.load(layout.params))
     PromotionParams.judging(layout.params)  # before a training that nothing could judge
-    at.step("sync", lambda: sync.sync(layout, hooks.say))
+    at.step("sync", at.sync)
     finished = at.mend()
     tries: list[Intake] = []
     try:
@@ -148,9 +164,14 @@ def validated(layout: Layout, hooks: Hooks, validate: Callable[[], object]) -> N
     try:
         validate()
     except StageFailed as failed:
-        if failed.stage == "validate" and pages.validated(layout):
-            hooks.show(pages.validation(layout))
+        if failed.stage == "validate":
+            accepted.restore_lock(layout)
+            if pages.validated(layout):
+                hooks.show(pages.validation(layout))
+            if accepted.current(layout) is not None:
+                hooks.say("'recctl intake --reject' takes what came since out of data/ again")
         raise
+    accepted.keep(layout)
     hooks.show(pages.validation(layout))
 
 
@@ -176,6 +197,16 @@ class _Run:
         """Carry out a step; whoever asks for the lock is told which."""
         self.lock.doing(name)
         return self.hooks.step(name, work)
+
+    def require_publishable(self) -> None:
+        """MayPass or UserError where what is decided could not be published."""
+        publish.require_possible(self.layout, self.params.publish)
+
+    def sync(self) -> None:
+        """data/ as data.dvc has it, and what DVC's cache lacks put back from what is here."""
+        sync.sync(self.layout, self.hooks.say)
+        pipeline.refill(self.layout, self.hooks.say, lock=self.lock)
+        accepted.keep_if_passed(self.layout)
 
     def mend(self) -> Finished | None:
         """Publish what an earlier retraining decided and did not live to tell.
@@ -222,6 +253,7 @@ class _Run:
     def _promote(self, digest: str, agreed: Confirm) -> tuple[Record, Body | None] | None:
         """The decision; None where it would not be the one that a person was shown."""
         _require_same(self.layout, digest)
+        self.require_publishable()
         try:
             return decide.decide(self.layout, digest, self.hooks.say, approve=agreed)
         except _Another:

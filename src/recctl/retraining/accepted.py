@@ -1,0 +1,237 @@
+"""Which version of `data/` is accepted, and the way back to it.
+
+The accepted version is the newest one that passed validation. `.recctl/accepted.json` keeps its
+data.dvc and its dvc.lock; where there is none yet, git's last commit has them. A version whose
+validation failed is rejected: dvc.lock is put back as it was, so that neither git nor the remote
+ever gets it, and `reject` takes it out of `data/`.
+"""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recctl.config import yaml_value
+from recctl.data import batches, versions
+from recctl.data.batches import Batch
+from recctl.errors import UserError
+from recctl.files import digest, locked, replacing, replacing_folder, write_json
+from recctl.intake import folder, sync
+from recctl.layout import Layout
+from recctl.retraining import git
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A version of `data/` and what DVC notes of it."""
+
+    version: str
+    files: dict[str, str]
+    """The digest of each file of data/, by its name there."""
+    pointer: str
+    """The text of data.dvc."""
+    lock: str | None
+    """The text of dvc.lock; None: there is none."""
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """What was taken out of `data/`."""
+
+    version: str
+    """The one that was rejected."""
+    accepted: str
+    """The one that data/ is now."""
+    batches: list[Batch]
+    kept: str
+    """The folder that keeps them."""
+    moved: list[str]
+    """The files that brought them, where they lie now."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {**dataclasses.asdict(self), "batches": [one.as_dict() for one in self.batches]}
+
+
+def current(layout: Layout) -> Accepted | None:
+    """The accepted version with today's base files; None where none is known."""
+    version = versions.digest(layout)
+    now = versions.files(layout, version) if version else None
+    for known in (_kept(layout), _committed(layout)):
+        if known is not None and now is not None and _base(known.files) == _base(now):
+            return known
+    return None
+
+
+def keep(layout: Layout) -> None:
+    """`data/` as it is now is the accepted version."""
+    version = versions.digest(layout)
+    files = versions.files(layout, version) if version else None
+    if version is None or files is None:
+        return
+    now = Accepted(version, files, _text(layout, "data.dvc") or "", _text(layout, "dvc.lock"))
+    if now != _kept(layout):
+        write_json(_path(layout), dataclasses.asdict(now))
+
+
+def keep_if_passed(layout: Layout) -> None:
+    """The same before an intake, where dvc.lock says that it passed or nothing better is known."""
+    if _passed(layout) or current(layout) is None:
+        keep(layout)
+
+
+def restore_lock(layout: Layout) -> None:
+    """dvc.lock as it was before a version that is rejected was tried."""
+    known = current(layout)
+    if known is not None and known.version != versions.digest(layout):
+        _write_lock(layout, known.lock)
+
+
+def settle_lock(layout: Layout, say: Say) -> bool:
+    """Whether dvc.lock is of the data that data.dvc names; where it can be, it is put back so."""
+    version = versions.digest(layout)
+    if _is_of(_text(layout, "dvc.lock"), version):
+        return True
+    known = _kept(layout)
+    texts = [known.lock] if known is not None and known.version == version else []
+    for text in (*texts, git.at_head(layout.root, "dvc.lock")):
+        if text is not None and _is_of(text, version):
+            say("dvc.lock named another version of data/: it is put back")
+            _write_lock(layout, text)
+            return True
+    return False
+
+
+def reject(layout: Layout, say: Say) -> Rejection:
+    """Take out of `data/` what was taken in since the accepted version; nothing is lost.
+
+    The batches lie below `.recctl/rejected/` afterwards, and the files that brought them in the
+    folder `refused` of their source, with the reason. Killed at any moment, this can be repeated.
+    Raises UserError, before anything is changed, where there is nothing to take out.
+    """
+    with locked(layout.state / "data.lock", sync.BUSY):
+        sync.bring(layout, say)
+        version, known = str(versions.digest(layout)), current(layout)
+        now = versions.files(layout, version) or {}
+        if known is None or known.version == version:
+            raise UserError(
+                f"nothing was taken into data/ since its accepted version {version[:8]}",
+                "for other base files see 'recctl data use'",
+            )
+        if not known.files.items() <= now.items():
+            raise UserError(
+                f"data/ lacks files of its accepted version {known.version[:8]}",
+                "bring them with 'git checkout data.dvc' and 'dvc checkout data.dvc'",
+            )
+        names = sorted(now.keys() - known.files.keys())
+        paths = [layout.data / name for name in names]
+        found = [batches.read(path) for path in paths]
+        home = layout.state / "rejected" / version.removesuffix(".dir")
+        with replacing_folder(home) as scratch:
+            for path in (*paths, layout.root / "data.dvc"):
+                shutil.copyfile(path, scratch / path.name)
+        moved = [str(path.relative_to(layout.root)) for path in _refuse(layout, found, version)]
+        _write_lock(layout, known.lock)
+        for path in paths:
+            path.unlink()  # until data.dvc changes, the next intake brings them back
+        with replacing(layout.root / "data.dvc") as temporary:
+            temporary.write_text(known.pointer, encoding="utf-8")
+        sync.bring(layout, say)
+    kept = str(home.relative_to(layout.root))
+    return Rejection(version, known.version, found, kept, moved)
+
+
+def _refuse(layout: Layout, found: list[Batch], version: str) -> Iterator[Path]:
+    """Move the files that brought the batches to those that were refused."""
+    reason = f"its rows were taken into version {version} of data/, which was rejected"
+    for batch in found:
+        kind, _, path = batch.source.partition(":")
+        home = layout.root / path
+        for file in _taken(home, batch) if kind == "folder" else ():
+            yield folder.refuse(file, reason, home)
+
+
+def _taken(home: Path, batch: Batch) -> list[Path]:
+    """The files of this very content that were taken under the batch's name."""
+    stem = batch.name.partition(".")[0]
+    near = [path for path in folder.files(home / "taken") if folder.shown(path).startswith(stem)]
+    return [path for path in near if digest(path) == batch.sha256]
+
+
+def _base(files: dict[str, str]) -> dict[str, str]:
+    """The files of a version that are no batches."""
+    prefix = f"{batches.FOLDER}/"
+    return {name: md5 for name, md5 in files.items() if not name.startswith(prefix)}
+
+
+def _path(layout: Layout) -> Path:
+    return layout.state / "accepted.json"
+
+
+def _kept(layout: Layout) -> Accepted | None:
+    try:
+        return Accepted(**json.loads(_path(layout).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def _committed(layout: Layout) -> Accepted | None:
+    """What git's last commit names, as far as DVC's cache knows its files."""
+    pointer = git.at_head(layout.root, "data.dvc")
+    version = versions.named(pointer, "data.dvc of git's last commit") if pointer else None
+    files = versions.files(layout, version) if version else None
+    if version is None or files is None:
+        return None
+    return Accepted(version, files, str(pointer), git.at_head(layout.root, "dvc.lock"))
+
+
+# dvc.lock
+
+
+def _passed(layout: Layout) -> bool:
+    """Whether dvc.lock notes that validate passed on what ingest made of today's data."""
+    text = _text(layout, "dvc.lock")
+    stages = _stages(text)
+    made = _digests(stages, "ingest", "outs").get("artifacts/interactions")
+    checked = _digests(stages, "validate", "deps").get("artifacts/interactions")
+    known = _digests(stages, "ingest", "deps").get("data")
+    return made is not None and made == checked and known == versions.digest(layout)
+
+
+def _is_of(lock: str | None, version: str | None) -> bool:
+    """Whether a dvc.lock names this version of data/, or none at all."""
+    return _digests(_stages(lock), "ingest", "deps").get("data", version) == version
+
+
+def _stages(lock: str | None) -> dict[str, Any]:
+    document = yaml_value(lock, "dvc.lock") if lock else None
+    stages = document.get("stages") if isinstance(document, dict) else None
+    return stages if isinstance(stages, dict) else {}
+
+
+def _digests(stages: dict[str, Any], stage: str, kind: str) -> dict[str, str]:
+    """The digests that dvc.lock notes of a stage's `deps` or `outs`, by path."""
+    entry = stages.get(stage)
+    listed = entry.get(kind) if isinstance(entry, dict) else None
+    return {
+        str(one.get("path")): str(one.get("md5")) for one in listed or [] if isinstance(one, dict)
+    }
+
+
+def _write_lock(layout: Layout, text: str | None) -> None:
+    path = layout.root / "dvc.lock"
+    if text is None:
+        path.unlink(missing_ok=True)
+    elif _text(layout, path.name) != text:
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def _text(layout: Layout, name: str) -> str | None:
+    path = layout.root / name
+    return path.read_text(encoding="utf-8") if path.is_file() else None
