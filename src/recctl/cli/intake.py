@@ -29,8 +29,8 @@ def intake(
     """
 
     from recctl import lock
-    from recctl.retraining import accepted
     from recctl.layout import Layout
+    from recctl.retraining import accepted
     from recctl.retraining.run import Hooks, collect
 
     layout = Layout.find()

@@ -117,7 +117,7 @@ def _approve(hours: float, err: bool, body: dict[str, Any]) -> str | bool:
     from recctl.promotion import show
     from recctl.who import user
 
-    show.decision(body, Console(stderr=True) if err else None)
+    show.decision(body, console=Console(stderr=True) if err else None)
     if sys.stdin.isatty():
         echo(f"No answer within {hours:g} hours is no: the project is held meanwhile.", err=err)
         return yes_or_no("Let this model serve?", hours, err) and user()
