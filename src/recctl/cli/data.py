@@ -238,6 +238,10 @@ def _show_used(used: "Used", json: bool) -> None:
     echo(f"data/ holds {used.ingest.name}: {files}; data.dvc has its digest")
     for change in used.changes:
         echo(f"params.yaml: {change.setting}: {change.before} -> {change.after}")
+    for one in used.kept:
+        echo(f"params.yaml: {one.setting}: {one.before} is kept, for it was changed by hand")
+    if used.repeats.many:
+        echo(f"evaluate.filter_seen is false, or targets would be hidden: {used.repeats.sentence}")
     if used.before is not None:
         echo(f"back to the data before: cp {used.before}/* . && dvc checkout data.dvc")
     echo("next: dvc repro")
@@ -252,7 +256,10 @@ def _show_description(description: "Description") -> None:
         "rows": f"{description.rows:,} ({description.bad_rows:,} bad)",
         "users": f"{description.users:,}",
         "items": f"{description.items:,}",
-        "repeats": f"{description.repeats:,} (the user had the item before)",
+        "repeats": f"{description.repeats:,} (the user had the item before), at another time "
+        f"{description.repeat_share:.1%} of the interactions",
+        "hidden": f"{description.hidden_target_share:.1%} of the users' last items: the seen "
+        "filter would hide them as targets",
         "times": f"{description.first} to {description.last}"
         if description.first
         else "none: the order of lines is the time",

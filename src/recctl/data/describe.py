@@ -8,8 +8,9 @@ from typing import Any
 
 import ibis
 
-from recctl.data import batches, engine, formats, interactions, versions
+from recctl.data import batches, engine, formats, interactions, repeats, versions
 from recctl.data.params import IngestParams
+from recctl.data.repeats import Repeats
 from recctl.layout import Layout
 
 FIRST_ROWS = 5
@@ -32,6 +33,10 @@ class Description:
     items: int
     repeats: int
     """Good rows whose user had the same item in another row before."""
+    repeat_share: float
+    """Of the interactions at distinct times, those with an item that the user had before."""
+    hidden_target_share: float
+    """Of the users, those whose last item the seen filter hides, for they had it before."""
     first: str | None
     """Time of the first interaction, ISO 8601; None where only the order is known."""
     last: str | None
@@ -50,7 +55,8 @@ def describe(layout: Layout) -> Description:
         engine.duckdb(layout.state) as connection,
     ):
         staged = formats.stage(connection, params, layout.data, Path(scratch))
-        counts = _counts(_all_rows(connection, staged, params, layout.data))
+        rows_of_all = _all_rows(connection, staged, params, layout.data)
+        counts, again = _counts(rows_of_all), _repeats(rows_of_all)
         rows = staged.table.order_by("row").limit(FIRST_ROWS).to_pyarrow().to_pylist()
     timed = params.format != "sequences"
     return Description(
@@ -63,10 +69,23 @@ def describe(layout: Layout) -> Description:
         users=counts["users"],
         items=counts["items"],
         repeats=counts["good"] - counts["pairs"],
+        repeat_share=again.share,
+        hidden_target_share=again.hidden_share,
         first=_iso(counts["first"]) if timed else None,
         last=_iso(counts["last"]) if timed else None,
         first_rows=[_texts(row, timed) for row in rows],
     )
+
+
+def repeats_of(params: IngestParams, data: Path, state: Path) -> Repeats:
+    """The repeats in the files of a log; UserError when it cannot be read."""
+    with engine.scratch(state) as scratch, engine.duckdb(scratch) as connection:
+        staged = formats.stage(connection, params, data, scratch)
+        return _repeats(_all_rows(connection, staged, params, data))
+
+
+def _repeats(typed: Any) -> Repeats:
+    return repeats.count(typed.filter(typed.cause.isnull()), "us")
 
 
 def _all_rows(connection: Any, staged: formats.Staged, params: IngestParams, data: Path) -> Any:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from recctl.config import read_yaml
-from recctl.data import versions, yaml_edit
-from recctl.data.catalogue import Settings
+from recctl.data import describe, repeats, versions, yaml_edit
+from recctl.data.catalogue import KNOWN, Settings
 from recctl.data.params import IngestParams
 from recctl.files import locked, recover_folder, replacing, replacing_folder
 from recctl.layout import Layout
@@ -36,6 +36,10 @@ class Used:
     changes: list[Change]
     before: Path | None
     """Where the data.dvc and params.yaml of other data before lie; None when there was none."""
+    kept: list[Change]
+    """Settings of the known set before that were changed by hand since, and its own values."""
+    repeats: repeats.Repeats
+    """How often users come back to an item; it decides `evaluate.filter_seen`."""
 
 
 def install(layout: Layout, fill: Fill, settings: Settings) -> Used:
@@ -53,14 +57,15 @@ def install(layout: Layout, fill: Fill, settings: Settings) -> Used:
         before = _keep_pointers(layout)
         with replacing_folder(layout.data) as folder:
             ingest = fill(folder)
-            text, changes = _new_params(layout, ingest, settings)
+            again = describe.repeats_of(ingest, folder, layout.state)
+            text, changes, kept = _new_params(layout, ingest, settings, again.many)
         with replacing(layout.params) as temporary:
             temporary.write_bytes(text.encode("utf-8"))
         versions.add(layout)
         if before is not None and before.name == versions.digest(layout):
             before = None
     files = {path.name: path.stat().st_size for path in sorted(layout.data.iterdir())}
-    return Used(ingest, files, changes, before)
+    return Used(ingest, files, changes, before, kept, again)
 
 
 def _keep_pointers(layout: Layout) -> Path | None:
@@ -76,28 +81,71 @@ def _keep_pointers(layout: Layout) -> Path | None:
 
 
 def _new_params(
-    layout: Layout, ingest: IngestParams, settings: Settings
-) -> tuple[str, list[Change]]:
+    layout: Layout, ingest: IngestParams, settings: Settings, many_repeats: bool
+) -> tuple[str, list[Change], list[Change]]:
     """The text of params.yaml with the ingest section and the settings that are in it already.
 
-    Keys of the ingest section that no longer say anything become null; `engine` is the user's.
+    Keys of the ingest section that no longer say anything become null; `engine` is the user's. A
+    log without settings of its own gets back what the known set before it had changed; what was
+    changed by hand since is kept. Seen items are recommended where users repeat themselves.
     """
     text = layout.params.read_bytes().decode("utf-8")  # with the line ends that it has
+    kept: list[Change] = []
+    if not settings:
+        settings, kept = _given_back(text)
     changes = []
-    for path, value in _wanted(ingest, settings):
+    for path, value in _wanted(ingest, settings, many_repeats):
         known = yaml_edit.has(text, path)
-        if not known and (path[0] != ingest.section or value is None):
+        new = (path == _FILTER and not value) or (path[0] == ingest.section and value is not None)
+        if not known and not new:  # a filter that is left out is on
             continue
         before = yaml_edit.get(text, path) if known else None
+        if path == _TRAIN_FILTER and before is not True:
+            continue
         text = yaml_edit.put(text, path, value)
         if before != value:
             changes.append(Change(".".join(path), before, value))
-    return text, changes
+    return text, changes, kept
 
 
-def _wanted(ingest: IngestParams, settings: Settings) -> Iterator[tuple[tuple[str, ...], Any]]:
+_FILTER = ("evaluate", "filter_seen")
+_TRAIN_FILTER = ("train", "filter_seen")
+"""Left out it follows the other one, which it must not contradict."""
+
+
+def _given_back(text: str) -> tuple[Settings, list[Change]]:
+    """Defaults for what the set before brought, and what was changed by hand since."""
+    named = ("ingest", "name")
+    before = KNOWN.get(yaml_edit.get(text, named)) if yaml_edit.has(text, named) else None
+    found: Settings = {}
+    kept = []
+    for section, keys in (before.settings if before else {}).items():
+        for key, brought in keys.items():
+            path = (section, *key.split("."))
+            if not yaml_edit.has(text, path):
+                continue
+            now = yaml_edit.get(text, path)
+            if now == brought:
+                found.setdefault(section, {})[key] = _DEFAULTS[section].get(key, brought)
+            elif path != _FILTER:
+                kept.append(Change(".".join(path), now, brought))
+    return found, kept
+
+
+_DEFAULTS = KNOWN["starter"].settings
+"""As params.yaml is delivered."""
+
+
+def _wanted(
+    ingest: IngestParams, settings: Settings, many_repeats: bool
+) -> Iterator[tuple[tuple[str, ...], Any]]:
     for key, value in ingest.model_dump(exclude={"engine"}).items():
         yield (ingest.section, key), value
     for section, keys in settings.items():
         for key, setting in keys.items():
-            yield (section, *key.split(".")), setting
+            path = (section, *key.split("."))
+            if path != _FILTER:
+                yield path, setting
+    yield _FILTER, not many_repeats
+    if many_repeats:
+        yield _TRAIN_FILTER, None

@@ -1,0 +1,73 @@
+"""Interactions with items that the user had before, and what the seen filter makes of them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import ibis.expr.types as ir
+
+MOST = 0.2
+"""With a larger share of repeats, of interactions or of targets, the seen filter hides too much."""
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """How often a user came back to an item."""
+
+    interactions: int
+    """Of distinct users, items and times."""
+    repeated: int
+    """Those whose user had the item at an earlier time."""
+    targets: int
+    """Users with two interactions or more: the last one is what they are tested with."""
+    hidden: int
+    """Those whose last item is one that they had before: the seen filter hides it."""
+
+    @property
+    def share(self) -> float:
+        return self.repeated / max(self.interactions, 1)
+
+    @property
+    def hidden_share(self) -> float:
+        return self.hidden / max(self.targets, 1)
+
+    @property
+    def many(self) -> bool:
+        """Whether seen items should be recommended again."""
+        return max(self.share, self.hidden_share) > MOST
+
+    @property
+    def sentence(self) -> str:
+        return (
+            f"{self.share:.1%} of the interactions are with an item that the user had before, and "
+            f"so is the last one of {self.hidden:,} of {self.targets:,} users "
+            f"({self.hidden_share:.1%}), which the seen filter hides as a target"
+        )
+
+
+def count(rows: ir.Table, time: str) -> Repeats:
+    """The repeats among rows with `user_id`, `item_id`, `row` and a column of times."""
+    named = rows.filter(rows.user_id.notnull() & rows.item_id.notnull())
+    rows = named.select("user_id", "item_id", "row", time=named[time])
+    pairs = rows.group_by("user_id", "item_id").agg(times=rows.time.nunique())
+    users = rows.group_by("user_id").agg(
+        target=rows.item_id.last(order_by=[rows.time, rows.row]),
+    )
+    per_user = pairs.group_by("user_id").agg(interactions=pairs.times.sum())
+    last = users.join(
+        pairs, [users.user_id == pairs.user_id, users.target == pairs.item_id]
+    ).select(users.user_id, pairs.times)
+    tested = last.join(per_user, "user_id").filter(lambda table: table.interactions > 1)
+    sums: Any = pairs.agg(interactions=pairs.times.sum(), pairs=pairs.count())
+    of_targets: Any = tested.agg(targets=tested.count(), hidden=(tested.times > 1).sum())
+    found = {**_row(sums), **_row(of_targets)}
+    return Repeats(
+        interactions=found["interactions"],
+        repeated=found["interactions"] - found["pairs"],
+        targets=found["targets"],
+        hidden=found["hidden"],
+    )
+
+
+def _row(table: Any) -> dict[str, int]:
+    (row,) = table.to_pyarrow().to_pylist()
+    return {name: int(value or 0) for name, value in row.items()}
