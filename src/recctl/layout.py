@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recctl.errors import UserError
+from recctl.text import literal
 
 
 @dataclass(frozen=True)
@@ -16,11 +17,13 @@ class Layout:
     def find(cls, start: Path | None = None) -> "Layout":
         """The project that holds `start` (default: the current directory).
 
-        Raises UserError when neither it nor a folder above it holds a dvc.yaml and a params.yaml.
+        Raises UserError when neither it nor a folder above it holds a dvc.yaml and a params.yaml,
+        and when the project's path has signs that the databases' addresses cannot hold.
         """
         here = (start or Path.cwd()).resolve()
         for folder in (here, *here.parents):
             if (folder / "dvc.yaml").is_file() and (folder / "params.yaml").is_file():
+                _check(folder)
                 return cls(folder)
         if (here / "dvc.yaml").is_file():
             raise UserError(f"no file {here / 'params.yaml'}", "restore it from git")
@@ -82,3 +85,20 @@ class Layout:
     def state(self) -> Path:
         """State that is nobody's output: checkpoints, locks, downloads under way."""
         return self.root / ".recctl"
+
+
+def _check(root: Path) -> None:
+    """Refuse a path that some library would take for another one, before anything is written."""
+    path = str(root)
+    found = sorted({sign for sign in path if sign in _REFUSED or literal(sign) != sign})
+    if found:
+        signs = " ".join(map(ascii, found))
+        raise UserError(
+            f"the project's path {path!r} has signs that its databases cannot be reached by: "
+            f"{signs}",
+            "rename the folder, or move the project to another one",
+        )
+
+
+_REFUSED = "?"
+"""An sqlite address ends at it."""

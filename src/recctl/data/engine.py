@@ -182,7 +182,9 @@ def one_row(connection: Any, expression: ir.Table) -> dict[str, Any]:
 def write_parquet(connection: Any, expression: ir.Table, path: Path) -> int:
     """Write an expression's rows in their order to one parquet file; how many they are."""
     if connection.name == "duckdb":
-        connection.to_parquet(expression, path)
+        target = str(path).replace("'", "''")  # ibis would quote it as Python does
+        query = connection.compile(expression)
+        connection.con.execute(f"COPY ({query}) TO '{target}' (FORMAT parquet)")
     else:
         schema = expression.schema().to_pyarrow()
         with pq.ParquetWriter(path, schema) as writer:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from recctl.evaluation import metrics
 from recctl.evaluation.params import FULL, EvaluateParams
-from recctl.evaluation.ranking import Ranks
+from recctl.evaluation.ranking import Ranks, unreachable
 from recctl.evaluation.slices import FEW_USERS, Slice
 from recctl.evaluation.statistics import interval
 from recctl.files import replacing
-from recctl.sequences.store import Cases, SequenceData
+from recctl.sequences.store import Cases, Histories, SequenceData
 from recctl.sequences.vocabulary import COLD
 
 CURVE_CUTOFFS = range(1, 51)
@@ -90,6 +90,25 @@ def slice_report(
         }
         for one in slices
     ]
+
+
+def repeats(train: Histories, cases: Cases, *, filter_seen: bool) -> dict[str, float | int]:
+    """How often users come back to an item: in training, and among the targets.
+
+    Targets that their users had before are hidden where the seen filter is on.
+    """
+    rows, items = train.flat()
+    pairs = np.unique(rows * (int(items.max(initial=0)) + 1) + items)
+    again = unreachable(cases, filter_seen=True)["seen"]
+    hidden = again if filter_seen else 0
+    return {
+        "repeat_share": 1 - len(pairs) / max(len(items), 1),
+        "targets": len(cases),
+        "repeated_targets": again,
+        "repeated_target_share": again / max(len(cases), 1),
+        "hidden_targets": hidden,
+        "hidden_target_share": hidden / max(len(cases), 1),
+    }
 
 
 def write_ranks(

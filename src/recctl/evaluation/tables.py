@@ -18,6 +18,13 @@ def show(report: dict[str, Any]) -> None:
         f"Targets that cannot be recommended, counted as misses: {missed['cold']:,} cold, "
         f"{missed['seen']:,} in their own history."
     )
+    again = report.get("repeats")  # a report of before has none
+    if again:
+        console.print(
+            f"Repeats: {again['repeat_share']:.1%} of the training interactions and "
+            f"{again['repeated_target_share']:.1%} of the targets are with an item that the user "
+            f"had before; the seen filter hides {again['hidden_target_share']:.1%} of the targets."
+        )
 
 
 def tables(report: dict[str, Any]) -> list[Table]:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recctl.evaluation import metrics
+from recctl.evaluation import metrics, statistics
 from recctl.evaluation.ranking import unreachable
 from recctl.evaluation.statistics import enclosing
 from recctl.monitoring.events import Events
-from recctl.monitoring.interval import interval
+from recctl.monitoring.interval import by_user, interval
 
 _COUNTS = ("events", "users", "cold", "seen", "newcomers")
 
@@ -59,6 +59,33 @@ class Day:
         first = next(iter(self.values))
         bounds = {f"{first}/low": self.low, f"{first}/high": self.high}
         return {**{name: getattr(self, name) for name in _COUNTS}, **self.values, **bounds}
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Events as the test cases of a promotion are: of users with a history, each user once.
+
+    A user's events count as their mean, as a promotion's test has one target of each user.
+    """
+
+    events: int
+    users: int
+    fewest: int
+    """Items of the history that a test user of the promotion has at least."""
+    value: float
+    low: float
+    high: float
+
+
+def alike(events: Events, ranks: NDArray[np.int64], rules: Rules, fewest: int) -> Alike:
+    """The first metric over the events that are like a promotion's test cases; 0 where none is."""
+    there = events.cases.histories.lengths >= fewest
+    if not there.any():
+        return Alike(0, 0, fewest, 0.0, 0.0, 0.0)
+    gains = metrics.per_case(rules.metrics[0], ranks[there], rules.catalogue)
+    sums, counts = by_user(events.cases.users[there], gains)
+    found = statistics.interval(sums / counts, rules.resamples, np.random.default_rng(rules.seed))
+    return Alike(int(there.sum()), len(sums), fewest, found.value, found.low, found.high)
 
 
 def of_points(number: int, points: dict[str, float], names: list[str]) -> Day | None:

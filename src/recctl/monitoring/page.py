@@ -16,9 +16,10 @@ NOTE = (
     "Every interaction after the end of the log at its training is a test: at which place stood "
     "the item that was really taken? Items that the champion cannot know (cold), items taken "
     "again that the seen filter bars (seen) and newcomers count as well, the first two always as "
-    "misses. So the figure may lie below the promotion's from the first day; compare it with its "
-    "own first days too. Where the share of cold events grows, the catalogue has moved on, and a "
-    "new training helps. Where the figure falls and these shares do not grow, tastes have changed."
+    "misses. The verdict compares like with like: only users with as long a history as the "
+    "promotion's test users had, each user once. Where the share of cold events grows, the "
+    "catalogue has moved on, and a new training helps. Where the figure falls and these shares do "
+    "not grow, tastes have changed."
 )
 
 
@@ -34,10 +35,18 @@ def sentence(report: "Report") -> str:
             f"{window.users:,} users after its training, and {report.minimum_events:,} of "
             f"{report.minimum_users:,} users are needed."
         )
-    value = (
-        f"{figure(window.values[report.metric])} ({figure(window.low)} to {figure(window.high)})"
-    )
-    seen = f"{name} of {whom} is {value} on {window.events:,} events of {_span(window)}"
+    found = report.judged
+    if report.verdict == "not comparable":
+        return (
+            f"Not compared: of {window.events:,} events of {_span(window)} only {found.events:,}, "
+            f"of {found.users:,} users, are of users with {found.fewest} items before, as the test "
+            f"users had when {whom} was promoted; {report.minimum_events:,} of "
+            f"{report.minimum_users:,} users are needed."
+        )
+    value = f"{figure(found.value)} ({figure(found.low)} to {figure(found.high)})"
+    seen = f"{name} of {whom} is {value} on {found.events:,} events of {_span(window)}"
+    if found.events < window.events:
+        seen += f" by users with {found.fewest} items before"
     if report.promoted_value is None:
         return f"{seen}; the decision that made it champion has no {name} to compare with."
     before = figure(report.promoted_value)

@@ -1,13 +1,18 @@
 """What watching the champion came to, as data, as a sentence and as a page."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from recctl.monitoring import page
-from recctl.monitoring.figures import Day
+from recctl.monitoring.figures import Alike, Day
 
 Verdict = Literal[
-    "holds", "fallen", "too few events", "nothing after its training", "no promotion figure"
+    "holds",
+    "fallen",
+    "too few events",
+    "not comparable",
+    "nothing after its training",
+    "no promotion figure",
 ]
 
 
@@ -43,6 +48,8 @@ class Report:
     """The last days that have events, together; None where there is no event."""
     former: list[Former]
     """Champions before it, in the order in which they were first watched."""
+    alike: Alike | None = None
+    """The window's events that are like the promotion's test cases: what the verdict is about."""
 
     @property
     def verdict(self) -> Verdict:
@@ -51,7 +58,21 @@ class Report:
             return "nothing after its training"
         if window.events < self.minimum_events or window.users < self.minimum_users:
             return "too few events"
-        return judge(window, self.promoted_value, self.margin)
+        found = self.judged
+        if self.promoted_value is None:
+            return "no promotion figure"
+        if found.events < self.minimum_events or found.users < self.minimum_users:
+            return "not comparable"
+        return judge(found, self.promoted_value, self.margin)
+
+    @property
+    def judged(self) -> Alike:
+        """What is compared with the promotion's figure; there is a window."""
+        window = self.window
+        assert window is not None, "nothing to judge"
+        value = window.values[self.metric]
+        every = Alike(window.events, window.users, 0, value, window.low, window.high)
+        return self.alike or every
 
     @property
     def sentence(self) -> str:
@@ -79,6 +100,7 @@ class Report:
             "verdict": self.verdict,
             "sentence": self.sentence,
             "window": self.window.as_dict() if self.window else None,
+            "alike": asdict(self.alike) if self.alike else None,
             "series": [day.as_dict() for day in self.series],
             "former": [
                 {"version": one.version, "series": [day.as_dict() for day in one.series]}
@@ -91,11 +113,11 @@ class Report:
         return page.markdown(self)
 
 
-def judge(window: Day, promoted: float | None, margin: float) -> Verdict:
+def judge(found: Alike, promoted: float | None, margin: float) -> Verdict:
     """Whether the champion does clearly worse than when it was promoted.
 
     Fallen: even the upper end of the interval lies below the promotion figure less the margin.
     """
     if promoted is None:
         return "no promotion figure"
-    return "fallen" if window.high < promoted - margin else "holds"
+    return "fallen" if found.high < promoted - margin else "holds"

@@ -5,11 +5,13 @@ item taken is the target, the catalogue is the champion's own. What is scored is
 evaluation; what is kept of it is a series of days in MLflow, one run per champion.
 """
 
+import contextlib
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from recctl import devices, tracking
 from recctl.data.params import IngestParams
@@ -22,7 +24,7 @@ from recctl.models import load_model
 from recctl.monitoring import events as reading
 from recctl.monitoring import plots
 from recctl.monitoring.events import Events
-from recctl.monitoring.figures import Day, Rules, number_of, of_points, summary
+from recctl.monitoring.figures import Alike, Day, Rules, alike, number_of, of_points, summary
 from recctl.monitoring.params import MonitorParams
 from recctl.monitoring.report import Former, Report
 from recctl.promotion import apply, contenders, records
@@ -30,6 +32,7 @@ from recctl.promotion.log import Entry
 from recctl.promotion.params import Primary, PromotionParams
 from recctl.promotion.registry import Registry
 from recctl.promotion.scoring import Contender, Say
+from recctl.sequences.params import SequenceSplitParams
 from recctl.tracking import LiveSeries
 from recctl.training.params import TrainParams
 
@@ -55,7 +58,7 @@ def watch(layout: Layout, say: Say) -> Report:
     kept = tracking.live_series(registry.tracking, registry.name)
     tags = _tags(champion, layout)
     known = _known(kept, champion, tags, policy.metrics)
-    series, window = _figures(layout, champion, policy, params, since, known, say)
+    series, window, like = _figures(layout, champion, policy, params, since, known, say)
     assert champion.version is not None
     tracking.log_live(
         registry.tracking,
@@ -78,6 +81,7 @@ def watch(layout: Layout, say: Say) -> Report:
         series=series,
         window=window,
         former=_former(kept, champion.version, policy.metrics),
+        alike=like,
     )
     plots.series(report, layout.monitoring / PLOT)
     write_json(layout.monitoring / REPORT, report.as_dict())
@@ -151,15 +155,16 @@ def _figures(
     since: int,
     known: dict[int, Day],
     say: Say,
-) -> tuple[list[Day], Day | None]:
-    """Every day with an event, and the last days together; None where there is no event."""
+) -> tuple[list[Day], Day | None, Alike | None]:
+    """Every day with an event; the last days together, and those of their events that are like
+    the promotion's test cases: None where there is no event."""
     path = layout.interactions / "interactions.parquet"
     vocabulary, evaluate = champion.served.vocabulary, EvaluateParams.load(layout.params)
     events = reading.read(path, vocabulary, since, layout.state)
     by_day = reading.by_day(events)
     say(f"version {champion.version}: {len(events):,} events in {len(by_day)} days")
     if not by_day:
-        return [], None
+        return [], None, None
     window = list(by_day)[-params.window_days :]
     spared = {
         number: known[number]
@@ -182,7 +187,19 @@ def _figures(
         return summary(events.select(rows), ranks[rows], rules)
 
     days = [spared.get(number) or over(rows) for number, rows in by_day.items()]
-    return days, over(np.concatenate([by_day[number] for number in window]))
+    last = np.concatenate([by_day[number] for number in window])
+    like = alike(events.select(last), ranks[last], rules, _fewest(champion, layout))
+    return days, over(last), like
+
+
+def _fewest(champion: Contender, layout: Layout) -> int:
+    """Items of the history of a test user when the champion was promoted, at least."""
+    told = champion.record.about.get("split") if champion.record else None
+    split = SequenceSplitParams.load(layout.params)
+    if isinstance(told, str):
+        with contextlib.suppress(ValidationError):
+            split = SequenceSplitParams.model_validate_json(told)
+    return max(1, split.minimum_user_interactions - 1)
 
 
 def _ranks(

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recctl import devices
+from recctl.data.repeats import MOST
 from recctl.errors import UserError
 from recctl.evaluation import plots, protocols, report
 from recctl.evaluation.beyond import beyond_accuracy
@@ -59,7 +60,17 @@ def run(layout: Layout) -> None:
     with replacing_folder(layout.evaluation) as folder:
         _write(folder, result, means, ranks, data, cases, counts, params)
     show(result)
+    _warn(result["repeats"])
     _track(layout, result["fingerprint"], means)
+
+
+def _warn(repeats: dict[str, Any]) -> None:
+    if repeats["hidden_target_share"] > MOST:
+        _say(
+            f"warning: the seen filter hides {repeats['hidden_targets']:,} of "
+            f"{repeats['targets']:,} targets, which no model can get right: set "
+            "evaluate.filter_seen to false where users come back to items"
+        )
 
 
 def _check_catalogue(layout: Layout, served: Served, data: SequenceData) -> None:
@@ -135,6 +146,7 @@ def _report(
         },
         "slices": report.slice_report(slices(cases, counts), ranks, params, n_items),
         "unreachable_targets": unreachable(cases, filter_seen=params.filter_seen),
+        "repeats": report.repeats(data.train(), cases, filter_seen=params.filter_seen),
         "list_length": LIST_LENGTH,
         "beyond_accuracy": {
             key: beyond_accuracy(_top(one), cases.histories, counts) for key, one in ranks.items()
@@ -161,7 +173,8 @@ def _write(
     plots.plot_curve(folder / "hr_at_k.png", curve, labels)
     plots.plot_slices(folder / "slices.png", result["slices"], metric, labels)
     write_json(folder / "report.json", result)
-    content = {"fingerprint": result["fingerprint"], "users": len(cases), **means}
+    figures = {name: result["repeats"][name] for name in ("repeat_share", "hidden_target_share")}
+    content = {"fingerprint": result["fingerprint"], "users": len(cases), **figures, **means}
     write_json(folder / "metrics.json", content)
 
 

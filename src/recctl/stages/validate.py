@@ -30,7 +30,10 @@ def run(layout: Layout) -> None:
             profiles,
         )
     _write(layout, findings, suite)
-    report.show(findings.outcomes, Console())
+    console = Console()
+    report.show(findings.outcomes, console)
+    if findings.repeats is not None:
+        console.print(f"Repeats: {findings.repeats.sentence}.", soft_wrap=True)
     failure = report.failure(findings.outcomes)
     if failure is not None:
         raise failure
@@ -42,6 +45,6 @@ def _write(layout: Layout, findings: checks.Findings, suite: Suite) -> None:
     outcomes, profile = findings.outcomes, findings.profile
     with replacing_folder(layout.validation / "data_docs") as folder:
         suite.write_docs(folder)  # the largest first: on a full disk nothing is replaced
-        content = report.report(outcomes, profile, findings.drift)
+        content = report.report(outcomes, profile, findings.drift, findings.repeats)
         write_json(layout.validation / "report.json", content)
         write_json(layout.validation / "metrics.json", report.metrics(outcomes, profile))

@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from recctl.data import engine
+from recctl.data import engine, repeats
+from recctl.data.repeats import Repeats
 from recctl.validation import drift, facts
 from recctl.validation.params import SEVERITIES
 from recctl.validation.rules import Frame, Rule
@@ -23,6 +24,8 @@ class Findings:
     profile: drift.Profile | None
     """What to remember of this version; None where the schema is wrong."""
     drift: drift.Comparison
+    repeats: Repeats | None = None
+    """How often users come back to an item; None where the schema is wrong."""
 
 
 def check(
@@ -72,7 +75,8 @@ def _check_rows(
             outcomes = outcomes + suite.check(frame, list(group), tables[frame])
         else:
             outcomes = outcomes + not_checked(group, change.reason or "")
-    return Findings(_in_order(outcomes), profile, change)
+    again = repeats.count(interactions, "timestamp")
+    return Findings(_in_order(outcomes), profile, change, again)
 
 
 def _frame(rule: Rule) -> Frame:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from recctl.console import SIMPLE_HEAD, Console, Table, Text
+from recctl.data.repeats import Repeats
 from recctl.errors import UserError
 from recctl.validation.drift import Comparison, Profile
 from recctl.validation.suite import Outcome, Verdict
@@ -42,13 +43,19 @@ def failure(outcomes: Sequence[Outcome]) -> UserError | None:
     )
 
 
-def report(outcomes: Sequence[Outcome], profile: Profile | None, drift: Comparison) -> Any:
+def report(
+    outcomes: Sequence[Outcome],
+    profile: Profile | None,
+    drift: Comparison,
+    repeats: Repeats | None = None,
+) -> Any:
     """All outcomes as JSON, with the rows that failed."""
     return {
         "passed": failure(outcomes) is None,
         "data": profile.name if profile else None,
         "version": profile.digest if profile else None,
         "previous_version": drift.previous,
+        "repeats": shares(repeats),
         "rules": [
             {
                 "rule": outcome.rule.name,
@@ -63,6 +70,13 @@ def report(outcomes: Sequence[Outcome], profile: Profile | None, drift: Comparis
             for outcome in outcomes
         ],
     }
+
+
+def shares(repeats: Repeats | None) -> dict[str, float]:
+    """Shares of the interactions, and of the users' last items, that are repeats."""
+    if repeats is None:
+        return {}
+    return {"repeat_share": repeats.share, "hidden_target_share": repeats.hidden_share}
 
 
 def metrics(outcomes: Sequence[Outcome], profile: Profile | None) -> dict[str, float]:

@@ -67,7 +67,8 @@ class Suite:
 
     def write_docs(self, folder: Path) -> None:
         """Write Data Docs, static HTML that begins at index.html, into an empty folder."""
-        backend = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder)}
+        literally = str(folder).replace("$", r"\$")  # else an environment variable's name begins
+        backend = {"class_name": "TupleFilesystemStoreBackend", "base_directory": literally}
         index = {"class_name": "DefaultSiteIndexBuilder"}
         # it would log the traceback of what it then raises, such as on a full disk
         logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
