@@ -88,17 +88,17 @@ class Layout:
 
 
 def _check(root: Path) -> None:
-    """Refuse a path that some library would take for another one, before anything is written."""
+    """Refuse a path that a library would take for another one, before anything is written.
+
+    An sqlite address ends at a question mark, and MLflow quotes a folder as Python does, which SQL
+    does not understand where both kinds of quotes are in it.
+    """
     path = str(root)
-    found = sorted({sign for sign in path if sign in _REFUSED or literal(sign) != sign})
+    found = {sign for sign in path if sign == "?" or literal(sign) != sign}
+    found |= set("'\"") if {"'", '"'} <= set(path) else set()
     if found:
-        signs = " ".join(map(ascii, found))
         raise UserError(
-            f"the project's path {path!r} has signs that its databases cannot be reached by: "
-            f"{signs}",
+            f"MLflow's database cannot lie in the project's folder {path}, for it has "
+            f"{' and '.join(map(ascii, sorted(found)))} in its path",
             "rename the folder, or move the project to another one",
         )
-
-
-_REFUSED = "?"
-"""An sqlite address ends at it."""
