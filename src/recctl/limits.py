@@ -99,3 +99,18 @@ WATERMARK_TEXT = 1_000
 """Characters of a text as a watermark."""
 WATERMARK_YEAR = 9_000
 """Year of a time as a watermark: 9999-12-31 stands for no time in many databases."""
+
+# Downloads and packed files
+
+DOWNLOAD_BYTES = 4 * GIB
+"""Bytes of a download: of an address that intake asks, of a known data set."""
+DOWNLOAD_RATE = 1_024
+"""Bytes a second of a download, on average over DOWNLOAD_SECONDS; a slower one is given up."""
+DOWNLOAD_SECONDS = 30.0
+"""Seconds over which a download's rate is taken."""
+UNPACK_RATIO = 100
+"""Bytes that a packed one may stand for (gzip, zip) ..."""
+UNPACK_FREE = 1 * GIB
+"""... beyond so many unpacked bytes, which any file may have."""
+UNPACKED_BYTES = 256 * GIB
+"""Unpacked bytes of any packed file."""

@@ -1,9 +1,11 @@
 """Downloads against a server on this machine that misbehaves on request."""
 
+import contextlib
 import gzip
 import hashlib
 import io
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from recctl import limits
 from recctl.data.download import ATTEMPTS, download
 from recctl.errors import MayPass, Unknown, UserError
 
@@ -35,12 +38,19 @@ class Server:
     """For a checksum that is not among the other paths."""
     extra: dict[str, bytes] = field(default_factory=dict)
     """Other paths."""
+    pauses: float = 0.0
+    """Seconds before each byte of the body."""
+    leads_to: str | None = None
+    """An address that every request is sent on to."""
     asked: list[str | None] = field(default_factory=list)
     """The Range header of every request for the body."""
     address: str = ""
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        if handler.path in self.extra:
+        if self.leads_to is not None:
+            self.length = True
+            self.send(handler, 302, b"", {"Location": self.leads_to})
+        elif handler.path in self.extra:
             self.send(handler, 200, self.extra[handler.path], {})
         elif handler.path.endswith(".md5"):
             self.send(handler, self.checksum_status, b"", {})
@@ -69,7 +79,16 @@ class Server:
         for name, value in headers.items():
             handler.send_header(name, value)
         handler.end_headers()
+        if self.pauses:
+            self.trickle(handler, body)
+            return
         handler.wfile.write(body[: self.cuts.pop(0)] if self.cuts and status < 300 else body)
+
+    def trickle(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        with contextlib.suppress(OSError):  # the other side has had enough
+            for byte in body:
+                time.sleep(self.pauses)
+                handler.wfile.write(bytes([byte]))
 
 
 @pytest.fixture
@@ -253,3 +272,45 @@ def test_an_archive_cut_short_by_a_server_that_tells_no_length(
     server.body, server.length, server.cuts = zipped(), False, [500]
     with pytest.raises(UserError, match="is not a zip archive"):
         fetch(server, tmp_path / "file.zip")
+
+
+def test_a_download_of_the_largest_size(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "DOWNLOAD_BYTES", len(BODY))
+    fetch(server, tmp_path / "file")
+    monkeypatch.setattr(limits, "DOWNLOAD_BYTES", len(BODY) - 1)
+    for said in (True, False):  # what the server says beforehand, and what it only sends
+        server.length = said
+        with pytest.raises(UserError, match="sends more than"):
+            fetch(server, tmp_path / "again")
+        assert not list(tmp_path.glob("again*"))
+
+
+def test_a_download_that_trickles_is_given_up(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "DOWNLOAD_SECONDS", 0.2)
+    server.pauses = 0.01
+    began = time.monotonic()
+    with pytest.raises(MayPass, match="less than 1,024 bytes a second"):
+        fetch(server, tmp_path / "file")
+    assert time.monotonic() - began < 5
+    server.pauses = 0.0
+    assert fetch(server, tmp_path / "file")[0] != f"0/{len(BODY)}"  # what came is kept
+
+
+@pytest.mark.parametrize("address", ["file:///etc/hostname", "ftp://127.0.0.1/x", "/file", "::"])
+def test_a_redirect_elsewhere_ends_in_one_line(
+    server: Server, tmp_path: Path, address: str
+) -> None:
+    server.leads_to = address
+    with pytest.raises(UserError, match="could not be fetched"):
+        fetch(server, tmp_path / "file")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checksum_without_end_is_not_read_to_it(server: Server, tmp_path: Path) -> None:
+    digest = hashlib.md5(BODY).hexdigest()
+    server.extra["/sum.md5"] = digest.encode() + b" file" + b"x" * 10**7
+    fetch(server, tmp_path / "file", server.address.replace("/file", "/sum.md5"))

@@ -1,6 +1,5 @@
 """Downloads that resume, are checked, and are whole or not there."""
 
-import gzip
 import hashlib
 import json
 import re
@@ -13,6 +12,8 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
+from recctl import limits
+from recctl.data import unpack
 from recctl.data.recognise import GZIP, reading
 from recctl.errors import Gone, MayPass, Unknown, UserError
 from recctl.files import sync, write_json
@@ -107,10 +108,25 @@ def _transfer(address: str, part: Path, progress: Progress) -> None:
         start = _start(response, part)
         length = response.headers.get("Content-Length", "")
         total = start + int(length) if length.isdigit() else None
+        if address.startswith("https:") and not response.url.startswith("https:"):
+            raise UserError(
+                f"{address} leads to an address without encryption", "check the address"
+            )
+        if total is not None and total > limits.DOWNLOAD_BYTES:
+            raise _endless(address, part)
         write_json(
             _note(part), {"address": _fingerprint(address), "tag": _tag(response), "total": total}
         )
-        _receive(response, part, start, total, progress)
+        _receive(response, address, part, start, total, progress)
+
+
+def _endless(address: str, part: Path) -> UserError:
+    part.unlink(missing_ok=True)
+    _note(part).unlink(missing_ok=True)
+    return UserError(
+        f"{address} sends more than {limits.DOWNLOAD_BYTES:,} bytes",
+        "check the address, or get the file by other means and name it with --from",
+    )
 
 
 def _passes(status: int) -> bool:
@@ -151,7 +167,12 @@ def _start(response: requests.Response, part: Path) -> int:
 
 
 def _receive(
-    response: requests.Response, part: Path, start: int, total: int | None, progress: Progress
+    response: requests.Response,
+    address: str,
+    part: Path,
+    start: int,
+    total: int | None,
+    progress: Progress,
 ) -> None:
     with part.open("r+b" if part.exists() else "wb") as file:
         file.truncate(start)
@@ -159,14 +180,30 @@ def _receive(
         progress(start, total)
         try:
             # read1 gives what has come; iter_content would drop a chunk that breaks off within.
+            since, before = time.monotonic(), start
             while chunk := response.raw.read1(CHUNK):
                 file.write(chunk)
-                progress(file.tell(), total)
+                here = file.tell()
+                progress(here, total)
+                if here > limits.DOWNLOAD_BYTES:
+                    raise _endless(address, part)
+                if (seconds := time.monotonic() - since) > limits.DOWNLOAD_SECONDS:
+                    if here - before < limits.DOWNLOAD_RATE * seconds:
+                        raise _trickles(address, here)
+                    since, before = time.monotonic(), here
         except (urllib3.exceptions.HTTPError, ConnectionError) as error:
             raise _Incomplete("the connection broke off") from error
         here = file.tell()
     if total is not None and here < total:
         raise _Incomplete(f"the connection ended at {here:,} of {total:,} bytes")
+
+
+def _trickles(address: str, here: int) -> MayPass:
+    return MayPass(
+        f"{address} sends less than {limits.DOWNLOAD_RATE:,} bytes a second; {here:,} bytes are "
+        "kept",
+        "run the command again later, or get the file by other means and name it with --from",
+    )
 
 
 def _size(part: Path) -> int:
@@ -234,13 +271,17 @@ def _check_md5(address: str, part: Path, checksum: str, say: Callable[[str], Non
     say(f"MD5 {actual} as published")
 
 
+_CHECKSUM_BYTES = 1_000
+
+
 def published_md5(address: str) -> str | None:
     """The MD5 in a publisher's file, in whatever form md5 programs write; None without one.
 
     Raises MayPass or Unknown where that could not be read.
     """
     try:
-        response = requests.get(address, timeout=TIMEOUT)
+        with requests.get(address, timeout=TIMEOUT, stream=True) as response:
+            text = response.raw.read(_CHECKSUM_BYTES, decode_content=True)
     except requests.RequestException as error:
         raise MayPass(
             f"the checksum at {address} could not be fetched ({_reason(error)})",
@@ -253,7 +294,7 @@ def published_md5(address: str) -> str | None:
             f"the checksum at {address} could not be fetched (HTTP {response.status_code})",
             "run the command again later",
         )
-    found = re.search(r"\b[0-9a-fA-F]{32}\b", response.text[:1000])
+    found = re.search(r"\b[0-9a-fA-F]{32}\b", text.decode(errors="replace"))
     return found[0].lower() if found else None
 
 
@@ -262,6 +303,7 @@ def _check_zip(address: str, part: Path) -> None:
         if not zipfile.is_zipfile(part):
             raise UserError(f"{address} is not a zip archive", "check the address")
         with zipfile.ZipFile(part) as archive:
+            unpack.check(archive, part)
             broken = archive.testzip()
     if broken:
         raise UserError(f"{address}: '{broken}' in the archive is damaged", "run it again")
@@ -271,6 +313,6 @@ def _check_gzip(address: str, part: Path) -> None:
     with part.open("rb") as file:
         if file.read(2) != GZIP:
             raise UserError(f"{address} is not a gzip file", "check the address")
-    with reading(part), gzip.open(part) as unpacked:
+    with reading(part), unpack.open_gzip(part) as unpacked:
         while unpacked.read(2**22):
             pass

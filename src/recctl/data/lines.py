@@ -5,6 +5,7 @@ reader does the work. Both agree on what a good record is; a test holds them to 
 """
 
 import gzip
+import io
 import json
 import re
 import zlib
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from recctl import limits
+from recctl.data import unpack
 from recctl.errors import UserError
 
 Record = list[str | None] | None
@@ -70,7 +72,7 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
         raise damaged(path, str(error)) from None
 
 
-def _bounded(file: BinaryIO | gzip.GzipFile) -> Iterator[bytes]:
+def _bounded(file: BinaryIO | io.BufferedReader) -> Iterator[bytes]:
     """The lines; of one beyond limits.LINE its beginning, which the byte FF makes a bad line."""
     while line := file.readline(limits.LINE + 1):
         if len(line) > limits.LINE and not line.endswith(b"\n"):
@@ -102,8 +104,8 @@ def too_long(path: Path) -> bool:
     return False
 
 
-def _open(path: Path) -> BinaryIO | gzip.GzipFile:
-    return gzip.open(path, "rb") if is_gzip(path) else path.open("rb")
+def _open(path: Path) -> BinaryIO | io.BufferedReader:
+    return unpack.open_gzip(path) if is_gzip(path) else path.open("rb")
 
 
 def damaged(path: Path, reason: str) -> UserError:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, cast
+from typing import IO, Any
 
+from recctl.data import unpack
 from recctl.errors import UserError
 
 HEAD_BYTES = 256 * 1024
@@ -52,6 +53,7 @@ def entries(path: Path) -> list[Entry]:
         if not zipfile.is_zipfile(path):
             return [Entry(path, size)]
         with zipfile.ZipFile(path) as archive:
+            unpack.check(archive, path)
             members = [(member, _member(path, member)) for member in archive.infolist()]
         return [entry for member, entry in members if _is_file(member)]
 
@@ -100,26 +102,26 @@ def reading(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def opened(entry: Entry, unpack: bool = True) -> Iterator[IO[bytes]]:
-    """The entry's bytes; gzip is taken off unless `unpack` is false."""
+def opened(entry: Entry, packed: bool = True) -> Iterator[IO[bytes]]:
+    """The entry's bytes; gzip is taken off unless `packed` is false."""
     with reading(entry.path):
         if entry.member is None:
             with entry.path.open("rb") as file:
-                yield _without_gzip(file) if unpack else file
+                yield _without_gzip(file, entry) if packed else file
         else:
             with zipfile.ZipFile(entry.path) as archive, archive.open(entry.member) as file:
-                yield _without_gzip(file) if unpack else file
+                yield _without_gzip(file, entry) if packed else file
 
 
-def _without_gzip(file: IO[bytes]) -> IO[bytes]:
+def _without_gzip(file: IO[bytes], entry: Entry) -> IO[bytes]:
     start = file.read(2)
     file.seek(0)
-    return cast(IO[bytes], gzip.GzipFile(fileobj=file)) if start == GZIP else file
+    return unpack.gunzip(file, entry.size, entry) if start == GZIP else file
 
 
 def is_gzip(entry: Entry) -> bool:
     """Whether the entry's own bytes are gzip."""
-    with opened(entry, unpack=False) as file:
+    with opened(entry, packed=False) as file:
         return file.read(2) == GZIP
 
 

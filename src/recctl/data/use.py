@@ -253,7 +253,7 @@ def _copy(entry: Entry, folder: Path) -> str:
         with recognise.opened(entry) as unpacked:
             while unpacked.read(2**22):
                 pass
-    with recognise.opened(entry, unpack=False) as source, (folder / name).open("wb") as target:
+    with recognise.opened(entry, packed=False) as source, (folder / name).open("wb") as target:
         shutil.copyfileobj(source, target, 2**20)
     return name
 

@@ -1,6 +1,5 @@
 """A drop folder: its files, each whole and each taken once, and where they go afterwards."""
 
-import gzip
 import os
 import stat
 import time
@@ -9,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from recctl import limits
+from recctl.data import unpack
+from recctl.errors import UserError
 from recctl.files import sync
 
 UNFINISHED = (".part", ".tmp")
@@ -124,12 +125,12 @@ _LEAST_PARQUET = 12
 
 def _lacks_end(path: Path) -> bool:
     try:
-        with gzip.open(path) as file:
+        with unpack.open_gzip(path) as file:
             while file.read(2**20):
                 pass
     except EOFError:
         return True
-    except (OSError, zlib.error):  # damaged, which no waiting mends
+    except (OSError, zlib.error, UserError):  # damaged, which no waiting mends
         return False
     return False
 
