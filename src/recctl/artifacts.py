@@ -39,7 +39,7 @@ _LOCAL = re.compile(rf"(?:file://)?(/(?:.*?/)?{FOLDER})(?:/([0-9a-f]{{32}}/artif
 """An experiment's folder, or below it the place of one of its runs."""
 
 
-def moved_from(uri: str, address: str) -> Path | None:
+def _other_root(uri: str, address: str) -> Path | None:
     """The folder that an address names in place of the database's own; None where it is that one.
 
     Of a database that was moved without its files, the folder that it left stays its own.
@@ -56,10 +56,17 @@ def moved_from(uri: str, address: str) -> Path | None:
     return None if alone else named
 
 
+def moved_from(uri: str, address: str) -> Path | None:
+    """The folder that an address names and that does not lead to the database's own."""
+    named, own = _other_root(uri, address), root_of(uri)
+    same = named and own and named.exists() and own.exists() and named.samefile(own)
+    return None if same else named
+
+
 def place_of(uri: str, address: str) -> str:
     """Where an artifact address that the store at `uri` holds leads to now."""
     own, found = root_of(uri), _LOCAL.fullmatch(address)
-    if own is None or found is None or moved_from(uri, address) is None:
+    if own is None or found is None or _other_root(uri, address) is None:
         return address
     return "/".join([own.as_uri(), *([found[2]] if found[2] else [])])
 

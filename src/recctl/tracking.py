@@ -502,6 +502,8 @@ def _find_run(client: "MlflowClient", run_id: str) -> Any:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         return None
+    if run.info.run_id != run_id:
+        raise MayPass(f"MLflow answers for another run than {run_id}", "run the command again")
     return run if run.info.lifecycle_stage == "active" else None
 
 

@@ -99,3 +99,20 @@ def test_doctor_names_what_mlflow_itself_needs(promoted: Layout, project: Layout
     assert str(promoted.root) in found.found
     assert "another project stands" in str(found.fix)
     assert doctor._link(Path("/no where/p"), Path("/q")) == "ln -s /q '/no where/p'"
+
+
+def test_a_link_at_the_old_place_is_all_that_mlflow_needs(
+    promoted: Layout, project: Layout, tmp_path: Path
+) -> None:
+    promoted.root.rename(tmp_path / "away")
+    try:
+        assert str(doctor._tracking(project).fix).endswith(
+            f"ln -s {project.root} '{promoted.root}'"
+        )
+        promoted.root.symlink_to(project.root)
+        assert doctor._tracking(project).state == "ok"
+        assert records.open_registry(project).tracking.experiment == "recctl"
+        assert doctor._champion(project).state == "ok"
+    finally:
+        promoted.root.unlink(missing_ok=True)
+        (tmp_path / "away").rename(promoted.root)
