@@ -78,6 +78,12 @@ RATIO = 1_000_000
 """How many times as large or slow, and how much better, a guardrail may allow."""
 RANKED = 2**53
 """Items of a catalogue that a decision compares ranks of: ranks may be floating-point numbers."""
+WAIT_SECONDS = 10_000_000
+"""Seconds that a command waits for another one (--timeout, and --wait in minutes)."""
+SEEDS = 100
+"""Seeds that a leaderboard trains with."""
+VERSION = 2**31 - 1
+"""A version's number, and a decision's."""
 
 # Intake
 

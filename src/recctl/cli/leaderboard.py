@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from recctl import limits
 from recctl.text import echo, echo_json
 
 if TYPE_CHECKING:
@@ -80,8 +81,11 @@ def _numbers(text: str) -> list[int]:
         found = [int(part) for part in text.split(",")]
     except ValueError:
         found = []
-    if not found or not all(0 <= one < 2**63 for one in found):
-        raise UserError(f"'{text}' is no list of seeds", "write it like 1,2,3")
+    if not found or not all(0 <= one <= limits.SEED for one in found):
+        raise UserError(f"'{text:.40}' is no list of seeds", "write it like 1,2,3")
+    if len(found) > limits.SEEDS:
+        what = f"{len(found):,} seeds are more than {limits.SEEDS}"
+        raise UserError(what, "give fewer: every model is trained with each")
     return found
 
 

@@ -4,13 +4,19 @@ from typing import Annotated
 
 import typer
 
+from recctl import limits
 from recctl.text import echo
 
 
 def wait(
     timeout: Annotated[
         float | None,
-        typer.Option("--timeout", min=0, help="Seconds after which it ends with exit code 2."),
+        typer.Option(
+            "--timeout",
+            min=0,
+            max=limits.WAIT_SECONDS,
+            help="Seconds after which it ends with exit code 2.",
+        ),
     ] = None,
 ) -> None:
     """Wait until nothing retrains this project, and say who does."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from recctl import limits
 from recctl.text import echo, echo_json
 
 if TYPE_CHECKING:
@@ -45,7 +46,10 @@ def promote(
 def rollback(
     reason: Annotated[str, typer.Option("--reason", help="Why; kept with the decision.")],
     to: Annotated[
-        int | None, typer.Option("--to", help="A version; without it the champion before.")
+        int | None,
+        typer.Option(
+            "--to", min=1, max=limits.VERSION, help="A version; without it the champion before."
+        ),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Take a version that no decision ever let serve.")
@@ -86,7 +90,9 @@ def history(as_json: AsJson = False) -> None:
 
 
 def explain(
-    decision: Annotated[int, typer.Argument(help="The decision's number in `recctl history`.")],
+    decision: Annotated[
+        int, typer.Argument(min=1, max=limits.VERSION, help="The number in `recctl history`.")
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Show a decision with all the evidence behind it, and take it again from that evidence."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from recctl import limits
 from recctl.text import echo_json
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ def recommend(
         list[str] | None,
         typer.Option("--history", help="Item ids, oldest first: a,b,c. May be given repeatedly."),
     ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many items to recommend.")] = 10,
+    k: Annotated[
+        int, typer.Option("-k", min=1, max=limits.SERVED_K, help="How many items to recommend.")
+    ] = 10,
     model: Annotated[
         Path | None,
         typer.Option("--model", help="A model folder; without it the project's artifacts/model."),

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from recctl import limits
 from recctl.text import echo, echo_json
 
 if TYPE_CHECKING:
@@ -14,7 +15,13 @@ if TYPE_CHECKING:
 
 def retrain(
     wait: Annotated[
-        float, typer.Option("--wait", help="Minutes to wait for another retraining to end.")
+        float,
+        typer.Option(
+            "--wait",
+            min=0,
+            max=limits.WAIT_SECONDS / 60,
+            help="Minutes to wait for another retraining to end.",
+        ),
     ] = 0.0,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON; everything else goes to stderr.")
@@ -103,9 +110,12 @@ def _day(text: str) -> "date":
     from recctl.errors import UserError
 
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
-        raise UserError(f"'{text}' is not a day", "write it like 2024-12-31") from None
+        raise UserError(f"'{text:.40}' is not a day", "write it like 2024-12-31") from None
+    if day.year > limits.WATERMARK_YEAR:
+        raise UserError(f"{day} lies beyond all logs", "write it like 2024-12-31")
+    return day
 
 
 def _approve(hours: float, err: bool, body: dict[str, Any]) -> str | bool:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from recctl import limits
 from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.promotion import log
@@ -60,13 +61,13 @@ def version(registry: Registry, number: int) -> Row:
 
 def number(registry: Registry, name: str, *also: str) -> int:
     """A version's number, by number or alias; `also` is what else could have been said."""
-    if name.isdecimal():
+    if name.isdecimal() and len(name) <= len(str(limits.VERSION)):
         return int(name)
     aliases = registry.aliases()
     if name in aliases:
         return aliases[name]
     known = ", ".join(["a version's number", *sorted(aliases), *also])
-    raise UserError(f"no version '{name}' of '{registry.name}'", f"known: {known}")
+    raise UserError(f"no version '{name:.40}' of '{registry.name}'", f"known: {known}")
 
 
 def _row(one: Version, aliases: dict[str, int]) -> Row:
