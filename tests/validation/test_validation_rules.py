@@ -344,3 +344,18 @@ def test_damaged_files_are_the_users_to_mend(tmp_path):
         (folder / name).write_bytes(b"PAR1 broken PAR1")
     with pytest.raises(UserError, match=r"is damaged .*; run 'dvc repro -f ingest'"):
         facts.schema(facts.Log(folder))
+
+
+def test_ids_mean_nothing_in_the_pages(tmp_path: Path) -> None:
+    """Great Expectations puts values into its pages as they are."""
+    names = ["<script>x()</script>", "<script>x()</script>", "a&b", None]
+    rows = {"user_id": names, "item_id": "i", "timestamp": DAY, "weight": 1.0, "row": range(4)}
+    [rule] = [one for one in rules(PARAMS, NOW) if one.name == "interactions-unique"]
+    suite = Suite()
+    [outcome] = suite.check("duplicates", [rule], [pd.DataFrame(rows)])
+    assert outcome.samples[0]["user_id"] == names[0]
+    suite.write_docs(tmp_path)
+    pages = [page.read_text(encoding="utf-8") for page in tmp_path.rglob("*.html")]
+    [text] = [page for page in pages if "x()" in page]
+    assert "&lt;script&gt;x()" in text
+    assert "<script>x()" not in text

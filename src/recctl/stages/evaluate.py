@@ -173,8 +173,7 @@ def _write(
     plots.plot_curve(folder / "hr_at_k.png", curve, labels)
     plots.plot_slices(folder / "slices.png", result["slices"], metric, labels)
     write_json(folder / "report.json", result)
-    figures = {name: result["repeats"][name] for name in ("repeat_share", "hidden_target_share")}
-    content = {"fingerprint": result["fingerprint"], "users": len(cases), **figures, **means}
+    content = {"fingerprint": result["fingerprint"], "users": len(cases), **means}
     write_json(folder / "metrics.json", content)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from recctl.text import html
 from recctl.validation.rules import Frame, Rule
 
 SAMPLES = 5
@@ -104,13 +105,27 @@ class Suite:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             outcome = definition.run(
-                batch_parameters={"dataframe": table},
+                batch_parameters={"dataframe": _for_pages(table)},
                 # Not COMPLETE, which would put every failing row into Data Docs.
                 result_format={"result_format": "SUMMARY", "partial_unexpected_count": SAMPLES},
                 run_id=self._gx.RunIdentifier(run_name=run_name),
             )
         self._verdicts[run_name] = bool(outcome.success)
         return [result.to_json_dict() for result in outcome.results]
+
+
+def _for_pages(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with text that means nothing in HTML: pages show values as they are.
+
+    Different texts stay different, so the outcome is the same.
+    """
+    changed: dict[str, Any] = {}
+    for name in table.select_dtypes("str").columns:
+        column: Any = table[name]
+        marked = column.str.contains("[<>&]", regex=True, na=False)
+        if marked.any():
+            changed[str(name)] = column.where(~marked, column[marked].map(html))
+    return table.assign(**changed) if changed else table
 
 
 class _Tally:
