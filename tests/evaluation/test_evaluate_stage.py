@@ -126,6 +126,9 @@ def test_targets_that_cannot_be_recommended_are_kept_counted_and_last(project):
     evaluate.run(project)
     report = read(project.evaluation / "report.json")
     assert report["unreachable_targets"] == {"cold": 1, "seen": 1}
+    again = report["repeats"]
+    assert (again["targets"], again["repeated_targets"], again["hidden_targets"]) == (USERS, 1, 1)
+    assert again["hidden_target_share"] == 1 / USERS
     ranks = pd.read_parquet(project.evaluation / "ranks.parquet")
     cold, seen = ranks[ranks.user_id == "u0"], ranks[ranks.user_id == "u1"]
     assert set(cold["rank"]) == set(seen["rank"]) == {ITEMS + 1}

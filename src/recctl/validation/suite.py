@@ -120,11 +120,11 @@ def _for_pages(table: pd.DataFrame) -> pd.DataFrame:
     Different texts stay different, so the outcome is the same.
     """
     changed: dict[str, Any] = {}
-    for name in table.select_dtypes("str").columns:
+    for name in map(str, table.select_dtypes("str").columns):
         column: Any = table[name]
         marked = column.str.contains("[<>&]", regex=True, na=False)
         if marked.any():
-            changed[str(name)] = column.where(~marked, column[marked].map(html))
+            changed[name] = column.where(~marked, column[marked].map(html))
     return table.assign(**changed) if changed else table
 
 
