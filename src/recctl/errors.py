@@ -20,6 +20,11 @@ class UserError(ValueError):
         super().__init__(f"{what}; {fix}" if fix else what)
         self.what = what
 
+    def rename(self, old: str, new: str) -> None:
+        """Name something, such as a temporary file, as the user knows it."""
+        self.args = (str(self).replace(old, new),)
+        self.what = self.what.replace(old, new)
+
 
 class Gone(UserError):
     """What was asked for does not exist: whoever keeps it said so, of the thing itself.
@@ -41,6 +46,16 @@ def type_of(error: UserError) -> type[UserError]:
     """What to raise in place of an error that is told in more words: its kind stays."""
     kinds = (MayPass, Unknown, Gone)
     return next((kind for kind in kinds if isinstance(error, kind)), UserError)
+
+
+def option(setting: str) -> str:
+    """How a setting of `ingest` is given: on the command line of `recctl data`, and in params.yaml.
+
+    >>> option("time_unit")
+    'with --time-unit (ingest.time_unit in params.yaml)'
+    """
+    flag = setting.replace("minimum", "min").replace("_", "-")
+    return f"with --{flag} (ingest.{setting} in params.yaml)"
 
 
 def unknown_name(kind: str, name: str, known: list[str]) -> UserError:

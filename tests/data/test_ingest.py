@@ -182,7 +182,7 @@ def test_every_fault_has_its_cause(tmp_path: Path) -> None:
         (2, "bad-line"),
         (3, "bad-line"),
         (4, "no-user"),
-        (5, "bad-line"),
+        (5, "bad-encoding"),
         (7, "bad-time"),
         (8, "no-item"),
         (9, "no-time"),
@@ -245,11 +245,13 @@ def test_jsonl_with_bad_lines(tmp_path: Path) -> None:
         '{"user_id":4,"item_id":{"x": 1},"timestamp":1.5}\n'
     )
     layout = run(tmp_path, {"log.jsonl": text}, format="jsonl")
-    assert kept(layout) == [
-        ("1", "a", 1 * SECOND, 1.0, 0),
-        ("4", '{"x":1}', 1.5 * SECOND, 1.0, 4),
+    assert kept(layout) == [("1", "a", 1 * SECOND, 1.0, 0)]
+    assert set_aside(layout) == [
+        (1, "bad-line"),
+        (2, "bad-line"),
+        (3, "no-item"),
+        (4, "bad-line"),
     ]
-    assert set_aside(layout) == [(1, "bad-line"), (2, "bad-line"), (3, "no-item")]
 
 
 def test_sequences_with_bad_lines(tmp_path: Path) -> None:
@@ -298,16 +300,17 @@ def _damaged() -> bytes:
         (CSV, {"weight_column": "stars"}, ["no column 'stars'", "ingest.weight_column"]),
         (CSV, {"time_unit": "iso"}, ["3 times bad-time", "ingest.time_unit", "timestamp '0'"]),
         (CSV, {"delimiter": ";"}, ["no column 'user_id'", "user_id,item_id,timestamp"]),
-        (CSV, {"columns": ["user_id", "item_id"]}, ["names 2 columns", "first line has 3"]),
-        (CSV, {"format": "parquet"}, ["not a parquet file"]),
+        ("b,x,0\n", {"columns": ["user_id", "item_id"]}, ["names 2 columns", "first line has 3"]),
+        (CSV, {"format": "parquet"}, ["not a whole parquet file"]),
         (CSV, {"format": "jsonl"}, ["JSON objects"]),
         (CSV, {"format": "sequences"}, ["4 times bad-line", "ingest.format"]),
         (CSV, {"files": ["other.csv"]}, ["no file", "other.csv", "ingest.files"]),
         (CSV, {"items_file": "other.csv"}, ["no file", "other.csv", "ingest.items_file"]),
         (CSV, {"items_file": "log.csv"}, ["no column 'title'", "title"]),
-        (_truncated(), {}, ["log.csv cannot be read", "get the file again"]),
-        (_damaged(), {}, ["log.csv cannot be read", "get the file again"]),
-        ("a\nb\n".encode("utf-16"), {}, ["not UTF-8"]),
+        (_truncated(), {}, ["log.csv is damaged or incomplete", "get the file again"]),
+        (_damaged(), {}, ["log.csv is damaged or incomplete", "get the file again"]),
+        ("a\nb\n".encode("utf-16"), {}, ["no column 'user_id'", "',' are a:"]),
+        ("José\n".encode("latin-1"), {}, ["not UTF-8", "--encoding", "ingest.encoding"]),
     ],
 )
 def test_mistakes_end_in_one_line(

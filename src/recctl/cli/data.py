@@ -1,5 +1,7 @@
 """`recctl data`: which data sets there are, which one the project uses, what is in it."""
 
+import functools
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ from recctl.text import echo, echo_json
 if TYPE_CHECKING:
     from recctl.data.describe import Description
     from recctl.data.download import Progress
+    from recctl.data.inspect import OwnLog
     from recctl.data.install import Used
 
 app = typer.Typer(
@@ -50,7 +53,82 @@ def list_(json: Json = False) -> None:
     echo("use one with: recctl data use NAME (addresses: recctl data list --json)")
 
 
+def _option(help: str, *names: str, metavar: str | None = None, kind: Any = str) -> Any:
+    return Annotated[kind | None, typer.Option(*names, help=help, metavar=metavar)]
+
+
+_LOG_OPTIONS = {
+    "name": _option("A name for your own log."),
+    "format": _option(
+        "csv, tsv, parquet, jsonl, or sequences ('user item' lines in time order); told from the "
+        "content when left out, like all that follows.",
+        metavar="FORMAT",
+    ),
+    "delimiter": _option("Between the fields of a csv, such as ';'."),
+    "columns": _option(
+        "The columns of a csv or tsv without header, in order, with commas: user, item, time, "
+        "weight, title, or any names.",
+        metavar="NAMES",
+    ),
+    "user_column": _option("The column of users (user_id)."),
+    "item_column": _option("The column of items (item_id)."),
+    "time_column": _option("The column of times (timestamp)."),
+    "weight_column": _option("The column of ratings, counts or quantities, if there is one."),
+    "title_column": _option("The column of the items' titles, if the log has one."),
+    "time_unit": _option("Unit of numeric times since 1970: s, ms, us, ns; or iso."),
+    "time_format": _option(
+        "How times are written, in DuckDB's strptime format: '%d/%m/%Y %H:%M'.", metavar="FORMAT"
+    ),
+    "encoding": _option("Of the text, such as latin-1, cp1252, utf-16-le."),
+    "decimal": _option("The decimal sign of the weights: '.' or ','."),
+    "minimum_weight": _option(
+        "Leave out what weighs less, such as returns.",
+        "--min-weight",
+        "--minimum-weight",
+        kind=float,
+    ),
+    "anonymous": _option(
+        "Rows without a user: quarantine (as bad ones), or drop (left out on purpose)."
+    ),
+    "items": _option("A csv with the columns item_id and title.", kind=Path),
+}
+"""What a user may say of a log of their own, by the field of `OwnLog`."""
+
+
+def _of_a_log(command: Any) -> Any:
+    """The command with these options, which it gets as `log`."""
+    plain = inspect.signature(command)
+    own = [one for name, one in plain.parameters.items() if name != "log"]
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in _LOG_OPTIONS.items()
+    ]
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        told = {name: given.pop(name) for name in _LOG_OPTIONS}
+        command(**given, log=_own_log(told))
+
+    keyword = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
+    signature = plain.replace(parameters=[*keyword[:-1], *options, keyword[-1]])
+    run.__signature__ = signature  # type: ignore[attr-defined]
+    run.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
+    return run
+
+
+def _own_log(told: dict[str, Any]) -> "OwnLog":
+    from recctl.data.inspect import OwnLog
+
+    for field in ("format", "time_unit", "decimal", "anonymous"):
+        told[field] = _one_of(told[field], field)
+    if told["columns"] is not None:
+        told["columns"] = [column.strip() for column in told["columns"].split(",")]
+    told["delimiter"] = _unescaped(told["delimiter"])
+    return OwnLog(**told)
+
+
 @app.command()
+@_of_a_log
 def use(
     what: Annotated[
         list[str], typer.Argument(metavar="NAME | FILE...", help="A known set, or files of a log.")
@@ -64,64 +142,26 @@ def use(
             "'user item' text, or another http address.",
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="A name for your own log.")] = None,
-    form: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="FORMAT",
-            help="csv, tsv, parquet, jsonl, or sequences ('user item' lines in time order). "
-            "Told from the content when left out.",
-        ),
-    ] = None,
-    delimiter: Annotated[
-        str | None, typer.Option(help="Between the fields of a csv, if not a comma.")
-    ] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(help="Names of the columns, with commas, for a csv or tsv without header."),
-    ] = None,
-    user_column: Annotated[str, typer.Option(help="The column of users.")] = "user_id",
-    item_column: Annotated[str, typer.Option(help="The column of items.")] = "item_id",
-    time_column: Annotated[str, typer.Option(help="The column of times.")] = "timestamp",
-    weight_column: Annotated[
-        str | None, typer.Option(help="The column of ratings or counts, if there is one.")
-    ] = None,
-    time_unit: Annotated[
-        str | None,
-        typer.Option(help="s, ms, us, ns or iso; told from the first rows when left out."),
-    ] = None,
-    items: Annotated[
-        Path | None, typer.Option(help="A csv with the columns item_id and title.")
-    ] = None,
+    *,
+    log: "OwnLog",
     json: Json = False,
 ) -> None:
     """Fill data/ with a known set or a log of your own, and let params.yaml and DVC know.
 
-    Nothing is replaced that DVC does not hold.
+    Says how a log of your own is read before it changes anything, and replaces nothing that DVC
+    does not hold.
     """
     from recctl import lock
     from recctl.data import use as core
     from recctl.data.catalogue import KNOWN
+    from recctl.data.inspect import OwnLog
     from recctl.errors import UserError
     from recctl.layout import Layout
 
     layout = Layout.find()
-    log = core.OwnLog(
-        name=name,
-        format=_one_of(form, "format"),
-        delimiter=_unescaped(delimiter),
-        columns=[column.strip() for column in columns.split(",")] if columns else None,
-        user_column=user_column,
-        item_column=item_column,
-        time_column=time_column,
-        weight_column=weight_column,
-        time_unit=_one_of(time_unit, "time_unit"),
-        items=items,
-    )
     with _progress() as (progress, say), lock.held(layout, "recctl data use", say=say):
         if len(what) == 1 and what[0] in KNOWN:
-            if log != core.OwnLog():
+            if log != OwnLog():
                 raise UserError(
                     f"'{what[0]}' is a known set, whose form is known",
                     f"leave the other options out, or write ./{what[0]} for a file of that name",
@@ -132,6 +172,37 @@ def use(
         else:
             used = core.use_files(layout, [Path(file) for file in what], log, say)
     _show_used(used, json)
+
+
+@app.command()
+@_of_a_log
+def preview(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="The files of a log.")],
+    *,
+    log: "OwnLog",
+    json: Json = False,
+) -> None:
+    """Show how a log of your own would be read, and what would come of its rows.
+
+    All rows are read as ingest reads them; nothing is changed.
+    """
+    from recctl.console import Console
+    from recctl.data import inspect as looking
+    from recctl.data import use as core
+    from recctl.layout import Layout
+
+    with _progress() as (_, say):
+        found = core.preview(Layout.find(), files, log, say)
+    if json:
+        echo_json(found.as_dict())
+        return
+    for line in looking.told(found):
+        echo(line)
+    echo()
+    table = _table(*found.examples[0])
+    for row in found.examples:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    Console().print(table)
 
 
 @app.command()
@@ -153,10 +224,16 @@ def _one_of(value: str | None, field: str) -> Any:
     """The value, if it is one that the field of the ingest section may have."""
     from typing import get_args
 
-    from recctl.data.params import Format, TimeUnit
+    from recctl.data import params
     from recctl.errors import unknown_name
 
-    known = list(get_args({"format": Format, "time_unit": TimeUnit}[field]))
+    kinds: dict[str, Any] = {
+        "format": params.Format,
+        "time_unit": params.TimeUnit,
+        "decimal": params.Decimal,
+        "anonymous": params.Anonymous,
+    }
+    known = list(get_args(kinds[field]))
     if value is not None and value not in known:
         raise unknown_name(field.replace("_", " "), value, known)
     return value

@@ -121,7 +121,7 @@ def _amazon(name: str, category: str, count: int) -> KnownSet:
         address=f"{_AMAZON}/ratings_{category}.csv",
         licence=_UCSD_LICENCE,
         format="csv without header, or the reviews as JSON lines",
-        layouts=("amazon-ratings", "amazon-reviews", "sequences"),
+        layouts=("amazon-ratings", "amazon-ratings-2018", "amazon-reviews", "sequences"),
         interactions=count,
         settings=_suited(50, 0.6, per_item=5, short=1.0, networks=_SPARSE),
     )

@@ -14,7 +14,7 @@ import urllib3
 
 from recctl import limits
 from recctl.data import unpack
-from recctl.data.recognise import GZIP, reading
+from recctl.data.lines import reading
 from recctl.errors import Gone, MayPass, Unknown, UserError
 from recctl.files import sync, write_json
 
@@ -311,7 +311,7 @@ def _check_zip(address: str, part: Path) -> None:
 
 def _check_gzip(address: str, part: Path) -> None:
     with part.open("rb") as file:
-        if file.read(2) != GZIP:
+        if unpack.packing(file.read(6)) != "gzip":
             raise UserError(f"{address} is not a gzip file", "check the address")
     with reading(part), unpack.open_gzip(part) as unpacked:
         while unpacked.read(2**22):

@@ -4,7 +4,9 @@ Reading is the work of the embedded DuckDB whatever engine runs the expressions 
 row's number is its place in the files, which only a reader that keeps their order can tell.
 """
 
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,15 +14,16 @@ from typing import Any
 
 import duckdb
 import ibis
+import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recctl.data import lines
-from recctl.data.interactions import EPOCH, UTC, Clock
+from recctl.data.interactions import EPOCH, UTC, Clock, formatted, whole
 from recctl.data.lines import Record, Shape
 from recctl.data.params import IngestParams
-from recctl.errors import UserError
+from recctl.errors import UserError, option
 
 STAGED = ibis.schema(
     {
@@ -29,10 +32,18 @@ STAGED = ibis.schema(
         "item_id": "string",
         "timestamp": "string",
         "weight": "string",
+        "title": "string",
         "line": "string",
+        "fault": "string",
+        "us": "int64",
     }
 )
-"""The staged table: `line` holds the whole text of a line that could not be taken apart."""
+"""The staged table: `line` holds the whole text of a line that could not be taken apart, `fault`
+the cause of that; `us` is the time where ingest.time_format says how it is written."""
+
+_FIELDS = ("user_id", "item_id", "timestamp", "weight", "title")
+_READ = ibis.schema({name: STAGED[name] for name in ("row", *_FIELDS, "line", "fault")})
+"""What the careful reader writes."""
 
 CHUNK = 100_000
 """Records that the careful reader writes at a time."""
@@ -44,6 +55,8 @@ class Staged:
 
     table: ir.Table
     clock: Clock
+    typed: bool = False
+    """Whether the times had a type, which says what they are whatever ingest says."""
 
 
 def stage(connection: Any, params: IngestParams, folder: Path, scratch: Path) -> Staged:
@@ -53,6 +66,25 @@ def stage(connection: Any, params: IngestParams, folder: Path, scratch: Path) ->
     empty or lacks a column.
     """
     paths = [_existing(folder, name) for name in params.files]
+    encoding = None if params.format == "parquet" else params.encoding
+    plain = [lines.plain(path, encoding, scratch) for path in paths]
+    with _called(plain, paths):
+        staged = _staged(connection, params, plain, scratch)
+    return timed(staged, params)
+
+
+@contextmanager
+def _called(plain: list[Path], paths: list[Path]) -> Iterator[None]:
+    """Lets errors name the files that the user knows."""
+    try:
+        yield
+    except UserError as error:
+        for new, old in zip(plain, paths, strict=True):
+            error.rename(str(new), str(old))
+        raise
+
+
+def _staged(connection: Any, params: IngestParams, paths: list[Path], scratch: Path) -> Staged:
     if params.format == "parquet":
         return _parquet(connection, params, paths)
     shapes = [_shape(path, params) for path in paths]
@@ -60,12 +92,53 @@ def stage(connection: Any, params: IngestParams, folder: Path, scratch: Path) ->
     if any(map(lines.too_long, paths)):
         return Staged(_careful(connection, paths, shapes, params, scratch), clock)
     try:
-        tables = [_text(connection, *one, params) for one in zip(paths, shapes, strict=True)]
-        return Staged(_numbered(connection, tables), clock)
+        if not _told_by_case(params, shapes[0]):
+            tables = [_text(connection, *one, params) for one in zip(paths, shapes, strict=True)]
+            table = _numbered(connection, tables)
+            if params.format != "jsonl" or not _holds_nested(table):
+                return Staged(table, clock)
     except duckdb.InvalidInputException:
-        return Staged(_careful(connection, paths, shapes, params, scratch), clock)
+        pass
     except duckdb.IOException as error:
         raise _unreadable(paths, error) from None
+    return Staged(_careful(connection, paths, shapes, params, scratch), clock)
+
+
+def _told_by_case(params: IngestParams, shape: Shape) -> bool:
+    """Whether keys of JSON differ in nothing but case, which DuckDB does not tell apart."""
+    return params.format == "jsonl" and len({n.lower() for n in shape.names}) < len(shape.names)
+
+
+def _holds_nested(table: ir.Table) -> bool:
+    """Whether an id may be a list or an object, which DuckDB makes a text of."""
+    ids = (table.user_id, table.item_id)
+    nested = [one.startswith(sign) for one in ids for sign in "[{"]
+    return bool(table.filter(ibis.or_(*nested)).count().to_pyarrow().as_py())
+
+
+def timed(staged: Staged, params: IngestParams) -> Staged:
+    """The staged table with its times read where ingest.time_format says how they are written.
+
+    Raises UserError when that is no format.
+    """
+    form = params.time_format
+    if form is None or staged.typed or staged.clock == "row":
+        return staged
+    check_format(form)
+    return Staged(staged.table.mutate(us=formatted(staged.table.timestamp, form)), "format")
+
+
+def check_format(form: str) -> None:
+    """UserError where DuckDB knows no such time format."""
+    try:
+        with duckdb.connect() as connection:
+            connection.execute("SELECT try_strptime('', ?)", [form])
+    except duckdb.Error as error:
+        reason = " ".join(str(error).split()).rpartition(": ")[2]
+        raise UserError(
+            f"'{form}' is no time format ({reason})",
+            f"write one such as '%d/%m/%Y %H:%M' {option('time_format')}",
+        ) from None
 
 
 def _existing(folder: Path, name: str) -> Path:
@@ -73,7 +146,7 @@ def _existing(folder: Path, name: str) -> Path:
     if not path.is_file():
         raise UserError(
             f"no file {path}, which ingest.files in params.yaml names",
-            "run 'recctl data use' or 'dvc pull', or mend ingest.files",
+            "run 'recctl data use' or 'dvc pull', or change ingest.files",
         )
     if path.stat().st_size == 0:
         raise UserError(f"{path} is empty", "give a file with interactions")
@@ -88,27 +161,53 @@ def _unreadable(paths: list[Path], error: duckdb.Error) -> UserError:
 
 def wanted(params: IngestParams) -> tuple[str, ...]:
     """The source's columns for user, item, time and, where there is one, weight."""
+    return tuple(name for field, name in _sources(params).items() if field != "title")
+
+
+def _sources(params: IngestParams) -> dict[str, str]:
+    """The source's column by the staged table's; those that there are."""
     if params.format == "sequences":
-        return ("user_id", "item_id")
-    named = (params.user_column, params.item_column, params.time_column)
-    return (*named, params.weight_column) if params.weight_column else named
+        return {"user_id": "user_id", "item_id": "item_id"}
+    named = {
+        "user_id": params.user_column,
+        "item_id": params.item_column,
+        "timestamp": params.time_column,
+        "weight": params.weight_column,
+        "title": params.title_column,
+    }
+    return {field: name for field, name in named.items() if name is not None}
+
+
+_SETTING = {
+    "user_id": "user_column",
+    "item_id": "item_column",
+    "timestamp": "time_column",
+    "weight": "weight_column",
+    "title": "title_column",
+}
 
 
 def _shape(path: Path, params: IngestParams) -> Shape:
     """The layout of a text file, its columns checked."""
     if params.format == "sequences":
-        return Shape(_separator(path), wanted(params), header=False)
+        return Shape(_separator(path), tuple(_sources(params)), header=False)
     if params.format == "jsonl":
-        names = _keys(path)
+        _check_columns(path, params, _keys(path))
+        return Shape("", tuple(_sources(params).values()), header=False)
+    delimiter = separator(params)
+    names = lines.header(path, delimiter)
+    if params.columns is None or set(wanted(params)) <= set(names):
+        shape = Shape(delimiter, names)  # in spite of ingest.columns this file has a header
     else:
-        delimiter = params.delimiter or {"csv": ",", "tsv": "\t"}[params.format]
-        names = lines.header(path, delimiter)
-        if params.columns is not None:
-            _check_width(path, params.columns, names)
-            names = tuple(params.columns)
-        shape = Shape(delimiter, names, header=params.columns is None)
-    _check_columns(path, params, names)
-    return Shape("", wanted(params), header=False) if params.format == "jsonl" else shape
+        _check_width(path, params.columns, names)
+        shape = Shape(delimiter, tuple(params.columns), header=False)
+    _check_columns(path, params, shape.names, delimiter)
+    return shape
+
+
+def separator(params: IngestParams) -> str:
+    """What stands between the fields of a csv or tsv."""
+    return params.delimiter or {"csv": ",", "tsv": "\t"}[params.format]
 
 
 def _separator(path: Path) -> str:
@@ -122,7 +221,10 @@ def _keys(path: Path) -> tuple[str, ...]:
     for line in islice(lines.lines(path), 100):
         found |= dict.fromkeys(lines.json_keys(line))
     if not found:
-        raise UserError(f"{path} does not begin with JSON objects, one per line", "mend the format")
+        raise UserError(
+            f"{path} does not begin with JSON objects, one per line",
+            f"write it so (jq -c '.[]' takes a list apart), or name its form {option('format')}",
+        )
     return tuple(found)
 
 
@@ -130,19 +232,39 @@ def _check_width(path: Path, columns: list[str], first: tuple[str, ...]) -> None
     if len(first) != len(columns):
         raise UserError(
             f"{path}: ingest.columns names {len(columns)} columns, the first line has {len(first)}",
-            "mend ingest.columns or ingest.delimiter in params.yaml",
+            f"name as many {option('columns')}, or the separator {option('delimiter')}",
         )
 
 
-def _check_columns(path: Path, params: IngestParams, names: tuple[str, ...]) -> None:
-    roles = ("user_column", "item_column", "time_column", "weight_column")
-    for role, name in zip(roles, wanted(params), strict=False):
-        if name not in names:
-            shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+def _check_columns(
+    path: Path, params: IngestParams, names: tuple[str, ...], delimiter: str | None = None
+) -> None:
+    """UserError where a column is missing or there twice."""
+    times = Counter(names)
+    for field, name in _sources(params).items():
+        if times[name] == 1:
+            continue
+        there = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+        between = f" between '{delimiter}'".replace("\t", "\\t") if delimiter else ""
+        if times[name] > 1:
             raise UserError(
-                f"{path} has no column '{name}', which ingest.{role} names",
-                f"mend ingest.{role} in params.yaml; the file's columns: {shown}",
+                f"{path} has {times[name]} columns '{name}' ({there})",
+                "give each column a name of its own",
             )
+        headless = params.columns is None and delimiter and any(map(_is_number, names))
+        fix = f"its columns{between} are {there}: name the right one {option(_SETTING[field])}"
+        if headless:
+            fix = f"its first line is {there}; if that is no header, name the columns "
+            fix += option("columns")
+        raise UserError(f"{path} has no column '{name}'", fix)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _text(connection: Any, path: Path, shape: Shape, params: IngestParams) -> ir.Table:
@@ -153,7 +275,7 @@ def _text(connection: Any, path: Path, shape: Shape, params: IngestParams) -> ir
         table = connection.read_json(
             str(path), format="newline_delimited", columns=columns, compression=packed
         )
-        return _columns(table, [table[name] for name in shape.names])
+        return _columns(table, params, [table[name] for name in shape.names])
     quote = '"' if shape.quoted else ""
     table = connection.read_csv(
         str(path),
@@ -165,22 +287,28 @@ def _text(connection: Any, path: Path, shape: Shape, params: IngestParams) -> ir
         escape=quote,
         compression=packed,
     )
-    places = [shape.names.index(name) for name in wanted(params)]
-    return _columns(table, [table[f"c{place}"] for place in places])
+    places = [shape.names.index(name) for name in _sources(params).values()]
+    return _columns(table, params, [table[f"c{place}"] for place in places])
 
 
-def _columns(table: ir.Table, values: list[Any]) -> ir.Table:
-    """The staged table's columns from user, item and, where there are such, time and weight."""
-    names = ("user_id", "item_id", "timestamp", "weight")
-    absent = [ibis.null("string")] * (len(names) - len(values))
-    return table.select(**dict(zip(names, [*values, *absent], strict=True)))
+def _columns(table: ir.Table, params: IngestParams, values: list[Any]) -> ir.Table:
+    """The staged table's columns, from the values of those that the source has."""
+    named = dict(zip(_sources(params), values, strict=True))
+    ids = {name: whole(named[name]) for name in ("user_id", "item_id")}
+    return table.select(**(named | ids))
 
 
 def _numbered(connection: Any, tables: list[ir.Table]) -> ir.Table:
     """The tables one after the other, read into memory or spilled, their rows numbered."""
     raw = ibis.union(*tables) if len(tables) > 1 else tables[0]
-    numbered = raw.mutate(row=ibis.row_number(), line=ibis.null("string"))
-    return connection.create_table("staged", numbered.select(*STAGED.names), temp=True)
+    numbered = raw.mutate(row=ibis.row_number())
+    return _complete(connection.create_table("staged", numbered, temp=True))
+
+
+def _complete(table: ir.Table) -> ir.Table:
+    """The table with all columns of STAGED, those that it has not being null."""
+    absent = {name: ibis.null(kind) for name, kind in STAGED.items() if name not in table.columns}
+    return table.mutate(**absent).select(*STAGED.names)
 
 
 def _careful(
@@ -193,17 +321,19 @@ def _careful(
         for path, shape in zip(paths, shapes, strict=True)
         for record in _records(path, shape, params)
     )
-    with pq.ParquetWriter(target, STAGED.to_pyarrow()) as writer:
+    fields = tuple(_sources(params))
+    with pq.ParquetWriter(target, _READ.to_pyarrow()) as writer:
         for first, chunk in _chunks(records):
-            writer.write_table(_chunk_table(first, chunk))
-    return connection.read_parquet(target)
+            writer.write_table(_chunk_table(first, chunk, fields))
+    table = connection.read_parquet(target)
+    return _complete(table.mutate(user_id=whole(table.user_id), item_id=whole(table.item_id)))
 
 
 def _records(path: Path, shape: Shape, params: IngestParams) -> Iterator[tuple[Record, bytes]]:
     if params.format == "jsonl":
         yield from lines.json_lines(path, shape.names)
         return
-    places = [shape.names.index(name) for name in wanted(params)]
+    places = [shape.names.index(name) for name in _sources(params).values()]
     for record, text in lines.delimited(path, shape):
         yield record and [record[place] for place in places], text
 
@@ -217,14 +347,20 @@ def _chunks(
         first += len(chunk)
 
 
-def _chunk_table(first: int, chunk: list[tuple[Record, bytes]]) -> pa.Table:
-    empty: list[str | None] = [None] * 4
-    rows = [
-        [first + place, *((record or []) + empty)[:4], None if record else _shown(text)]
-        for place, (record, text) in enumerate(chunk)
-    ]
-    columns = [pa.array(column) for column in zip(*rows, strict=True)]
-    return pa.table(columns, names=list(STAGED.names)).cast(STAGED.to_pyarrow())
+def _chunk_table(
+    first: int, chunk: list[tuple[Record, bytes]], fields: tuple[str, ...]
+) -> pa.Table:
+    good = [record or [None] * len(fields) for record, _ in chunk]
+    faults = [None if record else lines.fault(text) for record, text in chunk]
+    columns: dict[str, Any] = {
+        "row": range(first, first + len(chunk)),
+        **dict(zip(fields, zip(*good, strict=True), strict=True)),
+        "line": [fault and _shown(text) for fault, (_, text) in zip(faults, chunk, strict=True)],
+        "fault": faults,
+    }
+    absent = [None] * len(chunk)
+    schema = _READ.to_pyarrow()
+    return pa.table({name: columns.get(name, absent) for name in schema.names}, schema)
 
 
 def _shown(text: bytes) -> str:
@@ -232,44 +368,93 @@ def _shown(text: bytes) -> str:
 
 
 def _parquet(connection: Any, params: IngestParams, paths: list[Path]) -> Staged:
-    tables, clocks = [], set()
+    tables, clocks, types = [], set(), set()
     for path in paths:
         try:
-            names = tuple(pq.read_schema(path).names)
+            schema = pq.read_schema(path)
         except pa.ArrowInvalid as error:
-            raise UserError(f"{path} is not a parquet file ({error})", "mend the format") from None
-        _check_columns(path, params, names)
-        table, clock = _parquet_columns(connection.read_parquet(path), params)
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"{path} is not a whole parquet file ({reason})",
+                f"get it again, or name its form {option('format')}",
+            ) from None
+        _check_columns(path, params, tuple(schema.names))
+        table, typed = _parquet_columns(connection.read_parquet(path), schema, params, path)
         tables.append(table)
-        clocks.add(clock)
-    if len(clocks) > 1:
+        types.add(typed)
+        clocks.add("us" if typed else params.time_unit)
+    if len(types) > 1:
         raise UserError(
             f"the times in ingest.files are of different types ({', '.join(sorted(clocks))})",
             "write them with one type",
         )
     try:
-        return Staged(_numbered(connection, tables), clocks.pop())
+        table = _numbered(connection, tables)
+    except duckdb.ConversionException as error:
+        raise UserError(
+            f"{', '.join(map(str, paths))} holds bytes that are no UTF-8 text",
+            "write the columns as text or numbers",
+        ) from error
     except duckdb.Error as error:
         raise _unreadable(paths, error) from None
+    return Staged(table, clocks.pop(), types.pop())
 
 
-def _parquet_columns(table: ir.Table, params: IngestParams) -> tuple[ir.Table, Clock]:
-    time = table[params.time_column]
-    clock: Clock = params.time_unit
-    if time.type().is_timestamp() or time.type().is_date():
-        # The type says what the numbers are; without a time zone it is UTC.
-        time, clock = time.cast(UTC).delta(EPOCH, unit="microsecond"), "us"
-    values = [_id(table[params.user_column]), _id(table[params.item_column]), time.cast("string")]
-    if params.weight_column:
-        values.append(table[params.weight_column].cast("string"))
-    return _columns(table, values), clock
+def _parquet_columns(
+    table: ir.Table, schema: pa.Schema, params: IngestParams, path: Path
+) -> tuple[ir.Table, bool]:
+    """The staged table's columns, and whether the time has a type of its own.
+
+    By their places: names that differ in case only are one to DuckDB.
+    """
+    values, typed = [], False
+    for field, name in _sources(params).items():
+        place = schema.names.index(name)
+        column, kind = table[table.columns[place]], schema.types[place]
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if field == "timestamp" and (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+            # The type says what the numbers are; without a time zone it is UTC.
+            typed = True
+            column = column.cast(UTC).delta(EPOCH, unit="microsecond")
+        elif not _is_value(kind, field):
+            raise UserError(
+                f"column '{name}' of {path} is of type {kind}",
+                f"write one {field.removesuffix('_id')} per row, or name another column "
+                f"{option(_SETTING[field])}",
+            )
+        values.append(_parquet_text(column, kind))
+    return _columns(table, params, values), typed
 
 
-def _id(column: Any) -> Any:
-    """An id as text; pandas makes 7.0 and NaN of integer ids where one is missing."""
-    if not column.type().is_floating():
-        return column.cast("string")
-    return column.cast("string").nullif("nan").re_replace(r"[.]0$", "")
+def _is_value(kind: pa.DataType, field: str) -> bool:
+    """Whether a column of this type holds one value per row that can be what is wanted."""
+    types = pa.types
+    if field in ("timestamp", "weight") and (types.is_date(kind) or types.is_timestamp(kind)):
+        return False
+    if types.is_boolean(kind):
+        return field == "title"
+    return not (
+        types.is_nested(kind)
+        or types.is_time(kind)
+        or types.is_duration(kind)
+        or types.is_interval(kind)
+    )
+
+
+@ibis.udf.scalar.builtin(signature=((dt.binary,), dt.string))  # type: ignore[untyped-decorator]
+def decode(data: Any) -> Any:
+    """DuckDB's function of that name: UTF-8 bytes as text."""
+
+
+def _parquet_text(column: Any, kind: pa.DataType) -> Any:
+    types = pa.types
+    if types.is_null(kind):
+        return ibis.null("string")
+    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
+        return decode(column)
+    if types.is_decimal(kind):
+        return column.cast("string").re_replace(r"[.]0+$", "")
+    return column.cast("string")
 
 
 def titles(path: Path) -> tuple[pa.Table, int]:
@@ -300,6 +485,14 @@ def titles(path: Path) -> tuple[pa.Table, int]:
         else:
             known.setdefault(named, record[title] or "")
     return titles_table(known), bad
+
+
+def log_titles(staged: Staged) -> pa.Table:
+    """items.parquet's content from the titles that stand in the log: of each item the first."""
+    rows = staged.table
+    named = rows.filter(rows.item_id.notnull() & rows.title.notnull() & (rows.title.strip() != ""))
+    first = named.group_by("item_id").agg(title=named.title.argmin(named.row))
+    return first.order_by("item_id").to_pyarrow().cast(titles_table({}).schema)
 
 
 def titles_table(known: dict[str, str]) -> pa.Table:

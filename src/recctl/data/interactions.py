@@ -7,12 +7,13 @@ DuckDB and on Spark alike.
 from typing import Any, Literal
 
 import ibis
+import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
 from recctl.data.params import IngestParams, TimeUnit
 
-Clock = TimeUnit | Literal["row"]
-"""What tells the time: text in a unit, or the row's own number."""
+Clock = TimeUnit | Literal["row", "format"]
+"""What tells the time: text in a unit, the row's own number, or `us` of the staged table."""
 
 INTERACTIONS = ibis.schema(
     {
@@ -39,16 +40,25 @@ QUARANTINE = ibis.schema(
 """The columns of quarantine.parquet."""
 
 CAUSES = {
-    "bad-line": "the line does not hold the fields it should, or is not UTF-8 text",
-    "no-user": "the user is empty",
+    "bad-line": "the line does not hold the fields it should, or an id is a list or an object",
+    "bad-encoding": "the line is not text in ingest.encoding, which is UTF-8 unless set",
+    "no-user": "the user is empty; ingest.anonymous: drop leaves such rows out on purpose",
+    "anonymous": "the user is empty, and ingest.anonymous is drop",
     "no-item": "the item is empty",
+    "bad-id": "the user or item is a number that lost its last digits as a float, or holds a NUL",
     "no-time": "the time is empty",
-    "bad-time": "the time cannot be read in the unit of ingest.time_unit",
+    "bad-time": "the time cannot be read as ingest.time_unit or ingest.time_format says",
     "bad-weight": "the weight is not a finite number",
     "low-weight": "the weight is below ingest.minimum_weight",
     "duplicate": "user, item, time and weight are those of an earlier row",
 }
 """Why a row goes to quarantine; a row with several faults gets the first of them."""
+
+ON_PURPOSE = ("low-weight", "anonymous")
+"""Causes that the user asked for; they say nothing about the data's quality."""
+
+MISSING = ("nan", "NaN", "NaT", "null", "NULL", "None", "<NA>", r"\N")
+"""What programs write for an id that is not there."""
 
 UTC = "timestamp('UTC', 6)"
 EPOCH = ibis.literal("1970-01-01 00:00:00", type=UTC)
@@ -65,29 +75,52 @@ _ISO = (
 )
 
 
+@ibis.udf.scalar.builtin(  # type: ignore[untyped-decorator]
+    signature=((dt.string, dt.string), dt.timestamp)
+)
+def try_strptime(text: Any, form: Any) -> Any:
+    """DuckDB's function of that name; with a zone where the format tells one."""
+
+
+@ibis.udf.scalar.builtin(signature=((dt.timestamp,), dt.int64))  # type: ignore[untyped-decorator]
+def epoch_us(time: Any) -> Any:
+    """DuckDB's function of that name."""
+
+
+def formatted(text: Any, form: str) -> Any:
+    """A time in one of DuckDB's strptime formats in microseconds; null where it is none."""
+    us = epoch_us(try_strptime(text, form).cast(UTC))
+    return us.between(EARLIEST, LATEST).ifelse(us, ibis.null("int64"))
+
+
 def classified(staged: ir.Table, params: IngestParams, clock: Clock) -> ir.Table:
     """The staged rows with their typed values and `cause`, which is null for a good row.
 
     Adds `us` (int64, microseconds since 1970), `value` (float64, the weight) and `cause`.
     """
     weighed = params.weight_column is not None
-    value = finite(staged.weight) if weighed else ibis.literal("1").cast("float64")
+    value = number(staged.weight, params.decimal) if weighed else ibis.literal("1").cast("float64")
     typed = staged.mutate(us=microseconds(staged, clock), value=value)
     return typed.mutate(cause=_cause(typed, params, clock))
 
 
 def weighed(taken: ir.Table, params: IngestParams) -> ir.Table:
-    """Rows that were classified when they came in, with those of too low a weight named."""
-    if params.minimum_weight is None:
-        return taken
-    low = taken.cause.isnull() & (taken.value < params.minimum_weight)
-    return taken.mutate(cause=low.ifelse(ibis.literal("low-weight"), taken.cause))
+    """Rows that were classified when they came in, with what is left out on purpose named."""
+    if params.minimum_weight is not None:
+        low = taken.cause.isnull() & (taken.value < params.minimum_weight)
+        taken = taken.mutate(cause=low.ifelse(ibis.literal("low-weight"), taken.cause))
+    if params.anonymous == "drop":
+        dropped = taken.cause == "no-user"
+        taken = taken.mutate(cause=dropped.ifelse(ibis.literal("anonymous"), taken.cause))
+    return taken
 
 
 def microseconds(staged: ir.Table, clock: Clock) -> Any:
     """The time in microseconds since 1970-01-01 UTC, null where it cannot be read."""
     if clock == "row":
         return staged.row
+    if clock == "format":
+        return staged.us
     if clock == "iso":
         return _iso_microseconds(staged.timestamp)
     if clock == "ns":
@@ -139,12 +172,29 @@ def finite(text: Any) -> Any:
     return value.between(-_LARGEST, _LARGEST).ifelse(value, ibis.null("float64"))
 
 
+def number(text: Any, point: str | None) -> Any:
+    """Text as a float, its decimal sign being `point`; with one, the other sign may group digits.
+
+    Null for what is not a finite number written so: `3.5` is none where a comma is the sign.
+    """
+    if point is None:
+        return finite(text)
+    if point == ".":
+        return finite(text.re_search(_GROUPED).ifelse(text.replace(",", ""), text))
+    bare = text.replace(".", "").replace(" ", "").replace(",", ".")
+    return finite(text.re_search(_COMMA).ifelse(bare, ibis.null("string")))
+
+
+_GROUPED = r"^[ \t]*[+-]?[0-9]{1,3}(,[0-9]{3})+([.][0-9]*)?[ \t]*$"
+_COMMA = r"^[ \t]*[+-]?([0-9]+|[0-9]{1,3}([. ][0-9]{3})+)(,[0-9]*)?[ \t]*$"
+
+
 def _cause(typed: ir.Table, params: IngestParams, clock: Clock) -> Any:
     """The first fault of each row, in the order of CAUSES; null for a good row."""
     faults = [
-        (typed.line.notnull(), "bad-line"),
-        (_blank(typed.user_id), "no-user"),
-        (_blank(typed.item_id), "no-item"),
+        (_missing(typed.user_id), "anonymous" if params.anonymous == "drop" else "no-user"),
+        (_missing(typed.item_id), "no-item"),
+        (_lossy(typed.user_id) | _lossy(typed.item_id), "bad-id"),
     ]
     if clock != "row":
         faults += [
@@ -155,7 +205,30 @@ def _cause(typed: ir.Table, params: IngestParams, clock: Clock) -> Any:
         faults.append((typed.value.isnull(), "bad-weight"))
     if params.minimum_weight is not None:
         faults.append((typed.value < params.minimum_weight, "low-weight"))
-    return ibis.cases(*faults, else_=ibis.null("string"))
+    return typed.fault.coalesce(ibis.cases(*faults, else_=ibis.null("string")))
+
+
+def _missing(text: Any) -> Any:
+    return _blank(text) | text.isin(MISSING)
+
+
+def _lossy(text: Any) -> Any:
+    """Whether an id is what a float writes of 2**53 and more, or holds a NUL.
+
+    The search for single signs is fast, that for a pattern is not.
+    """
+    float_like = text.endswith(".0") | text.contains("e+") | text.contains("E+")
+    return text.contains("\0") | float_like.ifelse(text.re_search(_FLOAT), False)
+
+
+_FLOAT = r"^-?([0-9]([.][0-9]+)?[eE][+][0-9]+|[0-9]+[.]0)$"
+"""`whole` has taken the end off the integers below 2**53."""
+
+
+def whole(text: Any) -> Any:
+    """An id as text, without the `.0` that pandas gives integers where one of them is missing."""
+    exact = text.re_search(r"^-?[0-9]+[.]0$") & (text.try_cast("float64").abs() < 2**53)
+    return text.endswith(".0").ifelse(exact.ifelse(text.re_replace(r"[.]0$", ""), text), text)
 
 
 def _blank(text: Any) -> Any:

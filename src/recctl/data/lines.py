@@ -4,22 +4,26 @@ DuckDB reads whole files much faster and stops at the first line it cannot take 
 reader does the work. Both agree on what a good record is; a test holds them to it.
 """
 
-import gzip
+import codecs
 import io
 import json
+import lzma
 import re
+import shutil
+import zipfile
 import zlib
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from recctl import limits
 from recctl.data import unpack
-from recctl.errors import UserError
+from recctl.errors import UserError, option
 
 Record = list[str | None] | None
 """The fields of a record, None for an empty one; None altogether for a bad line."""
@@ -44,10 +48,113 @@ class Shape:
         return len(self.delimiter) == 1 and self.delimiter != " "
 
 
+PARQUET = b"PAR1"
+_MARKS = {  # utf-32 first: its mark begins like that of utf-16
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+    codecs.BOM_UTF8: "utf-8",
+}
+_HEAD = 2**16
+"""Bytes that tell a text's encoding and line ends."""
+_EXCEL = re.compile(r'\ufeff?"?sep=.?"?[\t,;|]*(?:\r\n?|\n)', re.IGNORECASE)
+"""The line in which Excel tells the separator."""
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what can go wrong in reading a file into a UserError that names it."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"no file or folder {path}", "give the path of an existing one") from None
+    except PermissionError:
+        raise UserError(f"{path} may not be read", "change its permissions") from None
+    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowInvalid) as error:
+        raise damaged(path, str(error) or type(error).__name__) from None
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise damaged(path, str(error)) from None  # of what unpacks
+
+
+def plain(path: Path, encoding: str | None, scratch: Path) -> Path:
+    """The file as DuckDB and the careful reader take it; a new file in `scratch` where it is not.
+
+    They take parquet, and text in UTF-8 with line feeds, plain or gzip; `encoding` is that of
+    another text. Raises UserError when the file is damaged or no text in its encoding.
+    """
+    with reading(path), path.open("rb") as file:
+        packed = unpack.packing(file.read(6))
+        file.seek(0)
+        start = _content(file, path).read(_HEAD)  # which may close the file
+        if start.startswith(PARQUET):
+            return path if packed is None else _copied(path, scratch)
+        codec = marked(start) or encoding or "utf-8"
+        utf8 = codecs.lookup(codec).name == "utf-8"
+        # latin-1 gives every byte back: what is no UTF-8 stays in its line
+        source, target = ("latin-1", "latin-1") if utf8 else (codec, "utf-8")
+        head = codecs.getincrementaldecoder(source)(errors="replace").decode(start)
+        end = re.search(r"\r\n?|\n", head)
+        mac = end is not None and end[0] == "\r" and end.end() < len(head)
+        excel = _EXCEL.match(head.removeprefix("\xef\xbb\xbf")) is not None
+        if utf8 and packed in (None, "gzip") and not mac and not excel:
+            return path
+        try:
+            return _decoded(path, (source, target), mac, excel, scratch)
+        except UnicodeError as error:
+            reason = getattr(error, "reason", str(error))
+            raise UserError(
+                f"{path} is no text in {codec} ({reason})",
+                f"name its encoding {option('encoding')}",
+            ) from None
+
+
+def _content(file: IO[bytes], path: Path) -> IO[bytes]:
+    return unpack.unpacked(file, path.stat().st_size, path)
+
+
+def marked(start: bytes) -> str | None:
+    """The encoding that a text's byte order mark tells; None without one."""
+    return next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
+
+
+def _copied(path: Path, scratch: Path) -> Path:
+    target = _free(scratch)
+    with path.open("rb") as file, target.open("wb") as out:
+        shutil.copyfileobj(_content(file, path), out, 2**20)
+    return target
+
+
+def _decoded(path: Path, encodings: tuple[str, str], mac: bool, excel: bool, scratch: Path) -> Path:
+    """The text written in the second of two encodings, its line ends and first line put right."""
+    new = _free(scratch)
+    with (
+        path.open("rb") as file,
+        io.TextIOWrapper(
+            _content(file, path),
+            encodings[0],
+            newline=None if mac else "",
+        ) as source,
+        new.open("w", encoding=encodings[1], newline="") as out,
+    ):
+        if excel:
+            source.readline()
+        shutil.copyfileobj(source, out, 2**20)
+    return new
+
+
+def _free(scratch: Path) -> Path:
+    return scratch / f"plain-{sum(1 for _ in scratch.glob('plain-*'))}"
+
+
 def is_gzip(path: Path) -> bool:
     """Whether the file's first bytes are those of gzip, whatever its name."""
     with path.open("rb") as file:
-        return file.read(2) == b"\x1f\x8b"
+        return unpack.packing(file.read(6)) == "gzip"
 
 
 def lines(path: Path) -> Iterator[bytes]:
@@ -64,15 +171,12 @@ def _bare(line: bytes) -> bytes:
 
 def _whole_lines(path: Path) -> Iterator[bytes]:
     """The same with their ends."""
-    try:
-        with _open(path) as file:
-            for number, line in enumerate(_bounded(file)):
-                yield line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise damaged(path, str(error)) from None
+    with reading(path), path.open("rb") as raw:
+        for number, line in enumerate(_bounded(_content(raw, path))):
+            yield line.removeprefix(codecs.BOM_UTF8) if number == 0 else line
 
 
-def _bounded(file: BinaryIO | io.BufferedReader) -> Iterator[bytes]:
+def _bounded(file: IO[bytes]) -> Iterator[bytes]:
     """The lines; of one beyond limits.LINE its beginning, which the byte FF makes a bad line."""
     while line := file.readline(limits.LINE + 1):
         if len(line) > limits.LINE and not line.endswith(b"\n"):
@@ -92,37 +196,49 @@ def too_long(path: Path) -> bool:
     if not is_gzip(path) and path.stat().st_size <= limits.LINE:
         return False
     since = 0  # bytes since the last line break
-    try:
-        with _open(path) as file:
-            while chunk := file.read(min(2**20, limits.LINE)):  # no line in a chunk is too long
-                place = chunk.rfind(b"\n")
-                if since + (chunk.find(b"\n") if place >= 0 else len(chunk)) > limits.LINE:
-                    return True
-                since = len(chunk) - place - 1 if place >= 0 else since + len(chunk)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise damaged(path, str(error)) from None
+    with reading(path), path.open("rb") as raw:
+        file = _content(raw, path)
+        while chunk := file.read(min(2**20, limits.LINE)):  # no line in a chunk is too long
+            place = chunk.rfind(b"\n")
+            if since + (chunk.find(b"\n") if place >= 0 else len(chunk)) > limits.LINE:
+                return True
+            since = len(chunk) - place - 1 if place >= 0 else since + len(chunk)
     return False
 
 
-def _open(path: Path) -> BinaryIO | io.BufferedReader:
-    return unpack.open_gzip(path) if is_gzip(path) else path.open("rb")
+def fault(text: bytes) -> str:
+    """Why a line could not be taken apart: a cause of interactions.CAUSES."""
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return "bad-line" if text.endswith(_CUT) else "bad-encoding"
+    return "bad-line"
 
 
 def damaged(path: Path, reason: str) -> UserError:
     """The error for a file that cannot be read to its end."""
-    return UserError(f"{path} cannot be read ({reason})", "get the file again, it is damaged")
+    told = " ".join(reason.split())
+    return UserError(f"{path} is damaged or incomplete ({told})", "get the file again")
+
+
+def not_utf8(path: Path, where: str) -> UserError:
+    """The error for a text that needs an encoding named."""
+    return UserError(
+        f"{path} is not UTF-8 text ({where})",
+        f"name its encoding {option('encoding')}, such as latin-1 or cp1252",
+    )
 
 
 def header(path: Path, delimiter: str) -> tuple[str, ...]:
     """The column names in the first line; UserError when there is no such line."""
     shape = Shape(delimiter, ())
     for line in lines(path):
-        names = _fields(line, shape)
+        names = split(line, shape)
         if names is None:
             if line.endswith(_CUT):
                 what = f"the first line of {path} has more than {limits.LINE:,} bytes"
                 raise UserError(what, "give a file with one interaction per line")
-            raise UserError(f"the first line of {path} is not UTF-8 text", "convert the file")
+            raise not_utf8(path, "its first line")
         return tuple((name or "").strip() for name in names)
     raise UserError(f"{path} is empty", "give a file with interactions")
 
@@ -174,13 +290,14 @@ def _joined(
 
 def _record(text: bytes, shape: Shape) -> Record:
     """The fields if they are as many as there are columns; one empty field more is let pass."""
-    fields = _fields(text, shape)
+    fields = split(text, shape)
     if fields is not None and len(fields) == len(shape.names) + 1 and fields[-1] is None:
         fields.pop()
     return fields if fields is not None and len(fields) == len(shape.names) else None
 
 
-def _fields(line: bytes, shape: Shape) -> Record:
+def split(line: bytes, shape: Shape) -> Record:
+    """The fields of a line; None where it is no text or its quotes are not whole."""
     try:
         text = line.decode()
     except UnicodeDecodeError:
@@ -233,7 +350,12 @@ def _values(line: bytes, names: tuple[str, ...]) -> Record:
         content = json.loads(line.decode())
     except (ValueError, RecursionError):  # also of a number of too many digits
         return None
-    return [_text(content.get(name)) for name in names] if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        return None
+    values = [content.get(name) for name in names]
+    if any(isinstance(value, list | dict) for value in values[:2]):  # no id
+        return None
+    return [_text(value) for value in values]
 
 
 def _text(value: object) -> str | None:

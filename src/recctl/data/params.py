@@ -7,8 +7,19 @@ from pydantic import Field, model_validator
 
 from recctl.config import Section
 
+
+def lookup_encoding(name: str) -> None:
+    """ValueError where Python knows no text encoding of that name."""
+    try:
+        "".encode(name)
+    except LookupError:
+        raise ValueError(f"'{name}' is no text encoding; such are utf-8, latin-1, cp1252") from None
+
+
 Format = Literal["csv", "tsv", "parquet", "jsonl", "sequences"]
 TimeUnit = Literal["s", "ms", "us", "ns", "iso"]
+Decimal = Literal[".", ","]
+Anonymous = Literal["quarantine", "drop"]
 
 
 class IngestParams(Section):
@@ -33,8 +44,18 @@ class IngestParams(Section):
     """A rating or count; without it every interaction weighs the same."""
     time_unit: TimeUnit = "s"
     """Unit of a numeric time since 1970-01-01 UTC; `iso` for ISO 8601 text (UTC if no offset)."""
+    time_format: str | None = None
+    """How a time is written, in DuckDB's strptime format; takes the place of `time_unit`."""
+    encoding: str | None = None
+    """Of a text file without a byte order mark; null: UTF-8."""
+    decimal: Decimal | None = None
+    """The decimal sign of a csv's weights, where they hold commas; null: plain numbers."""
     minimum_weight: float | None = None
     """Interactions that weigh less go to quarantine."""
+    anonymous: Anonymous | None = None
+    """Rows without a user: `drop` leaves them out on purpose; then no rule counts them as bad."""
+    title_column: str | None = None
+    """The items' titles, where they stand in the log."""
     items_file: str | None = None
     """A csv below data/ with the columns item_id and title, for reports and recommendations."""
     engine: Literal["duckdb", "spark"] = "duckdb"
@@ -46,6 +67,12 @@ class IngestParams(Section):
             raise ValueError("minimum_weight needs a weight_column")
         if self.columns is not None and self.format not in ("csv", "tsv"):
             raise ValueError(f"columns name the fields of a csv or tsv, not of {self.format}")
+        if self.decimal is not None and self.format not in ("csv", "tsv"):
+            raise ValueError(f"decimal is of numbers in a csv or tsv, not of {self.format}")
+        if self.title_column is not None and self.items_file is not None:
+            raise ValueError("titles come from title_column or from items_file, not from both")
+        if self.encoding is not None:
+            lookup_encoding(self.encoding)
         for name in [*self.files, *([self.items_file] if self.items_file else [])]:
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 raise ValueError(f"'{name}' lies outside data/; name files below it")

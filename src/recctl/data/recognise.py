@@ -1,11 +1,9 @@
 """What a file is, told by what is in it: names and suffixes are only a second opinion."""
 
 import ast
-import gzip
-import io
 import json
+import re
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,13 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from recctl.data import unpack
+from recctl.data.lines import PARQUET, reading
 from recctl.errors import UserError
 
 HEAD_BYTES = 256 * 1024
 HEAD_LINES = 200
-
-GZIP = b"\x1f\x8b"
-PARQUET = b"PAR1"
 
 
 @dataclass(frozen=True)
@@ -86,43 +82,21 @@ _UNPACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfil
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn what can go wrong in reading a file into a UserError that names it."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise UserError(f"no file or folder {path}", "give the path of an existing one") from None
-    except PermissionError:
-        raise UserError(f"{path} may not be read", "change its permissions") from None
-    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(
-            f"{path} is damaged or incomplete ({reason})", "get the file again"
-        ) from None
-
-
-@contextmanager
 def opened(entry: Entry, packed: bool = True) -> Iterator[IO[bytes]]:
-    """The entry's bytes; gzip is taken off unless `packed` is false."""
+    """The entry's bytes; compression is taken off unless `packed` is false."""
     with reading(entry.path):
         if entry.member is None:
             with entry.path.open("rb") as file:
-                yield _without_gzip(file, entry) if packed else file
+                yield unpack.unpacked(file, entry.size, entry) if packed else file
         else:
             with zipfile.ZipFile(entry.path) as archive, archive.open(entry.member) as file:
-                yield _without_gzip(file, entry) if packed else file
-
-
-def _without_gzip(file: IO[bytes], entry: Entry) -> IO[bytes]:
-    start = file.read(2)
-    file.seek(0)
-    return unpack.gunzip(file, entry.size, entry) if start == GZIP else file
+                yield unpack.unpacked(file, entry.size, entry) if packed else file
 
 
 def is_gzip(entry: Entry) -> bool:
     """Whether the entry's own bytes are gzip."""
     with opened(entry, packed=False) as file:
-        return file.read(2) == GZIP
+        return unpack.packing(file.read(6)) == "gzip"
 
 
 def is_parquet(entry: Entry) -> bool:
@@ -181,7 +155,7 @@ def _all_fields(lines: list[str], separator: str, count: int) -> bool:
 
 def _u_data(lines: list[str]) -> bool:
     fields = [field.lower() for field in lines[0].split("\t")]
-    if len(fields) == 4 and "user" in fields[0] and "time" in fields[3]:
+    if len(fields) == 4 and "user" in fields[0] and "item" in fields[1] and "time" in fields[3]:
         return _all_fields(lines[1:], "\t", 4)
     return _all_fields(lines, "\t", 4)
 
@@ -198,12 +172,26 @@ def _sequences(lines: list[str]) -> bool:
     return _all_fields(lines, " ", 2) or _all_fields(lines, "\t", 2)
 
 
-def _amazon_ratings(lines: list[str]) -> bool:
-    rows = [line.split(",") for line in lines]
-    return all(
-        len(row) == 4 and _number(row[2]) and float(row[2]) <= 5 and row[3].strip().isdigit()
-        for row in rows
-    )
+_PRODUCT = re.compile(r"[0-9]{9}[0-9X]|B[0-9A-Z]{9}")
+"""An ASIN: an ISBN, or ten signs that begin with B."""
+
+
+def _amazon(user: int, item: int) -> Callable[[list[str]], bool]:
+    """Amazon's ratings, with the reviewer and the product in these places."""
+
+    def matches(lines: list[str]) -> bool:
+        rows = [line.split(",") for line in lines]
+        return all(
+            len(row) == 4
+            and _number(row[2])
+            and float(row[2]) <= 5
+            and row[3].strip().isdigit()
+            and _PRODUCT.fullmatch(row[item])
+            and not _PRODUCT.fullmatch(row[user])
+            for row in rows
+        )
+
+    return matches
 
 
 def _records_with(*keys: str) -> Callable[[list[str]], bool]:
@@ -234,7 +222,8 @@ LAYOUTS: dict[str, Callable[[list[str]], bool]] = {
     "ratings.dat": _ratings_dat,
     "ratings.csv": _ratings_csv,
     "sequences": _sequences,
-    "amazon-ratings": _amazon_ratings,
+    "amazon-ratings": _amazon(user=0, item=1),
+    "amazon-ratings-2018": _amazon(user=1, item=0),
     "amazon-reviews": _records_with("reviewerID", "asin", "unixReviewTime"),
     "steam-reviews": _records_with("product_id", "date"),
 }
@@ -301,8 +290,3 @@ def item_layout(entry: Entry) -> str | None:
     """Which of ITEM_LAYOUTS the entry has."""
     lines = [] if is_parquet(entry) else head(entry)
     return next((name for name, fits in ITEM_LAYOUTS.items() if lines and fits(lines)), None)
-
-
-def text_lines(file: IO[bytes]) -> io.TextIOWrapper:
-    """A binary file as UTF-8 lines; UnicodeDecodeError where it is not."""
-    return io.TextIOWrapper(file, encoding="utf-8-sig", newline="")

@@ -1,10 +1,12 @@
 """Packed files, unpacked within limits: a few kilobytes may stand for terabytes."""
 
+import bz2
 import gzip
 import io
+import lzma
 import zipfile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from recctl import limits
 from recctl.errors import UserError
@@ -13,13 +15,32 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 
-def gunzip(file: IO[bytes], packed: int, name: object) -> io.BufferedReader:
-    """What a gzip file holds, of which `packed` bytes are there; UserError beyond the limits."""
-    return io.BufferedReader(_Bounded(gzip.GzipFile(fileobj=file), packed, name), 2**20)
+_MARKS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ": "xz"}
+
+
+def packing(start: bytes) -> str | None:
+    """How a file that begins with these bytes is compressed; None for one that is not."""
+    return next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
+
+
+def unpacked(file: IO[bytes], packed: int, name: object) -> IO[bytes]:
+    """What a file holds, its compression told by its first bytes; UserError beyond the limits."""
+    kind = packing(file.read(6))
+    file.seek(0)
+    if kind is None:
+        return file
+    if kind == "zstd":
+        import pyarrow as pa
+
+        content: Any = pa.input_stream(file, compression="zstd")
+    else:
+        readers: dict[str, Any] = {"gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open}
+        content = readers[kind](file)
+    return io.BufferedReader(_Bounded(content, packed, name), 2**20)
 
 
 def open_gzip(path: Path) -> io.BufferedReader:
-    """The same by the file's path."""
+    """What a gzip file holds; UserError beyond the limits."""
     return io.BufferedReader(_Bounded(gzip.open(path, "rb"), path.stat().st_size, path), 2**20)
 
 
@@ -46,9 +67,9 @@ def _bomb(name: object, packed: int) -> UserError:
 
 
 class _Bounded(io.RawIOBase):
-    """A gzip file that gives no more than it may."""
+    """An unpacked file that gives no more than it may."""
 
-    def __init__(self, file: gzip.GzipFile, packed: int, name: object) -> None:
+    def __init__(self, file: Any, packed: int, name: object) -> None:
         self._file, self._packed, self._name = file, packed, name
         self._given = 0
 
@@ -56,7 +77,7 @@ class _Bounded(io.RawIOBase):
         return True
 
     def readinto(self, buffer: "WriteableBuffer", /) -> int:
-        given = self._file.readinto(buffer)
+        given = int(self._file.readinto(buffer))
         self._given += given
         if self._given > most(self._packed):
             raise _bomb(self._name, self._packed)

@@ -3,16 +3,17 @@
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from recctl.data import convert, inspect, recognise
+from recctl.data import convert, engine, inspect, recognise
 from recctl.data.catalogue import KNOWN, KnownSet
 from recctl.data.download import Progress, download
+from recctl.data.inspect import OwnLog, Preview
 from recctl.data.install import Used, install
-from recctl.data.params import Format, IngestParams, TimeUnit
+from recctl.data.params import IngestParams
 from recctl.data.recognise import Entry, Found
 from recctl.errors import UserError, unknown_name
 from recctl.layout import Layout
@@ -20,22 +21,6 @@ from recctl.layout import Layout
 Say = Callable[[str], None]
 
 ITEMS = "items.csv"
-
-
-@dataclass(frozen=True, kw_only=True)
-class OwnLog:
-    """What a user says of a log; None where the log is to tell."""
-
-    name: str | None = None
-    format: Format | None = None
-    delimiter: str | None = None
-    columns: list[str] | None = None
-    user_column: str = "user_id"
-    item_column: str = "item_id"
-    time_column: str = "timestamp"
-    weight_column: str | None = None
-    time_unit: TimeUnit | None = None
-    items: Path | None = None
 
 
 def use_known(
@@ -55,34 +40,79 @@ def use_known(
             if fetched:  # or the next try would find the same file again
                 path.unlink()
             raise
-        return _fill_found(known.name, found, folder, say)
+        params = _fill_found(known.name, found, folder, _copy, say)
+        with inspect.called({folder / params.files[0]: str(found.log)}):
+            inspect.known(folder, params, layout.state)
+        return params
 
     return install(layout, fill, known.settings)
 
 
 def use_files(layout: Layout, paths: list[Path], log: OwnLog, say: Say) -> Used:
-    """Use a log of the user's own, or one whose form is known, in files, archives or folders."""
-    for path in paths:
-        if not path.exists():
-            raise _no_such(str(path))
+    """Use a log of the user's own, or one whose form is known, in files, archives or folders.
+
+    What was found is said before anything is changed.
+    """
+    _require(paths)
 
     def fill(folder: Path) -> IngestParams:
-        found = recognise.find(paths[0]) if len(paths) == 1 and not _is_described(log) else None
-        if found and found.layout != "sequences":
-            params = _fill_found(log.name or _stem(paths[0]), found, folder, say)
-        else:
-            params = _fill_own([_one_entry(path) for path in paths], log, folder)
-        if log.items is not None:
-            convert.write_items(_one_entry(log.items), folder / ITEMS)
-            params = params.model_copy(update={"items_file": ITEMS})
-        return params
+        found = _filled(layout, paths, log, folder, _copy, say)
+        for line in inspect.told(found):
+            say(line)
+        return found.ingest
 
     return install(layout, fill, {})
 
 
-def _is_described(log: OwnLog) -> bool:
-    """Whether the user says how the log is to be read."""
-    return replace(log, name=None, items=None) != OwnLog()
+def preview(layout: Layout, paths: list[Path], log: OwnLog, say: Say) -> Preview:
+    """What `use_files` would find; nothing is changed."""
+    _require(paths)
+    with engine.scratch(layout.state) as folder:
+        return _filled(layout, paths, log, folder, _linked, say)
+
+
+def _require(paths: list[Path]) -> None:
+    for path in paths:
+        if not path.exists():
+            raise _no_such(str(path))
+
+
+Place = Callable[[Entry, Path], str]
+"""Puts an entry into a folder and returns its name there."""
+
+
+def _filled(
+    layout: Layout, paths: list[Path], log: OwnLog, folder: Path, place: Place, say: Say
+) -> Preview:
+    """The files of a log in a folder, and what comes of it."""
+    found = recognise.find(paths[0]) if len(paths) == 1 and not log.described() else None
+    if found and found.layout != "sequences" and not _unproven(found):
+        params = _fill_found(log.name or _stem(paths[0]), found, folder, place, say)
+        asked = {"minimum_weight": log.minimum_weight, "anonymous": log.anonymous}
+        told = params.model_copy(update=asked)
+        logs, files = [found.log], params.files
+    else:
+        logs = [_one_entry(path) for path in paths]
+        files = [place(entry, folder) for entry in logs]
+        log, told = replace(log, name=log.name or _stem(logs[0].path)), None
+    names = {folder / name: str(entry) for name, entry in zip(files, logs, strict=True)}
+    with inspect.called(names):
+        if told is None:
+            result = inspect.own(folder, files, log, layout.state)
+        else:
+            result = inspect.known(folder, told, layout.state)
+    if log.items is None:
+        return result
+    convert.write_items(_one_entry(log.items), folder / ITEMS)
+    told = result.ingest.model_copy(update={"items_file": ITEMS, "title_column": None})
+    return replace(result, ingest=told)
+
+
+def _unproven(found: Found) -> bool:
+    """Whether nothing but the order of MovieLens tells users from items."""
+    if found.layout != "u.data" or found.log.name.startswith("u.data"):
+        return False
+    return not recognise.has_header(recognise.head(found.log), "\t")
 
 
 def _no_such(name: str) -> UserError:
@@ -128,13 +158,13 @@ def _find_known(known: KnownSet, path: Path) -> Found:
     return found
 
 
-def _fill_found(name: str, found: Found, folder: Path, say: Say) -> IngestParams:
+def _fill_found(name: str, found: Found, folder: Path, place: Place, say: Say) -> IngestParams:
     """Put a log of a known layout, and its items, into the folder."""
     if found.layout in convert.RECORDS:
         file = "interactions.csv.gz"
         convert.write_records(found.log, found.layout, folder / file, say)
     else:
-        file = _copy(found.log, folder)
+        file = place(found.log, folder)
     shape = _shape(found)
     if found.items is not None:
         convert.write_items(found.items, folder / ITEMS)
@@ -158,6 +188,8 @@ def _shape(found: Found) -> dict[str, Any]:
         return {**headless, "delimiter": "::"}
     if found.layout == "amazon-ratings":
         return headless
+    if found.layout == "amazon-ratings-2018":
+        return {**headless, "columns": ["item_id", "user_id", *_RATINGS[2:]]}
     separator = "\t" if found.layout == "u.data" else ","
     lines = recognise.head(found.log)
     if not recognise.has_header(lines, separator):
@@ -182,79 +214,24 @@ def _one_entry(path: Path) -> Entry:
     return files[0]
 
 
-def _fill_own(logs: list[Entry], log: OwnLog, folder: Path) -> IngestParams:
-    """Look at the user's files, then put them into the folder."""
-    asked = _asked_columns(log)
-    form, delimiter = log.format, log.delimiter
-    if form is None:
-        form, delimiter = inspect.guess_format(logs[0], set(asked))
-        delimiter = log.delimiter or delimiter
-    unit = _look(logs, replace(log, format=form, delimiter=delimiter), asked)
-    columns = {} if form == "sequences" else _column_settings(log)
-    return IngestParams(
-        name=log.name or _stem(logs[0].path),
-        files=[_copy(entry, folder) for entry in logs],
-        format=form,
-        delimiter=delimiter,
-        columns=log.columns,
-        time_unit=unit,
-        **columns,
-    )
-
-
-def _asked_columns(log: OwnLog) -> dict[str, str]:
-    asked = {
-        log.user_column: "--user-column",
-        log.item_column: "--item-column",
-        log.time_column: "--time-column",
-    }
-    if len(asked) < 3:
-        raise UserError("user, item and time must be three columns", "name each of them")
-    if log.weight_column is not None:
-        asked[log.weight_column] = "--weight-column"
-    return asked
-
-
-def _column_settings(log: OwnLog) -> dict[str, Any]:
-    return {
-        "user_column": log.user_column,
-        "item_column": log.item_column,
-        "time_column": log.time_column,
-        "weight_column": log.weight_column,
-    }
-
-
-def _look(logs: list[Entry], log: OwnLog, asked: dict[str, str]) -> TimeUnit:
-    """Check the first rows of every file, and tell the unit of the times they agree on."""
-    assert log.format is not None
-    units: dict[TimeUnit, Entry] = {}
-    for entry in logs:
-        rows = inspect.sample(entry, log.format, log.delimiter, log.columns)
-        if log.format == "sequences":
-            units.setdefault("us", entry)
-            continue
-        inspect.require_columns(entry, rows, asked)
-        if log.time_unit is None:
-            units.setdefault(inspect.time_unit(entry, rows, log.time_column), entry)
-    if len(units) > 1:
-        seen = ", ".join(f"{unit} in {entry}" for unit, entry in units.items())
-        raise UserError(f"the files' times have different units ({seen})", "convert them to one")
-    return log.time_unit if log.time_unit is not None else next(iter(units))
-
-
 def _stem(path: Path) -> str:
     return path.resolve().name.split(".")[0] or "own"
 
 
 def _copy(entry: Entry, folder: Path) -> str:
-    """Copy an entry into the folder and return its name there; gzip stays gzip, read to its end."""
+    """Copy an entry into the folder and return its name there; what is compressed stays so."""
     name = _free_name(entry, folder)
-    if recognise.is_gzip(entry):
-        with recognise.opened(entry) as unpacked:
-            while unpacked.read(2**22):
-                pass
     with recognise.opened(entry, packed=False) as source, (folder / name).open("wb") as target:
         shutil.copyfileobj(source, target, 2**20)
+    return name
+
+
+def _linked(entry: Entry, folder: Path) -> str:
+    """The same without a copy, where the entry is a file of its own."""
+    if entry.member is not None:
+        return _copy(entry, folder)
+    name = _free_name(entry, folder)
+    (folder / name).symlink_to(entry.path.resolve())
     return name
 
 

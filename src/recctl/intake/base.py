@@ -12,7 +12,7 @@ from recctl.layout import Layout
 COLUMNS = ("user_id", "item_id", "us", "value")
 """Two good rows that agree in these are one interaction."""
 
-_UNREAD = {"name", "items_file", "minimum_weight", "engine"}
+_UNREAD = {"name", "items_file", "title_column", "minimum_weight", "anonymous", "engine"}
 """Settings of ingest that change nothing of how a row is read."""
 
 

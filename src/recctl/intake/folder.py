@@ -1,5 +1,6 @@
 """A drop folder: its files, each whole and each taken once, and where they go afterwards."""
 
+import lzma
 import os
 import stat
 import time
@@ -107,16 +108,16 @@ def under_way(path: Path) -> bool:
 
 
 def _cut_off(path: Path) -> bool:
-    """Whether a file is empty, a gzip without its end or a parquet file without its footer."""
+    """Whether a file is empty, a packed file without its end or a parquet file without its footer."""
     if path.stat().st_size == 0:
         return True
     with path.open("rb") as file:
-        first = file.read(2)
+        first = file.read(6)
         if path.suffix.lower() == ".parquet":
             size = file.seek(0, os.SEEK_END)
             file.seek(max(size - 4, 0))
             return size < _LEAST_PARQUET or file.read() != b"PAR1"
-    return first == b"\x1f\x8b" and _lacks_end(path)
+    return unpack.packing(first) is not None and _lacks_end(path)
 
 
 _LEAST_PARQUET = 12
@@ -125,13 +126,14 @@ _LEAST_PARQUET = 12
 
 def _lacks_end(path: Path) -> bool:
     try:
-        with unpack.open_gzip(path) as file:
+        with path.open("rb") as packed:
+            file = unpack.unpacked(packed, path.stat().st_size, path)
             while file.read(2**20):
                 pass
     except EOFError:
         return True
-    except (OSError, zlib.error, UserError):  # damaged, which no waiting mends
-        return False
+    except (OSError, zlib.error, lzma.LZMAError, UserError) as error:
+        return "Truncated" in str(error)  # of zstd; what is damaged stays so
     return False
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import duckdb
 
-from recctl.data import batches, engine, formats, interactions, lines
+from recctl.data import batches, engine, formats, interactions
 from recctl.data.batches import Batch
 from recctl.data.interactions import CAUSES
 from recctl.data.params import Format, IngestParams
@@ -69,37 +69,42 @@ def form(name: str, params: IngestParams) -> Format:
 
     Raises UserError for any other name.
     """
-    suffix = Path(name.removesuffix(".gz")).suffix.lower()
+    suffix = _suffix(name)
     if suffix in _FORMATS:
         return _FORMATS[suffix]
-    if suffix and suffix in {Path(file.removesuffix(".gz")).suffix for file in params.files}:
+    if suffix and suffix in map(_suffix, params.files):
         return params.format
     raise UserError(
         f"the name of {name} tells no format",
-        f"let it end in {', '.join(_FORMATS)}, text also in .gz",
+        f"let it end in {', '.join(_FORMATS)}, perhaps with {', '.join(_PACKED)} after it",
     )
 
 
-def reading(path: Path, name: str, params: IngestParams) -> IngestParams:
-    """How the file is read: as `ingest` says, but in the format that its name tells.
+_PACKED = (".gz", ".bz2", ".zst", ".xz")
 
-    A csv has a header line unless ingest.columns names the columns and its first line does not.
-    """
+
+def _suffix(name: str) -> str:
+    """The end of a file's name, that of its compression left out."""
+    path = Path(name.lower())
+    return Path(path.stem).suffix if path.suffix in _PACKED else path.suffix
+
+
+def reading(path: Path, name: str, params: IngestParams) -> IngestParams:
+    """How the file is read: as `ingest` says, but in the format that its name tells."""
     kind = form(name, params)
-    own = kind == params.format
-    delimiter = params.delimiter if own else None
-    columns = None
-    if params.columns is not None and kind in ("csv", "tsv"):
-        first = lines.header(path, delimiter or {"csv": ",", "tsv": "\t"}[kind])
-        columns = None if set(formats.wanted(params)) <= set(first) else params.columns
+    own, table = kind == params.format, kind in ("csv", "tsv")
     return params.model_copy(
         update={
             "files": [path.name],
             "format": kind,
-            "delimiter": delimiter,
-            "columns": columns,
+            "delimiter": params.delimiter if own else None,
+            "columns": params.columns if table else None,
+            "encoding": params.encoding if own or table else None,
+            "decimal": params.decimal if table else None,
             "items_file": None,
+            "title_column": None,  # a batch holds no titles
             "minimum_weight": None,  # ingest decides that, for all rows alike
+            "anonymous": None,  # and that
         }
     )
 
@@ -128,6 +133,7 @@ def store(
             raise Changed
         if counts.rows and not counts.good:
             raise _no_good_row(connection.con, arrival, counts)
+        _check_unit(connection.con, arrival, base_rows, params)
         if not counts.stored:
             return Known(arrival.source, arrival.name, counts.rows)
         batch = Batch(
@@ -188,6 +194,25 @@ class _Counts:
         return self.new + sum(self.bad.values())
 
 
+def _check_unit(con: Any, arrival: Arrival, base_rows: Path, params: IngestParams) -> None:
+    """Refuse times of a coarser unit than the log's, which are dates of January 1970 in that."""
+    if params.time_unit not in ("ms", "us", "ns") or params.time_format is not None:
+        return
+    [before] = con.execute(f"SELECT min(us) FROM {_parquet([base_rows])}").fetchone()
+    found = con.execute(
+        "SELECT count(*), min(timestamp) FROM incoming WHERE cause IS NULL AND us BETWEEN 1 AND ?",
+        [_1971],
+    ).fetchone()
+    if found[0] and before is not None and before > _1971:
+        raise NotInteractions(
+            f"{found[0]:,} times of {arrival.name} are of January 1970 in ingest.time_unit "
+            f"{params.time_unit}, such as {found[1]!r}",
+            "convert them to that unit",
+        )
+
+
+_1971 = 31_536_000_000_000
+"""In microseconds."""
 _BAD = ("cause", "user_id", "item_id", "timestamp", "weight", "line")
 
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recctl.data import engine
-from recctl.data.interactions import INTERACTIONS
+from recctl.data.interactions import INTERACTIONS, ON_PURPOSE
 from recctl.files import damaged, missing, read_json
 
 PART_ROWS = 2_000_000
@@ -25,9 +25,6 @@ PART_ROWS = 2_000_000
 
 MOST_GROUPS = 100_000
 """Groups of suspected duplicates that are looked at."""
-
-ON_PURPOSE = ("low-weight",)
-"""Causes of quarantine that the user asked for; they say nothing about the data's quality."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,265 @@
+"""What the times of a log are, told from all of them: a unit, or a format, or a question."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, cast
+
+import ibis
+import ibis.expr.types as ir
+
+from recctl.data import interactions
+from recctl.data.params import TimeUnit
+from recctl.errors import UserError, option
+
+SAMPLE = 1000
+"""Values that tell which formats are tried."""
+MOST_FORMATS = 12
+"""Formats that are tried on the whole column."""
+
+_UNITS = ("s", "ms", "us", "ns")
+_FIRST, _LAST = 31_536_000, 4_133_980_800
+"""The years 1971 and 2101 in seconds: a thousandfold lies between the units' ranges."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """How the times of a log are read, and what there is to say of it."""
+
+    unit: TimeUnit = "s"
+    form: str | None = None
+    note: str | None = None
+
+
+def told(table: ir.Table, where: str, unit: TimeUnit | None) -> Told:
+    """How the column `timestamp` of a staged table is read; `unit` is what the user says.
+
+    Raises UserError when the column holds nothing that could be a time, times in several units,
+    or dates whose day and month could be swapped.
+    """
+    text = table.timestamp.strip()
+    texts = table.select(text=text.nullif("")).filter(ibis._.text.notnull())
+    found = _counts(texts)
+    if found["all"] == 0:  # what is wrong with the rows is told with them
+        return Told(unit or "s")
+    if unit is not None:
+        return Told(unit, note=_mixed(found, unit, where))
+    if found["iso"] * 2 > found["all"]:
+        return Told("iso")
+    if found["number"] * 2 > found["all"]:
+        return _numeric(texts, where, found)
+    return _dated(texts, where, found["all"])
+
+
+def _counts(texts: ir.Table) -> dict[str, int]:
+    number = interactions.decimal(texts.text)
+    windows = {
+        name: number.between(_FIRST * 1000**n, _LAST * 1000**n).sum().fill_null(0)
+        for n, name in enumerate(_UNITS)
+    }
+    counts = texts.agg(
+        all=texts.count(),
+        number=number.count(),
+        median=number.abs().median().fill_null(0.0),
+        **windows,
+    )
+    isos = texts.select(timestamp=texts.text)
+    iso = interactions.microseconds(isos, "iso")
+    return {**_row(counts), **_row(isos.agg(iso=iso.count()))}
+
+
+def _row(table: ir.Table) -> dict[str, Any]:
+    [row] = table.to_pyarrow().to_pylist()
+    return cast(dict[str, Any], row)
+
+
+def _mixed(found: dict[str, int], unit: TimeUnit, where: str) -> str | None:
+    """What is to be said of times of another size than the unit's.
+
+    Raises UserError where these would be read as dates of January 1970 and others would not.
+    """
+    others = [name for name in _UNITS if name != unit and found[name]]
+    if not others or unit not in _UNITS:
+        return None
+    if found[unit] and _UNITS.index(others[0]) < _UNITS.index(unit):
+        raise _of_different_units(found, where, "convert them to one")
+    return f"of {found['all']:,} times {_sizes(found, others)}: all are read as {unit}"
+
+
+def _sizes(found: dict[str, int], units: list[str]) -> str:
+    return " and ".join(f"{found[name]:,} of the size of {name}" for name in units)
+
+
+def _of_different_units(found: dict[str, int], where: str, fix: str) -> UserError:
+    units = [name for name in _UNITS if found[name]]
+    return UserError(f"the times {where} are of different units: {_sizes(found, units)}", fix)
+
+
+def _numeric(texts: ir.Table, where: str, found: dict[str, int]) -> Told:
+    form = _compact(texts, found["number"])
+    if form is not None:
+        return Told(form=form, note=f"the times are dates such as {_first(texts)}: '{form}'")
+    units = [name for name in _UNITS if found[name]]
+    if len(units) > 1:
+        fix = f"convert them to one, or name the unit {option('time_unit')}"
+        raise _of_different_units(found, where, fix)
+    size = sum(found["median"] >= limit for limit in (1e11, 1e14, 1e17))
+    return Told(cast(TimeUnit, units[0] if units else _UNITS[size]))
+
+
+_COMPACT = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+
+
+def _compact(texts: ir.Table, numbers: int) -> str | None:
+    """The format of dates without signs between, such as 20240131, if most are such."""
+    sample = texts.limit(SAMPLE).to_pyarrow()["text"].to_pylist()
+    [(size, _)] = Counter(map(len, sample)).most_common(1)
+    form = _COMPACT.get(size)
+    if form is None:
+        return None
+    us = interactions.formatted(texts.text, form)
+    years = us.between(-2_208_988_800_000_000, _LAST * 10**6)  # from 1900
+    fit = texts.text.re_search(rf"^[0-9]{{{size}}}$") & years
+    return form if _row(texts.agg(fit=fit.sum().fill_null(0)))["fit"] * 2 > numbers else None
+
+
+def _first(texts: ir.Table) -> str:
+    return str(texts.limit(1).to_pyarrow()["text"][0].as_py())
+
+
+def _dated(texts: ir.Table, where: str, count: int) -> Told:
+    """The one format that reads the times."""
+    sample = texts.limit(SAMPLE).to_pyarrow()["text"].to_pylist()
+    counted = Counter(form for value in sample for form in formats_of(value))
+    forms = [form for form, _ in counted.most_common(MOST_FORMATS)]
+    parsed = {form: interactions.formatted(texts.text, form) for form in forms}
+    read = _row(texts.agg(**{f: us.count() for f, us in parsed.items()})) if forms else {}
+    best = max(forms, key=lambda form: read[form], default="")
+    if not forms or read[best] * 2 < count:
+        raise UserError(
+            f"the times {where} are neither numbers nor ISO 8601, nor dates of a known form "
+            f"(the first is '{_first(texts)}')",
+            f"name another column {option('time_column')}, or say how they are written "
+            f"{option('time_format')}",
+        )
+    proof = None
+    for rival in forms:
+        if rival != best and sorted(rival) == sorted(best):  # the same parts in another order
+            proof = _settled(texts, where, best, rival)
+    proven = f", as '{proof}' proves" if proof else ""
+    return Told(form=best, note=f"the times are read as '{best}'{proven}")
+
+
+def _settled(texts: ir.Table, where: str, best: str, rival: str) -> str:
+    """A time that only `best` reads; UserError where nothing tells the two orders apart."""
+    one, other = (interactions.formatted(texts.text, form) for form in (best, rival))
+    both = texts.mutate(one=one, other=other)
+    only = _example(both.filter(both.one.notnull() & both.other.isnull()))
+    contrary = _example(both.filter(both.one.isnull() & both.other.notnull()))
+    if only and not contrary:
+        return str(only["text"])
+    read = both.filter(both.one.notnull() & both.other.notnull())
+    example = _example(read.filter(read.one != read.other)) or _example(read)
+    if only and contrary:
+        seen = f"'{only['text']}' is only the first and '{contrary['text']}' only the second"
+    else:
+        assert example is not None, "a format that reads nothing is none of the forms"
+        seen = f"'{example['text']}' is {_shown(example['one'])} or {_shown(example['other'])}"
+    raise UserError(
+        f"the times {where} can be read in two ways, '{best}' and '{rival}': {seen}",
+        f"say which {option('time_format')}: --time-format '{best}' or --time-format '{rival}'",
+    )
+
+
+def _example(rows: ir.Table) -> dict[str, Any] | None:
+    found = rows.limit(1).to_pyarrow().to_pylist()
+    return found[0] if found else None
+
+
+def _shown(microseconds: int) -> str:
+    from recctl.data.batches import iso
+
+    return str(iso(microseconds)).removesuffix("+00:00").replace("T", " ")
+
+
+_DATE = re.compile(
+    r"(?:(?P<day>[A-Za-z]{3,9})(?P<comma>,?) )?"
+    r"(?P<a>[0-9]{1,4}|[A-Za-z]{3,9})(?P<s>[-/. ])(?P<b>[0-9]{1,2}|[A-Za-z]{3,9})"
+    r"(?P<t>,? |[-/.])(?P<c>[0-9]{4}|[0-9]{2})(?![0-9:])"
+)
+_TIME = re.compile(
+    r"(?P<gap>T| +|, )(?P<h>[0-9]{1,2})(?P<dot>[:.])[0-9]{2}"
+    r"(?P<sec>[:.][0-9]{2}(?P<frac>[.][0-9]{1,9})?)?(?P<am> ?[AaPp][Mm])?"
+)
+_ZONE = re.compile(r"(?P<gap> ?)(?P<zone>Z|UTC|GMT|[+-][0-9]{2}(:?[0-9]{2})?)")
+_UNIX = re.compile(  # as in `Wed Dec 01 08:26:00 +0000 2010`
+    r"[A-Za-z]{3} (?P<m>[A-Za-z]{3}) +[0-9]{1,2} [0-9]{2}:[0-9]{2}:[0-9]{2} "
+    r"(?P<zone>[+-][0-9]{4} |UTC |GMT )?[0-9]{4}"
+)
+
+
+def formats_of(text: str) -> list[str]:
+    """The strptime formats that a date may have by its signs, the likelier ones first.
+
+    >>> formats_of("01/12/2010 08:26")
+    ['%d/%m/%Y %H:%M', '%m/%d/%Y %H:%M']
+    >>> formats_of("Dec 1, 2010")
+    ['%b %d, %Y', '%B %d, %Y']
+    """
+    if unix := _UNIX.fullmatch(text):
+        zone = unix["zone"] or ""
+        return [f"%a %b %d %H:%M:%S {'%z ' if zone[:1] in '+-' and zone else zone}%Y"]
+    date = _DATE.match(text)
+    if date is None:
+        return []
+    rest = _rest(text[date.end() :])
+    if rest is None:
+        return []
+    weekday = ("%a" if len(date["day"]) == 3 else "%A") + date["comma"] + " " if date["day"] else ""
+    return [
+        f"{weekday}{one}{date['s']}{two}{date['t']}{three}{rest}"
+        for one, two, three in _orders(date["a"], date["b"], date["c"])
+    ]
+
+
+def _orders(a: str, b: str, c: str) -> list[tuple[str, str, str]]:
+    """What the three parts of a date may be."""
+    year = "%Y" if len(c) == 4 else "%y"
+    if a.isalpha():
+        return [] if b.isalpha() else [(month, "%d", year) for month in _months(a)]
+    if b.isalpha():
+        if len(a) == 4:
+            return [("%Y", month, "%d") for month in _months(b)] if len(c) == 2 else []
+        return [("%d", month, year) for month in _months(b)]
+    if len(a) == 4:
+        return [("%Y", "%m", "%d")] if len(c) == 2 else []
+    if len(a) > 2:
+        return []
+    orders = [("%d", "%m", year), ("%m", "%d", year)]
+    return orders if year == "%Y" else [*orders, ("%y", "%m", "%d")]
+
+
+def _months(name: str) -> list[str]:
+    return ["%b", "%B"] if len(name) == 3 else ["%B"]
+
+
+def _rest(text: str) -> str | None:
+    """The format of what follows a date; None where it is no time."""
+    if not text:
+        return ""
+    time = _TIME.match(text)
+    if time is None:
+        return None
+    dot = time["dot"]
+    form = time["gap"] + ("%I" if time["am"] else "%H") + f"{dot}%M"
+    if time["sec"]:
+        form += f"{time['sec'][0]}%S" + (".%n" if time["frac"] else "")
+    if time["am"]:
+        form += " %p" if time["am"][0] == " " else "%p"
+    tail = text[time.end() :]
+    if not tail:
+        return form
+    zone = _ZONE.fullmatch(tail)
+    if zone is None:
+        return None
+    return form + zone["gap"] + ("%z" if zone["zone"][0] in "+-" else zone["zone"])
