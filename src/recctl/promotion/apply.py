@@ -265,9 +265,9 @@ def _finish(registry: Registry, now: Serving, latest: Entry) -> None:
     for entry in moving(now.line):
         if entry.state == "pending" and entry.position != latest.position:
             registry.mark(entry.position, "undone")
-    if latest.state != "done":
-        registry.mark(latest.position, "done")
     note_head(registry, now)
+    if latest.state != "done":  # last: whoever is told that it was not finished may ask again
+        registry.mark(latest.position, "done")
 
 
 def note_head(registry: Registry, now: Serving) -> None:
