@@ -502,13 +502,22 @@ def test_git_lineage(tmp_path: Path) -> None:
     (tmp_path / "code.py").write_text("1\n")
     git("add", "code.py")
     git("commit", "-q", "-m", "first")
-    (tmp_path / "dvc.lock").write_text("changes while the pipeline runs\n")
+    for name in ("data.dvc", "dvc.lock", "notes.md", "night.log"):
+        (tmp_path / name).write_text("a run, or a person beside it, wrote this\n")
     tags = tracking.lineage(Layout(tmp_path))
     assert tags["mlflow.source.git.commit"] == git("rev-parse", "HEAD")
     assert tags["mlflow.source.git.repoURL"] == "https://host/x.git"
     assert tags["recctl.git_dirty"] == "false"
     (tmp_path / "code.py").write_text("2\n")
     assert tracking.lineage(Layout(tmp_path))["recctl.git_dirty"] == "true"
+    git("checkout", "code.py")
+    for name in ("src/new/stage.py", "flows/x.yaml", "params.yaml", "constraints.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("untracked\n")
+        assert tracking.lineage(Layout(tmp_path))["recctl.git_dirty"] == "true", name
+        path.unlink()
+    assert tracking.lineage(Layout(tmp_path))["recctl.git_dirty"] == "false"
 
 
 def test_lineage_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -737,8 +737,7 @@ def _log_rows(client: "MlflowClient", run_id: str, rows: Sequence[list[Any]]) ->
 def lineage(layout: Layout) -> dict[str, str]:
     """Tags that say which data and which code a run comes from; 'none' where it cannot be told."""
     commit = _git(layout.root, "rev-parse", "HEAD")
-    # dvc.lock changes while the pipeline runs; it would make every run look dirty.
-    changes = _git(layout.root, "status", "--porcelain", "--", ".", ":!dvc.lock")
+    changes = _git(layout.root, "status", "--porcelain", "--untracked-files=all", "--", *_CODE)
     remote = _git(layout.root, "config", "--get", "remote.origin.url")
     tags = {
         "recctl.data_md5": data_md5(layout),
@@ -749,6 +748,13 @@ def lineage(layout: Layout) -> dict[str, str]:
         "mlflow.source.type": "LOCAL",
     }
     return {**tags, "mlflow.source.git.repoURL": redact(remote)} if remote else tags
+
+
+_CODE = (
+    *("src", "flows", "dvc.yaml", "params.yaml", "pyproject.toml", "constraints.txt"),
+    *("*.py", "*.sh", "*.toml", "*.cfg", "requirements*.txt", ":(exclude)tests"),
+)
+"""What a model is made by. A run itself writes data.dvc and dvc.lock; notes and logs make none."""
 
 
 def data_md5(layout: Layout) -> str:

@@ -80,7 +80,7 @@ def keyboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes], obje
 def approve(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], str | bool]:
     """What `recctl retrain` asks before a model serves, given the hours; the decision is blank."""
     monkeypatch.setattr("recctl.promotion.show.decision", lambda body: None)
-    return lambda hours: _approve(hours, {})
+    return lambda hours: _approve(hours, False, {})
 
 
 def test_a_question_that_nobody_answers_does_not_hold_the_project_for_ever(

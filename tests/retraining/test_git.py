@@ -1,5 +1,6 @@
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -250,6 +251,130 @@ def test_no_repository_is_no_error(tmp_path: Path) -> None:
     assert git.root(tmp_path) is None
 
 
+def test_only_gits_own_word_means_no_repository(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own tests use it
+    with pytest.raises(UserError, match="dubious ownership"):
+        git.root(tree)
+    monkeypatch.delenv("GIT_TEST_ASSUME_DIFFERENT_OWNER")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="git is not installed"):
+        git.root(tree)
+    assert git.root(tmp_path) is None
+
+
+@pytest.mark.parametrize("damage", ["HEAD", "gitdir"])
+def test_a_damaged_repository_is_not_none(tree: Path, damage: str) -> None:
+    if damage == "HEAD":
+        (tree / ".git" / "HEAD").unlink()
+    else:
+        (tree / ".git").rename(tree.parent / "elsewhere")
+        (tree / ".git").write_text("gitdir: /nowhere/at/all\n")
+    with pytest.raises(UserError, match="not a git repository"):
+        git.root(tree)
+
+
+# Before anything is changed
+
+
+def everything(tree: Path) -> tuple[str, str]:
+    """All that git shows of branches, index and files."""
+    return run(tree, "for-each-ref"), run(tree, "status", "--porcelain", "--ignored")
+
+
+def detached(tree: Path) -> None:
+    run(tree, "checkout", "--quiet", "--detach")
+
+
+def bisecting(tree: Path) -> None:
+    run(tree, "bisect", "start")
+
+
+def unmerged(tree: Path) -> None:
+    """A stash that does not fit: no MERGE_HEAD, but files in conflict."""
+    (tree / "notes.txt").write_text("two\n")
+    run(tree, "-c", "user.name=a", "-c", "user.email=a@b", "stash")
+    change(tree, "three\n", "second")
+    assert subprocess.run(["git", "stash", "pop"], cwd=tree, capture_output=True).returncode == 1
+
+
+def ignored(tree: Path) -> None:
+    (tree / ".gitignore").write_text("*.lock\n")
+
+
+def hook(name: str) -> Callable[[Path], None]:
+    def refusing(tree: Path) -> None:
+        path = tree / ".git" / "hooks" / name
+        path.write_text("#!/bin/sh\necho 'a ticket is missing' >&2; exit 1\n")
+        path.chmod(0o755)
+
+    return refusing
+
+
+def unsigned(tree: Path) -> None:
+    run(tree, "config", "commit.gpgSign", "true")
+    run(tree, "config", "gpg.program", "/nowhere/gpg")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (detached, "is on no branch"),
+        (bisecting, "BISECT_LOG"),
+        (unmerged, "unmerged files"),
+        (ignored, "ignored by one of your .gitignore"),
+        (hook("pre-commit"), "'pre-commit' refuses the commit: a ticket is missing"),
+        (hook("commit-msg"), "'commit-msg' refuses the commit: a ticket is missing"),
+        (unsigned, "'git commit-tree' failed"),
+    ],
+)
+def test_what_would_refuse_a_commit_refuses_before(
+    tree: Path, spoil: Callable[[Path], None], words: str
+) -> None:
+    (tree / "data.dvc").write_text("two\n")
+    spoil(tree)
+    before = everything(tree)
+    with pytest.raises(UserError, match=words):
+        git.require_commit(tree, MINE, "Retraining: a rehearsal")
+    assert everything(tree) == before
+
+
+@pytest.mark.parametrize("name", ["index.lock", "refs/heads/main.lock", "HEAD.lock"])
+def test_a_lock_of_git_is_seen_before(tree: Path, name: str) -> None:
+    (tree / ".git" / name).touch()
+    with pytest.raises(MayPass, match=rf"remove .*{name}"):
+        git.require_commit(tree, MINE, "Retraining: a rehearsal")
+
+
+def test_a_branch_without_a_commit_is_refused(tmp_path: Path, tree: Path) -> None:
+    run(tmp_path, "init", "--quiet", "new")
+    with pytest.raises(UserError, match="has no commit yet"):
+        git.require_commit(tmp_path / "new", MINE, "Retraining: a rehearsal")
+
+
+@pytest.mark.parametrize("kind", ["plain", "worktree", "shallow", "hooked"])
+def test_a_rehearsal_changes_nothing(tree: Path, kind: str) -> None:
+    """What is staged stays staged, in whatever form git keeps the repository."""
+    place = tree
+    if kind == "worktree":
+        place = tree.parent / "other"
+        run(tree, "worktree", "add", "--quiet", str(place))
+    elif kind == "shallow":
+        place = tree.parent / "other"
+        run(tree.parent, "clone", "--quiet", "--depth=1", f"file://{tree}", str(place))
+    elif kind == "hooked":
+        path = tree / ".git" / "hooks" / "pre-commit"
+        path.write_text("#!/bin/sh\ngit diff --cached --quiet\n")
+        path.chmod(0o755)
+    (place / "staged.txt").write_text("mine\n")
+    run(place, "add", "staged.txt")
+    (place / "data.dvc").write_text("two\n")
+    before = everything(place)
+    git.require_commit(place, MINE, "Retraining: a rehearsal")
+    assert everything(place) == before
+
+
 @pytest.fixture
 def upstream(tree: Path, tmp_path: Path) -> Path:
     """A bare repository that `tree` pushes to."""
@@ -312,6 +437,25 @@ def test_a_lock_in_the_way_of_a_push_is_no_disagreement(tree: Path, upstream: Pa
     lock.touch()
     with pytest.raises(MayPass, match=f"remove {lock}$"):
         git.push(tree)
+
+
+def test_what_would_refuse_a_push_refuses_before(tree: Path, upstream: Path) -> None:
+    git.require_push(tree, MINE)
+    colleague(upstream, "readme.txt", "theirs")
+    git.require_push(tree, MINE)
+    (tree / "data.dvc").write_text("two\n")
+    git.require_push(tree, MINE)  # it will be committed by then
+    (tree / "notes.txt").write_text("half a thought\n")
+    with pytest.raises(UserError, match="uncommitted changes here"):
+        git.require_push(tree, MINE)
+    run(tree, "checkout", "notes.txt")
+    shutil.rmtree(upstream.parent / "other")
+    colleague(upstream, "data.dvc", "theirs")
+    with pytest.raises(UserError, match="disagree on"):
+        git.require_push(tree, MINE)
+    run(tree, "branch", "--unset-upstream")
+    with pytest.raises(UserError, match="no upstream branch"):
+        git.require_push(tree, MINE)
 
 
 def test_a_push_leaves_uncommitted_work_alone(tree: Path, upstream: Path) -> None:
