@@ -333,7 +333,7 @@ def _show_description(description: "Description") -> None:
         "rows": f"{description.rows:,} ({description.bad_rows:,} bad)",
         "users": f"{description.users:,}",
         "items": f"{description.items:,}",
-        "repeats": f"{description.repeats:,} (the user had the item before), at another time "
+        "repeats": f"{description.repeats:,} (the user had the item before); at another time "
         f"{description.repeat_share:.1%} of the interactions",
         "hidden": f"{description.hidden_target_share:.1%} of the users' last items: the seen "
         "filter would hide them as targets",
