@@ -1,5 +1,6 @@
 """Where everything lies in a project, in one place."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,15 +91,17 @@ class Layout:
 def _check(root: Path) -> None:
     """Refuse a path that a library would take for another one, before anything is written.
 
-    An sqlite address ends at a question mark, and MLflow quotes a folder as Python does, which SQL
-    does not understand where both kinds of quotes are in it.
+    An sqlite address ends at a question mark; MLflow quotes a folder as Python does, which SQL
+    does not understand where both kinds of quotes are in it; DVC's cache puts the value of an
+    environment variable in place of its name.
     """
     path = str(root)
     found = {sign for sign in path if sign == "?" or literal(sign) != sign}
     found |= set("'\"") if {"'", '"'} <= set(path) else set()
+    found |= {"$"} if os.path.expandvars(path) != path else set()
     if found:
         raise UserError(
-            f"MLflow's database cannot lie in the project's folder {path}, for it has "
+            f"MLflow and DVC cannot work in the project's folder {path}, for it has "
             f"{' and '.join(map(ascii, sorted(found)))} in its path",
             "rename the folder, or move the project to another one",
         )
