@@ -79,7 +79,7 @@ def keyboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes], obje
 @pytest.fixture
 def approve(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], str | bool]:
     """What `recctl retrain` asks before a model serves, given the hours; the decision is blank."""
-    monkeypatch.setattr("recctl.promotion.show.decision", lambda body: None)
+    monkeypatch.setattr("recctl.promotion.show.decision", lambda body, console: None)
     return lambda hours: _approve(hours, False, {})
 
 

@@ -108,7 +108,7 @@ def under_way(path: Path) -> bool:
 
 
 def _cut_off(path: Path) -> bool:
-    """Whether a file is empty, a packed file without its end or a parquet file without its footer."""
+    """Whether a file is empty, or is a packed or parquet file without its end."""
     if path.stat().st_size == 0:
         return True
     with path.open("rb") as file:
