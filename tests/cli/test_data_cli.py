@@ -283,3 +283,19 @@ def test_no_project_and_no_data(
     code, _, err = run("use", "starter")
     assert (code, err.count("\n")) == (2, 1)
     assert "no recctl project" in err
+
+
+def test_preview_shows_what_use_would_do(run: Run, project: Path, tmp_path: Path) -> None:
+    write_log(tmp_path / "semicolon.csv")
+    code, out, _ = run("preview", tmp_path / "semicolon.csv", "--min-weight", "1", "--json")
+    assert code == 2  # there is no weight column
+    code, out, _ = run("preview", tmp_path / "semicolon.csv", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert (found["rows"], found["interactions"], found["quarantine"]) == (3, 3, {})
+    assert found["ingest"]["delimiter"] == ";"
+    assert (project / "params.yaml").read_text() == PARAMS
+    code, out, _ = run("preview", tmp_path / "semicolon.csv")
+    assert code == 0
+    for word in ("separator ';'", "2017-07-14T02:40:00+00:00 to 2017-07-15T02:40:00+00:00"):
+        assert word in out

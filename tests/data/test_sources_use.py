@@ -9,6 +9,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from recctl.config import read_params
@@ -18,6 +19,7 @@ from recctl.data.install import Used
 from recctl.data.params import IngestParams
 from recctl.data.use import OwnLog, use_files, use_known
 from recctl.errors import UserError
+from recctl.files import read_json
 from recctl.layout import Layout
 
 PARAMS = """\
@@ -417,3 +419,40 @@ def test_the_real_sets(project: Layout, name: str, file: str) -> None:
         pytest.skip(f"RECCTL_REAL_DATA does not name a folder that holds {file}")
     known(project, name, Path(folder) / file)
     assert read_params(project.params)["ingest"]["name"] == name
+
+
+SHOP = (
+    "StockCode,Description,Quantity,InvoiceDate,CustomerID\r"
+    "85123A,LAMP,6,01/12/2010 08:26,17850\r"
+    "85123A,LAMP,-1,13/12/2010 08:26,17850\r"
+    "22139,TEA,56,01/12/2010 11:52,\r"
+)
+
+
+def test_what_use_accepts_ingest_reads(project: Layout, tmp_path: Path) -> None:
+    from recctl.data.inspect import told
+    from recctl.data.use import preview
+    from recctl.stages import ingest
+
+    (tmp_path / "shop.csv").write_text(SHOP, newline="")
+    columns = {"user_column": "CustomerID", "item_column": "StockCode"}
+    rest = {"time_column": "InvoiceDate", "weight_column": "Quantity", "minimum_weight": 1.0}
+    log = OwnLog(**columns, **rest, anonymous="drop", title_column="Description")  # type: ignore[arg-type]
+    seen = preview(project, [tmp_path / "shop.csv"], log, print)
+    assert_untouched(project)
+    lines: list[str] = []
+    used = use_files(project, [tmp_path / "shop.csv"], log, lines.append)
+    assert (used.ingest, lines) == (seen.ingest, told(seen))
+    assert IngestParams.load(project.params) == used.ingest
+    ingest.run(project)
+    report = read_json(project.interactions / "report.json", made_by="ingest")
+    assert {cause: n for cause, n in report["quarantine"].items() if n} == seen.quarantine
+    assert (report["rows_out"], report["first_time"]) == (1, "2010-12-01T08:26:00+00:00")
+    titles = pq.read_table(project.interactions / "items.parquet").to_pydict()
+    assert titles == {"item_id": ["22139", "85123A"], "title": ["TEA", "LAMP"]}
+
+
+def test_amazon_2018s_order(project: Layout, tmp_path: Path) -> None:
+    (tmp_path / "All_Beauty.csv").write_text("B000000001,A39HTATAQ9V7YF,5.0,1369699200\n")
+    used = own(project, tmp_path / "All_Beauty.csv")
+    assert used.ingest.columns == ["item_id", "user_id", "rating", "timestamp"]

@@ -556,3 +556,34 @@ def test_a_source_is_kept_when_its_batch_goes_meanwhile(
             take(project)
     assert path.exists()
     assert take(project).new == 2
+
+
+def test_times_of_pandas_parquet_files(project: Layout) -> None:
+    times = pa.array([10 * 10**9, 11 * 10**9], pa.timestamp("ns", "UTC"))
+    table = pa.table({"user_id": ["u1", "u3"], "item_id": ["i9", "i1"], "timestamp": times})
+    pq.write_table(table, project.root / "day.parquet")
+    drop(project, "day.parquet", (project.root / "day.parquet").read_bytes())
+    assert take(project).new == 2
+    assert ingested(project)[0] == sorted([*BASE, *DAY])
+
+
+def test_new_files_are_read_as_the_log_is(project: Layout) -> None:
+    settings = {"time_format": "%d/%m/%Y", "anonymous": "drop", "encoding": "latin-1"}
+    (project.data / "log.csv").write_text(text([("u1", "i1", "01/12/2010")]))
+    set_params(project.root, [cases.FOLDER], **settings)
+    rows = [("José", "i2", "02/12/2010"), ("", "i3", "02/12/2010")]
+    drop(project, "a.csv", text(rows).replace("\n", "\r").encode("latin-1"))
+    [batch] = take(project).batches
+    assert (batch.new, batch.bad) == (1, {"no-user": 1})
+    good, aside = ingested(project)
+    assert [row[:2] for row in good] == [("José", "i2"), ("u1", "i1")]
+    assert aside == [("anonymous", "")]
+
+
+def test_seconds_in_a_log_of_milliseconds_are_refused(project: Layout) -> None:
+    (project.data / "log.csv").write_text(text([("u1", "i1", 1_500_000_000_000)]))
+    set_params(project.root, [cases.FOLDER], time_unit="ms")
+    drop(project, "a.csv", text([("u1", "i2", 1_500_000_000)]))
+    [(name, reason)] = take(project).refused
+    assert name == "a.csv"
+    assert "January 1970 in ingest.time_unit ms, such as '1500000000'" in reason

@@ -66,3 +66,11 @@ def test_rows_that_two_rules_share_are_shown_once():
     same = [{"before": 9, "now": 3, "ratio": 1 / 3}]
     both = [outcome(name, "failed", samples=same) for name in ("volume-drift", "volume-break")]
     assert shown(both).count("before") == 1
+
+
+def test_rows_without_a_user_are_told_with_the_setting_that_allows_them():
+    samples = [{"cause": "no-user", "rows": 35, "share": 0.35}]
+    failed = outcome("quarantine-share", "failed", samples=samples)
+    assert str(report.failure([failed])).endswith(
+        "ingest.anonymous: drop lets rows without a user not count as bad"
+    )
