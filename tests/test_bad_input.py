@@ -447,7 +447,7 @@ SPLIT = [
                          setting("sequence-split.test_from", "soon")),
      "'sequence-split.test_from': 'soon' is not an ISO 8601 time; write it like 2024-03-01"),
     ("a day that is none", write("params.yaml", "sequence-split: {test_from: 2024-02-30}\n"),
-     "params.yaml is not valid YAML (day is out of range for month); mend"),
+     "params.yaml is not valid YAML (day is out of range for month); fix"),
     ("a date before all", both(setting("sequence-split.protocol", "global-time"),
                                    setting("sequence-split.test_from", "1990-01-01")),
      "leaves nothing to train on", "; mend sequence-split.test_from"),
@@ -571,7 +571,7 @@ USE = [
     ("data changed since", given(GOOD_LOG, raw_log("x")), "would lose it; keep it with 'dvc add"),
     ("data unknown to DVC", given(GOOD_LOG, remove("data.dvc")), "; keep it with 'dvc add data'"),
     ("no DVC", given(GOOD_LOG, remove(".dvc")), "{root} is not a DVC project; run 'dvc init'"),
-    ("data.dvc garbage", given(GOOD_LOG, write("data.dvc", GARBAGE)), "data.dvc", "; mend that"),
+    ("data.dvc garbage", given(GOOD_LOG, write("data.dvc", GARBAGE)), "data.dvc", "; fix that"),
     ("a file for data/", given(GOOD_LOG, file("data")), "at {root}/data; a file stands where"),
 ]
 

@@ -90,14 +90,15 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"no {path}", "restore it from git") from None
     if len(content) > limits.YAML_BYTES:
         raise _not_yaml(str(path), f"more than {limits.YAML_BYTES:,} bytes")
-    try:
-        return yaml_value(content.decode("utf-8"), str(path))
-    except UnicodeDecodeError as error:
-        raise _not_yaml(str(path), str(error)) from None
+    return yaml_value(content, str(path))
 
 
-def yaml_value(text: str, where: str) -> Any:
+def yaml_value(content: str | bytes, where: str) -> Any:
     """What a YAML text says, within the limits on YAML; UserError where it is none."""
+    try:
+        text = content if isinstance(content, str) else content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _not_yaml(where, str(error)) from None
     if conflict := _CONFLICT.search(text):
         line = text.count("\n", 0, conflict.start()) + 1
         raise UserError(

@@ -47,9 +47,7 @@ def rollback(
     reason: Annotated[str, typer.Option("--reason", help="Why; kept with the decision.")],
     to: Annotated[
         int | None,
-        typer.Option(
-            "--to", min=1, max=limits.VERSION, help="A version; without it the champion before."
-        ),
+        typer.Option("--to", max=limits.VERSION, help="A version; without it the champion before."),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Take a version that no decision ever let serve.")
@@ -91,7 +89,7 @@ def history(as_json: AsJson = False) -> None:
 
 def explain(
     decision: Annotated[
-        int, typer.Argument(min=1, max=limits.VERSION, help="The number in `recctl history`.")
+        int, typer.Argument(max=limits.VERSION, help="The number in `recctl history`.")
     ],
     as_json: AsJson = False,
 ) -> None:

@@ -194,10 +194,10 @@ def config(layout: Layout) -> Any:
 def digest(layout: Layout) -> str | None:
     """The digest that data.dvc holds; None without one. UserError when it is not DVC's."""
     path = _pointer(layout)
-    return named(path.read_text(encoding="utf-8"), str(path)) if path.is_file() else None
+    return named(path.read_bytes(), str(path)) if path.is_file() else None
 
 
-def named(pointer: str, where: str) -> str | None:
+def named(pointer: str | bytes, where: str) -> str | None:
     """The digest that the text of a data.dvc holds; raises as `digest` does."""
     try:
         out = yaml_value(pointer, where)["outs"][0]
