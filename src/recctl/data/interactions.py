@@ -217,7 +217,7 @@ def _lossy(text: Any) -> Any:
 
     The search for single signs is fast, that for a pattern is not.
     """
-    float_like = text.endswith(".0") | text.contains("e+") | text.contains("E+")
+    float_like = text.endswith(".0") | text.contains("+")
     return text.contains("\0") | float_like.ifelse(text.re_search(_FLOAT), False)
 
 
