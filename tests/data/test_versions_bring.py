@@ -2,6 +2,7 @@
 
 import subprocess
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -9,36 +10,61 @@ from recctl.data import versions
 from recctl.errors import MayPass, UserError
 from recctl.layout import Layout
 
-LACKS = "ERROR: Checkout failed for following targets:\ndata\nIs your cache up to date?"
-NO_REMOTE = "ERROR: no remote specified"
 NOWHERE = "WARNING: Some of the cache files do not exist neither locally nor on remote."
+FULL = "ERROR: [Errno 28] No space left on device"
+
+
+@pytest.fixture
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """A project whose data.dvc names a version that its empty cache lacks."""
+    settings = {"core": {"remote": "origin"}, "cache": {"dir": str(tmp_path / "cache")}}
+    monkeypatch.setattr(versions, "config", lambda layout: settings)
+    monkeypatch.setattr(versions, "digest", lambda layout: f"{'0' * 32}.dir")
+    monkeypatch.setattr(versions, "_require_project", lambda layout: None)
+    return Layout(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("checkout", "pull", "remotes", "kind", "says"),
+    ("fetch", "kind", "says"),
     [
-        (LACKS, NO_REMOTE, "", UserError, "cache lacks this version"),
-        ("ERROR: [Errno 13] Permission denied: 'cache'", NO_REMOTE, "", UserError, "denied"),
-        ("ERROR: [Errno 28] No space left on device", NO_REMOTE, "", UserError, "No space left"),
-        (LACKS, NOWHERE, "origin\tssh://host/x", MayPass, "it is away, or nobody ran 'dvc push'"),
-        (LACKS, "ERROR: HTTP 503", "origin\thttp://host/x", MayPass, "503"),
+        ("", MayPass, "it is away, or nobody ran 'dvc push'"),
+        (NOWHERE, MayPass, "it is away, or nobody ran 'dvc push'"),
+        ("ERROR: HTTP 503", MayPass, "503"),
+        (FULL, UserError, "free some disk space"),
     ],
 )
-def test_only_what_dvc_says_is_lacking_is_said_to_lack(
-    tmp_path: Path,
+def test_a_remote_that_gives_nothing(
+    layout: Layout,
     monkeypatch: pytest.MonkeyPatch,
-    checkout: str,
-    pull: str,
-    remotes: str,
+    fetch: str,
     kind: type[UserError],
     says: str,
 ) -> None:
     def run(layout: Layout, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        wrong = {"checkout": checkout, "pull": pull}.get(arguments[0], "")
-        return subprocess.CompletedProcess(arguments, 1 if wrong else 0, remotes, wrong)
+        assert arguments[0] == "fetch", "data/ is touched although nothing came"
+        return subprocess.CompletedProcess(arguments, 1 if fetch else 0, "", fetch)
 
     monkeypatch.setattr(versions, "_run", run)
-    monkeypatch.setattr(versions, "_require_project", lambda layout: None)
     with pytest.raises(kind, match=says) as caught:
-        versions.bring(Layout(tmp_path))
+        versions.bring(layout)
     assert type(caught.value) is kind
+
+
+def test_without_a_remote_the_lacking_version_is_named(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions, "config", lambda layout: {"core": {}, "cache": {}})
+    with pytest.raises(UserError, match=r"cache lacks version 0+ .* no remote") as caught:
+        versions.bring(layout)
+    assert type(caught.value) is UserError
+
+
+def test_a_cache_that_cannot_be_read_does_not_lack_a_version(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, encoding: str) -> NoReturn:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(PermissionError):
+        versions.bring(layout)

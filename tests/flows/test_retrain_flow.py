@@ -134,7 +134,7 @@ def test_a_run_shows_what_it_came_to(
     assert "days-10-11.csv" in shown["intake"]
     assert "http://127.0.0.1:5000/#/runs/" in shown["mlflow-run"]
     stages = ["ingest", "validate", "sequence-split", "train", "evaluate"]
-    steps = {"sync", "intake", *stages, "promote", "publish"}
+    steps = {"check", "sync", "intake", *stages, "promote", "publish"}
     assert first.tries("publish") == dict.fromkeys(steps, 1)
 
     small.settings(project, train={"device": "cpu", "model": "popularity"})
@@ -146,7 +146,7 @@ def test_a_run_shows_what_it_came_to(
     third = go(server, retrain, project)
     assert (third.ending, third.state) == ("nothing-new", ("COMPLETED", "NothingNew"))
     assert "nothing new, nothing to do" in third.message
-    assert set(third.tries("intake")) == {"sync", "intake"}
+    assert set(third.tries("intake")) == {"check", "sync", "intake"}
     assert time.monotonic() - began < 30
     assert champion(project) == 1
 

@@ -52,7 +52,8 @@ def install(layout: Layout, fill: Fill, settings: Settings) -> Used:
     busy = "another 'recctl data use' is at work in this project"
     with locked(layout.state / "data.lock", busy):
         recover_folder(layout.data)
-        read_yaml(layout.params)  # what cannot be read cannot be edited
+        read_yaml(layout.params)  # what cannot be read or edited is refused before the log is read
+        yaml_edit.put(_text(layout), (IngestParams.section, "name"), "")
         versions.require_held(layout)
         before = _keep_pointers(layout)
         with replacing_folder(layout.data) as folder:
@@ -66,6 +67,11 @@ def install(layout: Layout, fill: Fill, settings: Settings) -> Used:
             before = None
     files = {path.name: path.stat().st_size for path in sorted(layout.data.iterdir())}
     return Used(ingest, files, changes, before, kept, again)
+
+
+def _text(layout: Layout) -> str:
+    """params.yaml with the line ends that it has."""
+    return layout.params.read_bytes().decode("utf-8")
 
 
 def _keep_pointers(layout: Layout) -> Path | None:
@@ -89,7 +95,7 @@ def _new_params(
     log without settings of its own gets back what the known set before it had changed; what was
     changed by hand since is kept. Seen items are recommended where users repeat themselves.
     """
-    text = layout.params.read_bytes().decode("utf-8")  # with the line ends that it has
+    text = _text(layout)
     kept: list[Change] = []
     if not settings:
         settings, kept = _given_back(text)

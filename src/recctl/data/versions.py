@@ -102,6 +102,8 @@ def fetch(layout: Layout) -> None:
     try:
         _dvc(layout, "fetch", "data.dvc")  # quiet, it gives no reason
     except UserError as error:
+        if _FULL.search(error.what):
+            raise
         if "neither locally nor on remote" not in error.what:
             raise MayPass(str(error)) from None
     if not cached(layout, digest(layout)):
@@ -220,6 +222,9 @@ def _dvc_json(layout: Layout, *arguments: str) -> Any:
     return json.loads(text) if text.strip() else {}
 
 
+_FULL = re.compile(r"(?i)disk is full|no space left")
+
+
 def _dvc(layout: Layout, *arguments: str) -> str:
     """Run dvc in the project; UserError with its own words when it fails.
 
@@ -238,7 +243,7 @@ def _dvc(layout: Layout, *arguments: str) -> str:
     if done.returncode != 0:
         said = done.stderr.partition("Having any troubles?")[0]
         reason = redact(" ".join(said.split()).removeprefix("ERROR: "))
-        full = re.search(r"(?i)disk is full|no space left", reason)
+        full = _FULL.search(reason)
         raise UserError(
             f"'dvc {' '.join(arguments)}' failed: {reason or 'it gives no reason'}",
             f"{'free some disk space' if full else 'fix that'} and run the command again",

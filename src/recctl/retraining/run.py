@@ -147,7 +147,6 @@ def collect(layout: Layout, lock: Lock, hooks: Hooks) -> tuple[Finished | None, 
     came is shown also where a source failed.
     """
     at = _Run(layout, lock, hooks, RetrainParams.load(layout.params))
-    PromotionParams.judging(layout.params)  # before a training that nothing could judge
     at.step("sync", at.sync)
     finished = at.mend()
     tries: list[Intake] = []
