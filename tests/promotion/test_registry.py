@@ -71,6 +71,22 @@ def test_more_versions_than_one_page(
     assert [entry.state for entry in registry.entries()] == ["done"] + ["pending"] * 4
 
 
+def test_a_first_version_that_is_written_meanwhile_is_seen(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list that was empty is asked for again once the model turns out to hold a version."""
+    add_model(registry, tmp_path, "a")
+    search = registry.client.search_model_versions
+    empty = [search("name = 'another'", 1)]
+    monkeypatch.setattr(
+        registry.client,
+        "search_model_versions",
+        lambda *asked: empty.pop() if empty else search(*asked),
+    )
+    assert [version.number for version in registry.versions()] == [1]
+    assert not empty
+
+
 def test_a_model_comes_back_as_it_went_in(registry: Registry, tmp_path: Path) -> None:
     version = add_model(registry, tmp_path, "a")
     (folder,) = [registry.download(version, tmp_path / "copy")]

@@ -17,6 +17,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -365,17 +366,22 @@ class Registry:
     def _search(self, name: str, order: str) -> Iterator[Any]:
         token = None
         while True:
-            page = self._read(
-                lambda token=token: self.client.search_model_versions(  # type: ignore[misc]
-                    f"name = '{name}'", PAGE, [f"version_number {order}"], token
-                )
-            )
-            if not page and (token or self._has_versions(name)):
-                raise self._contradicts(f"lists no versions of '{name}' and holds some")
+            page = self._read(partial(self._page, name, order, token))
             yield from page
             token = page.token
             if not token:
                 return
+
+    def _page(self, name: str, order: str, token: str | None) -> Any:
+        """One page of the versions; MayPass for an empty one where there are some.
+
+        Another process may have written the first one since: asking again tells.
+        """
+        wanted = f"name = '{name}'"
+        page = self.client.search_model_versions(wanted, PAGE, [f"version_number {order}"], token)
+        if not page and (token or self._has_versions(name)):
+            raise self._contradicts(f"lists no versions of '{name}' and holds some")
+        return page
 
     def _has_versions(self, name: str) -> bool:
         model = self._model(name)
