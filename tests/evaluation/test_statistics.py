@@ -173,6 +173,14 @@ def test_bootstrap_means_of_the_negated_sample_are_negated(users):
     )
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_no_mean_is_minus_zero(sign: int) -> None:
+    """A table would show it as -0.000."""
+    means = bootstrap_means(counted(sign * np.repeat([0.0, 1.0], [399, 1])), 500, rng())
+    assert (means == 0).any()
+    assert not np.signbit(means[means == 0]).any()
+
+
 def test_interval_of_bounds_the_middle_95_percent():
     found = interval_of(np.arange(1001) / 1000, differences((0.0, 1), (1.0, 1)))
     assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.025, 0.975))

@@ -147,7 +147,7 @@ def bootstrap_means(
     """
     negated = Counted(-sample.values[::-1], sample.counts[::-1])
     if _key(sample) < _key(negated):  # not by the mean, which rounding can put on either side of 0
-        return -_bootstrap_means(negated, resamples, rng)
+        return 0.0 - _bootstrap_means(negated, resamples, rng)  # -x would make zeros -0.0
     return _bootstrap_means(sample, resamples, rng)
 
 
