@@ -82,12 +82,13 @@ def test_the_interval_decides_and_not_the_point(
         (
             {},
             "Holds: NDCG@10 of version 7 is .2500 (.2300 to .2700) on 900 events of 2026-11-23 to "
-            "2026-11-25; at its promotion it was .2600, the margin is .0050.",
+            "2026-11-25, each user once; at its promotion it was .2600, the margin is .0050.",
         ),
         (
             {"promoted_value": 0.4},
             "Fallen: NDCG@10 of version 7 is .2500 (.2300 to .2700) on 900 events of 2026-11-23 to "
-            "2026-11-25, below .4000 at its promotion by more than the margin .0050.",
+            "2026-11-25, each user once, below .4000 at its promotion by more than the margin "
+            ".0050.",
         ),
         (
             {"minimum_events": 1000},
@@ -97,7 +98,8 @@ def test_the_interval_decides_and_not_the_point(
         (
             {"promoted_value": None},
             "NDCG@10 of version 7 is .2500 (.2300 to .2700) on 900 events of 2026-11-23 to "
-            "2026-11-25; the decision that made it champion has no NDCG@10 to compare with.",
+            "2026-11-25, each user once; the decision that made it champion has no NDCG@10 "
+            "to compare with.",
         ),
         (
             {"window": None, "series": []},

@@ -47,6 +47,7 @@ def sentence(report: "Report") -> str:
     seen = f"{name} of {whom} is {value} on {found.events:,} events of {_span(window)}"
     if found.events < window.events:
         seen += f" by users with {found.fewest} items before"
+    seen += ", each user once"  # the table's figure counts each event: another number
     if report.promoted_value is None:
         return f"{seen}; the decision that made it champion has no {name} to compare with."
     before = figure(report.promoted_value)
