@@ -327,7 +327,8 @@ WEIGHTS = "user_id;item_id;timestamp;w\n"
         (["-1", "2"], {"minimum_weight": 1.0}, [2.0]),
         (["1,234", "2"], {}, "--decimal ',' or --decimal '.'"),
         (["3,5", "2.5"], {}, "--decimal"),
-        (["-1", "2"], {}, "1 values below zero .* --min-weight"),
+        (["-1", "2"], {}, "1 values below zero .* --min-weight .*: 0 leaves returns out"),
+        (["-1", "0.5"], {"minimum_weight": 0.0}, [0.5]),
     ],
 )
 def test_weights(tmp_path: Path, values: list[str], said: dict[str, Any], expected: Any) -> None:

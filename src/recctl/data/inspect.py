@@ -360,11 +360,11 @@ def _negatives(
     lowest = below.agg(lowest=below.value.min()).to_pyarrow()["lowest"][0].as_py()
     seen = f"{count:,} values below zero (to {lowest:g})"
     if params.weight_column is None:
-        omit = f"--weight-column {column} --min-weight 1"
+        omit = f"--weight-column {column} --min-weight 0"
         return [f"column '{column}' holds {seen}: if these are returns, {omit} leaves them out"]
     raise UserError(
         f"column '{column}' of {name} holds {seen}",
-        f"say what the least is that counts {option('minimum_weight')}: 1 leaves returns out, "
+        f"say what the least is that counts {option('minimum_weight')}: 0 leaves returns out, "
         f"{lowest:g} keeps all",
     )
 
