@@ -172,7 +172,7 @@ def test_sequences_have_an_order_and_no_times(run: Run, project: Path, tmp_path:
     assert run("use", tmp_path / "log.txt", "--format", "sequences")[0] == 0
     code, out, _ = run("describe")
     assert code == 0
-    assert "rows     4 (0 bad)\n" in out
+    assert "rows     4 (0 in quarantine)\n" in out
     assert "repeats  1 (" in out
     assert "times    none: the order of lines is the time" in out
 

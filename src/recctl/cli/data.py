@@ -330,7 +330,7 @@ def _show_description(description: "Description") -> None:
         "format": description.format,
         "version": description.version or "none (no data.dvc)",
         "files": ", ".join(f"{name} ({_size(n)})" for name, n in description.files.items()),
-        "rows": f"{description.rows:,} ({description.bad_rows:,} bad)",
+        "rows": f"{description.rows:,} ({description.bad_rows:,} in quarantine)",
         "users": f"{description.users:,}",
         "items": f"{description.items:,}",
         "repeats": f"{description.repeats:,} (the user had the item before); at another time "

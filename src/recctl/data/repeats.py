@@ -40,7 +40,7 @@ class Repeats:
         return (
             f"{self.share:.1%} of the interactions are with an item that the user had before, and "
             f"so is the last one of {self.hidden:,} of {self.targets:,} users "
-            f"({self.hidden_share:.1%}), which the seen filter hides as a target"
+            f"({self.hidden_share:.1%}), which a seen filter hides as a target"
         )
 
 

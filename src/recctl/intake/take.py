@@ -249,7 +249,9 @@ class _Taking:
             self.say(f"{stored.name}: nothing new")
             self.known.append(stored)
             return
-        self.say(f"{stored.name}: {stored.new:,} new of {stored.rows:,} rows")
+        counts = (("bad", sum(stored.bad.values())), ("held already", stored.duplicates))
+        why = "".join(f", {count:,} {name}" for name, count in counts if count)
+        self.say(f"{stored.name}: {stored.new:,} new of {stored.rows:,} rows{why}")
         self.found.append(stored)
         self.held.append(stored)
 

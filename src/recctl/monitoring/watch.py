@@ -162,7 +162,8 @@ def _figures(
     vocabulary, evaluate = champion.served.vocabulary, EvaluateParams.load(layout.params)
     events = reading.read(path, vocabulary, since, layout.state)
     by_day = reading.by_day(events)
-    say(f"version {champion.version}: {len(events):,} events in {len(by_day)} days")
+    span = "1 day" if len(by_day) == 1 else f"{len(by_day)} days"
+    say(f"version {champion.version}: {len(events):,} events in {span}")
     if not by_day:
         return [], None, None
     window = list(by_day)[-params.window_days :]
