@@ -1,9 +1,9 @@
 """Ends a promotion or a rollback at any of its steps; a program that `test_promote_killed` runs.
 
-    python deaths.py FOLDER SCENARIO:WAY[:STEP] ...
+    python deaths.py FOLDER SCENARIO:WAY[:STEP[:EVERY]] ...
 
 prepares a project in FOLDER, lists the steps of the scenario's change, and then, for every moment
-of every step (from STEP on), carries out the change in a process of its own that is ended there,
+of every step (from STEP on; with EVERY, of so many moments one), carries out the change in a process of its own that is ended there,
 and looks at what is left in another one. A line of JSON per moment goes to stdout. WAY is how it
 ends: `killed` (SIGKILL), `silent` (this one request gets no answer) or `away` (nor does any after).
 
@@ -15,6 +15,7 @@ nothing, so the moment after a step is the moment before the next one.
 import contextlib
 import dataclasses
 import importlib
+import itertools
 import json
 import os
 import shutil
@@ -331,7 +332,9 @@ def main(folder: Path, jobs: list[str]) -> None:
         run(folder / job.replace(":", "-"), database / "mlflow.db", scenario, way, *start)
 
 
-def run(folder: Path, database: Path, scenario: str, way: str, start: str | None = None) -> None:
+def run(
+    folder: Path, database: Path, scenario: str, way: str, start: str = "", every: str = "1"
+) -> None:
     layout, backup = Layout(folder / "project"), folder / "backup"
     must(lambda: SCENARIOS[scenario][0](tiny.make(layout.root, database)))
     shutil.copytree(layout.root, backup)
@@ -348,7 +351,8 @@ def run(folder: Path, database: Path, scenario: str, way: str, start: str | None
     dry = must(lambda: attempt(layout, scenario, Steps(way, 0)))
     tell(step=0, before=before, dry=dry, after=must(lambda: picture(layout)))
     names = dry["steps"]
-    for number, moment in moments(names, way, start or names[0][0]):
+    ends = moments(names, way, start or names[0][0])
+    for number, moment in itertools.islice(ends, 0, None, int(every)):
         fresh()
         code, found = apart(lambda: attempt(layout, scenario, Steps(way, number, moment)))  # noqa: B023
         left = must(lambda: aftermath(layout, scenario))
