@@ -3,9 +3,10 @@
     python deaths.py FOLDER SCENARIO:WAY[:STEP[:EVERY]] ...
 
 prepares a project in FOLDER, lists the steps of the scenario's change, and then, for every moment
-of every step (from STEP on; with EVERY, of so many moments one), carries out the change in a process of its own that is ended there,
-and looks at what is left in another one. A line of JSON per moment goes to stdout. WAY is how it
-ends: `killed` (SIGKILL), `silent` (this one request gets no answer) or `away` (nor does any after).
+of every step (from STEP on; with EVERY, for one moment of so many), carries out the change in a
+process of its own that is ended there, and looks at what is left in another one. A line of JSON per
+moment goes to stdout. WAY is how it ends: `killed` (SIGKILL), `silent` (this one request gets no
+answer) or `away` (nor does any after).
 
 Nothing in recctl knows of this: every request that changes something in MLflow, every download and
 every step that makes files is wrapped from the outside. What lies between two steps changes

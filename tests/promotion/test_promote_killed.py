@@ -186,3 +186,99 @@ def met(found: Found) -> set[str]:
     """The names of the steps at which a process can be ended."""
     wholes = [lines[0] for lines in found.values()]
     return {name for whole in wholes for name, _ in whole["dry"]["steps"]}
+
+
+# --- a full disk
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    for name in list(os.environ):
+        if name.startswith("MLFLOW_"):
+            monkeypatch.delenv(name)
+    layout = tiny.make(tmp_path / "project", tiny.fresh_database(tmp_path))
+    tiny.train(layout, "markov")
+    return layout
+
+
+def run(project: Layout, say: Callable[[str], None] = lambda line: None) -> Outcome:
+    return promote(project, confirm=lambda body: True, say=say)
+
+
+def assert_served(project: Layout, expected: int | None) -> None:
+    registry = records.open_registry(project)
+    assert registry.aliases().get("champion") == expected
+    assert all(check["ok"] for check in verify(registry, project, everything=True))
+
+
+def full(monkeypatch: pytest.MonkeyPatch, below: Path) -> None:
+    """Nothing can be kept below a folder; the rest of the disk is not full."""
+    sync = os.fsync
+
+    def fsync(handle: int) -> None:
+        if Path(f"/proc/self/fd/{handle}").readlink().is_relative_to(below):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc to name open files")
+def test_a_disk_too_full_for_the_page_does_not_undo_the_decision(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full(monkeypatch, project.decisions)
+    said: list[str] = []
+    assert run(project, said.append).exit_code == 0
+    (line,) = [line for line in said if "pages" in line]
+    assert line.startswith("decision 1 stands, but its pages could not be kept: ")
+    assert "No space left on device" in line
+    assert "recctl explain 1" in line
+    monkeypatch.undo()
+    assert_served(project, 1)
+    assert [path for path in project.decisions.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc to name open files")
+def test_a_disk_too_full_for_the_package_changes_nothing(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full(monkeypatch, project.state)
+    with pytest.raises(OSError, match="No space left on device"):
+        run(project)
+    monkeypatch.undo()
+    registry = records.open_registry(project)
+    assert (registry.versions(), registry.entries()) == ([], [])
+    assert list(project.state.glob("package-*")) == []
+    assert run(project).exit_code == 0
+
+
+def test_a_file_in_the_place_of_the_pages_is_said(project: Layout) -> None:
+    project.decisions.write_text("not a folder")
+    said: list[str] = []
+    assert run(project, said.append).exit_code == 0
+    assert any(line.startswith("decision 1 stands, but its pages") for line in said)
+    assert_served(project, 1)
+
+
+def test_evidence_that_cannot_be_stored_leaves_no_decision(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The artifact store is away, the registry is not."""
+    from recctl.promotion.registry import EVIDENCE, Registry
+
+    store = Registry.log_files
+
+    def away(self: Registry, run_id: str, folder: Path, sub: str) -> None:
+        if sub == EVIDENCE:
+            raise UserError("MLflow at http://mlflow: no answer", "start the server")
+        store(self, run_id, folder, sub)
+
+    monkeypatch.setattr(Registry, "log_files", away)
+    with pytest.raises(UserError, match="no answer"):
+        run(project)
+    registry = records.open_registry(project)
+    assert (registry.aliases(), registry.entries()) == ({}, [])
+    monkeypatch.undo()
+    assert run(project).exit_code == 0
+    assert [version.number for version in registry.versions()] == [1]
