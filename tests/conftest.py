@@ -22,6 +22,14 @@ def pytest_configure(config: pytest.Config) -> None:
         main.__file__ = str(Path(pytest.__file__).with_name("__main__.py"))
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Bytes are named by their place: a gzip file holds the time of its making.
+
+    Processes that share the tests must give each test the same name.
+    """
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Workers begin with the files that hold slow tests, so that none of these is left to the end.
 
