@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from recctl import limits
 from recctl.data.download import ATTEMPTS, download
@@ -306,6 +307,22 @@ def test_a_redirect_elsewhere_ends_in_one_line(
 ) -> None:
     server.leads_to = address
     with pytest.raises(UserError, match="could not be fetched"):
+        fetch(server, tmp_path / "file")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_redirect_that_drops_encryption_is_refused(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server has no certificate: the request is made to it as a redirect would."""
+    get = requests.get
+
+    def redirected(address: str, **more: Any) -> requests.Response:
+        return get(address.replace("https:", "http:"), **more)
+
+    monkeypatch.setattr(requests, "get", redirected)
+    server.address = server.address.replace("http:", "https:")
+    with pytest.raises(UserError, match="leads to an address without encryption"):
         fetch(server, tmp_path / "file")
     assert not list(tmp_path.iterdir())
 

@@ -10,7 +10,7 @@ import matplotlib.image
 import pytest
 
 from recctl.monitoring import page, plots
-from recctl.monitoring.figures import Day, iso, number_of, of_points
+from recctl.monitoring.figures import Alike, Day, iso, number_of, of_points
 from recctl.monitoring.report import Former, Report
 
 
@@ -77,8 +77,34 @@ def test_the_interval_decides_and_not_the_point(
 
 
 @pytest.mark.parametrize(
+    ("events", "users", "value", "verdict"),
+    [
+        (200, 30, 0.25, "holds"),
+        (200, 30, 0.1, "fallen"),
+        (199, 30, 0.1, "not comparable"),
+        (200, 29, 0.1, "not comparable"),
+        (0, 0, 0.0, "not comparable"),
+    ],
+)
+def test_only_events_like_the_promotions_test_decide(
+    events: int, users: int, value: float, verdict: str
+) -> None:
+    """All events together are at .25, which would hold."""
+    like = Alike(events, users, fewest=4, value=value, low=value - 0.02, high=value + 0.02)
+    one = report(alike=like)
+    assert one.verdict == verdict
+    assert "by users with 4 items before" in one.sentence or verdict == "not comparable"
+
+
+@pytest.mark.parametrize(
     ("changes", "sentence"),
     [
+        (
+            {"alike": Alike(150, 20, fewest=4, value=0.2, low=0.1, high=0.3)},
+            "Not compared: of 900 events of 2026-11-23 to 2026-11-25 only 150, of 20 users, are "
+            "of users with 4 items before, as the test users had when version 7 was promoted; 200 "
+            "of 30 users are needed.",
+        ),
         (
             {},
             "Holds: NDCG@10 of version 7 is .2500 (.2300 to .2700) on 900 events of 2026-11-23 to "

@@ -118,6 +118,17 @@ def test_figures_are_those_of_plain_loops(
             sum(not any(item in index for item in event.history) for event in mine),
         )
         assert day.low <= day.values["ndcg@10"] <= day.high
+    fewest = report.alike.fewest
+    usual = [event for event in events if sum(i in index for i in event.history) >= fewest]
+    by_user: dict[str, list[float]] = {}
+    for event in usual:
+        rank = cases.rank_by_loops(served, event, filter_seen)
+        gain = cases.figures_by_loops([rank], served.vocabulary.size)["ndcg@10"]
+        by_user.setdefault(event.user, []).append(gain)
+    each = [sum(gains) / len(gains) for gains in by_user.values()]
+    assert (report.alike.events, report.alike.users) == (len(usual), len(each))
+    assert 0 < len(usual) < len(events)
+    assert report.alike.value == pytest.approx(sum(each) / len(each))
     assert report.window.cold == 2
     assert report.window.newcomers == 3  # the first of `new` and both of `odd`
     assert "late" not in {event.user for event in events}
