@@ -37,7 +37,7 @@ from ruamel.yaml import YAML
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
-from recctl.data import starter
+from recctl.datasets import starter
 from recctl.evaluation import metrics, statistics
 from recctl.evaluation.slices import Slice
 from recctl.evaluation.slices import slices as evaluation_slices

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from recctl.data import yaml_edit
+from recctl.datasets import yaml_edit
 
 ROOT = Path(__file__).parents[1]
 SERVER = "http://127.0.0.1:{port}/api"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from recctl import tracking
-from recctl.data.download import download
+from recctl.datasets.download import download
 from recctl.errors import Gone, MayPass, Unknown, UserError
 from recctl.layout import Layout
 

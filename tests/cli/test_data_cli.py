@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from recctl.cli import main
-from recctl.data import yaml_edit
-from recctl.data.catalogue import KNOWN
-from recctl.data.recognise import LAYOUTS
+from recctl.datasets import yaml_edit
+from recctl.datasets.catalogue import KNOWN
+from recctl.datasets.recognise import LAYOUTS
 from recctl.training.params import TrainParams
 
 PARAMS = "ingest: {name: none, files: [none], format: csv}\n"

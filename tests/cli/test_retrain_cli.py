@@ -21,7 +21,7 @@ from recctl import lock
 from recctl.cli.app import app
 from recctl.cli.asking import _line_awaited
 from recctl.cli.retrain import _approve
-from recctl.intake.take import Intake
+from recctl.intake.intake import Intake
 from recctl.layout import Layout
 from recctl.retraining.record import Record
 from recctl.retraining.run import Result

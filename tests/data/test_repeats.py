@@ -6,10 +6,10 @@ import ibis
 import pandas as pd
 import pytest
 
-from recctl.data import install, yaml_edit
-from recctl.data.catalogue import KNOWN
 from recctl.data.params import IngestParams
 from recctl.data.repeats import Repeats, count
+from recctl.datasets import install, yaml_edit
+from recctl.datasets.catalogue import KNOWN
 from recctl.layout import Layout
 
 

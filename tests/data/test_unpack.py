@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from recctl import limits
-from recctl.data import lines, recognise, unpack
+from recctl.data import lines, unpack
+from recctl.datasets import recognise
 from recctl.errors import UserError
 
 ROWS = b"u1,i1,1\n" * 20_000  # 160,000 bytes, a thousand or so packed

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from recctl.data import batches, versions
 from recctl.intake import sync
-from recctl.intake.take import Intake, take_in
+from recctl.intake.intake import Intake, take_in
 from recctl.layout import Layout
 from recctl.stages import ingest
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from recctl.intake.take import take_in
+from recctl.intake.intake import take_in
 from recctl.layout import Layout
 
 EVENTS = ("os.rename", "os.mkdir", "os.remove", "os.symlink", "subprocess.Popen", "fsync")

@@ -17,11 +17,11 @@ from intake_cases import BASE, copied, drop, dvc, ingested, names, quiet, set_pa
 
 from recctl import limits
 from recctl.data import batches, versions
-from recctl.data.use import OwnLog, use_files
+from recctl.datasets.use import OwnLog, use_files
 from recctl.errors import MayPass, UserError
 from recctl.intake import base, folder, read
+from recctl.intake.intake import take_in
 from recctl.intake.sync import sync
-from recctl.intake.take import take_in
 from recctl.layout import Layout
 
 DAY = [("u1", "i9", 10), ("u3", "i1", 11)]

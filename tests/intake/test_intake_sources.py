@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from intake_cases import quiet, set_params, take, text
 
 import databases
-from recctl.data import batches, download
+from recctl.data import batches
+from recctl.datasets import download
 from recctl.errors import MayPass, UserError
 from recctl.intake import sql
-from recctl.intake.take import Intake, take_in
+from recctl.intake.intake import Intake, take_in
 from recctl.layout import Layout
 
 QUERY = "select u as user_id, i as item_id, t as timestamp, id from events where id > :watermark"

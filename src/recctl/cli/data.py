@@ -13,9 +13,9 @@ from recctl.text import echo, echo_json
 
 if TYPE_CHECKING:
     from recctl.data.describe import Description
-    from recctl.data.download import Progress
-    from recctl.data.inspect import OwnLog
-    from recctl.data.install import Used
+    from recctl.datasets.download import Progress
+    from recctl.datasets.inspect import OwnLog
+    from recctl.datasets.install import Used
 
 app = typer.Typer(
     help="Choose the data: known sets, or a log of your own.",
@@ -32,7 +32,7 @@ def list_(json: Json = False) -> None:
     from dataclasses import asdict
 
     from recctl.console import Console
-    from recctl.data.catalogue import KNOWN
+    from recctl.datasets.catalogue import KNOWN
 
     if json:
         echo_json([asdict(known) for known in KNOWN.values()])
@@ -117,7 +117,7 @@ def _of_a_log(command: Any) -> Any:
 
 
 def _own_log(told: dict[str, Any]) -> "OwnLog":
-    from recctl.data.inspect import OwnLog
+    from recctl.datasets.inspect import OwnLog
 
     for field in ("format", "time_unit", "decimal", "anonymous"):
         told[field] = _one_of(told[field], field)
@@ -152,9 +152,9 @@ def use(
     does not hold.
     """
     from recctl import lock
-    from recctl.data import use as core
-    from recctl.data.catalogue import KNOWN
-    from recctl.data.inspect import OwnLog
+    from recctl.datasets import use as core
+    from recctl.datasets.catalogue import KNOWN
+    from recctl.datasets.inspect import OwnLog
     from recctl.errors import UserError
     from recctl.layout import Layout
 
@@ -187,8 +187,8 @@ def preview(
     All rows are read as ingest reads them; nothing is changed.
     """
     from recctl.console import Console
-    from recctl.data import inspect as looking
-    from recctl.data import use as core
+    from recctl.datasets import inspect as looking
+    from recctl.datasets import use as core
     from recctl.layout import Layout
 
     with _progress() as (_, say):

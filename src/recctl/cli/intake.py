@@ -7,7 +7,7 @@ import typer
 from recctl.text import echo, echo_json
 
 if TYPE_CHECKING:
-    from recctl.intake.take import Intake
+    from recctl.intake.intake import Intake
     from recctl.retraining.accepted import Rejection
 
 

@@ -1,1 +1,1 @@
-"""Sources and formats, the interactions schema, the starter data set."""
+"""Raw files to typed interactions: formats, schema, quarantine, batches."""

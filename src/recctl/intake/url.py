@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from recctl.data.download import download
 from recctl.data.params import IngestParams
+from recctl.datasets.download import download
 from recctl.errors import MayPass, Unknown, UserError, type_of
 from recctl.intake import read, secrets
 from recctl.intake.params import Url

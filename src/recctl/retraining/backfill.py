@@ -23,7 +23,7 @@ from recctl.config import changed, read_params
 from recctl.data import versions
 from recctl.errors import UserError
 from recctl.files import locked, replacing, write_json
-from recctl.intake import sync, take
+from recctl.intake import intake, sync
 from recctl.layout import Layout
 from recctl.lock import Lock
 from recctl.monitoring.report import Report
@@ -185,7 +185,7 @@ def _met(replay: Replay, day: date, held: Lock, hooks: Hooks) -> Met:
     events = _drop(replay, day)
     if events:
         sync.sync(layout, hooks.say)
-        take.take_in(layout, hooks.say)
+        intake.take_in(layout, hooks.say)
         pipeline.stage(layout, "ingest", hooks.say, lock=held)
     metric = PromotionParams.load(layout.params).metrics[0]
     report = _watched(layout, hooks)

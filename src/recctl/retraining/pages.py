@@ -8,7 +8,7 @@ from typing import Any
 
 from recctl.evaluation.params import FULL
 from recctl.files import read_json
-from recctl.intake.take import Intake
+from recctl.intake.intake import Intake
 from recctl.layout import Layout
 from recctl.promotion import page
 

@@ -9,8 +9,8 @@ from typing import Any, Literal, Protocol, TypeVar
 from recctl import pipeline
 from recctl.config import STAGES
 from recctl.errors import UserError
-from recctl.intake import sync, take
-from recctl.intake.take import Intake
+from recctl.intake import intake, sync
+from recctl.intake.intake import Intake
 from recctl.layout import Layout
 from recctl.lock import Lock
 from recctl.pipeline import StageFailed
@@ -151,11 +151,11 @@ def collect(layout: Layout, lock: Lock, hooks: Hooks) -> tuple[Finished | None, 
     finished = at.mend()
     tries: list[Intake] = []
     try:
-        at.step("intake", lambda: take.take_in(layout, hooks.say, tries.append))
+        at.step("intake", lambda: intake.take_in(layout, hooks.say, tries.append))
     finally:
         if tries:
-            hooks.show(pages.intake(take.together(tries)))
-    return finished, take.together(tries)
+            hooks.show(pages.intake(intake.together(tries)))
+    return finished, intake.together(tries)
 
 
 def validated(layout: Layout, hooks: Hooks, validate: Callable[[], object]) -> None:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from recctl.console import Console
-from recctl.data import starter
+from recctl.datasets import starter
 from recctl.evaluation.metrics import per_case
 from recctl.evaluation.ranking import rank_cases
 from recctl.evaluation.statistics import interval

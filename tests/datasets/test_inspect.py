@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recctl.data import inspect, times
-from recctl.data.inspect import OwnLog, Preview
-from recctl.data.recognise import LAYOUTS
+from recctl.datasets import inspect, times
+from recctl.datasets.inspect import OwnLog, Preview
+from recctl.datasets.recognise import LAYOUTS
 from recctl.errors import UserError
 
 HEAD = "user_id,item_id,timestamp\n"
@@ -380,8 +380,8 @@ def test_amazons_two_orders() -> None:
 
 
 def test_a_log_in_a_zip_archive(tmp_path: Path) -> None:
-    from recctl.data.recognise import entries
-    from recctl.data.use import _linked
+    from recctl.datasets.recognise import entries
+    from recctl.datasets.use import _linked
 
     with zipfile.ZipFile(tmp_path / "log.zip", "w") as archive:
         archive.writestr("in/log.csv", TWO)

@@ -17,10 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from recctl.data import clean, engine, formats, interactions, lines, recognise, times
+from recctl.data import clean, engine, formats, interactions, lines
 from recctl.data.formats import Staged
 from recctl.data.interactions import CAUSES, ON_PURPOSE
 from recctl.data.params import Anonymous, Decimal, Format, IngestParams, TimeUnit, lookup_encoding
+from recctl.datasets import recognise, times
 from recctl.errors import UserError, option
 
 EXAMPLES = 5

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recctl.data import recognise
+from recctl.datasets import recognise
 from recctl.errors import UserError
 
 U_DATA = "1\t10\t5\t881250949\n2\t20\t3\t891717742\n"

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recctl.data import starter, starter_titles
-from recctl.data.starter import DAYS, FIRST_DAY, SECONDS_A_DAY, Log, following_days
+from recctl.datasets import starter, starter_titles
+from recctl.datasets.starter import DAYS, FIRST_DAY, SECONDS_A_DAY, Log, following_days
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from recctl.data import recognise
-from recctl.data.recognise import Entry
+from recctl.datasets import recognise
+from recctl.datasets.recognise import Entry
 from recctl.errors import UserError
 
 ITEMS_HEADER = ["item_id", "title", "genres"]

@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recctl.data import starter_titles as titles
+from recctl.datasets import starter_titles as titles
 from recctl.files import replacing
 
 DAYS = 731

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from recctl.data import convert, engine, inspect, recognise
-from recctl.data.catalogue import KNOWN, KnownSet
-from recctl.data.download import Progress, download
-from recctl.data.inspect import OwnLog, Preview
-from recctl.data.install import Used, install
+from recctl.data import engine
 from recctl.data.params import IngestParams
-from recctl.data.recognise import Entry, Found
+from recctl.datasets import convert, inspect, recognise
+from recctl.datasets.catalogue import KNOWN, KnownSet
+from recctl.datasets.download import Progress, download
+from recctl.datasets.inspect import OwnLog, Preview
+from recctl.datasets.install import Used, install
+from recctl.datasets.recognise import Entry, Found
 from recctl.errors import UserError, unknown_name
 from recctl.layout import Layout
 
@@ -122,7 +123,7 @@ def _no_such(name: str) -> UserError:
 
 
 def _generated(known: KnownSet, folder: Path) -> IngestParams:
-    from recctl.data import starter
+    from recctl.datasets import starter
 
     starter.write(folder)
     return IngestParams(

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from recctl.config import read_yaml
-from recctl.data import describe, repeats, versions, yaml_edit
-from recctl.data.catalogue import KNOWN, Settings
+from recctl.data import describe, repeats, versions
 from recctl.data.params import IngestParams
+from recctl.datasets import yaml_edit
+from recctl.datasets.catalogue import KNOWN, Settings
 from recctl.files import locked, recover_folder, replacing, replacing_folder
 from recctl.layout import Layout
 

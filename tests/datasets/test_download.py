@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from recctl import limits
-from recctl.data.download import ATTEMPTS, download
+from recctl.datasets.download import ATTEMPTS, download
 from recctl.errors import MayPass, Unknown, UserError
 
 BODY = bytes(range(256)) * 4096  # 1 MiB

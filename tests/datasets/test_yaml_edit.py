@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from recctl.data.yaml_edit import get, has, put
+from recctl.datasets.yaml_edit import get, has, put
 from recctl.errors import UserError
 
 TEXT = """\

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from recctl.data import convert
-from recctl.data.recognise import entries
+from recctl.datasets import convert
+from recctl.datasets.recognise import entries
 from recctl.errors import UserError
 
 FLAGS = "|".join("0110000000000000000")  # Action and Adventure

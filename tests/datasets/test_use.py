@@ -14,10 +14,10 @@ import pytest
 
 from recctl.config import read_params
 from recctl.data import versions
-from recctl.data.catalogue import KNOWN
-from recctl.data.install import Used
 from recctl.data.params import IngestParams
-from recctl.data.use import OwnLog, use_files, use_known
+from recctl.datasets.catalogue import KNOWN
+from recctl.datasets.install import Used
+from recctl.datasets.use import OwnLog, use_files, use_known
 from recctl.errors import UserError
 from recctl.files import read_json
 from recctl.layout import Layout
@@ -373,7 +373,7 @@ def test_no_data_yet(project: Layout) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from recctl.data.install import install
+from recctl.datasets.install import install
 from recctl.layout import Layout
 
 def fill(folder):
@@ -430,8 +430,8 @@ SHOP = (
 
 
 def test_what_use_accepts_ingest_reads(project: Layout, tmp_path: Path) -> None:
-    from recctl.data.inspect import told
-    from recctl.data.use import preview
+    from recctl.datasets.inspect import told
+    from recctl.datasets.use import preview
     from recctl.stages import ingest
 
     (tmp_path / "shop.csv").write_text(SHOP, newline="")
