@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from recctl.data import versions
+from recctl import dvc
 from recctl.files import replacing, replacing_folder
 from recctl.layout import Layout
 from recctl.retraining.git import git
@@ -116,7 +116,7 @@ def test_our_dvc_has_a_private_site_cache_in_any_project(
     monkeypatch.delenv("DVC_SITE_CACHE_DIR", raising=False)
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = true\n")
-    told = versions.environment(Layout(tmp_path))
+    told = dvc.environment(Layout(tmp_path))
     place = dvcs_place(tmp_path, told)
     assert place == tmp_path / ".recctl" / "dvc-site" / "repo"
     assert (mode(place), mode(place.parent)) == (0o700, 0o700)
@@ -127,10 +127,10 @@ def test_ours_is_the_site_cache_that_the_project_has_or_the_user_chose(
 ) -> None:
     monkeypatch.delenv("DVC_SITE_CACHE_DIR", raising=False)
     (tmp_path / ".dvc-site").mkdir()
-    place = versions.environment(Layout(tmp_path))["DVC_SITE_CACHE_DIR"]
+    place = dvc.environment(Layout(tmp_path))["DVC_SITE_CACHE_DIR"]
     assert place == str(tmp_path / ".dvc-site")
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", "/elsewhere")
-    assert versions.environment(Layout(tmp_path))["DVC_SITE_CACHE_DIR"] == "/elsewhere"
+    assert dvc.environment(Layout(tmp_path))["DVC_SITE_CACHE_DIR"] == "/elsewhere"
 
 
 def test_git_follows_the_umask_that_the_user_chose(

@@ -9,7 +9,6 @@ import shlex
 import shutil
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,11 +32,12 @@ _GIB = 2**30
 _DISK_NEEDED, _DISK_WANTED = 0.5 * _GIB, 5 * _GIB
 _MEMORY_WANTED = 2 * _GIB
 _DVC_SECONDS = 60
+_FIX = "fix this and run 'recctl doctor' again"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at; `blocked` means that the pipeline cannot run until it is mended."""
+    """One thing looked at; `blocked` means that the pipeline cannot run until it is fixed."""
 
     name: str
     state: State
@@ -73,7 +73,7 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
         return Check(name, "blocked", str(error))
     except (OSError, RuntimeError, ImportError, ValueError, subprocess.SubprocessError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        return Check(name, "blocked", reason, "mend this and run 'recctl doctor' again")
+        return Check(name, "blocked", reason, _FIX)
 
 
 def _machine(folder: Path, layout: Layout | None) -> list[Check]:
@@ -185,7 +185,7 @@ def _disk(folder: Path) -> Check:
     free = shutil.disk_usage(folder).free
     found, values = f"{free / _GIB:.1f} GiB free", {"free_bytes": free}
     if not os.access(folder, os.W_OK):
-        return Check("disk", "blocked", f"{folder} cannot be written", "mend its permissions")
+        return Check("disk", "blocked", f"{folder} cannot be written", "fix its permissions")
     if free < _DISK_WANTED:
         state: State = "blocked" if free < _DISK_NEEDED else "warning"
         return Check("disk", state, found, "free some space ('dvc gc -w' drops old data)", values)
@@ -286,38 +286,19 @@ def _engine(layout: Layout) -> Check:
     return Check("engine", "ok", f"spark (pyspark {_version('pyspark')})")
 
 
-def _dvc(layout: Layout, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    from recctl.data import versions
-
-    return subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=layout.root,
-        env=versions.environment(layout),
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=_DVC_SECONDS,
-        check=False,
-    )
-
-
-def _said(done: "subprocess.CompletedProcess[str]") -> str:
-    """DVC's own reason, in one line without its advice and without secrets."""
-    from recctl.tracking import redact
-
-    reason = done.stderr.partition("Having any troubles?")[0].removeprefix("ERROR: ")
-    return redact(" ".join(reason.split()))
-
-
 def _data(layout: Layout) -> Check:
     """Whether data/ is there and is what data.dvc says."""
+    from recctl import dvc
+
     if not (layout.root / "data.dvc").is_file():
         fix = "bring data: 'recctl data use' (see 'recctl data list')"
         return Check("data", "blocked", "no data.dvc", fix)
-    done = _dvc(layout, "status", "data.dvc", "--json")
-    if done.returncode != 0:
-        return _dvc_failed("data", done)
-    state = _changed_output(json.loads(done.stdout or "{}"))
+    answer = dvc.ask(layout, "status", "data.dvc", "--json", seconds=_DVC_SECONDS)
+    if dvc.is_busy(answer):
+        return _busy("data")
+    if answer.code != 0:
+        return Check("data", "blocked", f"DVC: {dvc.messages(answer)}", _FIX)
+    state = _changed_output(json.loads(answer.output or "{}"))
     if state is None:
         return Check("data", "ok", "data/ is there, as data.dvc says")
     if state == "modified" or (state == "not in cache" and layout.data.exists()):
@@ -333,31 +314,29 @@ def _changed_output(status: dict[str, Any]) -> str | None:
     return None
 
 
-def _dvc_failed(name: str, done: "subprocess.CompletedProcess[str]") -> Check:
-    reason = _said(done)
-    if "is busy" in reason or "blocked by" in reason:
-        fix = "wait for it, then run 'recctl doctor' again"
-        return Check(name, "warning", "another DVC command is running here", fix)
-    return Check(name, "blocked", f"DVC: {reason}", "mend this and run 'recctl doctor' again")
+def _busy(name: str) -> Check:
+    fix = "wait for it, then run 'recctl doctor' again"
+    return Check(name, "warning", "another DVC command is running here", fix)
 
 
 def _remote(layout: Layout) -> Check:
     """Whether the DVC remote answers and holds this version of the data."""
+    from recctl import dvc
+
     if not (layout.root / "data.dvc").is_file():
         return Check("remote", "warning", "nothing to look for without data.dvc")
-    done = _dvc(layout, "status", "--cloud", "data.dvc", "--json")
-    if done.returncode != 0 and "no remote specified" in done.stderr:
+    answer = dvc.ask(layout, "status", "--cloud", "data.dvc", "--json", seconds=_DVC_SECONDS)
+    if answer.code != 0 and "no remote specified" in answer.messages:
         fix = "add one: 'dvc remote add -d NAME URL', then 'dvc push'"
-        return Check("remote", "warning", "no DVC remote: the data lies on this disk only", fix)
-    if done.returncode != 0:
-        found = _dvc_failed("remote", done)
-        fix = "mend the address or the access ('dvc remote list'); cached data still works"
-        return Check(
-            "remote", "warning", found.found, found.fix if "wait" in str(found.fix) else fix
-        )
-    states = set(json.loads(done.stdout or "{}").values())
+        return Check("remote", "warning", "no DVC remote: the data is on this disk only", fix)
+    if dvc.is_busy(answer):
+        return _busy("remote")
+    if answer.code != 0:
+        fix = "fix the address or the access ('dvc remote list'); cached data still works"
+        return Check("remote", "warning", f"DVC: {dvc.messages(answer)}", fix)
+    states = set(json.loads(answer.output or "{}").values())
     # with the list of the folder's files gone too, DVC calls it "in sync" and warns beside it
-    if "missing" in states or "do not exist neither locally nor on remote" in done.stderr:
+    if "missing" in states or dvc.lacks_files(answer.messages):
         state: State = "warning" if layout.data.exists() else "blocked"
         fix = "push it from where it was added: 'dvc push data.dvc'"
         return Check("remote", state, "neither cache nor remote holds this data", fix)

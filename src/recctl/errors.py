@@ -6,6 +6,9 @@ import re
 
 from recctl.redact import redact
 
+MAY_PASS = 75
+"""Exit code of a stage that met a circumstance which may pass (EX_TEMPFAIL)."""
+
 
 class UserError(ValueError):
     """A mistake or a circumstance that the user can mend; the command line ends with exit code 2.

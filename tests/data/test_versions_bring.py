@@ -1,11 +1,11 @@
 """What `bring` concludes from a cache and a remote that give nothing."""
 
-import subprocess
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+from recctl import dvc
 from recctl.data import versions
 from recctl.errors import MayPass, UserError
 from recctl.layout import Layout
@@ -18,7 +18,7 @@ FULL = "ERROR: [Errno 28] No space left on device"
 def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     """A project whose data.dvc names a version that its empty cache lacks."""
     settings = {"core": {"remote": "origin"}, "cache": {"dir": str(tmp_path / "cache")}}
-    monkeypatch.setattr(versions, "config", lambda layout: settings)
+    monkeypatch.setattr(dvc, "config", lambda layout: settings)
     monkeypatch.setattr(versions, "digest", lambda layout: f"{'0' * 32}.dir")
     monkeypatch.setattr(versions, "_require_project", lambda layout: None)
     return Layout(tmp_path)
@@ -40,11 +40,11 @@ def test_a_remote_that_gives_nothing(
     kind: type[UserError],
     says: str,
 ) -> None:
-    def run(layout: Layout, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def ask(layout: Layout, *arguments: str) -> dvc.Answer:
         assert arguments[0] == "fetch", "data/ is touched although nothing came"
-        return subprocess.CompletedProcess(arguments, 1 if fetch else 0, "", fetch)
+        return dvc.Answer(1 if fetch else 0, "", fetch)
 
-    monkeypatch.setattr(versions, "_run", run)
+    monkeypatch.setattr(dvc, "ask", ask)
     with pytest.raises(kind, match=says) as caught:
         versions.bring(layout)
     assert type(caught.value) is kind
@@ -53,7 +53,7 @@ def test_a_remote_that_gives_nothing(
 def test_without_a_remote_the_lacking_version_is_named(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(versions, "config", lambda layout: {"core": {}, "cache": {}})
+    monkeypatch.setattr(dvc, "config", lambda layout: {"core": {}, "cache": {}})
     with pytest.raises(UserError, match=r"cache lacks version 0+ .* no remote") as caught:
         versions.bring(layout)
     assert type(caught.value) is UserError

@@ -5,14 +5,13 @@ import os
 import sys
 
 from recctl.cli import streams
-from recctl.errors import MayPass, UserError, circumstance
+from recctl.errors import MAY_PASS, MayPass, UserError, circumstance
 from recctl.files import keep_private
 from recctl.telemetry import switch_off
 from recctl.text import echo, one_line
 from recctl.threads import wait_shortly
 
 _INTERRUPTED = 130
-_MAY_PASS = 75
 
 
 def main() -> None:
@@ -40,7 +39,7 @@ def main() -> None:
         if told is None:  # a defect: Python shows its traceback and exits with 1
             raise
         passing = isinstance(told, MayPass) and "RECCTL_LOCK" in os.environ
-        _fail(str(told), _MAY_PASS if passing else 2)
+        _fail(str(told), MAY_PASS if passing else 2)
 
 
 def _bytes(error: Exception) -> UserError | None:

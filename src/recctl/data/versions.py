@@ -1,21 +1,14 @@
-"""What DVC knows of `data/`: asked and told through its command line."""
+"""Versions of `data/`: what data.dvc names, and how `data/` is brought in line with it."""
 
 import hashlib
 import json
-import os
-import re
-import subprocess
-import sys
-import time
 from pathlib import Path
-from typing import Any
 
-from recctl import supervise
+from recctl import dvc
 from recctl.config import yaml_value
 from recctl.errors import MayPass, UserError
 from recctl.files import replacing
 from recctl.layout import Layout
-from recctl.redact import redact
 
 
 def require_held(layout: Layout) -> None:
@@ -29,13 +22,12 @@ def require_held(layout: Layout) -> None:
         return
     if not _pointer(layout).is_file():
         raise _not_held("DVC does not hold data/ yet", "dvc add data")
-    status = _dvc_json(layout, "status", "--json", "data.dvc")
+    status = dvc.json_output(layout, "status", "--json", "data.dvc")
     if not status:
         return
     if "not in cache" not in json.dumps(status):
         raise _not_held("data/ was changed since DVC took it", "dvc add data")
-    # The files are those of data.dvc, only the cache was cleared: what is here refills it.
-    _dvc(layout, "add", "--quiet", "data")
+    take(layout)  # the files are those of data.dvc, only the cache was cleared
 
 
 def _not_held(what: str, command: str) -> UserError:
@@ -48,7 +40,7 @@ def _not_held(what: str, command: str) -> UserError:
 def add(layout: Layout) -> None:
     """Version `data/` as it is now: its files go to DVC's cache, its digest to data.dvc."""
     try:
-        _dvc(layout, "add", "--quiet", "data")
+        take(layout)
     except UserError as error:
         raise UserError(
             f"data/ and params.yaml are in place, but {error}", "then run 'dvc add data'"
@@ -57,60 +49,62 @@ def add(layout: Layout) -> None:
 
 def take(layout: Layout) -> None:
     """Version `data/` as it is now, as `add` does, for a caller that has changed nothing else."""
-    _dvc(layout, "add", "--quiet", "data")
+    dvc.output(layout, "add", "--quiet", "data")
 
 
 def unchanged(layout: Layout) -> bool:
-    """Whether `data/` is just what data.dvc describes, and in the cache."""
+    """Whether `data/` is exactly what data.dvc describes, and in the cache."""
     _require_project(layout)
-    return not _dvc_json(layout, "status", "--json", "data.dvc")
+    return not dvc.json_output(layout, "status", "--json", "data.dvc")
 
 
 def changes(layout: Layout) -> dict[str, list[str]]:
     """The files that were `added` to, `deleted` from or `modified` in what data.dvc describes."""
-    status = _dvc_json(layout, "data", "status", "--granular", "--json")
-    found = status.get("uncommitted", {})
-    kinds = ("added", "deleted", "modified")
-    return {kind: [name for name in found.get(kind, []) if _is_data(name)] for kind in kinds}
-
-
-def _is_data(name: str) -> bool:
-    """Whether DVC names a file of data/; folders end with a stroke."""
-    return name.startswith("data/") and not name.endswith("/")
+    status = dvc.json_output(layout, "data", "status", "--granular", "--json")
+    changed = status.get("uncommitted", {})
+    return {
+        kind: [
+            name
+            for name in changed.get(kind, [])
+            if name.startswith("data/") and not name.endswith("/")  # no folder
+        ]
+        for kind in ("added", "deleted", "modified")
+    }
 
 
 def bring(layout: Layout) -> None:
-    """Let `data/` be what data.dvc describes: from the cache, or else from the remote.
+    """Replace `data/` by what data.dvc describes: from the cache, or else from the remote.
 
-    What `data/` holds stays until all of that version is in the cache; who calls this knows that
-    it is held too. Raises MayPass when the remote does not give it, UserError without a remote.
+    What `data/` holds stays until all of that version is in the cache; the caller has made sure
+    that DVC holds it too. Raises MayPass when the remote does not give the version, UserError
+    without a remote.
     """
     _require_project(layout)
     if not cached(layout, digest(layout)):
         fetch(layout)
-    _dvc(layout, "checkout", "--force", "data.dvc")  # quiet, it gives no reason
+    dvc.output(layout, "checkout", "--force", "data.dvc")  # quiet, it gives no reason
 
 
 def fetch(layout: Layout) -> None:
     """Bring the version of data.dvc into the cache; raises as `bring` does, touches no data."""
-    if not config(layout)["core"].get("remote"):
+    if not dvc.config(layout)["core"].get("remote"):
         raise UserError(
             f"{_lacks(layout)}, and there is no remote to bring it from",
             "keep what data/ holds now with 'dvc add data', run 'recctl data use', or name a "
             "remote with 'dvc remote add -d NAME URL'",
         )
     try:
-        _dvc(layout, "fetch", "data.dvc")  # quiet, it gives no reason
+        dvc.output(layout, "fetch", "data.dvc")  # quiet, it gives no reason
     except UserError as error:
-        if _FULL.search(error.what):
+        if dvc.disk_is_full(error.what):
             raise
-        if "neither locally nor on remote" not in error.what:
+        if not dvc.lacks_files(error.what):
             raise MayPass(str(error)) from None
     if not cached(layout, digest(layout)):
         raise MayPass(
             f"{_lacks(layout)}, and DVC's remote gave no data/: it is away, or nobody ran "
             "'dvc push'",
-            "look at it with 'dvc fetch data.dvc'",
+            "try 'dvc fetch data.dvc'",
         )
 
 
@@ -119,7 +113,7 @@ def _lacks(layout: Layout) -> str:
 
 
 def hold(layout: Layout) -> str:
-    """Put what `data/` holds into the cache, and leave data.dvc as it is; the digest of it."""
+    """Add what `data/` holds to the cache and leave data.dvc as it is; the digest of `data/`."""
     text = _pointer(layout).read_text(encoding="utf-8")
     take(layout)
     held = digest(layout)
@@ -139,58 +133,18 @@ def matches(layout: Layout) -> bool:
         with path.open("rb") as file:
             listed.append({"md5": hashlib.file_digest(file, "md5").hexdigest(), "relpath": name})
     text = json.dumps(listed, sort_keys=True)
-    found = hashlib.md5(text.encode(), usedforsecurity=False)
-    return f"{found.hexdigest()}.dir" == digest(layout)
+    folder = hashlib.md5(text.encode(), usedforsecurity=False)
+    return f"{folder.hexdigest()}.dir" == digest(layout)
 
 
 def files(layout: Layout, version: str) -> dict[str, str] | None:
     """The digest of each file of a version, by its name; None where the cache lacks the list."""
-    return listed(cache(layout), version)
-
-
-def listed(cache: Path, md5: str) -> dict[str, str] | None:
-    """The same for any folder that DVC keeps."""
-    try:
-        entries = json.loads(stored(cache, md5).read_text(encoding="utf-8"))
-        return {str(one["relpath"]): str(one["md5"]) for one in entries}
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
-        return None
+    return dvc.listed(dvc.cache(layout), version)
 
 
 def cached(layout: Layout, version: str | None) -> bool:
     """Whether the cache holds all of a version of `data/`."""
-    return version is not None and whole(cache(layout), version)
-
-
-def whole(cache: Path, md5: str) -> bool:
-    """Whether the cache holds a file, or a folder with all its files."""
-    if not md5.endswith(".dir"):
-        return stored(cache, md5).is_file()
-    found = listed(cache, md5)
-    return found is not None and all(stored(cache, one).is_file() for one in found.values())
-
-
-def stored(cache: Path, md5: str) -> Path:
-    """Where the cache keeps what has this digest."""
-    return cache / "files" / "md5" / md5[:2] / md5[2:]
-
-
-def cache(layout: Layout) -> Path:
-    """The folder of DVC's cache, as its configuration says."""
-    return Path(config(layout)["cache"].get("dir") or layout.root / ".dvc" / "cache")
-
-
-def config(layout: Layout) -> Any:
-    """DVC's configuration; UserError when it cannot be read."""
-    from dvc.config import Config, ConfigError
-
-    try:
-        return Config(str(layout.root / ".dvc"))
-    except ConfigError as error:
-        raise UserError(
-            f"DVC's configuration cannot be read ({' '.join(str(error).split())})",
-            "fix .dvc/config",
-        ) from None
+    return version is not None and dvc.is_whole(dvc.cache(layout), version)
 
 
 def digest(layout: Layout) -> str | None:
@@ -215,78 +169,3 @@ def _pointer(layout: Layout) -> Path:
 def _require_project(layout: Layout) -> None:
     if not (layout.root / ".dvc").is_dir():
         raise UserError(f"{layout.root} is not a DVC project", "run 'dvc init' there")
-
-
-def _dvc_json(layout: Layout, *arguments: str) -> Any:
-    text = _dvc(layout, *arguments)
-    return json.loads(text) if text.strip() else {}
-
-
-_FULL = re.compile(r"(?i)disk is full|no space left")
-
-
-def _dvc(layout: Layout, *arguments: str) -> str:
-    """Run dvc in the project; UserError with its own words when it fails.
-
-    A DVC that is at work already, perhaps that of a killed process, is waited for some seconds;
-    MayPass when it does not end.
-    """
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        done = _run(layout, *arguments)
-        busy = done.returncode != 0 and _BUSY.search(done.stderr)
-        if not busy:
-            break
-        if time.monotonic() > deadline:
-            raise MayPass("another DVC is at work in this project", "wait until it has ended")
-        time.sleep(0.2)
-    if done.returncode != 0:
-        said = done.stderr.partition("Having any troubles?")[0]
-        reason = redact(" ".join(said.split()).removeprefix("ERROR: "))
-        full = _FULL.search(reason)
-        raise UserError(
-            f"'dvc {' '.join(arguments)}' failed: {reason or 'it gives no reason'}",
-            f"{'free some disk space' if full else 'fix that'} and run the command again",
-        )
-    return done.stdout
-
-
-_PATIENCE = 15.0
-"""Seconds."""
-_BUSY = re.compile(r"is busy, it is being blocked by|Unable to acquire lock")
-
-
-def environment(layout: Layout) -> dict[str, str]:
-    """Ours, with a place for DVC's site cache that no other user can write to.
-
-    DVC unpickles what it finds there, and its own place, /var/tmp/dvc, is open to all. A clone of
-    this repository has the place that .dvc/config names, for a `dvc` that a person calls.
-    """
-    place = layout.root / ".dvc-site"
-    if not place.is_dir():
-        place = layout.state / "dvc-site"
-    for folder in (layout.state, place, place / "repo"):  # DVC would let everybody write there
-        folder.mkdir(mode=0o700, exist_ok=True)
-    ignored = place / ".gitignore"
-    if not ignored.exists():  # a project's own .gitignore may be older than this folder
-        ignored.write_text("*\n", encoding="utf-8")
-    return {"DVC_SITE_CACHE_DIR": str(place), **os.environ}
-
-
-def _run(layout: Layout, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run dvc to its end, under a supervisor: a late checkout of a dead intake would undo ours."""
-    told, ours = os.pipe()  # its end tells the supervisor that we are gone
-    try:
-        return subprocess.run(
-            supervise.command([sys.executable, "-m", "dvc", *arguments]),
-            cwd=layout.root,
-            env={**environment(layout), "DVC_NO_ANALYTICS": "1"},
-            stdin=told,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
-    finally:
-        os.close(told)
-        os.close(ours)

@@ -18,7 +18,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from recctl import lock, pipeline
+from recctl import dvc, lock, pipeline
 from recctl.config import changed, read_params
 from recctl.data import versions
 from recctl.errors import UserError
@@ -240,7 +240,7 @@ def _prepare(replay: Replay, settings: dict[str, Any]) -> None:
     with (root / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(params, file)
     (root / ".dvc").mkdir()
-    cache = versions.cache(project)
+    cache = dvc.cache(project)
     (root / ".dvc" / "config").write_text(
         "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n"
         f"[cache]\n    dir = {cache}\n",

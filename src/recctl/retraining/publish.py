@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from recctl import pipeline
+from recctl import dvc
 from recctl.config import read_yaml
 from recctl.layout import Layout
 from recctl.lock import Lock
@@ -61,9 +61,9 @@ def require_possible(layout: Layout, params: Publish) -> None:
         git.require_commit(layout.root, FILES, _REHEARSED)
     if params.push_git and tree is not None:
         git.require_push(layout.root, FILES)
-    remote = pipeline.remote(layout) if params.push_data else None
+    remote = dvc.remote(layout) if params.push_data else None
     if remote is not None and not _is_within(remote[1], tree):
-        pipeline.require_remote(layout, *remote)
+        dvc.require_remote(layout, *remote)
 
 
 _REHEARSED = "Retraining: a rehearsal\n\nNo branch holds this commit."
@@ -89,7 +89,7 @@ def _push_data(
     layout: Layout, tree: Path | None, files: list[str], say: Say, lock: Lock | None
 ) -> bool:
     """Push to the default remote, but never into the repository itself: git would carry it."""
-    remote = pipeline.remote(layout)
+    remote = dvc.remote(layout)
     if remote is None:
         say("data not pushed: DVC has no default remote ('dvc remote add -d NAME URL')")
         return False
@@ -100,6 +100,6 @@ def _push_data(
             "give it one of your own: 'dvc remote add -d NAME URL'"
         )
         return False
-    pipeline.push(layout, say, *(() if files == FILES else files), lock=lock)
+    dvc.push(layout, say, *(() if files == FILES else files), lock=lock)
     say(f"data pushed to DVC's remote '{name}'")
     return True
