@@ -25,7 +25,7 @@ from recctl.layout import Layout
 from recctl.models import NEURAL
 from recctl.sequences import batching
 from recctl.sequences.store import SequenceData
-from recctl.stages.early_stopping import validation
+from recctl.training.early_stopping import validation
 from recctl.training.loop import Trainer, on_device
 from recctl.training.params import TrainParams
 from training import train_settings

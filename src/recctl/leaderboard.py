@@ -22,9 +22,9 @@ from recctl.layout import Layout
 from recctl.models import COUNTED
 from recctl.published import Published, published
 from recctl.sequences.store import Cases, SequenceData
-from recctl.stages.fitting import fit_project
 from recctl.training.checkpoint import Checkpoint, training_fingerprint
 from recctl.training.fit import check_model, fingerprint
+from recctl.training.launch import fit_project
 from recctl.training.params import TrainParams
 
 Say = Callable[[str], None]

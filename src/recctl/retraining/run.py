@@ -17,11 +17,11 @@ from recctl.pipeline import StageFailed
 from recctl.promotion.params import PromotionParams
 from recctl.promotion.promote import Confirm
 from recctl.retraining import accepted, decide, key, pages, publish, record
+from recctl.retraining.cleanup import clean_up
 from recctl.retraining.decide import Body
 from recctl.retraining.pages import Page
 from recctl.retraining.params import RetrainParams
 from recctl.retraining.record import Record
-from recctl.retraining.sweep import sweep
 
 T = TypeVar("T")
 Say = Callable[[str], None]
@@ -109,7 +109,7 @@ def retrain(layout: Layout, lock: Lock, hooks: Hooks) -> Result:
     at = _Run(layout, lock, hooks, RetrainParams.load(layout.params))
     PromotionParams.judging(layout.params)  # before a training that nothing could judge
     at.step("check", at.require_publishable)
-    for name in sweep(layout):
+    for name in clean_up(layout):
         hooks.say(f"removed {name}, left by a process that was killed")
     finished, taken = collect(layout, lock, hooks)
     now = key.of(layout)

@@ -12,11 +12,11 @@ from recctl.files import replacing_folder, write_json
 from recctl.layout import Layout
 from recctl.models.base import save_model
 from recctl.sequences.store import SequenceData
-from recctl.stages.fitting import fit_project
 from recctl.tracking import training_run
 from recctl.training import curve
 from recctl.training.checkpoint import Checkpoint
 from recctl.training.fit import check_model, fingerprint
+from recctl.training.launch import fit_project
 from recctl.training.loop import Fit
 from recctl.training.params import TrainParams
 

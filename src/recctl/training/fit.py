@@ -10,10 +10,10 @@ from recctl.errors import UserError, unknown_name
 from recctl.models import COUNTED, MODELS, NEURAL
 from recctl.sequences.store import Histories
 from recctl.training.checkpoint import Checkpoint, training_fingerprint
+from recctl.training.distributed import World
 from recctl.training.loop import Fit, Trainer, Validate
 from recctl.training.params import TrainParams
 from recctl.training.progress import Epoch, TrainingProgress
-from recctl.training.world import World
 
 _NO_MEMORY = "DefaultCPUAllocator: can't allocate memory"
 """What torch says on a CPU, in a RuntimeError like any other."""

@@ -21,6 +21,7 @@ from recctl.sequences.next_item import next_item_batch
 from recctl.sequences.store import Histories
 from recctl.training.averaging import Average
 from recctl.training.checkpoint import Checkpoint
+from recctl.training.distributed import World
 from recctl.training.loss import (
     catalogue_cross_entropy,
     gbce,
@@ -31,7 +32,6 @@ from recctl.training.optimiser import Optimiser
 from recctl.training.params import Bert4RecParams, SasRecParams, TrainParams
 from recctl.training.progress import Epoch, TrainingProgress
 from recctl.training.schedule import learning_rate
-from recctl.training.world import World
 
 Validate = Callable[[Recommender], float]
 """Full-ranking NDCG@10 on the validation cases."""

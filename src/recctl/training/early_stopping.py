@@ -7,8 +7,8 @@ from recctl.evaluation.metrics import means
 from recctl.evaluation.ranking import rank_cases
 from recctl.models.base import Recommender
 from recctl.sequences.store import Cases, SequenceData
+from recctl.training.distributed import World
 from recctl.training.loop import Validate
-from recctl.training.world import World
 
 _CASES = 10_000
 """Users whose targets are ranked at each validation; a larger set would cost more than it tells."""

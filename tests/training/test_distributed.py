@@ -10,21 +10,21 @@ from typing import Any
 
 import psutil
 import pytest
-import ready_project
 import torch
 from tiny_project import fresh_database
 
+import ready_project
 from lives import lives
 from recctl import lock
 from recctl.console import Console
 from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.sequences.store import SequenceData
-from recctl.stages.fitting import fit_project, processes
 from recctl.training.checkpoint import Checkpoint
+from recctl.training.distributed import World
+from recctl.training.launch import fit_project, processes
 from recctl.training.loop import Fit, Trainer
 from recctl.training.params import TrainParams
-from recctl.training.world import World
 
 BATCH = 31
 """Of 900 sequences one is left for the last batch: fewer rows than processes."""
@@ -102,7 +102,7 @@ def is_rank(process: psutil.Process) -> bool:
         line = process.cmdline()
     except psutil.NoSuchProcess:
         return False
-    return line[-3:-1] == ["-m", "recctl.stages.rank"] and "torch.distributed.run" not in line
+    return line[-3:-1] == ["-m", "recctl.training.worker"] and "torch.distributed.run" not in line
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ _LEFT = (
 """Scratch folders: their own process removes them when it is not killed."""
 
 
-def sweep(layout: Layout, now: float | None = None) -> list[str]:
+def clean_up(layout: Layout, now: float | None = None) -> list[str]:
     """Remove scratch folders that nobody has written to for a day; their names.
 
     Nothing else is touched: checkpoints, downloads under way and versions have owners who go on

@@ -1,6 +1,6 @@
 """One of several processes that train a model: what torchrun starts.
 
-    torchrun --nproc-per-node N -m recctl.stages.rank FOLDER
+    torchrun --nproc-per-node N -m recctl.training.worker FOLDER
 
 The folder holds `job.json`; an error that the user can mend is left there in `error`.
 """
@@ -19,11 +19,11 @@ from recctl.devices import pick
 from recctl.errors import circumstance
 from recctl.files import replacing
 from recctl.sequences.store import SequenceData
-from recctl.stages.early_stopping import validation
 from recctl.training.checkpoint import Checkpoint
+from recctl.training.distributed import World, joined
+from recctl.training.early_stopping import validation
 from recctl.training.fit import fit
 from recctl.training.params import TrainParams
-from recctl.training.world import World, joined
 
 _PR_SET_PDEATHSIG = 1
 

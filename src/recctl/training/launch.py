@@ -15,10 +15,10 @@ from recctl.devices import pick
 from recctl.errors import UserError
 from recctl.models import NEURAL
 from recctl.sequences.store import SequenceData
-from recctl.stages import rank
-from recctl.stages.early_stopping import validation
 from recctl.text import echo
+from recctl.training import worker
 from recctl.training.checkpoint import Checkpoint
+from recctl.training.early_stopping import validation
 from recctl.training.fit import fit
 from recctl.training.loop import Fit
 from recctl.training.params import TrainParams
@@ -46,7 +46,7 @@ def fit_project(
     console = console or Console()
     count = processes(params, device)
     if count > 1:
-        job = rank.Job(
+        job = worker.Job(
             params=params,
             sequences=data.folder,
             filter_seen=filter_seen,
@@ -83,7 +83,7 @@ def processes(params: TrainParams, device: torch.device) -> int:
     return wanted
 
 
-def _together(job: rank.Job, count: int, console: Console) -> None:
+def _together(job: worker.Job, count: int, console: Console) -> None:
     """Train to the end under torchrun; the checkpoint then holds what came of it.
 
     Raises UserError when a rank does.
@@ -118,7 +118,7 @@ def _torchrun(folder: Path, count: int, console: Console) -> int:
     command += [f"--nproc-per-node={count}", "--rdzv-backend=c10d", "--local-addr=localhost"]
     command += ["--rdzv-conf=store_type=file", f"--rdzv-endpoint={folder / 'agents'}"]
     command += [f"--log-dir={folder / 'logs'}"]  # it keeps its own, in the system's, for ever
-    command += ["-m", rank.__name__, str(folder)]
+    command += ["-m", worker.__name__, str(folder)]
     threads = str(max(1, torch.get_num_threads() // count))
     environment = {"OMP_NUM_THREADS": threads, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     with (folder / "stderr").open("wb") as errors:

@@ -1,4 +1,4 @@
-"""`sweep`: what killed processes left goes after a day, and nothing else ever does."""
+"""`clean_up`: what killed processes left goes after a day, and nothing else ever does."""
 
 import os
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recctl.layout import Layout
-from recctl.retraining.sweep import DAY, sweep
+from recctl.retraining.cleanup import DAY, clean_up
 
 LEFT = ["describe-a1", "package-a1", "tables-a1", "versions/.fetched-a1"]
 KEPT = [
@@ -44,10 +44,10 @@ def test_only_scratch_folders_of_the_dead_go(layout: Layout) -> None:
         put(layout.state / name, 400 * DAY)
     for name in LEFT:
         put(layout.state / name / "rows.parquet", DAY + 60)
-    assert sorted(sweep(layout)) == LEFT
+    assert sorted(clean_up(layout)) == LEFT
     assert not any((layout.state / name).exists() for name in LEFT)
     assert all((layout.state / name).is_file() for name in KEPT)
-    assert sweep(layout) == []
+    assert clean_up(layout) == []
 
 
 def test_what_is_written_to_stays(layout: Layout) -> None:
@@ -55,18 +55,18 @@ def test_what_is_written_to_stays(layout: Layout) -> None:
     put(layout.state / "tables-a1" / "deep" / "new", 60)
     os.utime(layout.state / "tables-a1", (0, 0))
     put(layout.state / "package-a1" / "new", DAY - 60)
-    assert sweep(layout) == []
-    assert sweep(layout, time.time() + DAY) == ["tables-a1", "package-a1"]
+    assert clean_up(layout) == []
+    assert clean_up(layout, time.time() + DAY) == ["tables-a1", "package-a1"]
 
 
 def test_a_link_leads_nowhere(layout: Layout, tmp_path: Path) -> None:
     put(tmp_path / "elsewhere" / "file", 2 * DAY)
     layout.state.mkdir()
     (layout.state / "tables-a1").symlink_to(tmp_path / "elsewhere")
-    assert sweep(layout) == []
+    assert clean_up(layout) == []
     assert (tmp_path / "elsewhere" / "file").exists()
 
 
-def test_there_is_nothing_to_sweep_in_a_new_project(layout: Layout) -> None:
-    assert sweep(layout) == []
+def test_there_is_nothing_to_clean_up_in_a_new_project(layout: Layout) -> None:
+    assert clean_up(layout) == []
     assert not layout.state.exists()
