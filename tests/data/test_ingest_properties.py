@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ingest_cases import kept, project, run, set_aside
 
-from recctl.data import engine, formats, lines
+from recctl.data import csv_fallback, engine, formats
 from recctl.data.params import IngestParams
 
 QUICK = settings(max_examples=40, deadline=None)
@@ -118,8 +118,8 @@ def test_the_careful_reader_accounts_for_every_line(raw: list[bytes]) -> None:
     with TemporaryDirectory() as name:
         path = Path(name) / "log"
         path.write_bytes(b"h\n" + b"".join(line + b"\n" for line in raw))
-        shape = lines.Shape("::", ("a", "b"))
-        found = list(lines.delimited(path, shape))
+        shape = csv_fallback.Shape("::", ("a", "b"))
+        found = list(csv_fallback.delimited(path, shape))
     expected = [line.rstrip(b"\r") for line in raw]
     assert len(found) == sum(1 for line in expected if line)
     assert [text for _, text in found] == [line for line in expected if line]
@@ -128,7 +128,7 @@ def test_the_careful_reader_accounts_for_every_line(raw: list[bytes]) -> None:
 def test_an_open_quote_costs_its_own_line_only(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_text('u,i\n1,"open\n' + "".join(f"{n},x\n" for n in range(100)))
-    found = list(lines.delimited(path, lines.Shape(",", ("u", "i"))))
+    found = list(csv_fallback.delimited(path, csv_fallback.Shape(",", ("u", "i"))))
     assert found[0] == (None, b'1,"open')
     assert [record for record, _ in found[1:]] == [[str(n), "x"] for n in range(100)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recctl import limits
-from recctl.data import lines, unpack
+from recctl.data import plain, unpack
 from recctl.datasets import recognise
 from recctl.errors import UserError
 
@@ -32,9 +32,9 @@ def test_a_gzip_beyond_the_ratio_is_not_unpacked(
     path.write_bytes(gzip.compress(ROWS))
     ratio = len(ROWS) // path.stat().st_size
     monkeypatch.setattr(limits, "UNPACK_RATIO", ratio + 1)
-    assert sum(1 for _ in lines.lines(path)) == 20_000
+    assert sum(1 for _ in plain.lines(path)) == 20_000
     monkeypatch.setattr(limits, "UNPACK_RATIO", ratio)
-    for read in (lambda: list(lines.lines(path)), lambda: lines.too_long(path)):
+    for read in (lambda: list(plain.lines(path)), lambda: plain.too_long(path)):
         with pytest.raises(UserError, match="is unpacked to more than"):
             read()
     [entry] = recognise.entries(path)

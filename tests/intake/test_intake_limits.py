@@ -15,7 +15,7 @@ import pytest
 from intake_cases import drop, names, plain, stored, take, text
 
 from recctl import limits
-from recctl.data import lines
+from recctl.data import plain as files
 from recctl.errors import UserError
 from recctl.intake import sql
 from recctl.intake.params import Sql
@@ -57,8 +57,8 @@ def test_a_line_of_the_largest_size_is_read(
     for size, long in ((100, False), (101, True)):
         for end in (b"", b"\n"):
             path.write_bytes(b"a,b\n" * 50 + b"x" * size + end + (b"a,b\n" if end else b""))
-            assert lines.too_long(path) is long
-            *_, found = [line for line in lines.lines(path) if line != b"a,b"]
+            assert files.too_long(path) is long
+            *_, found = [line for line in files.lines(path) if line != b"a,b"]
             assert (found == b"x" * size) is not long
             assert b"a line of more than" in found or not long
 

@@ -6,7 +6,6 @@ row's number is its place in the files, which only a reader that keeps their ord
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,9 +18,9 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recctl.data import lines
+from recctl.data import csv_fallback, plain
+from recctl.data.csv_fallback import Shape
 from recctl.data.interactions import EPOCH, UTC, Clock, formatted, whole
-from recctl.data.lines import Record, Shape
 from recctl.data.params import IngestParams
 from recctl.errors import UserError, option
 
@@ -41,12 +40,17 @@ STAGED = ibis.schema(
 """The staged table: `line` holds the whole text of a line that could not be taken apart, `fault`
 the cause of that; `us` is the time where ingest.time_format says how it is written."""
 
-_FIELDS = ("user_id", "item_id", "timestamp", "weight", "title")
-_READ = ibis.schema({name: STAGED[name] for name in ("row", *_FIELDS, "line", "fault")})
-"""What the careful reader writes."""
+_SETTING = {
+    "user_id": "user_column",
+    "item_id": "item_column",
+    "timestamp": "time_column",
+    "weight": "weight_column",
+    "title": "title_column",
+}
+"""The setting of `ingest` that names the source of each column."""
 
 CHUNK = 100_000
-"""Records that the careful reader writes at a time."""
+"""Records that the slow reader writes at a time."""
 
 
 @dataclass(frozen=True)
@@ -67,21 +71,10 @@ def stage(connection: Any, params: IngestParams, folder: Path, scratch: Path) ->
     """
     paths = [_existing(folder, name) for name in params.files]
     encoding = None if params.format == "parquet" else params.encoding
-    plain = [lines.plain(path, encoding, scratch) for path in paths]
-    with _called(plain, paths):
-        staged = _staged(connection, params, plain, scratch)
+    copies = [plain.readable(path, encoding, scratch) for path in paths]
+    with plain.called(dict(zip(copies, map(str, paths), strict=True))):
+        staged = _staged(connection, params, copies, scratch)
     return timed(staged, params)
-
-
-@contextmanager
-def _called(plain: list[Path], paths: list[Path]) -> Iterator[None]:
-    """Lets errors name the files that the user knows."""
-    try:
-        yield
-    except UserError as error:
-        for new, old in zip(plain, paths, strict=True):
-            error.rename(str(new), str(old))
-        raise
 
 
 def _staged(connection: Any, params: IngestParams, paths: list[Path], scratch: Path) -> Staged:
@@ -89,7 +82,7 @@ def _staged(connection: Any, params: IngestParams, paths: list[Path], scratch: P
         return _parquet(connection, params, paths)
     shapes = [_shape(path, params) for path in paths]
     clock: Clock = "row" if params.format == "sequences" else params.time_unit
-    if any(map(lines.too_long, paths)):
+    if any(map(plain.too_long, paths)):
         return Staged(_careful(connection, paths, shapes, params, scratch), clock)
     try:
         if not _told_by_case(params, shapes[0]):
@@ -156,7 +149,7 @@ def _existing(folder: Path, name: str) -> Path:
 def _unreadable(paths: list[Path], error: duckdb.Error) -> UserError:
     reason = str(error).splitlines()[0]
     named = [path for path in paths if str(path) in reason]
-    return lines.damaged((named or paths)[0], reason)
+    return plain.damaged((named or paths)[0], reason)
 
 
 def wanted(params: IngestParams) -> tuple[str, ...]:
@@ -165,26 +158,11 @@ def wanted(params: IngestParams) -> tuple[str, ...]:
 
 
 def _sources(params: IngestParams) -> dict[str, str]:
-    """The source's column by the staged table's; those that there are."""
+    """The source's column by the staged table's, for those that there are."""
     if params.format == "sequences":
         return {"user_id": "user_id", "item_id": "item_id"}
-    named = {
-        "user_id": params.user_column,
-        "item_id": params.item_column,
-        "timestamp": params.time_column,
-        "weight": params.weight_column,
-        "title": params.title_column,
-    }
+    named = {field: getattr(params, setting) for field, setting in _SETTING.items()}
     return {field: name for field, name in named.items() if name is not None}
-
-
-_SETTING = {
-    "user_id": "user_column",
-    "item_id": "item_column",
-    "timestamp": "time_column",
-    "weight": "weight_column",
-    "title": "title_column",
-}
 
 
 def _shape(path: Path, params: IngestParams) -> Shape:
@@ -195,7 +173,7 @@ def _shape(path: Path, params: IngestParams) -> Shape:
         _check_columns(path, params, _keys(path))
         return Shape("", tuple(_sources(params).values()), header=False)
     delimiter = separator(params)
-    names = lines.header(path, delimiter)
+    names = csv_fallback.header(path, delimiter)
     if params.columns is None or set(wanted(params)) <= set(names):
         shape = Shape(delimiter, names)  # in spite of ingest.columns this file has a header
     else:
@@ -211,15 +189,15 @@ def separator(params: IngestParams) -> str:
 
 
 def _separator(path: Path) -> str:
-    first = next(lines.lines(path), b"")
+    first = next(plain.lines(path), b"")
     return "\t" if b"\t" in first else " "
 
 
 def _keys(path: Path) -> tuple[str, ...]:
     """The keys of the first hundred JSON objects."""
     found: dict[str, None] = {}
-    for line in islice(lines.lines(path), 100):
-        found |= dict.fromkeys(lines.json_keys(line))
+    for line in islice(plain.lines(path), 100):
+        found |= dict.fromkeys(csv_fallback.json_object(line) or {})
     if not found:
         raise UserError(
             f"{path} does not begin with JSON objects, one per line",
@@ -269,7 +247,7 @@ def _is_number(text: str) -> bool:
 
 def _text(connection: Any, path: Path, shape: Shape, params: IngestParams) -> ir.Table:
     """A text file as DuckDB reads it: fast and strict."""
-    packed = "gzip" if lines.is_gzip(path) else "none"
+    packed = "gzip" if plain.is_gzip(path) else "none"
     if params.format == "jsonl":
         columns = dict.fromkeys(shape.names, "VARCHAR")
         table = connection.read_json(
@@ -302,6 +280,7 @@ def _numbered(connection: Any, tables: list[ir.Table]) -> ir.Table:
     """The tables one after the other, read into memory or spilled, their rows numbered."""
     raw = ibis.union(*tables) if len(tables) > 1 else tables[0]
     numbered = raw.mutate(row=ibis.row_number())
+    connection.con.execute("DROP TABLE IF EXISTS staged")  # of an attempt that failed
     return _complete(connection.create_table("staged", numbered, temp=True))
 
 
@@ -314,57 +293,38 @@ def _complete(table: ir.Table) -> ir.Table:
 def _careful(
     connection: Any, paths: list[Path], shapes: list[Shape], params: IngestParams, scratch: Path
 ) -> ir.Table:
-    """The same table from files with bad lines, which keep their place and number in it."""
+    """The same table by the slow reader: a bad line keeps its place and number in it."""
     target = scratch / "staged.parquet"
     records = (
         record
         for path, shape in zip(paths, shapes, strict=True)
         for record in _records(path, shape, params)
     )
-    fields = tuple(_sources(params))
-    with pq.ParquetWriter(target, _READ.to_pyarrow()) as writer:
-        for first, chunk in _chunks(records):
-            writer.write_table(_chunk_table(first, chunk, fields))
+    names = (*_sources(params), "line", "fault")
+    schema = pa.schema(dict.fromkeys(names, pa.string()))
+    with pq.ParquetWriter(target, schema) as writer:
+        while chunk := list(islice(records, CHUNK)):
+            columns = zip(*chunk, strict=True)
+            writer.write_table(pa.table(dict(zip(names, columns, strict=True)), schema))
     table = connection.read_parquet(target)
-    return _complete(table.mutate(user_id=whole(table.user_id), item_id=whole(table.item_id)))
+    ids = {name: whole(table[name]) for name in ("user_id", "item_id")}
+    return _numbered(connection, [table.mutate(**ids)])
 
 
-def _records(path: Path, shape: Shape, params: IngestParams) -> Iterator[tuple[Record, bytes]]:
+def _records(path: Path, shape: Shape, params: IngestParams) -> Iterator[list[str | None]]:
+    """The wanted values of each record, then the line and its fault where it is bad."""
     if params.format == "jsonl":
-        yield from lines.json_lines(path, shape.names)
-        return
-    places = [shape.names.index(name) for name in _sources(params).values()]
-    for record, text in lines.delimited(path, shape):
-        yield record and [record[place] for place in places], text
-
-
-def _chunks(
-    records: Iterator[tuple[Record, bytes]],
-) -> Iterator[tuple[int, list[tuple[Record, bytes]]]]:
-    first = 0
-    while chunk := list(islice(records, CHUNK)):
-        yield first, chunk
-        first += len(chunk)
-
-
-def _chunk_table(
-    first: int, chunk: list[tuple[Record, bytes]], fields: tuple[str, ...]
-) -> pa.Table:
-    good = [record or [None] * len(fields) for record, _ in chunk]
-    faults = [None if record else lines.fault(text) for record, text in chunk]
-    columns: dict[str, Any] = {
-        "row": range(first, first + len(chunk)),
-        **dict(zip(fields, zip(*good, strict=True), strict=True)),
-        "line": [fault and _shown(text) for fault, (_, text) in zip(faults, chunk, strict=True)],
-        "fault": faults,
-    }
-    absent = [None] * len(chunk)
-    schema = _READ.to_pyarrow()
-    return pa.table({name: columns.get(name, absent) for name in schema.names}, schema)
-
-
-def _shown(text: bytes) -> str:
-    return text.decode(errors="backslashreplace")
+        places = list(range(len(shape.names)))
+        records = csv_fallback.json_lines(path, shape.names)
+    else:
+        places = [shape.names.index(name) for name in _sources(params).values()]
+        records = csv_fallback.delimited(path, shape)
+    bad: list[str | None] = [None] * len(places)
+    for record, text in records:
+        if record is None:
+            yield [*bad, text.decode(errors="backslashreplace"), csv_fallback.fault(text)]
+        else:
+            yield [*(record[place] for place in places), None, None]
 
 
 def _parquet(connection: Any, params: IngestParams, paths: list[Path]) -> Staged:
@@ -455,47 +415,3 @@ def _parquet_text(column: Any, kind: pa.DataType) -> Any:
     if types.is_decimal(kind):
         return column.cast("string").re_replace(r"[.]0+$", "")
     return column.cast("string")
-
-
-def titles(path: Path) -> tuple[pa.Table, int]:
-    """The items file as a table of item_id and title, and how many of its lines are no use.
-
-    Of an item named twice the first title counts. Raises UserError when the file is missing or
-    lacks a column.
-    """
-    if not path.is_file():
-        raise UserError(
-            f"no file {path}, which ingest.items_file in params.yaml names",
-            "run 'recctl data use' or 'dvc pull', or mend ingest.items_file or remove it",
-        )
-    shape = Shape(",", lines.header(path, ","))
-    for name in ("item_id", "title"):
-        if name not in shape.names:
-            raise UserError(
-                f"{path} has no column '{name}'",
-                f"an items file needs item_id and title; its columns: {', '.join(shape.names)}",
-            )
-    item, title = shape.names.index("item_id"), shape.names.index("title")
-    known: dict[str, str] = {}
-    bad = 0
-    for record, _ in lines.delimited(path, shape):
-        named = record[item] if record else None
-        if record is None or named is None:
-            bad += 1
-        else:
-            known.setdefault(named, record[title] or "")
-    return titles_table(known), bad
-
-
-def log_titles(staged: Staged) -> pa.Table:
-    """items.parquet's content from the titles that stand in the log: of each item the first."""
-    rows = staged.table
-    named = rows.filter(rows.item_id.notnull() & rows.title.notnull() & (rows.title.strip() != ""))
-    first = named.group_by("item_id").agg(title=named.title.argmin(named.row))
-    return first.order_by("item_id").to_pyarrow().cast(titles_table({}).schema)
-
-
-def titles_table(known: dict[str, str]) -> pa.Table:
-    """items.parquet's content from titles by item id."""
-    columns = {"item_id": pa.array(known.keys(), pa.string())}
-    return pa.table(columns | {"title": pa.array(known.values(), pa.string())})

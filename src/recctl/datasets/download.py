@@ -14,7 +14,7 @@ import urllib3
 
 from recctl import limits
 from recctl.data import unpack
-from recctl.data.lines import reading
+from recctl.data.plain import reading
 from recctl.errors import Gone, MayPass, Unknown, UserError
 from recctl.files import sync, write_json
 

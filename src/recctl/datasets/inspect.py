@@ -5,8 +5,6 @@ Nothing is parsed here: the files are staged and cleaned by the code that `inges
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -17,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from recctl.data import clean, engine, formats, interactions, lines
+from recctl.data import clean, csv_fallback, engine, formats, interactions, plain
 from recctl.data.formats import Staged
 from recctl.data.interactions import CAUSES, ON_PURPOSE
 from recctl.data.params import Anonymous, Decimal, Format, IngestParams, TimeUnit, lookup_encoding
@@ -87,17 +85,6 @@ class Preview:
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON."""
         return {**asdict(self), "ingest": self.ingest.model_dump()}
-
-
-@contextmanager
-def called(names: Mapping[Path, str]) -> Iterator[None]:
-    """Lets errors name the files as the user did."""
-    try:
-        yield
-    except UserError as error:
-        for path, name in names.items():
-            error.rename(str(path), name)
-        raise
 
 
 def own(folder: Path, files: list[str], log: OwnLog, scratch: Path) -> Preview:
@@ -181,9 +168,9 @@ def _form(folder: Path, files: list[str], log: OwnLog, scratch: Path) -> tuple[F
     found = {}
     for name in files:
         with engine.scratch(scratch) as own_scratch:
-            plain = lines.plain(folder / name, log.encoding, own_scratch)
-            with called({plain: str(folder / name)}):
-                found[name] = form_of(plain, log)
+            copy = plain.readable(folder / name, log.encoding, own_scratch)
+            with plain.called({copy: str(folder / name)}):
+                found[name] = form_of(copy, log)
     if len(set(found.values())) > 1:
         seen = ", ".join(
             f"{name} is {form}{f' with {sign!r}' if sign else ''}"
@@ -202,7 +189,7 @@ def form_of(path: Path, log: OwnLog) -> tuple[Format, str | None]:
         return "parquet", None
     if log.format in ("jsonl", "sequences"):
         return log.format, None
-    head = list(islice((line for line in lines.lines(path) if line.strip()), HEAD_LINES))
+    head = list(islice((line for line in plain.lines(path) if line.strip()), HEAD_LINES))
     if not head:
         raise UserError(f"{path} is empty", "give a log with at least one row")
     _check_text(path, head, log)
@@ -221,7 +208,7 @@ def form_of(path: Path, log: OwnLog) -> tuple[Format, str | None]:
 
 def _is_parquet(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(4) == lines.PARQUET
+        return file.read(4) == plain.PARQUET
 
 
 def _check_text(path: Path, head: list[bytes], log: OwnLog) -> None:
@@ -259,8 +246,8 @@ def _delimiter(path: Path, head: list[str], log: OwnLog) -> str:
 
 
 def _fields(line: str, sign: str) -> list[str]:
-    shape = lines.Shape(sign, ())
-    found = lines.split(line.encode(), shape)
+    shape = csv_fallback.Shape(sign, ())
+    found = csv_fallback.split(line.encode(), shape)
     return [(value or "").strip() for value in found or []]
 
 
@@ -274,13 +261,13 @@ def _header(path: Path, params: IngestParams, scratch: Path) -> tuple[str, ...]:
         return ()
     if params.columns is not None:
         return tuple(params.columns)
-    plain = lines.plain(path, params.encoding, scratch)
+    copy = plain.readable(path, params.encoding, scratch)
     if params.format == "parquet":
         try:
-            return tuple(pq.read_schema(plain).names)
+            return tuple(pq.read_schema(copy).names)
         except pa.ArrowInvalid:  # staging says so
             return ()
-    return lines.header(plain, formats.separator(params))
+    return csv_fallback.header(copy, formats.separator(params))
 
 
 def _with_quantity(params: IngestParams, names: tuple[str, ...]) -> IngestParams:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from recctl.data import unpack
-from recctl.data.lines import PARQUET, reading
+from recctl.data.plain import PARQUET, reading
 from recctl.errors import UserError
 
 HEAD_BYTES = 256 * 1024

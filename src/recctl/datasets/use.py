@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from recctl.data import engine
+from recctl.data import engine, plain
 from recctl.data.params import IngestParams
 from recctl.datasets import convert, inspect, recognise
 from recctl.datasets.catalogue import KNOWN, KnownSet
@@ -42,7 +42,7 @@ def use_known(
                 path.unlink()
             raise
         params = _fill_found(known.name, found, folder, _copy, say)
-        with inspect.called({folder / params.files[0]: str(found.log)}):
+        with plain.called({folder / params.files[0]: str(found.log)}):
             inspect.known(folder, params, layout.state)
         return params
 
@@ -97,7 +97,7 @@ def _filled(
         files = [place(entry, folder) for entry in logs]
         log, told = replace(log, name=log.name or _stem(logs[0].path)), None
     names = {folder / name: str(entry) for name, entry in zip(files, logs, strict=True)}
-    with inspect.called(names):
+    with plain.called(names):
         if told is None:
             result = inspect.own(folder, files, log, layout.state)
         else:

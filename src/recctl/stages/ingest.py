@@ -10,7 +10,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recctl.data import batches, engine, formats
+from recctl.data import batches, engine, formats, titles
 from recctl.data.clean import Rows, clean
 from recctl.data.formats import Staged
 from recctl.data.interactions import CAUSES
@@ -33,8 +33,8 @@ def run(layout: Layout) -> None:
     ):
         with engine.duckdb(scratch) as reader:
             staged = formats.stage(reader, params, layout.data, scratch)
-            titles, bad_titles = _titles(params, layout.data, staged)
-            pq.write_table(titles, folder / "items.parquet")
+            named, bad_titles = _titles(params, layout.data, staged)
+            pq.write_table(named, folder / "items.parquet")
             taken = _batches(reader, staged, params, layout.data)
             tables = [staged.table, *taken.tables]
             with _expressions(params, reader, tables, scratch) as (connection, [base, *more]):
@@ -47,10 +47,10 @@ def run(layout: Layout) -> None:
 
 def _titles(params: IngestParams, data: Path, staged: Staged) -> tuple[pa.Table, int]:
     if params.title_column is not None:
-        return formats.log_titles(staged), 0
+        return titles.of_log(staged), 0
     if params.items_file is None:
-        return formats.titles_table({}), 0
-    return formats.titles(data / params.items_file)
+        return titles.table({}), 0
+    return titles.read(data / params.items_file)
 
 
 @dataclass(frozen=True)
