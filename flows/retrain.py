@@ -78,7 +78,7 @@ def tell(layout: Layout, done: Record) -> None:
 def run_address(layout: Layout) -> str | None:
     """The page of the workspace's training run, where a server shows one."""
     from recctl.files import read_json
-    from recctl.tracking import redact
+    from recctl.redact import redact
 
     server = os.environ.get("RECCTL_MLFLOW_UI") or os.environ.get("MLFLOW_TRACKING_URI", "")
     if not server.startswith("http"):

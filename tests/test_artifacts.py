@@ -12,11 +12,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from recctl import artifacts, tracking
-from recctl.artifacts import Artifacts
 from recctl.errors import MayPass, Unknown, UserError
 from recctl.promotion import registry as module
 from recctl.promotion.registry import Gone, Registry
+from recctl.tracking import artifacts, failures
+from recctl.tracking.artifacts import Artifacts
+from recctl.tracking.server import Tracking
 
 RUN = "0" * 32
 HELD = {"model/a.json": b"one", "model/deep/b.json": b"two"}
@@ -78,7 +79,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def brought(uri: str, to: Path, names: list[str]) -> Path:
     """What a registry brings of the run's folder `model`."""
     client: Any = None
-    one = Registry(client, uri, "m", tracking.Tracking(client, uri, "e", "1"))
+    one = Registry(client, uri, "m", Tracking(client, uri, "e", "1"))
     return one._copy(
         Artifacts(RUN, f"mlflow-artifacts:/1/{RUN}/artifacts", uri), "model", to, names
     )
@@ -223,7 +224,7 @@ def test_any_failure_of_a_store_is_unknown(
 
 
 def test_a_defect_of_ours_is_no_failure_of_the_store() -> None:
-    with pytest.raises(AttributeError), tracking.plainly("sqlite:////x/mlflow.db"):
+    with pytest.raises(AttributeError), failures.plainly("sqlite:////x/mlflow.db"):
         getattr(None, "missing")  # noqa: B009
 
 

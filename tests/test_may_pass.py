@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from recctl import tracking
 from recctl.datasets.download import download
 from recctl.errors import Gone, MayPass, Unknown, UserError
 from recctl.layout import Layout
+from recctl.tracking import failures, server
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def connect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
     def connect(uri: str) -> type[UserError]:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        return kind(lambda: tracking.connect(Layout(tmp_path)))
+        return kind(lambda: server.connect(Layout(tmp_path)))
 
     return connect
 
@@ -104,7 +104,7 @@ def test_a_locked_database(tmp_path: Path) -> None:
 
         def ask() -> None:
             engine = create_engine(uri, connect_args={"timeout": 0.1})
-            with tracking.plainly(uri), engine.connect() as connection:
+            with failures.plainly(uri), engine.connect() as connection:
                 connection.execute(text("select * from t"))
 
         assert kind(ask) is MayPass

@@ -19,10 +19,11 @@ import pytest
 import requests
 
 import ports
-from recctl import artifacts, tracking
 from recctl.errors import UserError
 from recctl.files import write_json
 from recctl.layout import Layout
+from recctl.redact import redact
+from recctl.tracking import artifacts, batches, lineage, runs, server, training
 
 CURVE = [{"epoch": n, "loss": 1.0 / n, "ndcg": 0.1 * n if n % 2 == 0 else None} for n in (1, 2, 3)]
 
@@ -32,7 +33,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("MLFLOW_"):
             monkeypatch.delenv(name)
-    monkeypatch.setattr(tracking, "SECONDS_BETWEEN_BATCHES", 0.0)
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_BATCHES", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def train(
 ) -> str:
     """A training as the stage does it; gives back the run's id."""
     params = {"train": {"max_epochs": 3, "bert4rec": {"layers": 2}}}
-    with tracking.training_run(
+    with training.training_run(
         project, name="bert4rec", fingerprint=fingerprint, params=params, **more
     ) as run:
         run.log_curve(rows)
@@ -66,17 +67,17 @@ def train(
 
 
 def get_run(project: Layout, run_id: str) -> Any:
-    return tracking.connect(project).client.get_run(run_id)
+    return server.connect(project).client.get_run(run_id)
 
 
 def history(project: Layout, run_id: str, key: str) -> list[tuple[int, float]]:
-    found = tracking.connect(project).client.get_metric_history(run_id, key)
+    found = server.connect(project).client.get_metric_history(run_id, key)
     return sorted((metric.step, metric.value) for metric in found)
 
 
 def all_runs(project: Layout) -> list[Any]:
-    server = tracking.connect(project)
-    return list(server.client.search_runs([server.experiment_id]))
+    reached = server.connect(project)
+    return list(reached.client.search_runs([reached.experiment_id]))
 
 
 def test_a_run_holds_params_curve_lineage_and_environment(project: Layout) -> None:
@@ -99,7 +100,7 @@ def test_a_run_holds_params_curve_lineage_and_environment(project: Layout) -> No
 
 
 def test_the_curve_can_be_watched_while_the_training_runs(project: Layout) -> None:
-    with tracking.training_run(project, name="m", fingerprint="f", params={}) as run:
+    with training.training_run(project, name="m", fingerprint="f", params={}) as run:
         run.log_epoch({"epoch": 1, "loss": 0.5})
         seen = get_run(project, run.run_id)
         assert (seen.info.status, seen.data.metrics) == ("RUNNING", {"loss": 0.5})
@@ -108,9 +109,9 @@ def test_the_curve_can_be_watched_while_the_training_runs(project: Layout) -> No
 def test_rows_between_two_batches_wait_and_are_not_lost(
     project: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "SECONDS_BETWEEN_BATCHES", 3600.0)
-    monkeypatch.setattr(tracking, "BATCH_METRICS", 2)
-    with tracking.training_run(project, name="m", fingerprint="f", params={}) as run:
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_BATCHES", 3600.0)
+    monkeypatch.setattr(batches, "BATCH_METRICS", 2)
+    with training.training_run(project, name="m", fingerprint="f", params={}) as run:
         run.log_curve(CURVE)
         assert history(project, run.run_id, "loss") == [(1, 1.0)]
     assert history(project, run.run_id, "loss") == [(1, 1.0), (2, 1 / 2), (3, 1 / 3)]
@@ -119,7 +120,7 @@ def test_rows_between_two_batches_wait_and_are_not_lost(
 def test_more_metrics_and_params_than_one_batch_takes(project: Layout) -> None:
     rows = [{"epoch": n, "a": 1.0, "b": 2.0, "c": 3.0} for n in range(400)]
     params = {f"key{n}": n for n in range(150)}
-    with tracking.training_run(project, name="m", fingerprint="f", params=params) as run:
+    with training.training_run(project, name="m", fingerprint="f", params=params) as run:
         run._next = time.monotonic() + 3600  # as when epochs take a millisecond
         run.log_curve(rows)
     assert len(history(project, run.run_id, "c")) == 400
@@ -139,7 +140,7 @@ def test_final_metrics_and_files(project: Layout) -> None:
     plot = project.training / "curve.png"
     plot.parent.mkdir(parents=True)
     plot.write_bytes(b"png")
-    with tracking.training_run(project, name="m", fingerprint="f", params={}) as run:
+    with training.training_run(project, name="m", fingerprint="f", params={}) as run:
         run.log_metrics({"validation/ndcg@10": 0.25})
         run.log_files([plot])
     assert get_run(project, run.run_id).data.metrics == {"validation/ndcg_at_10": 0.25}
@@ -179,9 +180,9 @@ def test_a_killed_training_continues_its_run(project: Layout) -> None:
     script = textwrap.dedent(f"""
         import os, signal
         from pathlib import Path
-        from recctl import artifacts, tracking
         from recctl.layout import Layout
-        with tracking.training_run(
+        from recctl.tracking import training
+        with training.training_run(
             Layout(Path({str(project.root)!r})), name="m", fingerprint="f1", params={{}}
         ) as run:
             run.log_epoch({{"epoch": 1, "loss": 1.0}})
@@ -199,7 +200,7 @@ def test_a_killed_training_continues_its_run(project: Layout) -> None:
 
 
 def test_another_training_gets_its_own_run_and_the_killed_one_is_closed(project: Layout) -> None:
-    first = tracking.training_run(project, name="m", fingerprint="f1", params={})
+    first = training.training_run(project, name="m", fingerprint="f1", params={})
     killed = first.__enter__()  # and never left, as after SIGKILL
     other = train(project, fingerprint="f2")
     assert other != killed.run_id
@@ -237,14 +238,14 @@ def test_an_unreachable_server_stops_before_training(
 def test_a_server_that_does_not_answer_stops_within_seconds(
     project: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "SECONDS_TO_ANSWER", 1)
+    monkeypatch.setattr(server, "SECONDS_TO_ANSWER", 1)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
         began = time.monotonic()
         with pytest.raises(UserError, match="MLflow at http://127"):
-            tracking.connect(project)
+            server.connect(project)
         assert time.monotonic() - began < 60
     assert "MLFLOW_HTTP_REQUEST_TIMEOUT" not in os.environ
 
@@ -262,7 +263,7 @@ def test_an_unusable_address_is_one_line(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(UserError) as caught:
-        tracking.connect(project)
+        server.connect(project)
     assert says in str(caught.value)
     assert "s3cret" not in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -271,7 +272,7 @@ def test_an_unusable_address_is_one_line(
 def test_a_database_of_something_else_is_one_line(project: Layout) -> None:
     (project.root / "mlflow.db").write_bytes(b"not a database, and long enough to be read as one")
     with pytest.raises(UserError, match=r"mlflow\.db.*not a database"):
-        tracking.connect(project)
+        server.connect(project)
     assert (project.root / "mlflow.db").read_bytes().startswith(b"not a database")
 
 
@@ -290,8 +291,8 @@ class Flaky:
 def test_a_server_lost_in_mid_training_costs_a_warning_not_the_training(
     project: Layout, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "SECONDS_AFTER_FAILURE", 0.0)
-    with tracking.training_run(project, name="m", fingerprint="f", params={}) as run:
+    monkeypatch.setattr(training, "SECONDS_AFTER_FAILURE", 0.0)
+    with training.training_run(project, name="m", fingerprint="f", params={}) as run:
         flaky = Flaky(run.tracking.client)
         run.tracking = dataclasses.replace(run.tracking, client=flaky)  # type: ignore[arg-type]
         run.log_epoch(CURVE[0])
@@ -300,7 +301,7 @@ def test_a_server_lost_in_mid_training_costs_a_warning_not_the_training(
         run.log_epoch(CURVE[2])
         flaky.away = False
     said = capsys.readouterr().err
-    assert said.count("the training goes on without MLflow") == 1
+    assert said.count("the training continues without MLflow") == 1
     assert "s3cret" not in said
     assert history(project, run.run_id, "loss") == [(1, 1.0), (2, 1 / 2), (3, 1 / 3)]
     assert get_run(project, run.run_id).info.status == "FINISHED"
@@ -309,7 +310,7 @@ def test_a_server_lost_in_mid_training_costs_a_warning_not_the_training(
 def test_a_server_lost_for_good_leaves_a_finished_training(
     project: Layout, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with tracking.training_run(project, name="m", fingerprint="f", params={}) as run:
+    with training.training_run(project, name="m", fingerprint="f", params={}) as run:
         flaky = Flaky(run.tracking.client)
         flaky.away = True
         run.tracking = dataclasses.replace(run.tracking, client=flaky)  # type: ignore[arg-type]
@@ -324,7 +325,7 @@ def test_evaluation_joins_the_run_that_trained_the_model(project: Layout) -> Non
     table.parent.mkdir(parents=True)
     table.write_text("slice\n")
     metrics = {"full/model/ndcg@10": 0.125}
-    joined = tracking.log_evaluation(
+    joined = runs.log_evaluation(
         project, metrics=metrics, files=[table], tags={"recctl.evaluation": "e1"}
     )
     assert joined == run_id
@@ -338,8 +339,8 @@ def test_evaluation_joins_the_run_that_trained_the_model(project: Layout) -> Non
 
 def test_a_restored_model_gets_one_run_of_its_own(project: Layout) -> None:
     write_json(project.training / "run.json", {"run_id": "0" * 32, "experiment": "elsewhere"})
-    first = tracking.log_evaluation(project, metrics={"hr@10": 0.5})
-    second = tracking.log_evaluation(project, metrics={"hr@10": 0.5})
+    first = runs.log_evaluation(project, metrics={"hr@10": 0.5})
+    second = runs.log_evaluation(project, metrics={"hr@10": 0.5})
     assert first == second
     (run,) = all_runs(project)
     assert run.data.tags["recctl.trained_as"] == "0" * 32
@@ -348,11 +349,11 @@ def test_a_restored_model_gets_one_run_of_its_own(project: Layout) -> None:
 
 def test_evaluation_without_a_training_says_what_to_run(project: Layout) -> None:
     with pytest.raises(UserError, match="dvc repro train"):
-        tracking.log_evaluation(project, metrics={})
+        runs.log_evaluation(project, metrics={})
 
 
 def _connect(root: str) -> None:
-    tracking.connect(Layout(Path(root)))
+    server.connect(Layout(Path(root)))
 
 
 def test_four_processes_may_touch_a_fresh_database_at_once(tmp_path: Path) -> None:
@@ -373,27 +374,27 @@ def test_a_moved_or_copied_project_has_its_runs_and_leaves_the_old_folder_alone(
     new = Layout(tmp_path / "moved")
     moved(project.root, new.root)
     old = sorted(project.root.rglob("*"))
-    assert tracking.moved(tracking.connect(new)) == project.root / "mlartifacts"
+    assert server.moved(server.connect(new)) == project.root / "mlartifacts"
     run_id = train(new, fingerprint="f2")
-    assert tracking.connect(new).experiment == "recctl"
+    assert server.connect(new).experiment == "recctl"
     assert {run.info.run_id for run in all_runs(new)} == {before, run_id}
     assert (new.root / "mlartifacts" / run_id / "artifacts" / "environment").is_dir()
     assert sorted(project.root.rglob("*")) == old
-    client: Any = tracking.connect(new).client
+    client: Any = server.connect(new).client
     assert client.get_artifacts(before).sizes("environment") == {
-        "environment/packages.txt": len(tracking.packages().encode())
+        "environment/packages.txt": len(lineage.packages().encode())
     }
 
 
 def test_runs_of_a_project_moved_before_stay_together(project: Layout, tmp_path: Path) -> None:
     """Earlier versions of recctl made NAME-2 after a move; it is the one that goes on."""
     train(project)
-    client = tracking.connect(project).client
+    client = server.connect(project).client
     client.create_experiment("recctl-2", artifact_location=(tmp_path / "b/mlartifacts").as_uri())
-    assert tracking.connect(project).experiment == "recctl"
+    assert server.connect(project).experiment == "recctl"
     (tmp_path / "c").mkdir()
     shutil.copy(project.root / "mlflow.db", tmp_path / "c")
-    assert tracking.connect(Layout(tmp_path / "c")).experiment == "recctl-2"
+    assert server.connect(Layout(tmp_path / "c")).experiment == "recctl-2"
 
 
 @pytest.mark.parametrize(
@@ -454,7 +455,7 @@ def test_no_environment_variable_is_logged(
     ],
 )
 def test_redact(text: str, clean: str) -> None:
-    assert tracking.redact(text) == clean
+    assert redact(text) == clean
 
 
 @pytest.mark.parametrize(
@@ -466,7 +467,7 @@ def test_redact(text: str, clean: str) -> None:
     ],
 )
 def test_the_address_that_is_kept_holds_no_secret(uri: str, kept: str) -> None:
-    assert tracking._portable(uri) == kept
+    assert server._portable(uri) == kept
 
 
 @pytest.mark.parametrize(
@@ -482,12 +483,12 @@ def test_the_address_that_is_kept_holds_no_secret(uri: str, kept: str) -> None:
 def test_tracking_uri(monkeypatch: pytest.MonkeyPatch, setting: str | None, expected: str) -> None:
     if setting is not None:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", setting)
-    assert tracking.tracking_uri(Layout(Path("/p"))) == expected
+    assert server.tracking_uri(Layout(Path("/p"))) == expected
 
 
 def test_an_experiment_in_dvcs_temporary_copy_is_tracked_in_the_project() -> None:
     copy = Layout(Path("/p/.dvc/tmp/exps/standalone/abc"))
-    assert tracking.tracking_uri(copy) == "sqlite:////p/mlflow.db"
+    assert server.tracking_uri(copy) == "sqlite:////p/mlflow.db"
 
 
 def test_git_lineage(tmp_path: Path) -> None:
@@ -504,23 +505,23 @@ def test_git_lineage(tmp_path: Path) -> None:
     git("commit", "-q", "-m", "first")
     for name in ("data.dvc", "dvc.lock", "notes.md", "night.log"):
         (tmp_path / name).write_text("a run, or a person beside it, wrote this\n")
-    tags = tracking.lineage(Layout(tmp_path))
+    tags = lineage.lineage(Layout(tmp_path))
     assert tags["mlflow.source.git.commit"] == git("rev-parse", "HEAD")
     assert tags["mlflow.source.git.repoURL"] == "https://host/x.git"
     assert tags["recctl.git_dirty"] == "false"
     (tmp_path / "code.py").write_text("2\n")
-    assert tracking.lineage(Layout(tmp_path))["recctl.git_dirty"] == "true"
+    assert lineage.lineage(Layout(tmp_path))["recctl.git_dirty"] == "true"
     git("checkout", "code.py")
     for name in ("src/new/stage.py", "flows/x.yaml", "params.yaml", "constraints.txt"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("untracked\n")
-        assert tracking.lineage(Layout(tmp_path))["recctl.git_dirty"] == "true", name
+        assert lineage.lineage(Layout(tmp_path))["recctl.git_dirty"] == "true", name
         path.unlink()
-    assert tracking.lineage(Layout(tmp_path))["recctl.git_dirty"] == "false"
+    assert lineage.lineage(Layout(tmp_path))["recctl.git_dirty"] == "false"
 
 
 def test_lineage_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    tags = tracking.lineage(Layout(tmp_path))
+    tags = lineage.lineage(Layout(tmp_path))
     assert tags["mlflow.source.git.commit"] == tags["recctl.git_dirty"] == "none"

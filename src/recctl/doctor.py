@@ -347,7 +347,7 @@ def _remote(layout: Layout) -> Check:
 
 
 def _git(layout: Layout) -> Check:
-    from recctl.tracking import lineage
+    from recctl.tracking.lineage import lineage
 
     tags = lineage(layout)
     commit, dirty = tags["mlflow.source.git.commit"], tags["recctl.git_dirty"]
@@ -363,24 +363,26 @@ def _git(layout: Layout) -> Check:
 
 def _tracking(layout: Layout) -> Check:
     """Whether MLflow's tracking server and model registry answer; makes no database."""
-    from recctl import tracking
+    from recctl.redact import redact
+    from recctl.tracking.artifacts import sqlite_file
+    from recctl.tracking.server import connect, count_models, moved, tracking_uri
 
-    uri = tracking.tracking_uri(layout)
-    shown = tracking.redact(uri)
+    uri = tracking_uri(layout)
+    shown = redact(uri)
     values: dict[str, Any] = {"tracking_uri": shown}
-    database = tracking.sqlite_file(uri)
+    database = sqlite_file(uri)
     if database is not None and not database.exists():
         found = f"{shown}: made when the first model is trained"
         return Check("tracking", "ok", found, None, values)
-    server = tracking.connect(layout)
-    models = tracking.count_models(server)
+    server = connect(layout)
+    models = count_models(server)
     found = f"{shown}: experiment '{server.experiment}', {models} registered models"
     values = {**values, "registered_models": models}
-    moved = tracking.moved(server)
-    if moved is None:
+    former = moved(server)
+    if former is None:
         return Check("tracking", "ok", found, None, values)
-    fix = f"for MLflow's own pages and 'mlflow models serve': {_link(moved.parent, layout.root)}"
-    found = f"{found}; the project was moved from {moved.parent}, recctl finds its files here"
+    fix = f"for MLflow's own pages and 'mlflow models serve': {_link(former.parent, layout.root)}"
+    found = f"{found}; the project was moved from {former.parent}, recctl finds its files here"
     return Check("tracking", "warning", found, fix, values)
 
 
@@ -395,10 +397,11 @@ def _link(old: Path, new: Path) -> str:
 
 def _champion(layout: Layout) -> Check:
     """Whether the files of the version that serves can be read; makes no database."""
-    from recctl import tracking
     from recctl.promotion import records
+    from recctl.tracking.artifacts import sqlite_file
+    from recctl.tracking.server import tracking_uri
 
-    database = tracking.sqlite_file(tracking.tracking_uri(layout))
+    database = sqlite_file(tracking_uri(layout))
     if database is not None and not database.exists():
         return Check("champion", "ok", "none yet")
     registry = records.open_registry(layout)

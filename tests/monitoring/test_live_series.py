@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import tiny_project as tiny
 
-from recctl import tracking
 from recctl.layout import Layout
-from recctl.tracking import Tracking, live_series, log_live
+from recctl.tracking import batches, server
+from recctl.tracking.live import live_series, log_live
+from recctl.tracking.server import Tracking
 
 TAGS = {"recctl.content_digest": "d" * 64}
 
@@ -26,7 +27,7 @@ def reached(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> 
         if name.startswith("MLFLOW_"):
             monkeypatch.delenv(name)
     shutil.copy(database, tmp_path / "mlflow.db")
-    return tracking.connect(Layout(tmp_path))
+    return server.connect(Layout(tmp_path))
 
 
 def add(reached: Tracking, days: dict[int, dict[str, float]], version: int = 1, **more: Any) -> int:
@@ -121,7 +122,7 @@ def test_what_a_killed_process_left_is_completed(
             add(reached, {1: row(3, 0.5)})
     days = {day: row(day, 0.5) for day in range(1, 5)}
     with monkeypatch.context() as patch:
-        patch.setattr(tracking, "BATCH_METRICS", 4)
+        patch.setattr(batches, "BATCH_METRICS", 4)
         calls, log_batch = [], reached.client.log_batch
 
         def once(run_id: str, metrics: Any = (), **more: Any) -> None:

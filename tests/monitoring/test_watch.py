@@ -15,7 +15,6 @@ import pytest
 import tiny_project as tiny
 from monitoring_cases import day_of
 
-from recctl import tracking
 from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.monitoring import watch as module
@@ -24,6 +23,7 @@ from recctl.monitoring.watch import PLOT, REPORT, NoChampion, watch
 from recctl.promotion import contenders, records
 from recctl.promotion.leak import TrainingRecord
 from recctl.promotion.rollback import rollback
+from recctl.tracking import live, server
 
 DAYS = 12
 """Days that the first champion is trained on."""
@@ -200,13 +200,13 @@ def test_the_window_is_the_last_days_that_have_events(project: Layout) -> None:
 
 
 def runs(layout: Layout) -> list[Any]:
-    reached = tracking.connect(layout)
+    reached = server.connect(layout)
     found = reached.client.search_runs([reached.experiment_id], "tags.`recctl.run` = 'monitor'")
     return sorted(found, key=lambda run: run.info.run_name)
 
 
 def history(layout: Layout, key: str, run: int = 0) -> list[tuple[int, float]]:
-    client = tracking.connect(layout).client
+    client = server.connect(layout).client
     found = client.get_metric_history(runs(layout)[run].info.run_id, key)
     return cases.points(found)
 
@@ -235,7 +235,7 @@ def test_a_day_that_grew_is_logged_again_and_the_later_point_counts(project: Lay
     assert after.series[1:] == before.series[1:]
     assert len(history(project, "ndcg_at_10")) == len(before.series) + 1
     registry = records.open_registry(project)
-    [kept] = tracking.live_series(registry.tracking, "tiny")
+    [kept] = live.live_series(registry.tracking, "tiny")
     assert [row["events"] for row in kept.days.values()] == [day.events for day in after.series]
     assert [row["ndcg@10"] for row in kept.days.values()] == [
         day.values["ndcg@10"] for day in after.series

@@ -29,7 +29,6 @@ from typing import Any
 
 import tiny_project as tiny
 
-from recctl import tracking
 from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.promotion import archive, contenders, keep, log, package, page, plots, records, scoring
@@ -37,6 +36,7 @@ from recctl.promotion.promote import Outcome, promote
 from recctl.promotion.registry import Registry
 from recctl.promotion.rollback import rollback
 from recctl.promotion.verify import verify
+from recctl.tracking import server
 
 Said = list[str]
 READS = ("get_", "search_", "download_")
@@ -177,13 +177,13 @@ def halved(folder: Path) -> Iterator[Path]:
 
 def watch(steps: Steps) -> None:
     """Wrap every step of this process."""
-    connect = tracking.connect
+    connect = server.connect
 
-    def connected(layout: Layout) -> tracking.Tracking:
+    def connected(layout: Layout) -> server.Tracking:
         found = connect(layout)
         return dataclasses.replace(found, client=Watched(found.client, steps))  # type: ignore[arg-type]
 
-    tracking.connect = connected
+    server.connect = connected
     if steps.way == "killed":  # what makes files is no request that gets no answer
         owners = [(package, "build"), (archive, "save"), (plots, "intervals"), (page, "markdown")]
         for owner, name in [*owners, (keep, "pages"), (Registry, "download")]:

@@ -12,13 +12,13 @@ from racers import promote
 from servers import NAME, add_model, connect, fresh_sqlite, recovered, tracked_at
 
 import ports
-from recctl import tracking
 from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.promotion import registry as registry_module
 from recctl.promotion.apply import serving
 from recctl.promotion.log import canonical, in_force
 from recctl.promotion.registry import Gone, Registry
+from recctl.tracking import server
 
 
 @pytest.fixture
@@ -255,8 +255,8 @@ def test_a_registry_that_falls_silent_is_one_line(
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        client = tracking._mlflow_client(uri)
-        registry = Registry(client, uri, NAME, tracking.Tracking(client, uri, "e", "1"))
+        client = server._mlflow_client(uri)
+        registry = Registry(client, uri, NAME, server.Tracking(client, uri, "e", "1"))
         for call in (registry.versions, registry.aliases, registry.entries):
             began = time.monotonic()
             with pytest.raises(UserError, match="MLflow at http://127") as caught:

@@ -53,7 +53,7 @@ import small_project as small
 import tiny_project as tiny
 from deaths import READS, apart, draw_nothing, import_all, must, unanswered
 
-from recctl import errors, lock, pipeline, tracking
+from recctl import errors, lock, pipeline
 from recctl.errors import MayPass, UserError
 from recctl.intake import sync
 from recctl.layout import Layout
@@ -62,6 +62,7 @@ from recctl.promotion.verify import verify
 from recctl.retraining import key, record
 from recctl.retraining.run import Hooks
 from recctl.retraining.run import retrain as carry_out
+from recctl.tracking import server
 
 SCENARIOS = {"promoted": ("item-knn", "markov"), "rejected": ("markov", "popularity")}
 """What serves, and what the retraining trains; its ending is the scenario's name."""
@@ -184,14 +185,14 @@ def watch(steps: Steps) -> None:
     """Let every step of this process be counted."""
     watch_files(steps)
     watch_children(steps)
-    connect = tracking.connect
+    connect = server.connect
 
-    def connected(layout: Layout) -> tracking.Tracking:
+    def connected(layout: Layout) -> server.Tracking:
         found = connect(layout)
         client: Any = Watched(found.client, steps)
         return dataclasses.replace(found, client=client)
 
-    tracking.connect = connected
+    server.connect = connected
 
 
 def watch_files(steps: Steps) -> None:

@@ -23,11 +23,12 @@ import tiny_project as tiny
 
 import faulty
 from faulty import FAULTS, Call, Proxy
-from recctl import cli, pipeline, tracking
+from recctl import cli, pipeline
 from recctl.layout import Layout
 from recctl.promotion import apply, plots, promote, registry, scoring
 from recctl.promotion.verify import verify
 from recctl.stages import train
+from recctl.tracking import runs
 
 COMMANDS = {
     "promote": ("ready", ["promote", "--yes"]),
@@ -137,7 +138,7 @@ def _train(layout: Layout) -> None:
 
 def _evaluate(layout: Layout) -> None:
     small.with_metrics(layout)
-    tracking.log_evaluation(layout, metrics={"hr@10": 0.5}, files=[layout.evaluation])
+    runs.log_evaluation(layout, metrics={"hr@10": 0.5}, files=[layout.evaluation])
 
 
 @pytest.fixture(scope="module")

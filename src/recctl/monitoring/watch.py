@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from recctl import devices, tracking
+from recctl import devices
 from recctl.data.params import IngestParams
 from recctl.errors import UserError
 from recctl.evaluation.params import EvaluateParams
@@ -33,7 +33,8 @@ from recctl.promotion.params import Primary, PromotionParams
 from recctl.promotion.registry import Registry
 from recctl.promotion.scoring import Contender, Say
 from recctl.sequences.params import SequenceSplitParams
-from recctl.tracking import LiveSeries
+from recctl.tracking import live
+from recctl.tracking.live import LiveSeries
 from recctl.training.params import TrainParams
 
 REPORT, PLOT = "report.json", "series.png"
@@ -55,12 +56,12 @@ def watch(layout: Layout, say: Say) -> Report:
     state = apply.serving(registry)
     champion = contenders.registered(registry, layout, _number(registry, state), state.line)
     since = _log_end(champion, layout)
-    kept = tracking.live_series(registry.tracking, registry.name)
+    kept = live.live_series(registry.tracking, registry.name)
     tags = _tags(champion, layout)
     known = _known(kept, champion, tags, policy.metrics)
     series, window, like = _figures(layout, champion, policy, params, since, known, say)
     assert champion.version is not None
-    tracking.log_live(
+    live.log_live(
         registry.tracking,
         model=registry.name,
         version=champion.version,

@@ -26,7 +26,7 @@ from recctl.promotion.log import (
 )
 from recctl.promotion.registry import Registry
 from recctl.promotion.vouch import served
-from recctl.tracking import redact
+from recctl.redact import redact
 
 ALIASES = ("previous", "best", "champion")
 """In the order in which they move."""

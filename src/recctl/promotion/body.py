@@ -15,7 +15,7 @@ from recctl.promotion.evidence import Evidence, Scored
 from recctl.promotion.log import SCHEMA
 from recctl.promotion.params import PromotionParams
 from recctl.promotion.scoring import Contender, TestSet
-from recctl.tracking import lineage
+from recctl.tracking.lineage import lineage
 from recctl.who import user
 
 Body = dict[str, Any]

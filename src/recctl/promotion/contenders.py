@@ -24,7 +24,7 @@ from recctl.promotion.registry import Registry, Version
 from recctl.promotion.scoring import Contender, TestSet
 from recctl.recommend import Served
 from recctl.sequences.params import SequenceSplitParams
-from recctl.tracking import data_md5
+from recctl.tracking.lineage import data_md5
 from recctl.training import curve
 
 _KEPT = 6

@@ -18,7 +18,8 @@ from recctl.promotion.log import Entry
 from recctl.promotion.params import PromotionParams
 from recctl.promotion.registry import EVIDENCE, FILES, Registry, Version
 from recctl.promotion.scoring import Contender, Say, TestSet, disagreement, gather
-from recctl.tracking import environment, lineage, trained_run
+from recctl.tracking.lineage import environment, lineage
+from recctl.tracking.runs import trained_run
 
 EXIT_CODES = {"promoted": 0, "refused": 2, "rejected": 3, "suspicious": 4, "stale": 5}
 

@@ -21,19 +21,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from recctl import tracking
-from recctl.artifacts import place_of
 from recctl.errors import Gone as Gone
 from recctl.errors import MayPass, UserError
 from recctl.layout import Layout
 from recctl.promotion.log import Entry, digest
 from recctl.promotion.manifest import Manifest
-from recctl.tracking import UNHURRIED, Tracking, patience, plainly, redact
+from recctl.redact import redact
+from recctl.tracking import batches, failures, server
+from recctl.tracking.artifacts import place_of
+from recctl.tracking.failures import plainly
+from recctl.tracking.server import UNHURRIED, Tracking, patience
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from recctl.artifacts import Artifacts
+    from recctl.tracking.artifacts import Artifacts
 
 CONTENT_DIGEST, FILES = "recctl.content_digest", "recctl.files"
 DECISION = "recctl.decision"
@@ -101,7 +103,7 @@ class Registry:
     @classmethod
     def connect(cls, layout: Layout, name: str) -> "Registry":
         """Reach the registry; UserError in one line, within seconds, when it does not answer."""
-        reached = tracking.connect(layout)
+        reached = server.connect(layout)
         return cls(reached.client, reached.uri, name, reached)
 
     @property
@@ -290,18 +292,18 @@ class Registry:
         from mlflow.entities import Metric, RunTag
 
         now = int(time.time() * 1000)
-        values = [Metric(tracking.metric_name(k), float(v), now, 0) for k, v in metrics.items()]
+        values = [Metric(batches.metric_name(k), float(v), now, 0) for k, v in metrics.items()]
         short = [RunTag(key, value) for key, value in tags.items() if len(value) <= 5000]
         with plainly(self.uri), patience(*UNHURRIED):
             run = self.client.create_run(self.tracking.experiment_id, run_name=name)
             identifier: str = run.info.run_id
             if not identifier:
                 raise self._contradicts("gives no id for a new run")
-            for start in range(0, len(short), tracking.BATCH_PARAMS):
-                batch = short[start : start + tracking.BATCH_PARAMS]
+            for start in range(0, len(short), batches.BATCH_PARAMS):
+                batch = short[start : start + batches.BATCH_PARAMS]
                 self.client.log_batch(identifier, tags=batch)
-            for start in range(0, len(values), tracking.BATCH_METRICS):
-                self.client.log_batch(identifier, values[start : start + tracking.BATCH_METRICS])
+            for start in range(0, len(values), batches.BATCH_METRICS):
+                self.client.log_batch(identifier, values[start : start + batches.BATCH_METRICS])
             self.client.set_terminated(identifier, "FINISHED")
         return identifier
 
@@ -487,14 +489,14 @@ def _patience(error: Exception) -> tuple[int, float]:
     causes = (error, error.__cause__, error.__context__)
     if any(isinstance(one, RequestException) for one in causes):
         slow = any(isinstance(one, Timeout) for one in causes)
-        return (1 if slow or not tracking.may_pass(error) else UNANSWERED), SECONDS_OF_PAUSE
+        return (1 if slow or not failures.may_pass(error) else UNANSWERED), SECONDS_OF_PAUSE
     if isinstance(error, MlflowException):
         return (TRIES if error.error_code in _PASSING else 1), 0.1
     return (UNANSWERED if isinstance(error, MayPass) else 1), SECONDS_OF_PAUSE
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(tracking.redact(str(error)).split())
+    return " ".join(redact(str(error)).split())
 
 
 def _version(found: Any) -> Version:

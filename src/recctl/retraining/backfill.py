@@ -31,7 +31,7 @@ from recctl.monitoring.watch import NoChampion, watch
 from recctl.promotion.params import PromotionParams
 from recctl.retraining import decide
 from recctl.retraining.run import Hooks, Result, retrain
-from recctl.tracking import tracking_uri
+from recctl.tracking.server import tracking_uri
 
 BASE = "base.parquet"
 EXPERIMENT = "recctl-backfill"

@@ -307,7 +307,7 @@ def _command(arguments: Sequence[str]) -> str:
 def _require(done: subprocess.CompletedProcess[str], what: str) -> None:
     if done.returncode == 0:
         return
-    from recctl.tracking import redact
+    from recctl.redact import redact
 
     text = redact(done.stderr or done.stdout)
     reason = " ".join(text.split())[:300]

@@ -128,15 +128,16 @@ def _behind_door(name: str, port: int) -> list[str]:
 def _ensure_mlflow(
     layout: Layout, started: list[str], notes: list[str], say: Callable[[str], None]
 ) -> str:
-    from recctl import tracking
+    from recctl.redact import redact
+    from recctl.tracking.server import connect, tracking_uri
 
-    store = tracking.tracking_uri(layout)
+    store = tracking_uri(layout)
     if not store.startswith(_STORES):
         processes.stop(layout, "mlflow")
-        return tracking.redact(store)
+        return redact(store)
     if processes.running(layout, "mlflow") is None:
         say("opening MLflow's store")
-        tracking.connect(layout)  # several processes that make its tables at once would all fail
+        connect(layout)  # several processes that create its tables at once would all fail
     service = _ensure(layout, "mlflow", started, lambda: _start_mlflow(layout, store, notes))
     return str(service.address)
 

@@ -22,7 +22,8 @@ from recctl.models.base import Recommender, read_settings
 from recctl.recommend import Served
 from recctl.sequences.store import Cases, SequenceData
 from recctl.text import echo
-from recctl.tracking import connect, log_evaluation, trained_run
+from recctl.tracking.runs import log_evaluation, trained_run
+from recctl.tracking.server import connect
 from recctl.training.params import TrainParams
 
 Means = dict[str, dict[str, dict[str, float]]]

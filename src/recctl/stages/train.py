@@ -12,7 +12,7 @@ from recctl.files import replacing_folder, write_json
 from recctl.layout import Layout
 from recctl.models.base import save_model
 from recctl.sequences.store import SequenceData
-from recctl.tracking import training_run
+from recctl.tracking.training import training_run
 from recctl.training import curve
 from recctl.training.checkpoint import Checkpoint
 from recctl.training.fit import check_model, fingerprint

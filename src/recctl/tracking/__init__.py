@@ -1,0 +1,1 @@
+"""MLflow: its server, one run per training, the files of runs; the registry is promotion's."""
