@@ -1,4 +1,4 @@
-"""What training needs of a machine and a project, looked at one by one, and what to do about it."""
+"""Checks of what training needs of a machine and a project, each with how to fix it."""
 
 import functools
 import importlib.metadata
@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from recctl.config import Section
 from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.telemetry import reporting
@@ -37,18 +36,18 @@ _FIX = "fix this and run 'recctl doctor' again"
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at; `blocked` means that the pipeline cannot run until it is fixed."""
+    """The result of one check; `blocked`: the pipeline cannot run until it is fixed."""
 
     name: str
     state: State
     found: str
     fix: str | None = None
     values: dict[str, Any] = field(default_factory=dict)
-    """The same for programs."""
+    """What was found, for programs."""
 
 
 def examine(start: Path | None = None) -> list[Check]:
-    """Look at everything, in the project that holds `start`; never raises for what it finds."""
+    """Run every check in the project that holds `start`; never raises for what it finds."""
     try:
         layout = Layout.find(start)
     except UserError as error:
@@ -66,7 +65,7 @@ def examine(start: Path | None = None) -> list[Check]:
 
 
 def _guarded(name: str, check: Callable[[], Check]) -> Check:
-    """A check that fails is a finding: the others are still wanted."""
+    """A check that raises is a finding: the others run all the same."""
     try:
         return check()
     except UserError as error:
@@ -99,16 +98,13 @@ def _packages() -> Check:
         version = _version(requirement.name)
         versions[requirement.name] = version or "missing"
         if version is None or not requirement.specifier.contains(version, prereleases=True):
-            wrong.append(f"{requirement.name} {version or 'missing'} (needs {_range(requirement)})")
+            needs = str(requirement.specifier) or "any version"
+            wrong.append(f"{requirement.name} {version or 'missing'} (needs {needs})")
     if wrong:
         fix = "install them: pip install -c constraints.txt -e ."
         return Check("packages", "blocked", ", ".join(wrong), fix, versions)
     shown = ", ".join(f"{name} {versions[name]}" for name in ("python", *SHOWN) if name in versions)
     return Check("packages", "ok", shown, None, versions)
-
-
-def _range(requirement: Any) -> str:
-    return str(requirement.specifier) or "any version"
 
 
 def _version(name: str) -> str | None:
@@ -119,7 +115,7 @@ def _version(name: str) -> str | None:
 
 
 def _telemetry(layout: Layout | None) -> Check:
-    """Whether the environment or DVC's settings let a tool report home."""
+    """Whether the environment or DVC's settings let a tool report usage."""
     on = reporting()
     if on:
         wanted = " ".join(f"{name}={value}" for name, value in on.items())
@@ -131,7 +127,7 @@ def _telemetry(layout: Layout | None) -> Check:
         and "analytics = false" not in settings.read_text(encoding="utf-8", errors="replace")
     ):
         fix = "switch it off: 'dvc config core.analytics false'"
-        return Check("telemetry", "warning", "DVC reports usage when called by itself", fix)
+        return Check("telemetry", "warning", "DVC reports usage when called without recctl", fix)
     return Check("telemetry", "ok", "off: DVC, MLflow, Prefect, Great Expectations")
 
 
@@ -162,18 +158,18 @@ def _memory() -> Check:
     values = {"total_bytes": total, "available_bytes": free}
     found = f"{free / _GIB:.1f} GiB available of {total / _GIB:.1f} GiB"
     if free < _MEMORY_WANTED:
-        return Check("memory", "warning", found, "end other programs: large logs need more", values)
+        return Check(
+            "memory", "warning", found, "close other programs: large logs need more", values
+        )
     return Check("memory", "ok", found, None, values)
 
 
 def _memory_bytes() -> tuple[int, int]:
     """Total and available memory, within the container's limit where there is one."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    free = total
-    meminfo = Path("/proc/meminfo")
-    for line in meminfo.read_text(encoding="utf-8").splitlines() if meminfo.is_file() else []:
-        if line.startswith("MemAvailable:"):
-            free = int(line.split()[1]) * 1024
+    import psutil
+
+    memory = psutil.virtual_memory()
+    total, free = memory.total, memory.available
     limit, used = _cgroup("memory.max"), _cgroup("memory.current")
     if limit.isdigit() and int(limit) < total:
         total = int(limit)
@@ -247,28 +243,12 @@ def _gflops(device: "torch.device", dtype: "torch.dtype", seconds: float = 0.4) 
 
 
 def _settings(layout: Layout) -> Check:
+    from recctl.sections import sections
+
     for section in sections():
         section.load(layout.params)
     names = ", ".join(section.section for section in sections())
     return Check("settings", "ok", f"{layout.params.name}: {names}")
-
-
-def sections() -> list[type[Section]]:
-    """Every section of params.yaml, in its order: stages, policy, and what retraining needs."""
-    from recctl.data.params import IngestParams
-    from recctl.evaluation.params import EvaluateParams
-    from recctl.intake.params import IntakeParams
-    from recctl.monitoring.params import MonitorParams
-    from recctl.promotion.params import PromotionParams
-    from recctl.retraining.params import RetrainParams
-    from recctl.sequences.params import SequenceSplitParams
-    from recctl.training.params import TrainParams
-    from recctl.validation.params import ValidateParams
-
-    return [
-        *(IngestParams, ValidateParams, SequenceSplitParams, TrainParams, EvaluateParams),
-        *(PromotionParams, IntakeParams, RetrainParams, MonitorParams),
-    ]
 
 
 def _engine(layout: Layout) -> Check:
@@ -324,7 +304,7 @@ def _remote(layout: Layout) -> Check:
     from recctl import dvc
 
     if not (layout.root / "data.dvc").is_file():
-        return Check("remote", "warning", "nothing to look for without data.dvc")
+        return Check("remote", "warning", "not checked without data.dvc")
     answer = dvc.ask(layout, "status", "--cloud", "data.dvc", "--json", seconds=_DVC_SECONDS)
     if answer.code != 0 and "no remote specified" in answer.messages:
         fix = "add one: 'dvc remote add -d NAME URL', then 'dvc push'"
@@ -362,7 +342,7 @@ def _git(layout: Layout) -> Check:
 
 
 def _tracking(layout: Layout) -> Check:
-    """Whether MLflow's tracking server and model registry answer; makes no database."""
+    """Whether MLflow's tracking server and model registry answer; creates no database."""
     from recctl.redact import redact
     from recctl.tracking.artifacts import sqlite_file
     from recctl.tracking.server import connect, count_models, moved, tracking_uri
@@ -372,7 +352,7 @@ def _tracking(layout: Layout) -> Check:
     values: dict[str, Any] = {"tracking_uri": shown}
     database = sqlite_file(uri)
     if database is not None and not database.exists():
-        found = f"{shown}: made when the first model is trained"
+        found = f"{shown}: created when the first model is trained"
         return Check("tracking", "ok", found, None, values)
     server = connect(layout)
     models = count_models(server)
@@ -387,16 +367,14 @@ def _tracking(layout: Layout) -> Check:
 
 
 def _link(old: Path, new: Path) -> str:
-    """How MLflow, which keeps absolute addresses, finds a moved project's files."""
+    """How to let MLflow, which records absolute addresses, find a moved project's files."""
     if old.exists():
-        return (
-            f"another project stands at {old}; see 'A project that was moved' in docs/tracking.md"
-        )
+        return f"another project is at {old}; see 'A project that was moved' in docs/tracking.md"
     return shlex.join(["ln", "-s", str(new), str(old)])
 
 
 def _champion(layout: Layout) -> Check:
-    """Whether the files of the version that serves can be read; makes no database."""
+    """Whether the files of the version that serves can be read; creates no database."""
     from recctl.promotion import records
     from recctl.tracking.artifacts import sqlite_file
     from recctl.tracking.server import tracking_uri

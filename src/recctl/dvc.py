@@ -6,18 +6,14 @@ cancelled: a late checkout of a dead intake would undo ours.
 
 import contextlib
 import fcntl
-import http.client
 import json
 import os
 import re
 import selectors
-import ssl
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -33,8 +29,6 @@ OnLine = Callable[[str], None]
 
 _BUSY_SECONDS = 15.0
 """How long `output` waits for another DVC command, perhaps that of a killed process, to end."""
-_ANSWER_SECONDS = 10.0
-"""Timeout of the request that checks whether the server of a remote answers."""
 _STOPPED_SECONDS = 15.0
 """More than a supervisor needs to stop what it started."""
 
@@ -392,40 +386,3 @@ def push(layout: Layout, on_line: OnLine, *targets: str, lock: Lock | None = Non
         # the last line is how many files failed; the reason comes file by file, and never if quiet
         why = [line for line in lines if line.startswith("ERROR: failed to transfer")]
         raise failure("'dvc push' failed", code, why[:1] or lines)
-
-
-def require_remote(layout: Layout, name: str, url: str) -> None:
-    """MayPass or UserError unless data can be pushed to this remote now; changes nothing."""
-    if "://" not in url:
-        _require_writable(name, Path(url))
-    elif url.startswith(("http://", "https://")):
-        _require_answer(name, url)
-    else:
-        code, lines = run(layout, ["status", "--cloud", "data.dvc"])
-        if code != 0:
-            raise failure(f"DVC's remote '{name}' cannot be used", code, lines)
-
-
-def _require_writable(name: str, folder: Path) -> None:
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(
-            f"DVC's remote '{name}' cannot be written to: {existing}",
-            "make that folder writable, or name another remote: 'dvc remote modify'",
-        )
-
-
-def _require_answer(name: str, address: str) -> None:
-    """MayPass unless a server answers, be it with a refusal; DVC takes silence for an answer."""
-    reason = None
-    try:
-        request = urllib.request.Request(address, method="HEAD")
-        urllib.request.urlopen(request, timeout=_ANSWER_SECONDS).close()
-    except urllib.error.HTTPError as answer:
-        reason = f"HTTP {answer.code}" if answer.code >= 500 or answer.code == 429 else None
-    except urllib.error.URLError as error:
-        reason = None if isinstance(error.reason, ssl.SSLError) else str(error.reason)
-    except (OSError, http.client.HTTPException) as error:
-        reason = str(error)
-    if reason:
-        raise MayPass(f"DVC's remote '{name}' does not answer at {redact(address)} ({reason})")

@@ -12,10 +12,10 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from recctl import doctor
 from recctl.config import Section
 from recctl.errors import MAY_PASS
 from recctl.promotion.promote import EXIT_CODES
+from recctl.sections import sections
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "recctl" / "limits.py"
@@ -124,7 +124,7 @@ CHECKED_ELSEWHERE = {
 }
 
 
-@pytest.mark.parametrize("section", doctor.sections(), ids=lambda section: section.section)
+@pytest.mark.parametrize("section", sections(), ids=lambda section: section.section)
 def test_every_number_in_params_yaml_has_a_largest_value(section: type[Section]) -> None:
     assert list(unbounded(section, section.section)) == []
 

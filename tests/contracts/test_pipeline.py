@@ -11,10 +11,10 @@ import grimp
 import pytest
 from ruamel.yaml import YAML
 
-from recctl import doctor
 from recctl.cli import stage as stage_commands
 from recctl.config import SECTIONS, STAGES
 from recctl.errors import UserError
+from recctl.sections import sections
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,7 +102,7 @@ def test_deps_exist_and_are_named_once(stage: str) -> None:
 def test_stages_sections_modules_and_commands_have_the_same_names() -> None:
     assert tuple(load("dvc.yaml")["stages"]) == STAGES
     assert tuple(load("params.yaml")) == SECTIONS
-    assert tuple(section.section for section in doctor.sections()) == SECTIONS
+    assert tuple(section.section for section in sections()) == SECTIONS
     commands = [
         command.name or command.callback.__name__
         for command in stage_commands.app.registered_commands
@@ -137,12 +137,12 @@ def test_params_that_a_stage_names_stand_in_params_yaml(stage: str) -> None:
             value = value[key]
 
 
-@pytest.mark.parametrize("section", doctor.sections(), ids=lambda section: section.section)
+@pytest.mark.parametrize("section", sections(), ids=lambda section: section.section)
 def test_params_yaml_is_accepted(section: Any) -> None:
     section.load(ROOT / "params.yaml")
 
 
-@pytest.mark.parametrize("section", doctor.sections(), ids=lambda section: section.section)
+@pytest.mark.parametrize("section", sections(), ids=lambda section: section.section)
 def test_a_misspelt_key_is_refused_by_name(section: Any, tmp_path: Path) -> None:
     document = {name: dict(keys) for name, keys in load("params.yaml").items()}
     key = next(iter(document[section.section]))
@@ -156,7 +156,7 @@ def test_a_misspelt_key_is_refused_by_name(section: Any, tmp_path: Path) -> None
         section.load(path)
 
 
-@pytest.mark.parametrize("section", doctor.sections(), ids=lambda section: section.section)
+@pytest.mark.parametrize("section", sections(), ids=lambda section: section.section)
 def test_every_setting_is_explained_or_plain(section: Any) -> None:
     """A default is valid by itself, so that a section may leave out what it does not change."""
     required = {name for name, field in section.model_fields.items() if field.is_required()}

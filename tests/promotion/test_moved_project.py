@@ -97,7 +97,7 @@ def test_doctor_names_what_mlflow_itself_needs(promoted: Layout, project: Layout
     found = doctor._tracking(project)
     assert found.state == "warning"
     assert str(promoted.root) in found.found
-    assert "another project stands" in str(found.fix)
+    assert "another project is at" in str(found.fix)
     assert doctor._link(Path("/no where/p"), Path("/q")) == "ln -s /q '/no where/p'"
 
 

@@ -1,18 +1,28 @@
 """Telling git and DVC's remote what a retraining came to; safe to do again."""
 
+import http.client
+import os
+import ssl
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from recctl import dvc
 from recctl.config import read_yaml
+from recctl.errors import MayPass, UserError
 from recctl.layout import Layout
 from recctl.lock import Lock
+from recctl.redact import redact
 from recctl.retraining import accepted, git
 from recctl.retraining.git import FILES
 from recctl.retraining.params import Publish
 
 Say = Callable[[str], None]
+
+_ANSWER_SECONDS = 10.0
+"""Timeout of the request that checks whether the server of a remote answers."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +73,48 @@ def require_possible(layout: Layout, params: Publish) -> None:
         git.require_push(layout.root, FILES)
     remote = dvc.remote(layout) if params.push_data else None
     if remote is not None and not _is_within(remote[1], tree):
-        dvc.require_remote(layout, *remote)
+        _require_remote(layout, *remote)
 
 
 _REHEARSED = "Retraining: a rehearsal\n\nNo branch holds this commit."
 """The message by which is tried whether git commits."""
+
+
+def _require_remote(layout: Layout, name: str, url: str) -> None:
+    """MayPass or UserError unless data can be pushed to this remote now; changes nothing."""
+    if "://" not in url:
+        _require_writable(name, Path(url))
+    elif url.startswith(("http://", "https://")):
+        _require_answer(name, url)
+    else:
+        code, lines = dvc.run(layout, ["status", "--cloud", "data.dvc"])
+        if code != 0:
+            raise dvc.failure(f"DVC's remote '{name}' cannot be used", code, lines)
+
+
+def _require_writable(name: str, folder: Path) -> None:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(
+            f"DVC's remote '{name}' cannot be written to: {existing}",
+            "make that folder writable, or name another remote: 'dvc remote modify'",
+        )
+
+
+def _require_answer(name: str, address: str) -> None:
+    """MayPass unless a server answers, be it with a refusal; DVC takes silence for an answer."""
+    reason = None
+    try:
+        request = urllib.request.Request(address, method="HEAD")
+        urllib.request.urlopen(request, timeout=_ANSWER_SECONDS).close()
+    except urllib.error.HTTPError as answer:
+        reason = f"HTTP {answer.code}" if answer.code >= 500 or answer.code == 429 else None
+    except urllib.error.URLError as error:
+        reason = None if isinstance(error.reason, ssl.SSLError) else str(error.reason)
+    except (OSError, http.client.HTTPException) as error:
+        reason = str(error)
+    if reason:
+        raise MayPass(f"DVC's remote '{name}' does not answer at {redact(address)} ({reason})")
 
 
 def _is_within(url: str, tree: Path | None) -> bool:

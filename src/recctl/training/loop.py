@@ -22,12 +22,7 @@ from recctl.sequences.store import Histories
 from recctl.training.averaging import Average
 from recctl.training.checkpoint import Checkpoint
 from recctl.training.distributed import World
-from recctl.training.loss import (
-    catalogue_cross_entropy,
-    gbce,
-    log_uniform,
-    sampled_cross_entropy,
-)
+from recctl.training.loss import training_loss
 from recctl.training.optimiser import Optimiser
 from recctl.training.params import Bert4RecParams, SasRecParams, TrainParams
 from recctl.training.progress import Epoch, TrainingProgress
@@ -222,37 +217,9 @@ class Trainer:
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
             hidden = self._forward(batch.tokens, batch.real, batch.at, self._generator)
         chosen = hidden.flatten(0, 1)[batch.chosen]
-        loss = self._loss(chosen, batch) * weight
+        loss = training_loss(self.encoder, self.params, chosen, batch, self._on_host) * weight
         self._optimiser.step(loss, rate)
         return self.world.mean(loss.detach())
-
-    def _loss(self, hidden: Tensor, batch: Batch) -> Tensor:
-        """Of hidden vectors (n, size) and the items (n,) that they should score highest."""
-        encoder, params, targets = self.encoder, self.params, batch.targets
-        seen = batch.seen if params.filter_seen else None
-        if params.loss == "full":
-            items, bias = encoder.catalogue(), encoder.item_bias
-            return catalogue_cross_entropy(hidden, items, bias, targets, seen)
-        n_items = encoder.n_items
-        if params.loss == "sampled":
-            negatives, log_share = log_uniform(params.negatives, n_items, self._on_host)
-            negatives, log_share = self._sent(negatives), self._sent(log_share)
-            own, others = self._scores(hidden, targets, negatives)
-            return sampled_cross_entropy(own, others, targets, negatives, log_share, seen)
-        drawn = torch.randint(n_items, (params.negatives,), generator=self._on_host)
-        negatives = self._sent(drawn)
-        own, others = self._scores(hidden, targets, negatives)
-        return gbce(own, others, targets, negatives, n_items, params.gbce_calibration, seen)
-
-    def _sent(self, drawn: Tensor) -> Tensor:
-        """On the device; a GPU is not waited for, since CUDA copies small tensors at once."""
-        return drawn.to(self.device, non_blocking=self.device.type == "cuda")
-
-    def _scores(self, hidden: Tensor, targets: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the targets (n,), and of items that all rows share (n, k)."""
-        hidden, item, bias = hidden.float(), self.encoder.item, self.encoder.item_bias
-        own = (hidden * item(targets)).sum(1) + bias[targets]
-        return own, torch.addmm(bias[negatives], hidden, item(negatives).T)
 
     def _batch(self, plan: Plan, rows: tuple[Tensor, ...]) -> tuple[Batch, float]:
         """This process's share of the batch, and what its mean loss counts for.

@@ -7,10 +7,52 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recctl.sequences.batching import Seen
+from recctl.models.encoder import SequenceEncoder
+from recctl.sequences.batching import Batch, Seen
+from recctl.training.params import TrainParams
 
 _CPU_CHUNK_BYTES = 8 << 20
 _GPU_CHUNK_BYTES = 1 << 29
+
+
+def training_loss(
+    encoder: SequenceEncoder,
+    params: TrainParams,
+    hidden: Tensor,
+    batch: Batch,
+    generator: torch.Generator,
+) -> Tensor:
+    """The loss that the params name, of hidden vectors (n, size) and the batch's n targets.
+
+    The `generator`, on the CPU, draws the negatives where the loss samples.
+    """
+    targets, n_items = batch.targets, encoder.n_items
+    seen = batch.seen if params.filter_seen else None
+    if params.loss == "full":
+        items, bias = encoder.catalogue(), encoder.item_bias
+        return catalogue_cross_entropy(hidden, items, bias, targets, seen)
+    if params.loss == "sampled":
+        drawn, shares = log_uniform(params.negatives, n_items, generator)
+        negatives, log_share = _sent(drawn, hidden), _sent(shares, hidden)
+        own, others = _scores(encoder, hidden, targets, negatives)
+        return sampled_cross_entropy(own, others, targets, negatives, log_share, seen)
+    negatives = _sent(torch.randint(n_items, (params.negatives,), generator=generator), hidden)
+    own, others = _scores(encoder, hidden, targets, negatives)
+    return gbce(own, others, targets, negatives, n_items, params.gbce_calibration, seen)
+
+
+def _sent(drawn: Tensor, hidden: Tensor) -> Tensor:
+    """On the device of the hidden vectors; CUDA copies small tensors without waiting."""
+    return drawn.to(hidden.device, non_blocking=hidden.device.type == "cuda")
+
+
+def _scores(
+    encoder: SequenceEncoder, hidden: Tensor, targets: Tensor, negatives: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Scores of the targets (n,), and of the negatives that all rows share (n, k)."""
+    hidden, item, bias = hidden.float(), encoder.item, encoder.item_bias
+    own = (hidden * item(targets)).sum(1) + bias[targets]
+    return own, torch.addmm(bias[negatives], hidden, item(negatives).T)
 
 
 class _CatalogueCrossEntropy(torch.autograd.Function):

@@ -1,0 +1,21 @@
+"""Every section of params.yaml."""
+
+from recctl.config import Section
+
+
+def sections() -> list[type[Section]]:
+    """The sections in the order of params.yaml: stages, policy, what retraining needs."""
+    from recctl.data.params import IngestParams
+    from recctl.evaluation.params import EvaluateParams
+    from recctl.intake.params import IntakeParams
+    from recctl.monitoring.params import MonitorParams
+    from recctl.promotion.params import PromotionParams
+    from recctl.retraining.params import RetrainParams
+    from recctl.sequences.params import SequenceSplitParams
+    from recctl.training.params import TrainParams
+    from recctl.validation.params import ValidateParams
+
+    return [
+        *(IngestParams, ValidateParams, SequenceSplitParams, TrainParams, EvaluateParams),
+        *(PromotionParams, IntakeParams, RetrainParams, MonitorParams),
+    ]
