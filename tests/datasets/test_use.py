@@ -430,7 +430,7 @@ SHOP = (
 
 
 def test_what_use_accepts_ingest_reads(project: Layout, tmp_path: Path) -> None:
-    from recctl.datasets.inspect import told
+    from recctl.datasets.preview import as_lines
     from recctl.datasets.use import preview
     from recctl.stages import ingest
 
@@ -442,7 +442,7 @@ def test_what_use_accepts_ingest_reads(project: Layout, tmp_path: Path) -> None:
     assert_untouched(project)
     lines: list[str] = []
     used = use_files(project, [tmp_path / "shop.csv"], log, lines.append)
-    assert (used.ingest, lines) == (seen.ingest, told(seen))
+    assert (used.ingest, lines) == (seen.ingest, as_lines(seen))
     assert IngestParams.load(project.params) == used.ingest
     ingest.run(project)
     report = read_json(project.interactions / "report.json", made_by="ingest")

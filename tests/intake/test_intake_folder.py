@@ -146,7 +146,7 @@ def test_a_folder_outside_the_project_and_one_that_is_not_there(
         ("a.parquet", "no parquet", "a.parquet is not a whole parquet file"),
         ("a.csv.gz", b"\x1f\x8b broken", "a.csv.gz is damaged or incomplete"),
         ("notes.md", "# notes", "the name of notes.md tells no format"),
-        ("a.csv", text([("u", "i", "soon")]), "none of the 1 rows of a.csv is any good"),
+        ("a.csv", text([("u", "i", "soon")]), "none of the 1 rows of a.csv is good"),
     ],
 )
 def test_what_is_no_log_is_refused_with_a_reason(

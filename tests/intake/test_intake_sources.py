@@ -6,14 +6,14 @@ import http.server
 import sqlite3
 import threading
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import intake_cases as cases
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from intake_cases import quiet, set_params, take, text
 
@@ -221,6 +221,7 @@ def test_what_fails_does_not_keep_the_rest_from_being_taken(project: Layout) -> 
     st.integers() | st.floats(allow_nan=False) | st.decimals(allow_nan=False) | st.text()
     | st.datetimes() | st.datetimes(timezones=st.just(UTC)) | st.dates()
 )  # fmt: skip
+@example(datetime(1890, 1, 2, tzinfo=timezone(timedelta(minutes=53, seconds=28))))
 def test_a_watermark_is_kept_as_it_is(mark: Any) -> None:
     kept = sql.decode(sql.encode(mark))
     assert (kept, type(kept)) == (mark, type(mark))

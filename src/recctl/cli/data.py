@@ -14,8 +14,8 @@ from recctl.text import echo, echo_json
 if TYPE_CHECKING:
     from recctl.data.describe import Description
     from recctl.datasets.download import Progress
-    from recctl.datasets.inspect import OwnLog
     from recctl.datasets.install import Used
+    from recctl.datasets.own_log import OwnLog
 
 app = typer.Typer(
     help="Choose the data: known sets, or a log of your own.",
@@ -117,7 +117,7 @@ def _of_a_log(command: Any) -> Any:
 
 
 def _own_log(told: dict[str, Any]) -> "OwnLog":
-    from recctl.datasets.inspect import OwnLog
+    from recctl.datasets.own_log import OwnLog
 
     for field in ("format", "time_unit", "decimal", "anonymous"):
         told[field] = _one_of(told[field], field)
@@ -154,7 +154,7 @@ def use(
     from recctl import lock
     from recctl.datasets import use as core
     from recctl.datasets.catalogue import KNOWN
-    from recctl.datasets.inspect import OwnLog
+    from recctl.datasets.own_log import OwnLog
     from recctl.errors import UserError
     from recctl.layout import Layout
 
@@ -187,8 +187,8 @@ def preview(
     All rows are read as ingest reads them; nothing is changed.
     """
     from recctl.console import Console
-    from recctl.datasets import inspect as looking
     from recctl.datasets import use as core
+    from recctl.datasets.preview import as_lines
     from recctl.layout import Layout
 
     with _progress() as (_, say):
@@ -196,7 +196,7 @@ def preview(
     if json:
         echo_json(found.as_dict())
         return
-    for line in looking.told(found):
+    for line in as_lines(found):
         echo(line)
     echo()
     table = _table(*found.examples[0])

@@ -18,7 +18,9 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recctl.data import interactions
 from recctl.data.interactions import CAUSES
+from recctl.data.params import IngestParams
 from recctl.errors import UserError
 
 FOLDER = "intake"
@@ -96,7 +98,7 @@ class Batch:
         return {**plain, "first_time": self.first_time, "last_time": self.last_time}
 
 
-def iso(microseconds: int | None) -> str | None:
+def iso(microseconds: int | None, timespec: str = "auto") -> str | None:
     """A time as ISO 8601 text.
 
     >>> iso(1_600_000_000_500_000)
@@ -104,7 +106,8 @@ def iso(microseconds: int | None) -> str | None:
     """
     if microseconds is None:
         return None
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)).isoformat()
+    time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
+    return time.isoformat(timespec=timespec)
 
 
 def header(batch: Batch) -> dict[bytes, bytes]:
@@ -169,6 +172,12 @@ def stage(connection: Any, files: Sequence[Path], first_row: int) -> ir.Table:
     typed = raw.cast({name: _TYPES[name] for name in SCHEMA.names})
     numbered = typed.mutate(row=ibis.row_number() + first_row)
     return connection.create_table("batches", numbered.select(*COLUMNS), temp=True)
+
+
+def union(typed: ir.Table, taken: ir.Table, params: IngestParams) -> ir.Table:
+    """The classified rows of base files and batches as one table."""
+    rows = interactions.weighed(taken, params)
+    return ibis.union(typed.select(*COLUMNS), rows.select(*COLUMNS))
 
 
 _TYPES = {

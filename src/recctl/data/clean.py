@@ -3,11 +3,9 @@
 `recctl data preview` runs the same code, so that what it shows is what ingest will make.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ibis
 import ibis.expr.types as ir
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -18,32 +16,25 @@ from recctl.data.params import IngestParams
 from recctl.errors import UserError, option
 
 
-@dataclass(frozen=True)
-class Rows:
-    """The rows of the base files as staged, and those of the batches."""
-
-    base: ir.Table
-    more: list[ir.Table]
-    """Of at most one table, whose rows are classified already."""
-    count_more: int
-
-
 def clean(
     connection: Any,
-    rows: Rows,
+    base: ir.Table,
+    taken: ir.Table | None,
     clock: interactions.Clock,
     params: IngestParams,
     folder: Path,
 ) -> dict[str, Any]:
-    """Write interactions and quarantine; what there is to report."""
-    typed = interactions.classified(rows.base, params, clock)
-    for table in rows.more:
-        taken = interactions.weighed(table, params)
-        columns = batches.COLUMNS
-        typed = ibis.union(typed.select(*columns), taken.select(*columns))
+    """Write interactions and quarantine to `folder`, and return what to report.
+
+    `base` are the staged rows of the base files, `taken` the rows of the batches, which are
+    classified already.
+    """
+    typed = interactions.classified(base, params, clock)
+    if taken is not None:
+        typed = batches.union(typed, taken, params)
     kept, set_aside = folder / "interactions.parquet", folder / "quarantine.parquet"
-    in_base = engine.one_row(connection, rows.base.agg(count=rows.base.count()))["count"]
-    rows_in = in_base + rows.count_more
+    tables = [base] if taken is None else [base, taken]
+    rows_in = sum(engine.one_row(connection, one.agg(n=one.count()))["n"] for one in tables)
     rows_out = engine.write_parquet(connection, interactions.interactions(typed, clock), kept)
     if rows_out < rows_in:
         left = interactions.quarantine(typed, connection.read_parquet(kept).select("row"))
@@ -111,11 +102,8 @@ def _nothing_left(
         return UserError(f"no rows in {files}", "give a file with interactions")
     cause = max(by_cause, key=by_cause.__getitem__)
     table = pq.read_table(path, filters=[("cause", "=", cause)])
-    first = {name: value for name, value in table.slice(0, 1).to_pylist()[0].items() if value}
-    first.pop("cause")
-    example = ", ".join(f"{name} {str(value)[:60]!r}" for name, value in first.items())
+    [first] = table.slice(0, 1).drop_columns("cause").to_pylist()
     return UserError(
-        f"none of the {rows_in:,} rows of {files} is any good: {by_cause[cause]:,} times {cause}, "
-        f"which is to say {CAUSES[cause]}; the first of them: {example}",
+        interactions.no_good_row(rows_in, files, cause, by_cause[cause], first),
         f"change how it is read {' or '.join(map(option, _FIXES[cause]))}",
     )

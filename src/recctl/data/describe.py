@@ -1,12 +1,8 @@
 """What `data/` holds now, counted from the raw files."""
 
-import tempfile
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import ibis
 
 from recctl.data import batches, engine, formats, interactions, repeats, versions
 from recctl.data.params import IngestParams
@@ -49,12 +45,8 @@ def describe(layout: Layout) -> Description:
     Raises UserError when a file is missing, unreadable or lacks a column.
     """
     params = IngestParams.load(layout.params)
-    layout.state.mkdir(exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(dir=layout.state, prefix="describe-") as scratch,
-        engine.duckdb(layout.state) as connection,
-    ):
-        staged = formats.stage(connection, params, layout.data, Path(scratch))
+    with engine.scratch(layout.state) as scratch, engine.duckdb(scratch) as connection:
+        staged = formats.stage(connection, params, layout.data, scratch)
         rows_of_all = _all_rows(connection, staged, params, layout.data)
         counts, again = _counts(rows_of_all), _repeats(rows_of_all)
         rows = staged.table.order_by("row").limit(FIRST_ROWS).to_pyarrow().to_pylist()
@@ -71,8 +63,8 @@ def describe(layout: Layout) -> Description:
         repeats=counts["good"] - counts["pairs"],
         repeat_share=again.share,
         hidden_target_share=again.hidden_share,
-        first=_iso(counts["first"]) if timed else None,
-        last=_iso(counts["last"]) if timed else None,
+        first=batches.iso(counts["first"], "seconds") if timed else None,
+        last=batches.iso(counts["last"], "seconds") if timed else None,
         first_rows=[_texts(row, timed) for row in rows],
     )
 
@@ -94,8 +86,7 @@ def _all_rows(connection: Any, staged: formats.Staged, params: IngestParams, dat
     held = batches.paths(data)
     if not held:
         return typed
-    taken = interactions.weighed(batches.stage(connection, held, 0), params)
-    return ibis.union(typed.select(*batches.COLUMNS), taken.select(*batches.COLUMNS))
+    return batches.union(typed, batches.stage(connection, held, 0), params)
 
 
 def _files(data: Path) -> dict[str, int]:
@@ -118,15 +109,8 @@ def _counts(typed: Any) -> dict[str, Any]:
         first=typed.us.min(where=good),
         last=typed.us.max(where=good),
     )
-    found = counts.to_pyarrow().to_pylist()[0]
-    pairs = kept.select("user_id", "item_id").distinct().count().to_pyarrow().as_py()
-    return {**found, "pairs": pairs}
-
-
-def _iso(microseconds: int | None) -> str | None:
-    if microseconds is None:
-        return None
-    return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat(timespec="seconds")
+    pairs = kept.select("user_id", "item_id").distinct()
+    return {**engine.row(counts), "pairs": engine.count(pairs)}
 
 
 def _texts(row: dict[str, Any], timed: bool) -> dict[str, str | None]:

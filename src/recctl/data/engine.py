@@ -179,6 +179,17 @@ def one_row(connection: Any, expression: ir.Table) -> dict[str, Any]:
     return dict(row)
 
 
+def row(expression: Any) -> dict[str, Any]:
+    """The only row of an expression without times."""
+    [row] = expression.to_pyarrow().to_pylist()
+    return dict(row)
+
+
+def count(table: ir.Table) -> int:
+    """How many rows a table has."""
+    return int(table.count().to_pyarrow().as_py())
+
+
 def write_parquet(connection: Any, expression: ir.Table, path: Path) -> int:
     """Write an expression's rows in their order to one parquet file; how many they are."""
     if connection.name == "duckdb":

@@ -1,7 +1,7 @@
 """Raw files to the staged table: the source's own text, one row per record, numbered.
 
-Reading is the work of the embedded DuckDB whatever engine runs the expressions afterwards: a
-row's number is its place in the files, which only a reader that keeps their order can tell.
+The embedded DuckDB reads the files, whatever engine runs the expressions afterwards: a row's number
+is its place in the files, so the reader must keep their order.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recctl.data import csv_fallback, plain
+from recctl.data import csv_fallback, engine, interactions, plain
 from recctl.data.csv_fallback import Shape
 from recctl.data.interactions import EPOCH, UTC, Clock, formatted, whole
 from recctl.data.params import IngestParams
@@ -37,8 +37,8 @@ STAGED = ibis.schema(
         "us": "int64",
     }
 )
-"""The staged table: `line` holds the whole text of a line that could not be taken apart, `fault`
-the cause of that; `us` is the time where ingest.time_format says how it is written."""
+"""The staged table: `line` is the whole text of a line that could not be split, `fault` the cause;
+`us` is the time where ingest.time_format is set."""
 
 _SETTING = {
     "user_id": "user_column",
@@ -55,16 +55,16 @@ CHUNK = 100_000
 
 @dataclass(frozen=True)
 class Staged:
-    """The staged table in DuckDB, and what its times are."""
+    """The staged table in DuckDB, and how its times are read."""
 
     table: ir.Table
     clock: Clock
     typed: bool = False
-    """Whether the times had a type, which says what they are whatever ingest says."""
+    """Whether the times had a date or timestamp type, which overrides the settings of ingest."""
 
 
 def stage(connection: Any, params: IngestParams, folder: Path, scratch: Path) -> Staged:
-    """Read the files named in `params`, which lie in `folder`, as one table in DuckDB.
+    """Read the files in `folder` that `params` name as one table in DuckDB.
 
     `scratch` must outlive the connection. Raises UserError when a file is missing, unreadable,
     empty or lacks a column.
@@ -82,56 +82,43 @@ def _staged(connection: Any, params: IngestParams, paths: list[Path], scratch: P
         return _parquet(connection, params, paths)
     shapes = [_shape(path, params) for path in paths]
     clock: Clock = "row" if params.format == "sequences" else params.time_unit
-    if any(map(plain.too_long, paths)):
-        return Staged(_careful(connection, paths, shapes, params, scratch), clock)
+    table = _fast(connection, paths, shapes, params)
+    if table is None:
+        table = _careful(connection, paths, shapes, params, scratch)
+    return Staged(table, clock)
+
+
+def _fast(
+    connection: Any, paths: list[Path], shapes: list[Shape], params: IngestParams
+) -> ir.Table | None:
+    """The table as DuckDB reads it; None where csv_fallback must read it instead."""
+    is_json = params.format == "jsonl"
+    # DuckDB does not distinguish keys that differ in case only, and makes text of nested ids.
+    by_case = is_json and len({name.lower() for name in shapes[0].names}) < len(shapes[0].names)
+    if by_case or any(map(plain.too_long, paths)):
+        return None
     try:
-        if not _told_by_case(params, shapes[0]):
-            tables = [_text(connection, *one, params) for one in zip(paths, shapes, strict=True)]
-            table = _numbered(connection, tables)
-            if params.format != "jsonl" or not _holds_nested(table):
-                return Staged(table, clock)
+        tables = [_text(connection, *one, params) for one in zip(paths, shapes, strict=True)]
+        table = _numbered(connection, tables)
     except duckdb.InvalidInputException:
-        pass
+        return None
     except duckdb.IOException as error:
         raise _unreadable(paths, error) from None
-    return Staged(_careful(connection, paths, shapes, params, scratch), clock)
-
-
-def _told_by_case(params: IngestParams, shape: Shape) -> bool:
-    """Whether keys of JSON differ in nothing but case, which DuckDB does not tell apart."""
-    return params.format == "jsonl" and len({n.lower() for n in shape.names}) < len(shape.names)
-
-
-def _holds_nested(table: ir.Table) -> bool:
-    """Whether an id may be a list or an object, which DuckDB makes a text of."""
     ids = (table.user_id, table.item_id)
-    nested = [one.startswith(sign) for one in ids for sign in "[{"]
-    return bool(table.filter(ibis.or_(*nested)).count().to_pyarrow().as_py())
+    nested = ibis.or_(*(one.startswith(sign) for one in ids for sign in "[{"))
+    return None if is_json and engine.count(table.filter(nested)) else table
 
 
 def timed(staged: Staged, params: IngestParams) -> Staged:
-    """The staged table with its times read where ingest.time_format says how they are written.
+    """The staged table with its times read by ingest.time_format, where that is set.
 
-    Raises UserError when that is no format.
+    Raises UserError when it is not a time format.
     """
     form = params.time_format
     if form is None or staged.typed or staged.clock == "row":
         return staged
-    check_format(form)
+    interactions.check_format(form)
     return Staged(staged.table.mutate(us=formatted(staged.table.timestamp, form)), "format")
-
-
-def check_format(form: str) -> None:
-    """UserError where DuckDB knows no such time format."""
-    try:
-        with duckdb.connect() as connection:
-            connection.execute("SELECT try_strptime('', ?)", [form])
-    except duckdb.Error as error:
-        reason = " ".join(str(error).split()).rpartition(": ")[2]
-        raise UserError(
-            f"'{form}' is no time format ({reason})",
-            f"write one such as '%d/%m/%Y %H:%M' {option('time_format')}",
-        ) from None
 
 
 def _existing(folder: Path, name: str) -> Path:
@@ -153,12 +140,12 @@ def _unreadable(paths: list[Path], error: duckdb.Error) -> UserError:
 
 
 def wanted(params: IngestParams) -> tuple[str, ...]:
-    """The source's columns for user, item, time and, where there is one, weight."""
-    return tuple(name for field, name in _sources(params).items() if field != "title")
+    """The source's columns for user, item, time and, if there is one, weight."""
+    return tuple(name for field, name in sources(params).items() if field != "title")
 
 
-def _sources(params: IngestParams) -> dict[str, str]:
-    """The source's column by the staged table's, for those that there are."""
+def sources(params: IngestParams) -> dict[str, str]:
+    """The source's column for each column of the staged table that it has."""
     if params.format == "sequences":
         return {"user_id": "user_id", "item_id": "item_id"}
     named = {field: getattr(params, setting) for field, setting in _SETTING.items()}
@@ -168,23 +155,28 @@ def _sources(params: IngestParams) -> dict[str, str]:
 def _shape(path: Path, params: IngestParams) -> Shape:
     """The layout of a text file, its columns checked."""
     if params.format == "sequences":
-        return Shape(_separator(path), tuple(_sources(params)), header=False)
+        return Shape(_separator(path), tuple(sources(params)), header=False)
     if params.format == "jsonl":
         _check_columns(path, params, _keys(path))
-        return Shape("", tuple(_sources(params).values()), header=False)
+        return Shape("", tuple(sources(params).values()), header=False)
     delimiter = separator(params)
     names = csv_fallback.header(path, delimiter)
     if params.columns is None or set(wanted(params)) <= set(names):
         shape = Shape(delimiter, names)  # in spite of ingest.columns this file has a header
     else:
-        _check_width(path, params.columns, names)
+        if len(names) != len(params.columns):
+            raise UserError(
+                f"{path}: ingest.columns names {len(params.columns)} columns, "
+                f"the first line has {len(names)}",
+                f"name as many {option('columns')}, or the separator {option('delimiter')}",
+            )
         shape = Shape(delimiter, tuple(params.columns), header=False)
     _check_columns(path, params, shape.names, delimiter)
     return shape
 
 
 def separator(params: IngestParams) -> str:
-    """What stands between the fields of a csv or tsv."""
+    """The separator of the fields of a csv or tsv."""
     return params.delimiter or {"csv": ",", "tsv": "\t"}[params.format]
 
 
@@ -201,25 +193,17 @@ def _keys(path: Path) -> tuple[str, ...]:
     if not found:
         raise UserError(
             f"{path} does not begin with JSON objects, one per line",
-            f"write it so (jq -c '.[]' takes a list apart), or name its form {option('format')}",
+            f"write it so (jq -c '.[]' splits a list), or name its format {option('format')}",
         )
     return tuple(found)
-
-
-def _check_width(path: Path, columns: list[str], first: tuple[str, ...]) -> None:
-    if len(first) != len(columns):
-        raise UserError(
-            f"{path}: ingest.columns names {len(columns)} columns, the first line has {len(first)}",
-            f"name as many {option('columns')}, or the separator {option('delimiter')}",
-        )
 
 
 def _check_columns(
     path: Path, params: IngestParams, names: tuple[str, ...], delimiter: str | None = None
 ) -> None:
-    """UserError where a column is missing or there twice."""
+    """UserError where a column is missing or occurs twice."""
     times = Counter(names)
-    for field, name in _sources(params).items():
+    for field, name in sources(params).items():
         if times[name] == 1:
             continue
         there = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
@@ -232,7 +216,7 @@ def _check_columns(
         headless = params.columns is None and delimiter and any(map(_is_number, names))
         fix = f"its columns{between} are {there}: name the right one {option(_SETTING[field])}"
         if headless:
-            fix = f"its first line is {there}; if that is no header, name the columns "
+            fix = f"its first line is {there}; if that is not a header, name the columns "
             fix += option("columns")
         raise UserError(f"{path} has no column '{name}'", fix)
 
@@ -246,7 +230,7 @@ def _is_number(text: str) -> bool:
 
 
 def _text(connection: Any, path: Path, shape: Shape, params: IngestParams) -> ir.Table:
-    """A text file as DuckDB reads it: fast and strict."""
+    """A text file read by DuckDB, which is fast and stops at a bad line."""
     packed = "gzip" if plain.is_gzip(path) else "none"
     if params.format == "jsonl":
         columns = dict.fromkeys(shape.names, "VARCHAR")
@@ -265,19 +249,19 @@ def _text(connection: Any, path: Path, shape: Shape, params: IngestParams) -> ir
         escape=quote,
         compression=packed,
     )
-    places = [shape.names.index(name) for name in _sources(params).values()]
+    places = [shape.names.index(name) for name in sources(params).values()]
     return _columns(table, params, [table[f"c{place}"] for place in places])
 
 
 def _columns(table: ir.Table, params: IngestParams, values: list[Any]) -> ir.Table:
-    """The staged table's columns, from the values of those that the source has."""
-    named = dict(zip(_sources(params), values, strict=True))
+    """The columns of the staged table that the source has, from their values."""
+    named = dict(zip(sources(params), values, strict=True))
     ids = {name: whole(named[name]) for name in ("user_id", "item_id")}
     return table.select(**(named | ids))
 
 
 def _numbered(connection: Any, tables: list[ir.Table]) -> ir.Table:
-    """The tables one after the other, read into memory or spilled, their rows numbered."""
+    """The rows of all tables, numbered in their order, in memory or spilled to disk."""
     raw = ibis.union(*tables) if len(tables) > 1 else tables[0]
     numbered = raw.mutate(row=ibis.row_number())
     connection.con.execute("DROP TABLE IF EXISTS staged")  # of an attempt that failed
@@ -285,7 +269,7 @@ def _numbered(connection: Any, tables: list[ir.Table]) -> ir.Table:
 
 
 def _complete(table: ir.Table) -> ir.Table:
-    """The table with all columns of STAGED, those that it has not being null."""
+    """The table with all columns of STAGED, null where it has none."""
     absent = {name: ibis.null(kind) for name, kind in STAGED.items() if name not in table.columns}
     return table.mutate(**absent).select(*STAGED.names)
 
@@ -300,7 +284,7 @@ def _careful(
         for path, shape in zip(paths, shapes, strict=True)
         for record in _records(path, shape, params)
     )
-    names = (*_sources(params), "line", "fault")
+    names = (*sources(params), "line", "fault")
     schema = pa.schema(dict.fromkeys(names, pa.string()))
     with pq.ParquetWriter(target, schema) as writer:
         while chunk := list(islice(records, CHUNK)):
@@ -314,11 +298,10 @@ def _careful(
 def _records(path: Path, shape: Shape, params: IngestParams) -> Iterator[list[str | None]]:
     """The wanted values of each record, then the line and its fault where it is bad."""
     if params.format == "jsonl":
-        places = list(range(len(shape.names)))
         records = csv_fallback.json_lines(path, shape.names)
     else:
-        places = [shape.names.index(name) for name in _sources(params).values()]
         records = csv_fallback.delimited(path, shape)
+    places = [shape.names.index(name) for name in sources(params).values()]
     bad: list[str | None] = [None] * len(places)
     for record, text in records:
         if record is None:
@@ -336,7 +319,7 @@ def _parquet(connection: Any, params: IngestParams, paths: list[Path]) -> Staged
             reason = " ".join(str(error).split())
             raise UserError(
                 f"{path} is not a whole parquet file ({reason})",
-                f"get it again, or name its form {option('format')}",
+                f"get it again, or name its format {option('format')}",
             ) from None
         _check_columns(path, params, tuple(schema.names))
         table, typed = _parquet_columns(connection.read_parquet(path), schema, params, path)
@@ -352,7 +335,7 @@ def _parquet(connection: Any, params: IngestParams, paths: list[Path]) -> Staged
         table = _numbered(connection, tables)
     except duckdb.ConversionException as error:
         raise UserError(
-            f"{', '.join(map(str, paths))} holds bytes that are no UTF-8 text",
+            f"{', '.join(map(str, paths))} holds bytes that are not UTF-8 text",
             "write the columns as text or numbers",
         ) from error
     except duckdb.Error as error:
@@ -363,17 +346,17 @@ def _parquet(connection: Any, params: IngestParams, paths: list[Path]) -> Staged
 def _parquet_columns(
     table: ir.Table, schema: pa.Schema, params: IngestParams, path: Path
 ) -> tuple[ir.Table, bool]:
-    """The staged table's columns, and whether the time has a type of its own.
+    """The staged table's columns, and whether the time has a date or timestamp type.
 
-    By their places: names that differ in case only are one to DuckDB.
+    Columns are taken by position: DuckDB does not distinguish names that differ in case only.
     """
     values, typed = [], False
-    for field, name in _sources(params).items():
+    for field, name in sources(params).items():
         place = schema.names.index(name)
         column, kind = table[table.columns[place]], schema.types[place]
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-        if field == "timestamp" and (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
-            # The type says what the numbers are; without a time zone it is UTC.
+        if field == "timestamp" and _is_dated(kind):
+            # Without a time zone it is UTC.
             typed = True
             column = column.cast(UTC).delta(EPOCH, unit="microsecond")
         elif not _is_value(kind, field):
@@ -387,18 +370,16 @@ def _parquet_columns(
 
 
 def _is_value(kind: pa.DataType, field: str) -> bool:
-    """Whether a column of this type holds one value per row that can be what is wanted."""
-    types = pa.types
-    if field in ("timestamp", "weight") and (types.is_date(kind) or types.is_timestamp(kind)):
-        return False
-    if types.is_boolean(kind):
+    """Whether a column of this type can hold the values of a field."""
+    if pa.types.is_boolean(kind):
         return field == "title"
-    return not (
-        types.is_nested(kind)
-        or types.is_time(kind)
-        or types.is_duration(kind)
-        or types.is_interval(kind)
-    )
+    if pa.types.is_temporal(kind):
+        return _is_dated(kind) and field not in ("timestamp", "weight")
+    return not pa.types.is_nested(kind)
+
+
+def _is_dated(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
 
 
 @ibis.udf.scalar.builtin(signature=((dt.binary,), dt.string))  # type: ignore[untyped-decorator]

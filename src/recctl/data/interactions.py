@@ -6,11 +6,13 @@ DuckDB and on Spark alike.
 
 from typing import Any, Literal
 
+import duckdb
 import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
 from recctl.data.params import IngestParams, TimeUnit
+from recctl.errors import UserError, option
 
 Clock = TimeUnit | Literal["row", "format"]
 """What tells the time: text in a unit, the row's own number, or `us` of the staged table."""
@@ -54,6 +56,16 @@ CAUSES = {
 }
 """Why a row goes to quarantine; a row with several faults gets the first of them."""
 
+
+def no_good_row(rows: int, where: str, cause: str, count: int, first: dict[str, Any]) -> str:
+    """What is wrong with a log without a good row: its commonest cause and the first such row."""
+    example = ", ".join(f"{name} {str(value)[:60]!r}" for name, value in first.items() if value)
+    return (
+        f"none of the {rows:,} rows of {where} is good: {count:,} times {cause} ({CAUSES[cause]}); "
+        f"the first: {example or 'empty'}"
+    )
+
+
 ON_PURPOSE = ("low-weight", "anonymous")
 """Causes that the user asked for; they say nothing about the data's quality."""
 
@@ -91,6 +103,19 @@ def formatted(text: Any, form: str) -> Any:
     """A time in one of DuckDB's strptime formats in microseconds; null where it is none."""
     us = epoch_us(try_strptime(text, form).cast(UTC))
     return us.between(EARLIEST, LATEST).ifelse(us, ibis.null("int64"))
+
+
+def check_format(form: str) -> None:
+    """UserError where DuckDB knows no such time format."""
+    try:
+        with duckdb.connect() as connection:
+            connection.execute("SELECT try_strptime('', ?)", [form])
+    except duckdb.Error as error:
+        reason = " ".join(str(error).split()).rpartition(": ")[2]
+        raise UserError(
+            f"'{form}' is not a time format ({reason})",
+            f"write one such as '%d/%m/%Y %H:%M' {option('time_format')}",
+        ) from None
 
 
 def classified(staged: ir.Table, params: IngestParams, clock: Clock) -> ir.Table:

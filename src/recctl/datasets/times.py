@@ -1,4 +1,4 @@
-"""What the times of a log are, told from all of them: a unit, or a format, or a question."""
+"""How the times of a log are written, inferred from all of them: a unit or a format."""
 
 import re
 from collections import Counter
@@ -8,30 +8,31 @@ from typing import Any, cast
 import ibis
 import ibis.expr.types as ir
 
-from recctl.data import interactions
+from recctl.data import engine, interactions
+from recctl.data.batches import iso
 from recctl.data.params import TimeUnit
 from recctl.errors import UserError, option
 
 SAMPLE = 1000
-"""Values that tell which formats are tried."""
+"""Values from which the formats to try are taken."""
 MOST_FORMATS = 12
-"""Formats that are tried on the whole column."""
+"""Formats tried on the whole column."""
 
 _UNITS = ("s", "ms", "us", "ns")
 _FIRST, _LAST = 31_536_000, 4_133_980_800
-"""The years 1971 and 2101 in seconds: a thousandfold lies between the units' ranges."""
+"""The years 1971 and 2101 in seconds: the ranges of the units do not overlap."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """How the times of a log are read, and what there is to say of it."""
+class Reading:
+    """How the times of a log are read, and a note on it for the user."""
 
     unit: TimeUnit = "s"
     form: str | None = None
     note: str | None = None
 
 
-def told(table: ir.Table, where: str, unit: TimeUnit | None) -> Told:
+def inferred(table: ir.Table, where: str, unit: TimeUnit | None) -> Reading:
     """How the column `timestamp` of a staged table is read; `unit` is what the user says.
 
     Raises UserError when the column holds nothing that could be a time, times in several units,
@@ -41,11 +42,11 @@ def told(table: ir.Table, where: str, unit: TimeUnit | None) -> Told:
     texts = table.select(text=text.nullif("")).filter(ibis._.text.notnull())
     found = _counts(texts)
     if found["all"] == 0:  # what is wrong with the rows is told with them
-        return Told(unit or "s")
+        return Reading(unit or "s")
     if unit is not None:
-        return Told(unit, note=_mixed(found, unit, where))
+        return Reading(unit, note=_mixed(found, unit, where))
     if found["iso"] * 2 > found["all"]:
-        return Told("iso")
+        return Reading("iso")
     if found["number"] * 2 > found["all"]:
         return _numeric(texts, where, found)
     return _dated(texts, where, found["all"])
@@ -65,12 +66,7 @@ def _counts(texts: ir.Table) -> dict[str, int]:
     )
     isos = texts.select(timestamp=texts.text)
     iso = interactions.microseconds(isos, "iso")
-    return {**_row(counts), **_row(isos.agg(iso=iso.count()))}
-
-
-def _row(table: ir.Table) -> dict[str, Any]:
-    [row] = table.to_pyarrow().to_pylist()
-    return cast(dict[str, Any], row)
+    return {**engine.row(counts), **engine.row(isos.agg(iso=iso.count()))}
 
 
 def _mixed(found: dict[str, int], unit: TimeUnit, where: str) -> str | None:
@@ -95,16 +91,16 @@ def _of_different_units(found: dict[str, int], where: str, fix: str) -> UserErro
     return UserError(f"the times {where} are of different units: {_sizes(found, units)}", fix)
 
 
-def _numeric(texts: ir.Table, where: str, found: dict[str, int]) -> Told:
+def _numeric(texts: ir.Table, where: str, found: dict[str, int]) -> Reading:
     form = _compact(texts, found["number"])
     if form is not None:
-        return Told(form=form, note=f"the times are dates such as {_first(texts)}: '{form}'")
+        return Reading(form=form, note=f"the times are dates such as {_first(texts)}: '{form}'")
     units = [name for name in _UNITS if found[name]]
     if len(units) > 1:
         fix = f"convert them to one, or name the unit {option('time_unit')}"
         raise _of_different_units(found, where, fix)
     size = sum(found["median"] >= limit for limit in (1e11, 1e14, 1e17))
-    return Told(cast(TimeUnit, units[0] if units else _UNITS[size]))
+    return Reading(cast(TimeUnit, units[0] if units else _UNITS[size]))
 
 
 _COMPACT = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
@@ -120,20 +116,20 @@ def _compact(texts: ir.Table, numbers: int) -> str | None:
     us = interactions.formatted(texts.text, form)
     years = us.between(-2_208_988_800_000_000, _LAST * 10**6)  # from 1900
     fit = texts.text.re_search(rf"^[0-9]{{{size}}}$") & years
-    return form if _row(texts.agg(fit=fit.sum().fill_null(0)))["fit"] * 2 > numbers else None
+    return form if engine.row(texts.agg(fit=fit.sum().fill_null(0)))["fit"] * 2 > numbers else None
 
 
 def _first(texts: ir.Table) -> str:
     return str(texts.limit(1).to_pyarrow()["text"][0].as_py())
 
 
-def _dated(texts: ir.Table, where: str, count: int) -> Told:
+def _dated(texts: ir.Table, where: str, count: int) -> Reading:
     """The one format that reads the times."""
     sample = texts.limit(SAMPLE).to_pyarrow()["text"].to_pylist()
     counted = Counter(form for value in sample for form in formats_of(value))
     forms = [form for form, _ in counted.most_common(MOST_FORMATS)]
     parsed = {form: interactions.formatted(texts.text, form) for form in forms}
-    read = _row(texts.agg(**{f: us.count() for f, us in parsed.items()})) if forms else {}
+    read = engine.row(texts.agg(**{f: us.count() for f, us in parsed.items()})) if forms else {}
     best = max(forms, key=lambda form: read[form], default="")
     if not forms or read[best] * 2 < count:
         raise UserError(
@@ -147,7 +143,7 @@ def _dated(texts: ir.Table, where: str, count: int) -> Told:
         if rival != best and sorted(rival) == sorted(best):  # the same parts in another order
             proof = _settled(texts, where, best, rival)
     proven = f", as '{proof}' proves" if proof else ""
-    return Told(form=best, note=f"the times are read as '{best}'{proven}")
+    return Reading(form=best, note=f"the times are read as '{best}'{proven}")
 
 
 def _settled(texts: ir.Table, where: str, best: str, rival: str) -> str:
@@ -177,8 +173,6 @@ def _example(rows: ir.Table) -> dict[str, Any] | None:
 
 
 def _shown(microseconds: int) -> str:
-    from recctl.data.batches import iso
-
     return str(iso(microseconds)).removesuffix("+00:00").replace("T", " ")
 
 

@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 
 from recctl.data import engine, plain
 from recctl.data.params import IngestParams
-from recctl.datasets import convert, inspect, recognise
+from recctl.datasets import convert, own_log, recognise
 from recctl.datasets.catalogue import KNOWN, KnownSet
 from recctl.datasets.download import Progress, download
-from recctl.datasets.inspect import OwnLog, Preview
 from recctl.datasets.install import Used, install
+from recctl.datasets.own_log import OwnLog
+from recctl.datasets.preview import Preview, as_lines, of_files
 from recctl.datasets.recognise import Entry, Found
 from recctl.errors import UserError, unknown_name
 from recctl.layout import Layout
@@ -43,7 +44,7 @@ def use_known(
             raise
         params = _fill_found(known.name, found, folder, _copy, say)
         with plain.called({folder / params.files[0]: str(found.log)}):
-            inspect.known(folder, params, layout.state)
+            of_files(folder, params, layout.state)
         return params
 
     return install(layout, fill, known.settings)
@@ -58,7 +59,7 @@ def use_files(layout: Layout, paths: list[Path], log: OwnLog, say: Say) -> Used:
 
     def fill(folder: Path) -> IngestParams:
         found = _filled(layout, paths, log, folder, _copy, say)
-        for line in inspect.told(found):
+        for line in as_lines(found):
             say(line)
         return found.ingest
 
@@ -99,9 +100,9 @@ def _filled(
     names = {folder / name: str(entry) for name, entry in zip(files, logs, strict=True)}
     with plain.called(names):
         if told is None:
-            result = inspect.own(folder, files, log, layout.state)
+            result = own_log.read(folder, files, log, layout.state)
         else:
-            result = inspect.known(folder, told, layout.state)
+            result = of_files(folder, told, layout.state)
     if log.items is None:
         return result
     convert.write_items(_one_entry(log.items), folder / ITEMS)

@@ -325,12 +325,10 @@ def _no_good_row(con: Any, arrival: Arrival, counts: _Counts) -> NoGoodRow:
         [cause],
     ).fetchone()
     names = ("user_id", "item_id", "timestamp", "weight", "line")
-    first = {name: value for name, value in zip(names, shown, strict=True) if value}
-    example = ", ".join(f"{name} {value[:60]!r}" for name, value in first.items())
+    first = dict(zip(names, shown, strict=True))
     return NoGoodRow(
-        f"none of the {counts.rows:,} rows of {arrival.name} is any good: {times:,} times {cause}, "
-        f"which is to say {CAUSES[cause]}; the first of them: {example or 'empty'}",
-        "mend the file, or the settings of ingest in params.yaml",
+        interactions.no_good_row(counts.rows, arrival.name, cause, times, first),
+        "correct the file, or the settings of ingest in params.yaml",
     )
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recctl.data import batches, engine, formats, titles
-from recctl.data.clean import Rows, clean
+from recctl.data.clean import clean
 from recctl.data.formats import Staged
 from recctl.data.interactions import CAUSES
 from recctl.data.params import IngestParams
@@ -24,7 +23,7 @@ from recctl.stages import tables
 def run(layout: Layout) -> None:
     """Read data/ as params.yaml says and write artifacts/interactions/.
 
-    Raises UserError when the files cannot be read or when no row of them is any good.
+    Raises UserError when the files cannot be read or when no row of them is good.
     """
     params = IngestParams.load(layout.params)
     with (
@@ -35,12 +34,12 @@ def run(layout: Layout) -> None:
             staged = formats.stage(reader, params, layout.data, scratch)
             named, bad_titles = _titles(params, layout.data, staged)
             pq.write_table(named, folder / "items.parquet")
-            taken = _batches(reader, staged, params, layout.data)
-            tables = [staged.table, *taken.tables]
-            with _expressions(params, reader, tables, scratch) as (connection, [base, *more]):
-                rows = Rows(base, more, taken.rows)
-                report = clean(connection, rows, staged.clock, params, folder)
-        report |= {"batches": taken.count, "unreadable_titles": bad_titles}
+            count, taken = _batches(reader, staged, params, layout.data)
+            sources = [staged.table, *taken]
+            with _expressions(params, reader, sources, scratch) as (connection, [base, *more]):
+                batched = more[0] if more else None
+                report = clean(connection, base, batched, staged.clock, params, folder)
+        report |= {"batches": count, "unreadable_titles": bad_titles}
         write_json(folder / "report.json", report)
     _show(report)
 
@@ -53,27 +52,20 @@ def _titles(params: IngestParams, data: Path, staged: Staged) -> tuple[pa.Table,
     return titles.read(data / params.items_file)
 
 
-@dataclass(frozen=True)
-class _Batches:
-    """The batches in DuckDB, as one table or none, and how many they and their rows are."""
-
-    tables: list[ir.Table]
-    count: int
-    rows: int
-
-
-def _batches(reader: Any, staged: Staged, params: IngestParams, data: Path) -> _Batches:
+def _batches(
+    reader: Any, staged: Staged, params: IngestParams, data: Path
+) -> tuple[int, list[ir.Table]]:
+    """How many batches there are, and their rows in DuckDB as one table or none."""
     held = batches.held(data)
     if not held:
-        return _Batches([], 0, 0)
+        return 0, []
     if params.format == "sequences":
         raise UserError(
             f"data/intake holds {len(held)} batches, but a log of format 'sequences' has no times",
             "move data/intake away, or use a log with times",
         )
-    first = engine.one_row(reader, staged.table.agg(rows=staged.table.count()))["rows"]
-    table = batches.stage(reader, batches.paths(data), first)
-    return _Batches([table], len(held), sum(batch.stored for batch in held))
+    first = engine.count(staged.table)
+    return len(held), [batches.stage(reader, batches.paths(data), first)]
 
 
 @contextlib.contextmanager

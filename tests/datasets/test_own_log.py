@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recctl.datasets import inspect, times
-from recctl.datasets.inspect import OwnLog, Preview
+from recctl.datasets import own_log, times
+from recctl.datasets.own_log import OwnLog
+from recctl.datasets.preview import Preview
 from recctl.datasets.recognise import LAYOUTS
 from recctl.errors import UserError
 
@@ -30,7 +31,7 @@ def look(folder: Path, content: str | bytes, name: str = "log", **said: Any) -> 
     """The preview of one file."""
     data = content.encode() if isinstance(content, str) else content
     (folder / name).write_bytes(data)
-    return inspect.own(folder, [name], OwnLog(**said), folder)
+    return own_log.read(folder, [name], OwnLog(**said), folder)
 
 
 def parquet(folder: Path, **columns: Any) -> bytes:
@@ -59,7 +60,7 @@ def ids(preview: Preview) -> list[tuple[str, str]]:
 )
 def test_the_format_is_told(tmp_path: Path, text: str, expected: tuple[str, str | None]) -> None:
     (tmp_path / "log").write_bytes(text.encode())
-    assert inspect.form_of(tmp_path / "log", OwnLog()) == expected
+    assert own_log.form_of(tmp_path / "log", OwnLog()) == expected
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,7 @@ LATE = (HEAD + "u,i,1500000000\n" * 400 + "José,i,1500000000\n").encode("latin-
     [
         (b"", {}, ["is empty"]),
         (HEAD, {}, ["no rows"]),
-        ("one word\n", {}, ["no form that is known", "--format", "--delimiter"]),
+        ("one word\n", {}, ["no known form", "--format", "--delimiter"]),
         ("<html>\0</html>", {}, ["NUL", "--encoding", "utf-16-le"]),
         (TWO, {"encoding": "klingon"}, ["no text encoding", "--encoding"]),
         (LATE, {}, ["1 lines", "not UTF-8", "row 400", "latin-1", "--encoding"]),
@@ -223,11 +224,11 @@ def test_times_with_a_type(tmp_path: Path, kind: pa.DataType) -> None:
     assert found.first_time == "2020-01-01T00:00:00+00:00"
 
 
-def told(*values: object, unit: Any = None) -> times.Told:
-    """What is told of a column of times."""
+def inferred(*values: object, unit: Any = None) -> times.Reading:
+    """What is inferred from a column of times."""
     column = pa.array([None if value is None else str(value) for value in values], pa.string())
     table = ibis.memtable(pa.table({"timestamp": column}))
-    return times.told(table, "of the log", unit)
+    return times.inferred(table, "of the log", unit)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +251,7 @@ def told(*values: object, unit: Any = None) -> times.Told:
     ],
 )
 def test_dates_as_people_write_them(values: list[str], form: str) -> None:
-    assert told(*values).form == form
+    assert inferred(*values).form == form
 
 
 @pytest.mark.parametrize(
@@ -273,7 +274,7 @@ def test_dates_as_people_write_them(values: list[str], form: str) -> None:
 )
 def test_times_that_are_asked_about(values: list[object], words: list[str]) -> None:
     with pytest.raises(UserError) as failure:
-        told(*values)
+        inferred(*values)
     message = str(failure.value)
     assert all(word in message for word in words), message
 
@@ -281,8 +282,8 @@ def test_times_that_are_asked_about(values: list[object], words: list[str]) -> N
 def test_a_unit_that_would_make_dates_of_1970_is_refused() -> None:
     mixed = (1_500_000_000, 1_500_000_000_123)
     with pytest.raises(UserError, match="different units"):
-        told(*mixed, unit="ms")
-    assert "all are read as s" in str(told(*mixed, unit="s").note)  # the rest is no date then
+        inferred(*mixed, unit="ms")
+    assert "all are read as s" in str(inferred(*mixed, unit="s").note)  # the rest is no date then
 
 
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -297,7 +298,7 @@ UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 )
 def test_the_unit_of_todays_times_is_told(unit: str, moments: list[datetime]) -> None:
     numbers = [int(moment.replace(tzinfo=UTC).timestamp()) * UNITS[unit] for moment in moments]
-    assert told(*numbers) == times.Told(unit)  # type: ignore[arg-type]
+    assert inferred(*numbers) == times.Reading(unit)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -311,7 +312,7 @@ def test_the_unit_of_todays_times_is_told(unit: str, moments: list[datetime]) ->
     ],
 )
 def test_units_of_other_values(values: list[object], unit: str) -> None:
-    assert told(*values).unit == unit
+    assert inferred(*values).unit == unit
 
 
 WEIGHTS = "user_id;item_id;timestamp;w\n"
@@ -366,11 +367,11 @@ def test_a_shops_invoices(tmp_path: Path) -> None:
 def test_several_files_may_have_their_columns_in_another_order(tmp_path: Path) -> None:
     (tmp_path / "a").write_text(TWO)
     (tmp_path / "b").write_text("x,timestamp,item_id,user_id\n,1500000002,i3,u3\n")
-    found = inspect.own(tmp_path, ["a", "b"], OwnLog(), tmp_path)
+    found = own_log.read(tmp_path, ["a", "b"], OwnLog(), tmp_path)
     assert ids(found) == [*IDS, ("u3", "i3")]
     (tmp_path / "b").write_text(TWO.replace(",", ";"))
     with pytest.raises(UserError, match="different forms"):
-        inspect.own(tmp_path, ["a", "b"], OwnLog(), tmp_path)
+        own_log.read(tmp_path, ["a", "b"], OwnLog(), tmp_path)
 
 
 def test_amazons_two_orders() -> None:
@@ -386,4 +387,4 @@ def test_a_log_in_a_zip_archive(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "log.zip", "w") as archive:
         archive.writestr("in/log.csv", TWO)
     [entry] = entries(tmp_path / "log.zip")
-    assert ids(inspect.own(tmp_path, [_linked(entry, tmp_path)], OwnLog(), tmp_path)) == IDS
+    assert ids(own_log.read(tmp_path, [_linked(entry, tmp_path)], OwnLog(), tmp_path)) == IDS
