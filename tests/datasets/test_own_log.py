@@ -185,7 +185,7 @@ BIG = [4873214862074861312.0, 1.0]
         (pa.array([True, False]), "type bool.*--user-column"),
         (pa.array([["a"], ["b"]]), "type list.*--user-column"),
         (pa.array([{"a": 1}] * 2), "type struct.*--user-column"),
-        (pa.array([b"\xff\xfe", b"b"]), "no UTF-8"),
+        (pa.array([b"\xff\xfe", b"b"]), "not UTF-8"),
         (pa.nulls(2), "2 times no-user"),
     ],
 )

@@ -67,7 +67,7 @@ def test_a_file_becomes_a_batch_and_a_version_and_lies_in_taken(held: Layout) ->
 def test_nothing_new_starts_no_dvc(held: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     drop(held, "day.csv", text(DAY))
     first = take(held)
-    monkeypatch.setattr(versions, "_run", lambda *_: pytest.fail("a DVC was started"))
+    monkeypatch.setattr("recctl.dvc.run", lambda *_, **__: pytest.fail("a DVC was started"))
     second = take(held)
     assert not second.changed
     assert (second.new, second.batches, second.known) == (0, [], [])
