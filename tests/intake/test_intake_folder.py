@@ -145,7 +145,7 @@ def test_a_folder_outside_the_project_and_one_that_is_not_there(
         ("a.csv", "", "a.csv is empty"),
         ("a.parquet", "no parquet", "a.parquet is not a whole parquet file"),
         ("a.csv.gz", b"\x1f\x8b broken", "a.csv.gz is damaged or incomplete"),
-        ("notes.md", "# notes", "the name of notes.md tells no format"),
+        ("notes.md", "# notes", "the suffix of notes.md is not that of a known format"),
         ("a.csv", text([("u", "i", "soon")]), "none of the 1 rows of a.csv is good"),
     ],
 )
@@ -552,7 +552,7 @@ def test_a_source_is_kept_when_its_batch_goes_meanwhile(
 
     with monkeypatch.context() as patch:
         patch.setattr(versions, "take", checkout)
-        with pytest.raises(MayPass, match="went from data/intake/ during this intake"):
+        with pytest.raises(MayPass, match="removed from data/intake/ during this intake"):
             take(project)
     assert path.exists()
     assert take(project).new == 2

@@ -1,9 +1,9 @@
-"""All sources, one after the other: what is new becomes batches, and `data/` a new DVC version."""
+"""Reads all sources in turn: new rows become batches, and `data/` a new DVC version."""
 
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,15 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Intake:
-    """What an intake brought."""
+    """The result of an intake."""
 
     batches: list[Batch]
     known: list[Known]
-    """Files, queries and addresses that hold nothing new."""
+    """Files, queries and addresses without new rows."""
     refused: list[tuple[str, str]]
     """Name and reason of what cannot be read as interactions."""
     waiting: list[str]
-    """Files that are still being written: they are taken next time."""
+    """Files that are still being written: they are left for the next intake."""
     data_md5_before: str
     data_md5_after: str
 
@@ -50,17 +50,14 @@ class Intake:
         return {
             "new": self.new,
             "changed": self.changed,
+            **asdict(self),
             "batches": [batch.as_dict() for batch in self.batches],
-            "known": [asdict(one) for one in self.known],
             "refused": [{"name": name, "reason": reason} for name, reason in self.refused],
-            "waiting": self.waiting,
-            "data_md5_before": self.data_md5_before,
-            "data_md5_after": self.data_md5_after,
         }
 
 
 def together(tries: Sequence[Intake]) -> Intake:
-    """What several tries of one intake brought, as one; there is at least one."""
+    """The results of several tries of one intake, at least one, as one."""
     return Intake(
         batches=[batch for one in tries for batch in one.batches],
         known=tries[-1].known,
@@ -72,58 +69,57 @@ def together(tries: Sequence[Intake]) -> Intake:
 
 
 def take_in(
-    layout: Layout, say: Say, told: Callable[[Intake], None] = lambda taken: None
+    layout: Layout, say: Say, record: Callable[[Intake], None] = lambda taken: None
 ) -> Intake:
-    """Take in what is new at the sources that params.yaml names, each interaction once.
+    """Take in the new rows of the sources in params.yaml, each interaction once.
 
-    A source that fails does not keep the others from being taken; its error is raised at the
-    end: MayPass where it may pass, UserError where the user is to mend something. `told` is given
-    what was taken in either case.
+    If a source fails, the others are still read and its error is raised at the end: MayPass where a
+    retry may help, UserError where the user must fix something. `record` gets the result in either
+    case.
     """
     sources = IntakeParams.load(layout.params).sources
     params = IngestParams.load(layout.params)
     if sources and params.format == "sequences":
         raise UserError(
-            "a log of format 'sequences' has no times, so nothing can be taken in after it",
+            "a log of format 'sequences' has no times, so nothing can be added to it",
             "use a log with times, or empty intake.sources in params.yaml",
         )
     with locked(layout.state / "data.lock", sync.BUSY):
         sync.bring(layout, say)
-        shutil.rmtree(read.work(layout), ignore_errors=True)  # of an intake that was killed
-        taking = _Taking(layout, params, say)
+        shutil.rmtree(read.work(layout), ignore_errors=True)  # left by a killed intake
+        before = versions.digest(layout) or ""
+        taking = _Taking(layout, params, say, batches.held(layout.data), before)
         for source in sources:
             taking.take(source)
         taking.finish()
-    taken = taking.result()
-    told(taken)
+    taken = replace(taking.result, data_md5_after=versions.digest(layout) or "")
+    record(taken)
     if taking.failures:
         raise taking.failures[0]
     return taken
 
 
-@dataclass
 class _Taking:
     """An intake under way."""
 
-    layout: Layout
-    params: IngestParams
-    say: Say
-    held: list[Batch] = field(init=False)
-    before: str = field(init=False)
-    found: list[Batch] = field(default_factory=list)
-    known: list[Known] = field(default_factory=list)
-    refused: list[tuple[str, str]] = field(default_factory=list)
-    waiting: list[str] = field(default_factory=list)
-    failures: list[UserError] = field(default_factory=list)
-    done: list[tuple[Path, folder.Stamp]] = field(default_factory=list)
-    """Files to put away, as they were when they were read."""
-
-    def __post_init__(self) -> None:
-        self.held = batches.held(self.layout.data)
-        self.before = versions.digest(self.layout) or ""
+    def __init__(
+        self, layout: Layout, params: IngestParams, say: Say, held: list[Batch], before: str
+    ) -> None:
+        self.layout, self.params, self.say, self.held = layout, params, say, held
+        self.result = Intake(
+            batches=[],
+            known=[],
+            refused=[],
+            waiting=[],
+            data_md5_before=before,
+            data_md5_after=before,
+        )
+        self.failures: list[UserError] = []
+        self.done: list[tuple[Path, folder.Stamp]] = []
+        """Files to move to taken/, with their stamps from before they were read."""
 
     def take(self, source: Source) -> None:
-        """Take one source; what is wrong with it is kept for the end."""
+        """Take one source; its error is kept for the end."""
         try:
             if isinstance(source, Folder):
                 self._folder(source)
@@ -132,10 +128,10 @@ class _Taking:
             else:
                 self._address(source)
         except Exception as error:
-            told = circumstance(error)
-            if told is None:
+            cause = circumstance(error)
+            if cause is None:
                 raise
-            self._fail(source.kind, told)
+            self._fail(source.kind, cause)
 
     def _fail(self, kind: str, error: UserError) -> None:
         self.say(f"{kind}: {error}")
@@ -170,27 +166,22 @@ class _Taking:
             except NotInteractions as error:
                 if not arrival.whole():
                     continue
-                self._set_aside(path, str(error))
+                if folder.under_way(path):
+                    break
+                self._refuse(path, str(error))
                 return
             except Exception as error:  # not the file's fault: it stays where it is
-                told = circumstance(error)
-                if told is None:
+                cause = circumstance(error)
+                if cause is None:
                     raise
                 if not arrival.whole():
                     continue
-                self._fail(f"folder: {folder.shown(path)}", told)
+                self._fail(f"folder: {folder.shown(path)}", cause)
                 return
             self.done.append((path, before))
             return
         if folder.stamp(path) is not None:
             self._wait(path)
-
-    def _set_aside(self, path: Path, reason: str) -> None:
-        """Refuse what is no log; what may be the beginning of one is waited for."""
-        if folder.under_way(path):
-            self._wait(path)
-            return
-        self._refuse(path, reason)
 
     def _refuse(self, path: Path, reason: str) -> None:
         self.say(f"{folder.shown(path)} is refused: {reason}")
@@ -199,15 +190,15 @@ class _Taking:
         except PermissionError as error:
             self._fail("folder", _unreadable(path, error))
             return
-        self.refused.append((folder.shown(path), reason))
+        self.result.refused.append((folder.shown(path), reason))
 
     def _wait(self, path: Path) -> None:
         minutes = limits.UNENDED / 60
         self.say(
-            f"{folder.shown(path)} is still being written: it is left for next time (a file whose "
-            f"last line has no end is taken {minutes:g} minutes after its last change)"
+            f"{folder.shown(path)} is still being written: it is left for the next intake (a file "
+            f"whose last line has no end is taken {minutes:g} minutes after its last change)"
         )
-        self.waiting.append(folder.shown(path))
+        self.result.waiting.append(folder.shown(path))
 
     def _query(self, source: Sql) -> None:
         from recctl.intake import sql
@@ -234,12 +225,12 @@ class _Taking:
         path.unlink()
 
     def _whole(self, arrival: Arrival) -> None:
-        """Take what a query or an address gave; without a good row it is asked for again."""
+        """Take the rows of a query or an address; without a good row nothing of it is kept."""
         try:
             self._count(self._store(arrival))
         except NoGoodRow as error:
             self.say(f"{arrival.name} is refused: {error}")
-            self.refused.append((arrival.name, str(error)))
+            self.result.refused.append((arrival.name, str(error)))
 
     def _store(self, arrival: Arrival) -> Batch | Known:
         return read.store(self.layout, self.params, arrival, self.held)
@@ -247,54 +238,42 @@ class _Taking:
     def _count(self, stored: Batch | Known) -> None:
         if isinstance(stored, Known):
             self.say(f"{stored.name}: nothing new")
-            self.known.append(stored)
+            self.result.known.append(stored)
             return
         counts = (("bad", sum(stored.bad.values())), ("held already", stored.duplicates))
         why = "".join(f", {count:,} {name}" for name, count in counts if count)
         self.say(f"{stored.name}: {stored.new:,} new of {stored.rows:,} rows{why}")
-        self.found.append(stored)
+        self.result.batches.append(stored)
         self.held.append(stored)
 
     def finish(self) -> None:
-        """Tell DVC, then put the files away that it holds now."""
-        if self.found:
+        """Add the batches to DVC, then move the files that it holds now."""
+        if self.result.batches:
             seen = sync.listing(self.layout)
             versions.take(self.layout)
             sync.note(self.layout, seen)
         self._require_there()
         for path, stamp in self.done:
-            if folder.stamp(path) == stamp:  # what was added to it since is for next time
-                self._put_away(path)
-
-    def _put_away(self, path: Path) -> None:
-        try:
-            folder.move(path, "taken")
-        except PermissionError as error:
-            self._fail("folder", _unreadable(path, error))
+            if folder.stamp(path) != stamp:  # rows were added since: the next intake takes them
+                continue
+            try:
+                folder.move(path, "taken")
+            except PermissionError as error:
+                self._fail("folder", _unreadable(path, error))
 
     def _require_there(self) -> None:
-        """Nothing is put away that a batch below data/ does not hold any more."""
+        """MayPass where a batch is gone from data/, so that no file is moved without its rows."""
         there = {path.name for path in batches.paths(self.layout.data)}
         gone = [batch.file for batch in self.held if batch.file not in there]
         if gone:
             raise MayPass(
-                f"{', '.join(gone[:3])} went from data/{batches.FOLDER}/ during this intake",
-                "whatever removed it, run the intake again: its source is still there",
+                f"{', '.join(gone[:3])} was removed from data/{batches.FOLDER}/ during this intake",
+                "run the intake again: the source still has the rows",
             )
-
-    def result(self) -> Intake:
-        return Intake(
-            batches=self.found,
-            known=self.known,
-            refused=self.refused,
-            waiting=self.waiting,
-            data_md5_before=self.before,
-            data_md5_after=versions.digest(self.layout) or "",
-        )
 
 
 def _unreadable(path: Path, error: OSError) -> UserError:
     return UserError(
         f"{path.parent / folder.shown(path)} cannot be taken ({error.strerror})",
-        "give whoever runs the intake the right to read and to move it",
+        "give the user that runs the intake the right to read and to move it",
     )

@@ -1,4 +1,4 @@
-"""One file of interactions to one batch: read, judged, compared with what is held, counted."""
+"""One file of interactions to one batch: read, checked, compared with known rows, counted."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,46 +26,46 @@ _FORMATS: dict[str, Format] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Arrival:
-    """A file that has come from a source."""
+    """A file from a source."""
 
     path: Path
     source: str
     name: str
-    """What people call it: the file, the query, the address."""
+    """The file, query or address, as shown to the user."""
     watermark: dict[str, Any] | None = None
     whole: Callable[[], bool] = lambda: True
-    """Whether the file is still what it was before it was read."""
+    """Whether the file has not changed since before it was read."""
 
 
 class Changed(Exception):
-    """The file was written to while it was read; nothing of it was taken."""
+    """The file was written to while it was read; no row of it was taken."""
 
 
 class NotInteractions(UserError):
-    """What came cannot be read as interactions: the mistake is in it, not in the machine."""
+    """The file cannot be read as interactions: the fault is in the file, not in the machine."""
 
 
 class NoGoodRow(NotInteractions):
-    """All rows are bad: most likely they are not read as they should be, so none is taken."""
+    """All rows are bad: most likely the settings do not fit the file, so no row is taken."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """A file that holds nothing new."""
+    """A file without new rows."""
 
     source: str
     name: str
     rows: int
-    """0 where its very content was taken before and was not read again."""
+    """0 where the same content was taken before and was not read again."""
 
 
 def work(layout: Layout) -> Path:
-    """Where files under way lie; on the file system of data/, so that they can be renamed."""
+    """The folder of unfinished files; on the file system of data/, so that they can be renamed."""
     return layout.state / "intake" / "work"
 
 
 def form(name: str, params: IngestParams) -> Format:
-    """The format that a file's name tells: by its end, or the log's own for a name like its.
+    """The format of a file by its suffix: a known one, or that of a base file with the same suffix.
 
     Raises UserError for any other name.
     """
@@ -75,8 +75,8 @@ def form(name: str, params: IngestParams) -> Format:
     if suffix and suffix in map(_suffix, params.files):
         return params.format
     raise UserError(
-        f"the name of {name} tells no format",
-        f"let it end in {', '.join(_FORMATS)}, perhaps with {', '.join(_PACKED)} after it",
+        f"the suffix of {name} is not that of a known format",
+        f"rename it to end in {', '.join(_FORMATS)}, perhaps followed by {', '.join(_PACKED)}",
     )
 
 
@@ -84,13 +84,13 @@ _PACKED = (".gz", ".bz2", ".zst", ".xz")
 
 
 def _suffix(name: str) -> str:
-    """The end of a file's name, that of its compression left out."""
+    """The suffix of a file's name, without that of its compression."""
     path = Path(name.lower())
     return Path(path.stem).suffix if path.suffix in _PACKED else path.suffix
 
 
 def reading(path: Path, name: str, params: IngestParams) -> IngestParams:
-    """How the file is read: as `ingest` says, but in the format that its name tells."""
+    """The settings to read the file with: those of `ingest`, in the format of its suffix."""
     kind = form(name, params)
     own, table = kind == params.format, kind in ("csv", "tsv")
     return params.model_copy(
@@ -103,8 +103,8 @@ def reading(path: Path, name: str, params: IngestParams) -> IngestParams:
             "decimal": params.decimal if table else None,
             "items_file": None,
             "title_column": None,  # a batch holds no titles
-            "minimum_weight": None,  # ingest decides that, for all rows alike
-            "anonymous": None,  # and that
+            "minimum_weight": None,  # ingest applies these two to all rows
+            "anonymous": None,
         }
     )
 
@@ -115,87 +115,57 @@ def store(
     arrival: Arrival,
     held: Sequence[Batch],
 ) -> Batch | Known:
-    """Put what is new in a file below data/intake/; the rename there is what takes it in.
+    """Write the new rows of a file as a batch in data/intake/; the rename there commits it.
 
     `held` are the batches that are there. Raises NotInteractions when the file cannot be read as
-    such, UserError when the base files cannot, or disk or memory does not suffice, Changed when
-    the file is no longer what it was.
+    interactions, UserError when the base files cannot, or when disk or memory does not suffice,
+    Changed when the file changed while it was read.
     """
     sha256 = digest(arrival.path)
-    # what was bad may be good by now: settings change
+    # rows that were bad may be good now: settings change
     if any((one.source, one.sha256) == (arrival.source, sha256) for one in held if not one.bad):
         return Known(arrival.source, arrival.name, 0)
     base_rows = base.rows(layout, params)
     with engine.scratch(work(layout)) as scratch, engine.duckdb(scratch) as connection:
+        con = connection.con
         _load(connection, params, arrival, scratch)
-        counts = _compare(connection.con, layout.data, held, base_rows)
+        _compare(con, layout.data, held, base_rows)
+        file = batches.next_name(layout.data, sha256)
+        batch = _counted(con, arrival, file, sha256, _newest(con, held, base_rows))
         if not arrival.whole():
             raise Changed
-        if counts.rows and not counts.good:
-            raise _no_good_row(connection.con, arrival, counts)
-        _check_unit(connection.con, arrival, base_rows, params)
-        if not counts.stored:
-            return Known(arrival.source, arrival.name, counts.rows)
-        batch = Batch(
-            file=batches.next_name(layout.data, sha256),
-            source=arrival.source,
-            name=arrival.name,
-            sha256=sha256,
-            rows=counts.rows,
-            new=counts.new,
-            duplicates=counts.rows - counts.stored,
-            late=counts.late,
-            out_of_order=counts.out_of_order,
-            bad=counts.bad,
-            first_us=counts.first,
-            last_us=counts.last,
-            watermark=arrival.watermark,
-        )
-        _write(connection.con, batch, scratch / "batch.parquet")
+        if batch.rows and not con.execute("SELECT count(*) FROM first").fetchone()[0]:
+            raise _no_good_row(con, arrival, batch.rows)
+        _check_unit(con, arrival, base_rows, params)
+        if not batch.stored:
+            return Known(arrival.source, arrival.name, batch.rows)
+        _write(con, batch, scratch / "batch.parquet")
         _commit(scratch / "batch.parquet", layout.data / batches.FOLDER / batch.file)
     return batch
 
 
 def _load(connection: Any, params: IngestParams, arrival: Arrival, scratch: Path) -> None:
     """The table `incoming` in DuckDB: the file's rows, classified."""
-    plain = scratch / "incoming"  # a name that no reader takes for a pattern
+    plain = scratch / "incoming"  # a name without the signs of a glob pattern
     plain.symlink_to(arrival.path.resolve())
     try:
         own = reading(plain, folder.shown(arrival.path), params)
         staged = formats.stage(connection, own, scratch, scratch)
     except UserError as error:
-        # what DuckDB met is kept as the context of what is told of it
+        # DuckDB's own error is the context of the UserError
         lacking = engine.shortage(error.__context__)
         raise lacking or NotInteractions(str(error).replace(str(plain), arrival.name)) from None
     except duckdb.Error as error:
         if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException):
-            raise  # rather the machine's trouble than the file's
+            raise  # more likely the machine's fault than the file's
         reason = " ".join(str(error).split()).replace(str(plain), arrival.name)
         raise NotInteractions(f"{arrival.name} cannot be read ({reason:.300})") from None
     typed = interactions.classified(staged.table, own, staged.clock)
     connection.create_table("incoming", typed.select(*batches.COLUMNS), temp=True)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Counts:
-    """What was found in a file."""
-
-    rows: int
-    good: int
-    new: int
-    late: int
-    out_of_order: int
-    bad: dict[str, int]
-    first: int | None
-    last: int | None
-
-    @property
-    def stored(self) -> int:
-        return self.new + sum(self.bad.values())
-
-
 def _check_unit(con: Any, arrival: Arrival, base_rows: Path, params: IngestParams) -> None:
-    """Refuse times of a coarser unit than the log's, which are dates of January 1970 in that."""
+    """Refuse times of a coarser unit than the log's, which would be read as January 1970."""
     if params.time_unit not in ("ms", "us", "ns") or params.time_format is not None:
         return
     [before] = con.execute(f"SELECT min(us) FROM {_parquet([base_rows])}").fetchone()
@@ -216,8 +186,8 @@ _1971 = 31_536_000_000_000
 _BAD = ("cause", "user_id", "item_id", "timestamp", "weight", "line")
 
 
-def _compare(con: Any, data: Path, held: Sequence[Batch], base_rows: Path) -> _Counts:
-    """Make the table `fresh` of the numbers of the rows to store; what there is to count."""
+def _compare(con: Any, data: Path, held: Sequence[Batch], base_rows: Path) -> None:
+    """Make two tables of row numbers: `first`, the distinct good rows; `fresh`, those to store."""
     keys = ", ".join(base.COLUMNS)
     con.execute(
         f"CREATE TEMP TABLE first AS SELECT min(row) AS row, {keys} FROM incoming "
@@ -232,35 +202,42 @@ def _compare(con: Any, data: Path, held: Sequence[Batch], base_rows: Path) -> _C
         "INSERT INTO fresh SELECT row FROM incoming AS one WHERE cause IS NOT NULL "
         + _unknown_bad(data, [one for one in held if one.bad])
     )
-    found = con.execute(
+
+
+def _counted(con: Any, arrival: Arrival, file: str, sha256: str, newest: int | None) -> Batch:
+    """The batch that the rows to store will be; `newest` is the latest time held before."""
+    new, late, out_of_order, first, last = con.execute(
         """
         WITH good AS (
             SELECT row, us, lag(us) OVER (ORDER BY row) AS before
             FROM incoming WHERE cause IS NULL
         )
-        SELECT count(*), count(fresh.row), count(fresh.row) FILTER (us <= $newest),
-            count(fresh.row) FILTER (us < before),
-            min(us) FILTER (fresh.row IS NOT NULL), max(us) FILTER (fresh.row IS NOT NULL)
-        FROM good LEFT JOIN fresh USING (row)
+        SELECT count(*), count(*) FILTER (us <= $newest), count(*) FILTER (us < before),
+            min(us), max(us)
+        FROM good SEMI JOIN fresh USING (row)
         """,
-        {"newest": _newest(con, held, base_rows)},
+        {"newest": newest},
     ).fetchone()
-    bad = con.execute(
+    causes = con.execute(
         "SELECT cause, count(*) FROM incoming SEMI JOIN fresh USING (row) "
         "WHERE cause IS NOT NULL GROUP BY cause"
-    ).fetchall()
+    )
+    by_cause = dict(causes.fetchall())
     [rows] = con.execute("SELECT count(*) FROM incoming").fetchone()
-    good, new, late, out_of_order, first, last = found
-    by_cause = dict(bad)
-    return _Counts(
+    return Batch(
+        file=file,
+        source=arrival.source,
+        name=arrival.name,
+        sha256=sha256,
         rows=rows,
-        good=good,
         new=new,
+        duplicates=rows - new - sum(by_cause.values()),
         late=late,
         out_of_order=out_of_order,
         bad={cause: by_cause[cause] for cause in CAUSES if cause in by_cause},
-        first=first,
-        last=last,
+        first_us=first,
+        last_us=last,
+        watermark=arrival.watermark,
     )
 
 
@@ -314,7 +291,7 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _no_good_row(con: Any, arrival: Arrival, counts: _Counts) -> NoGoodRow:
+def _no_good_row(con: Any, arrival: Arrival, rows: int) -> NoGoodRow:
     """The error for a file without a good row, with the commonest cause and an example."""
     cause, times = con.execute(
         "SELECT cause, count(*) AS n FROM incoming GROUP BY cause ORDER BY n DESC, cause LIMIT 1"
@@ -327,23 +304,23 @@ def _no_good_row(con: Any, arrival: Arrival, counts: _Counts) -> NoGoodRow:
     names = ("user_id", "item_id", "timestamp", "weight", "line")
     first = dict(zip(names, shown, strict=True))
     return NoGoodRow(
-        interactions.no_good_row(counts.rows, arrival.name, cause, times, first),
+        interactions.no_good_row(rows, arrival.name, cause, times, first),
         "correct the file, or the settings of ingest in params.yaml",
     )
 
 
 def _write(con: Any, batch: Batch, path: Path) -> None:
-    [(key, told)] = batches.header(batch).items()
+    [(key, header)] = batches.header(batch).items()
     columns = ", ".join(batches.SCHEMA.names)
     con.execute(
         f"COPY (SELECT {columns} FROM incoming SEMI JOIN fresh USING (row) ORDER BY row) "
         f"TO {_quoted(str(path))} (FORMAT parquet, "
-        f"KV_METADATA {{{_quoted(key.decode())}: {_quoted(told.decode())}}})"
+        f"KV_METADATA {{{_quoted(key.decode())}: {_quoted(header.decode())}}})"
     )
 
 
 def _commit(written: Path, target: Path) -> None:
-    """Let a whole batch take its place: from here on it is taken in."""
+    """Rename a whole batch into place: from here on its rows are taken."""
     target.parent.mkdir(exist_ok=True)
     sync(written)
     written.rename(target)
