@@ -96,5 +96,5 @@ def test_what_is_no_batch_is_named(layout: Layout, content: bytes | dict[str, An
         pq.write_table(pa.table({"x": [1]}), layout.data / "intake" / name)
     else:
         put(layout, name, [good("u", "i", 1)], **content)
-    with pytest.raises(UserError, match=rf"{name} is no batch of interactions"):
+    with pytest.raises(UserError, match=rf"{name} is not a batch of interactions"):
         batches.held(layout.data)

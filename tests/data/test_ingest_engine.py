@@ -44,7 +44,7 @@ def sort_in_little_room(state: Path) -> None:
 
 
 def test_memory_and_spill_run_out(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="do not suffice") as failure:
+    with pytest.raises(UserError, match="too little memory") as failure:
         sort_in_little_room(tmp_path)
     assert "\n" not in str(failure.value)
 

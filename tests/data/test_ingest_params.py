@@ -11,7 +11,7 @@ from recctl.errors import UserError
 def test_files_outside_data_are_refused(tmp_path: Path, setting: str) -> None:
     params = tmp_path / "params.yaml"
     params.write_text(f"ingest:\n  name: own\n  format: csv\n  {setting}\n")
-    with pytest.raises(UserError, match="lies outside data/; name files below it"):
+    with pytest.raises(UserError, match="is outside data/; name files in it"):
         IngestParams.load(params)
 
 

@@ -322,7 +322,7 @@ def test_a_redirect_that_drops_encryption_is_refused(
 
     monkeypatch.setattr(requests, "get", redirected)
     server.address = server.address.replace("http:", "https:")
-    with pytest.raises(UserError, match="leads to an address without encryption"):
+    with pytest.raises(UserError, match="redirects to an address without encryption"):
         fetch(server, tmp_path / "file")
     assert not list(tmp_path.iterdir())
 

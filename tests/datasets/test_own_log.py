@@ -95,7 +95,7 @@ LATE = (HEAD + "u,i,1500000000\n" * 400 + "José,i,1500000000\n").encode("latin-
         (HEAD, {}, ["no rows"]),
         ("one word\n", {}, ["no known form", "--format", "--delimiter"]),
         ("<html>\0</html>", {}, ["NUL", "--encoding", "utf-16-le"]),
-        (TWO, {"encoding": "klingon"}, ["no text encoding", "--encoding"]),
+        (TWO, {"encoding": "klingon"}, ["not a text encoding", "--encoding"]),
         (LATE, {}, ["1 lines", "not UTF-8", "row 400", "latin-1", "--encoding"]),
         (TWO.encode("utf-16")[:-1], {}, ["not text in utf-16", "--encoding"]),
         ("user;item;t\na;b;1\n", {}, ["no column 'user_id'", "user, item, t", "--user-column"]),

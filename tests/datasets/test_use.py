@@ -158,7 +158,7 @@ def test_the_starter_set_is_the_same_each_time(project: Layout) -> None:
     assert sorted(used.files) == ["interactions.csv.gz", "items.csv"]
     assert used.changes == []
     assert used.before is None
-    with pytest.raises(UserError, match="generated, not read; leave --from out"):
+    with pytest.raises(UserError, match="generated, not read; omit --from"):
         known(project, "starter", project.data)
 
 
@@ -407,7 +407,7 @@ def test_two_at_once(project: Layout) -> None:
     project.state.mkdir()
     with (project.state / "data.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="another 'recctl data use' is at work"):
+        with pytest.raises(UserError, match="another 'recctl data use' is running"):
             known(project, "starter", None)
 
 

@@ -355,7 +355,7 @@ def test_a_damaged_batch_is_named(project: Layout) -> None:
     drop(project, "day.csv", text(DAY))
     [batch] = take(project).batches
     (project.data / "intake" / batch.file).write_bytes(b"nothing")
-    with pytest.raises(UserError, match="is no batch of interactions"):
+    with pytest.raises(UserError, match="is not a batch of interactions"):
         ingested(project)
 
 

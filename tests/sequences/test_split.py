@@ -144,8 +144,8 @@ def test_titles_are_those_of_the_catalogue() -> None:
         ([], {}, "no user has at least 1 interactions"),
         (FILMS, {"minimum_user_interactions": 9}, "no user has at least 9 interactions"),
         (FILMS, {"minimum_item_interactions": 6}, "with items that have at least 6"),
-        ([("a", f"i{n}", n) for n in range(9)], {}, "one user only"),
-        ([(f"u{n % 3}", "i", n) for n in range(9)], {}, "one item only"),
+        ([("a", f"i{n}", n) for n in range(9)], {}, "only one user"),
+        ([(f"u{n % 3}", "i", n) for n in range(9)], {}, "only one item"),
         ([(f"u{n}", f"i{n}", n) for n in range(9)], {}, "no user has three interactions"),
         (
             [(f"u{n}", f"i{n}", n) for n in range(9)],

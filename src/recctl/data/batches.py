@@ -1,7 +1,7 @@
-"""Batches: new interactions beside the base files, one parquet file below `data/intake/` each.
+"""Batches: new interactions beside the base files, each a parquet file in `data/intake/`.
 
-A batch holds rows that were read and judged when they came in (`interactions.classified`), with
-their own text; its header, in the parquet metadata, says where they came from. Batches are never
+A batch holds rows that were read and classified when they arrived (`interactions.classified`), with
+the source's text; its header, in the parquet metadata, records their source. Batches are never
 changed: a version of `data/` is the base files and the batches in the order of their names.
 """
 
@@ -40,15 +40,15 @@ SCHEMA = pa.schema(
         "cause": pa.string(),
     }
 )
-"""The source's own text; time in microseconds and weight as read; what is wrong, null if nothing.
+"""The source's text; the time in microseconds and the weight as read; the cause, null if good.
 
-Which weights are too low is not said here: `ingest.minimum_weight` may change.
+The cause `low-weight` is not set here, because `ingest.minimum_weight` may change.
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """One batch as its header tells: what came, from where, and what was counted."""
+    """The header of one batch: its source and counts."""
 
     file: str
     """Its name below data/intake/."""
@@ -59,13 +59,13 @@ class Batch:
     sha256: str
     """Of the source's content."""
     rows: int
-    """That the source gave: `new`, `duplicates` and `bad` together."""
+    """Rows of the source: `new`, `duplicates` and `bad` together."""
     new: int
     """Interactions that were not held before."""
     duplicates: int
-    """Rows that are held already, or stand twice in the source."""
+    """Rows that are held already, or repeat an earlier row of the source."""
     late: int
-    """New interactions that are not after all that was held before."""
+    """New interactions that are not later than all those held before."""
     out_of_order: int
     """New interactions with a time before that of the row above them in the source."""
     bad: dict[str, int] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Batch:
     """Time of the earliest new interaction, in microseconds since 1970-01-01 UTC."""
     last_us: int | None = None
     watermark: dict[str, Any] | None = None
-    """Of a query: the highest value taken, as `type` and `value`."""
+    """Of a query: the highest value read, as `type` and `value`."""
 
     @property
     def first_time(self) -> str | None:
@@ -92,7 +92,7 @@ class Batch:
         return self.new + sum(self.bad.values())
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON, with the times as people read them."""
+        """Plain JSON, with times in ISO 8601."""
         plain = asdict(self)
         del plain["first_us"], plain["last_us"]
         return {**plain, "first_time": self.first_time, "last_time": self.last_time}
@@ -111,10 +111,10 @@ def iso(microseconds: int | None, timespec: str = "auto") -> str | None:
 
 
 def header(batch: Batch) -> dict[bytes, bytes]:
-    """The parquet metadata that tells of a batch; its name tells itself."""
-    told = {"schema": 1, **asdict(batch)}
-    del told["file"]
-    return {_KEY: json.dumps(told, ensure_ascii=False, allow_nan=False).encode()}
+    """The parquet metadata that holds a batch's header, without its file name."""
+    content = {"schema": 1, **asdict(batch)}
+    del content["file"]
+    return {_KEY: json.dumps(content, ensure_ascii=False, allow_nan=False).encode()}
 
 
 def paths(data: Path) -> list[Path]:
@@ -126,16 +126,16 @@ def paths(data: Path) -> list[Path]:
 
 
 def read(path: Path) -> Batch:
-    """What a batch's header tells; UserError when the file is no batch or damaged."""
+    """The header of a batch; UserError when the file is not a batch or is damaged."""
     try:
         parquet = pq.read_metadata(path)
-        told = json.loads((parquet.metadata or {})[_KEY])
-        told.pop("schema")
-        batch = Batch(file=path.name, **told)
+        content = json.loads((parquet.metadata or {})[_KEY])
+        content.pop("schema")
+        batch = Batch(file=path.name, **content)
     except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
         raise _damaged(path, " ".join(str(error).split())) from None
     if parquet.num_rows != batch.stored or parquet.schema.names != SCHEMA.names:
-        raise _damaged(path, "its rows are not those that its header tells of")
+        raise _damaged(path, "its rows do not match its header")
     unknown = batch.bad.keys() - CAUSES.keys()
     if unknown:
         raise _damaged(path, f"unknown cause {', '.join(sorted(unknown))}")
@@ -144,8 +144,8 @@ def read(path: Path) -> Batch:
 
 def _damaged(path: Path, reason: str) -> UserError:
     return UserError(
-        f"{path} is no batch of interactions ({reason})",
-        "bring it back with 'dvc checkout --force data.dvc'",
+        f"{path} is not a batch of interactions ({reason})",
+        "restore it with 'dvc checkout --force data.dvc'",
     )
 
 
@@ -155,7 +155,7 @@ def held(data: Path) -> list[Batch]:
 
 
 def next_name(data: Path, sha256: str) -> str:
-    """The name of the batch that comes after those below data/.
+    """The name of the next batch in data/.
 
     >>> next_name(Path("/nowhere"), "ab12cd34ef")
     '000001-ab12cd34.parquet'
@@ -168,7 +168,7 @@ def stage(connection: Any, files: Sequence[Path], first_row: int) -> ir.Table:
     """The rows of batches as one table in DuckDB, numbered on from `first_row`."""
     names = [str(path) for path in files]
     raw = connection.read_parquet(names)
-    # The cast names the types of columns that hold nothing.
+    # The cast sets the types of columns that hold only nulls.
     typed = raw.cast({name: _TYPES[name] for name in SCHEMA.names})
     numbered = typed.mutate(row=ibis.row_number() + first_row)
     return connection.create_table("batches", numbered.select(*COLUMNS), temp=True)

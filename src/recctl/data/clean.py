@@ -1,6 +1,6 @@
-"""Staged rows to the files that `ingest` writes: the good ones, and the quarantine with its causes.
+"""Staged rows to the files that `ingest` writes: good rows, and the quarantine with its causes.
 
-`recctl data preview` runs the same code, so that what it shows is what ingest will make.
+`recctl data preview` runs the same code, so that it shows what ingest will write.
 """
 
 from pathlib import Path
@@ -42,7 +42,7 @@ def clean(
     else:
         pq.write_table(QUARANTINE.to_pyarrow().empty_table(), set_aside)
     by_cause = _by_cause(set_aside)
-    assert rows_in == rows_out + sum(by_cause.values()), "every row is kept or set aside"
+    assert rows_in == rows_out + sum(by_cause.values()), "every row is kept or in quarantine"
     if rows_out == 0:
         raise _nothing_left(params, rows_in, by_cause, set_aside)
     return {
@@ -90,7 +90,7 @@ _FIXES = {
     "bad-weight": ("decimal", "weight_column"),
     "low-weight": ("minimum_weight",),
 }
-"""The settings that decide about a cause."""
+"""The settings that affect a cause."""
 
 
 def _nothing_left(

@@ -1,4 +1,4 @@
-"""What `data/` holds now, counted from the raw files."""
+"""The present content of `data/`, counted from the raw files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ class Description:
     """Bytes of each file in data/; the batches of intakes count as one."""
     rows: int
     bad_rows: int
-    """Rows that ingest will put into quarantine, exact duplicates not counted."""
+    """Rows that ingest will put into quarantine, without exact duplicates."""
     users: int
     items: int
     repeats: int
@@ -32,7 +32,7 @@ class Description:
     repeat_share: float
     """Of the interactions at distinct times, those with an item that the user had before."""
     hidden_target_share: float
-    """Of the users, those whose last item the seen filter hides, for they had it before."""
+    """Of the users, those whose last item the seen filter hides because they had it before."""
     first: str | None
     """Time of the first interaction, ISO 8601; None where only the order is known."""
     last: str | None
@@ -40,7 +40,7 @@ class Description:
 
 
 def describe(layout: Layout) -> Description:
-    """Count the log in `data/` as params.yaml says it is to be read.
+    """Count the log in `data/`, read as params.yaml says.
 
     Raises UserError when a file is missing, unreadable or lacks a column.
     """
@@ -81,7 +81,7 @@ def _repeats(typed: Any) -> Repeats:
 
 
 def _all_rows(connection: Any, staged: formats.Staged, params: IngestParams, data: Path) -> Any:
-    """The rows of the base files and of the batches, with what is wrong with them."""
+    """The classified rows of the base files and of the batches."""
     typed = interactions.classified(staged.table, params, staged.clock)
     held = batches.paths(data)
     if not held:

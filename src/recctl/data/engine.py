@@ -26,7 +26,7 @@ MEMORY_LIMIT = 3 * 2**30
 
 @contextlib.contextmanager
 def connected(engine: Engine, state: Path) -> Iterator[Any]:
-    """An ibis connection that is closed at the end; spilled data lies below `state` meanwhile."""
+    """An ibis connection that is closed at the end; it spills to a folder in `state`."""
     if engine == "duckdb":
         with duckdb(state) as connection:
             yield connection
@@ -37,7 +37,7 @@ def connected(engine: Engine, state: Path) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def scratch(state: Path) -> Iterator[Path]:
-    """A folder below `state` that is gone afterwards."""
+    """A folder in `state` that is deleted at the end."""
     state.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=state, prefix="tables-") as folder:
         yield Path(folder)
@@ -63,7 +63,7 @@ def duckdb(state: Path) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _circumstances() -> Iterator[None]:
-    """Turns what DuckDB says of the machine it runs on into a UserError."""
+    """Turns DuckDB's errors of disk and memory into a UserError."""
     try:
         yield
     except (IOException, OutOfMemoryException) as error:
@@ -75,7 +75,7 @@ def _circumstances() -> Iterator[None]:
 
 
 def shortage(error: BaseException | None) -> UserError | None:
-    """What DuckDB lacks of disk or memory, in one line; None where the error is any other.
+    """The error for a lack of disk or memory that DuckDB reports; None for any other error.
 
     >>> print(shortage(IOException("IO Error: No space left on device")))
     no space left on the disk (IO Error: No space left on device); free some disk space
@@ -83,8 +83,8 @@ def shortage(error: BaseException | None) -> UserError | None:
     text = " ".join(str(error).split())
     if isinstance(error, OutOfMemoryException):
         return UserError(
-            f"DuckDB's memory and its room on disk do not suffice ({text})",
-            "free some disk space below .recctl, or use a machine with more memory",
+            f"DuckDB has too little memory and disk space ({text})",
+            "free some disk space for .recctl, or use a machine with more memory",
         )
     if isinstance(error, IOException) and any(full in text for full in _FULL):
         return UserError(f"no space left on the disk ({text})", "free some disk space")
@@ -100,7 +100,7 @@ def reading(path: Path, made_by: str) -> Iterator[None]:
     try:
         with naming(path):
             yield
-    except (IOException, OutOfMemoryException):  # rather the machine's trouble than the file's
+    except (IOException, OutOfMemoryException):  # more likely the machine's fault than the file's
         raise
     except (Error, pa.ArrowInvalid) as error:
         raise damaged(path, made_by, " ".join(str(error).split())) from None
@@ -191,7 +191,7 @@ def count(table: ir.Table) -> int:
 
 
 def write_parquet(connection: Any, expression: ir.Table, path: Path) -> int:
-    """Write an expression's rows in their order to one parquet file; how many they are."""
+    """Write an expression's rows in their order to one parquet file, and return their number."""
     if connection.name == "duckdb":
         target = str(path).replace("'", "''")  # ibis would quote it as Python does
         query = connection.compile(expression)

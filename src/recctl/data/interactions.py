@@ -1,4 +1,4 @@
-"""Raw rows to typed interactions: one schema, one expression for what is wrong with a row.
+"""Raw rows to typed interactions: one schema, and one expression for the cause of a bad row.
 
 Everything here is an ibis expression over the staged table of `recctl.data.formats` and runs on
 DuckDB and on Spark alike.
@@ -15,7 +15,7 @@ from recctl.data.params import IngestParams, TimeUnit
 from recctl.errors import UserError, option
 
 Clock = TimeUnit | Literal["row", "format"]
-"""What tells the time: text in a unit, the row's own number, or `us` of the staged table."""
+"""Where the time comes from: text in a unit, the row number, or `us` of the staged table."""
 
 INTERACTIONS = ibis.schema(
     {
@@ -43,13 +43,13 @@ QUARANTINE = ibis.schema(
 
 CAUSES = {
     "bad-line": "the line does not hold the fields it should, or an id is a list or an object",
-    "bad-encoding": "the line is not text in ingest.encoding, which is UTF-8 unless set",
+    "bad-encoding": "the line is not text in ingest.encoding, by default UTF-8",
     "no-user": "the user is empty; ingest.anonymous: drop leaves such rows out on purpose",
     "anonymous": "the user is empty, and ingest.anonymous is drop",
     "no-item": "the item is empty",
-    "bad-id": "the user or item is a number that lost its last digits as a float, or holds a NUL",
+    "bad-id": "the user or item is a float that lost its last digits, or holds a NUL",
     "no-time": "the time is empty",
-    "bad-time": "the time cannot be read as ingest.time_unit or ingest.time_format says",
+    "bad-time": "the time does not fit ingest.time_unit or ingest.time_format",
     "bad-weight": "the weight is not a finite number",
     "low-weight": "the weight is below ingest.minimum_weight",
     "duplicate": "user, item, time and weight are those of an earlier row",
@@ -67,19 +67,19 @@ def no_good_row(rows: int, where: str, cause: str, count: int, first: dict[str, 
 
 
 ON_PURPOSE = ("low-weight", "anonymous")
-"""Causes that the user asked for; they say nothing about the data's quality."""
+"""Causes that the user asked for; they do not count as bad data."""
 
 MISSING = ("nan", "NaN", "NaT", "null", "NULL", "None", "<NA>", r"\N")
-"""What programs write for an id that is not there."""
+"""What programs write for a missing id."""
 
 UTC = "timestamp('UTC', 6)"
 EPOCH = ibis.literal("1970-01-01 00:00:00", type=UTC)
 """Times are counted from it, in microseconds."""
 _MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 EARLIEST, LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999
-"""The years 1 and 9999 in microseconds: a time beyond them is one read in the wrong unit."""
+"""The years 1 and 9999 in microseconds; a time outside them was read in the wrong unit."""
 _LARGEST = 1e300
-"""A weight beyond it is no number to reckon with."""
+"""A weight above it counts as infinite."""
 _DECIMAL = r"^[ \t]*[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?[ \t]*$"
 _ISO = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -91,7 +91,7 @@ _ISO = (
     signature=((dt.string, dt.string), dt.timestamp)
 )
 def try_strptime(text: Any, form: Any) -> Any:
-    """DuckDB's function of that name; with a zone where the format tells one."""
+    """DuckDB's function of that name; with a time zone where the format has one."""
 
 
 @ibis.udf.scalar.builtin(signature=((dt.timestamp,), dt.int64))  # type: ignore[untyped-decorator]
@@ -100,13 +100,13 @@ def epoch_us(time: Any) -> Any:
 
 
 def formatted(text: Any, form: str) -> Any:
-    """A time in one of DuckDB's strptime formats in microseconds; null where it is none."""
+    """A time in one of DuckDB's strptime formats in microseconds; null where it does not fit."""
     us = epoch_us(try_strptime(text, form).cast(UTC))
     return us.between(EARLIEST, LATEST).ifelse(us, ibis.null("int64"))
 
 
 def check_format(form: str) -> None:
-    """UserError where DuckDB knows no such time format."""
+    """UserError where DuckDB does not know the time format."""
     try:
         with duckdb.connect() as connection:
             connection.execute("SELECT try_strptime('', ?)", [form])
@@ -130,7 +130,7 @@ def classified(staged: ir.Table, params: IngestParams, clock: Clock) -> ir.Table
 
 
 def weighed(taken: ir.Table, params: IngestParams) -> ir.Table:
-    """Rows that were classified when they came in, with what is left out on purpose named."""
+    """Rows that were classified on arrival, with the causes of ON_PURPOSE added."""
     if params.minimum_weight is not None:
         low = taken.cause.isnull() & (taken.value < params.minimum_weight)
         taken = taken.mutate(cause=low.ifelse(ibis.literal("low-weight"), taken.cause))
@@ -155,7 +155,7 @@ def microseconds(staged: ir.Table, clock: Clock) -> Any:
 
 def _scaled_microseconds(text: Any, scale: int) -> Any:
     whole = text.try_cast("int64")
-    # Engines disagree on which texts are integers; on one that prints as it reads they do not.
+    # Engines disagree on which texts are integers, except for those that print as they read.
     plain = (whole.cast("string") == text) & whole.between(EARLIEST // scale, LATEST // scale)
     return ibis.cases((plain, whole * scale), else_=_fractional(text, scale))
 
@@ -174,7 +174,7 @@ def _quotient(multiple: Any, divisor: int) -> Any:
 
 
 def _fractional(text: Any, scale: float) -> Any:
-    """Decimal text times `scale`, rounded; null when it is none or beyond all calendars."""
+    """Decimal text times `scale`, rounded; null if not decimal or not in the years 1 to 9999."""
     scaled = decimal(text) * scale
     dated = (scaled >= float(EARLIEST)) & (scaled < float(LATEST))
     return dated.ifelse(scaled, ibis.null("float64")).round().cast("int64")
@@ -187,7 +187,7 @@ def _iso_microseconds(text: Any) -> Any:
 
 
 def decimal(text: Any) -> Any:
-    """Text as a float; null for what is not a decimal number, whatever else an engine accepts."""
+    """Text as a float; null if it is not a decimal number, even where an engine accepts it."""
     return text.re_search(_DECIMAL).ifelse(text, ibis.null("string")).try_cast("float64")
 
 
@@ -198,9 +198,9 @@ def finite(text: Any) -> Any:
 
 
 def number(text: Any, point: str | None) -> Any:
-    """Text as a float, its decimal sign being `point`; with one, the other sign may group digits.
+    """Text as a float with the decimal sign `point`; if it is set, the other sign may group digits.
 
-    Null for what is not a finite number written so: `3.5` is none where a comma is the sign.
+    Null if it is not a finite number in that form, such as `3.5` where the sign is a comma.
     """
     if point is None:
         return finite(text)
@@ -238,16 +238,16 @@ def _missing(text: Any) -> Any:
 
 
 def _lossy(text: Any) -> Any:
-    """Whether an id is what a float writes of 2**53 and more, or holds a NUL.
+    """Whether an id is a float of 2**53 or more as text, or holds a NUL.
 
-    The search for single signs is fast, that for a pattern is not.
+    Searching for single characters is fast, for a pattern slow: hence the two steps.
     """
     float_like = text.endswith(".0") | text.contains("+")
     return text.contains("\0") | float_like.ifelse(text.re_search(_FLOAT), False)
 
 
 _FLOAT = r"^-?([0-9]([.][0-9]+)?[eE][+][0-9]+|[0-9]+[.]0)$"
-"""`whole` has taken the end off the integers below 2**53."""
+"""`whole` has removed the `.0` of integers below 2**53."""
 
 
 def whole(text: Any) -> Any:
@@ -264,7 +264,7 @@ def _blank(text: Any) -> Any:
 def interactions(typed: ir.Table, clock: Clock) -> ir.Table:
     """The good rows, of exact duplicates the first one, ordered by user, time and row."""
     good = typed.filter(typed.cause.isnull()).select("user_id", "item_id", "us", "value", "row")
-    if clock != "row":  # where the row is the time, no two rows are alike
+    if clock != "row":  # where the row is the time, no two rows are equal
         keys = ("user_id", "item_id", "us", "value")
         good = good.group_by(*keys).agg(row=good.row.min())
     return good.order_by("user_id", "us", "row").select(

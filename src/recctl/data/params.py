@@ -1,4 +1,4 @@
-"""The `ingest` section of params.yaml: what the raw log looks like."""
+"""The `ingest` section of params.yaml: how to read the raw log."""
 
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -13,7 +13,7 @@ def lookup_encoding(name: str) -> None:
     try:
         "".encode(name)
     except LookupError:
-        raise ValueError(f"'{name}' is no text encoding; such are utf-8, latin-1, cp1252") from None
+        raise ValueError(f"'{name}' is not a text encoding; use utf-8, latin-1 or cp1252") from None
 
 
 Format = Literal["csv", "tsv", "parquet", "jsonl", "sequences"]
@@ -45,7 +45,7 @@ class IngestParams(Section):
     time_unit: TimeUnit = "s"
     """Unit of a numeric time since 1970-01-01 UTC; `iso` for ISO 8601 text (UTC if no offset)."""
     time_format: str | None = None
-    """How a time is written, in DuckDB's strptime format; takes the place of `time_unit`."""
+    """The format of times, as in DuckDB's strptime; replaces `time_unit`."""
     encoding: str | None = None
     """Of a text file without a byte order mark; null: UTF-8."""
     decimal: Decimal | None = None
@@ -53,13 +53,13 @@ class IngestParams(Section):
     minimum_weight: float | None = None
     """Interactions that weigh less go to quarantine."""
     anonymous: Anonymous | None = None
-    """Rows without a user: `drop` leaves them out on purpose; then no rule counts them as bad."""
+    """Rows without a user: `drop` leaves them out on purpose, so that they do not count as bad."""
     title_column: str | None = None
-    """The items' titles, where they stand in the log."""
+    """The column of the items' titles, if the log has one."""
     items_file: str | None = None
     """A csv below data/ with the columns item_id and title, for reports and recommendations."""
     engine: Literal["duckdb", "spark"] = "duckdb"
-    """Where the table expressions run."""
+    """The engine that runs the table expressions."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -75,7 +75,7 @@ class IngestParams(Section):
             lookup_encoding(self.encoding)
         for name in [*self.files, *([self.items_file] if self.items_file else [])]:
             if Path(name).is_absolute() or ".." in Path(name).parts:
-                raise ValueError(f"'{name}' lies outside data/; name files below it")
+                raise ValueError(f"'{name}' is outside data/; name files in it")
         columns = (self.user_column, self.item_column, self.time_column)
         if self.format != "sequences" and len(set(columns)) < 3:
             raise ValueError("user_column, item_column and time_column must be three columns")

@@ -1,4 +1,4 @@
-"""Interactions with items that the user had before, and what the seen filter makes of them."""
+"""Interactions with items that the user had before, and how many targets a seen filter hides."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +18,9 @@ class Repeats:
     repeated: int
     """Those whose user had the item at an earlier time."""
     targets: int
-    """Users with two interactions or more: the last one is what they are tested with."""
+    """Users with two or more interactions; the last one is their test target."""
     hidden: int
-    """Those whose last item is one that they had before: the seen filter hides it."""
+    """Those who had their last item before: a seen filter hides it."""
 
     @property
     def share(self) -> float:

@@ -11,7 +11,7 @@ from recctl.errors import UserError
 
 
 def read(path: Path) -> tuple[pa.Table, int]:
-    """The items file as a table of item_id and title, and how many of its lines are no use.
+    """The items file as a table of item_id and title, and how many of its lines are unusable.
 
     Of an item named twice the first title counts. Raises UserError when the file is missing or
     lacks a column.
@@ -41,7 +41,7 @@ def read(path: Path) -> tuple[pa.Table, int]:
 
 
 def of_log(staged: Staged) -> pa.Table:
-    """items.parquet's content from the titles that stand in the log: of each item the first."""
+    """items.parquet's content from the log's title column: of each item the first title."""
     rows = staged.table
     named = rows.filter(rows.item_id.notnull() & rows.title.notnull() & (rows.title.strip() != ""))
     first = named.group_by("item_id").agg(title=named.title.argmin(named.row))

@@ -1,4 +1,4 @@
-"""Packed files, unpacked within limits: a few kilobytes may stand for terabytes."""
+"""Compressed files, unpacked within limits: a few kilobytes may unpack to terabytes."""
 
 import bz2
 import gzip
@@ -24,7 +24,7 @@ def packing(start: bytes) -> str | None:
 
 
 def unpacked(file: IO[bytes], packed: int, name: object) -> IO[bytes]:
-    """What a file holds, its compression told by its first bytes; UserError beyond the limits."""
+    """A file's content, decompressed as its first bytes say; UserError above the limits."""
     kind = packing(file.read(6))
     file.seek(0)
     if kind is None:
@@ -40,7 +40,7 @@ def unpacked(file: IO[bytes], packed: int, name: object) -> IO[bytes]:
 
 
 def open_gzip(path: Path) -> io.BufferedReader:
-    """What a gzip file holds; UserError beyond the limits."""
+    """The content of a gzip file; UserError above the limits."""
     return io.BufferedReader(_Bounded(gzip.open(path, "rb"), path.stat().st_size, path), 2**20)
 
 
@@ -55,19 +55,19 @@ def check(archive: zipfile.ZipFile, path: Path) -> None:
 
 
 def most(packed: int) -> int:
-    """Bytes that so many packed ones may stand for."""
+    """Bytes to which so many compressed ones may unpack."""
     return min(max(packed * limits.UNPACK_RATIO, limits.UNPACK_FREE), limits.UNPACKED_BYTES)
 
 
 def _bomb(name: object, packed: int) -> UserError:
     return UserError(
-        f"{name} is unpacked to more than {most(packed):,} bytes from {packed:,}",
-        "do not trust it, or unpack it yourself",
+        f"{name} unpacks to more than {most(packed):,} bytes from {packed:,}",
+        "do not use it, or unpack it yourself",
     )
 
 
 class _Bounded(io.RawIOBase):
-    """An unpacked file that gives no more than it may."""
+    """An unpacked file that ends in a UserError above the limit."""
 
     def __init__(self, file: Any, packed: int, name: object) -> None:
         self._file, self._packed, self._name = file, packed, name

@@ -1,4 +1,4 @@
-"""Files of other people's forms into ours: items.csv, and logs of records into csv."""
+"""Converts files of items to items.csv, and logs of one record per line to csv."""
 
 import csv
 import gzip
@@ -27,12 +27,12 @@ Item = tuple[str, str, str]
 def write_items(entry: Entry, target: Path) -> None:
     """Write a file that names items as `item_id,title,genres` in UTF-8, genres with `|` between.
 
-    Raises UserError when the entry has none of the known forms.
+    Raises UserError when the entry has none of the known layouts.
     """
     form = recognise.item_layout(entry)
     if form is None:
         raise UserError(
-            f"{entry} does not look like a file of items",
+            f"{entry} is not a known kind of items file",
             "give a csv with the columns item_id and title",
         )
     with recognise.opened(entry) as file:
@@ -84,7 +84,7 @@ RECORDS = {
     },
     "steam-reviews": {"user_id": "username", "item_id": "product_id", "timestamp": "date"},
 }
-"""What is kept of a record, by layout: our column and the record's key. Texts stay behind."""
+"""The fields kept of a record, by layout: our column and the record's key."""
 
 
 def write_records(entry: Entry, layout: str, target: Path, say: Callable[[str], None]) -> int:
@@ -107,7 +107,7 @@ def write_records(entry: Entry, layout: str, target: Path, say: Callable[[str], 
 
 @contextmanager
 def _gzip_csv(target: Path) -> Iterator[Any]:
-    """A csv writer to a gzip file that has the same bytes for the same rows."""
+    """A csv writer to a gzip file; the same rows give the same bytes."""
     with (
         target.open("wb") as raw,
         gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed,

@@ -1,4 +1,4 @@
-"""Downloads that resume, are checked, and are whole or not there."""
+"""Downloads that resume, are checked, and appear only when whole."""
 
 import hashlib
 import json
@@ -22,17 +22,17 @@ CHUNK = 2**18
 TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and to wait for the next bytes."""
 ATTEMPTS = 4
-"""Tries in a row that bring no further byte."""
+"""Attempts in a row without progress."""
 
 ABSENT = (404, 410)
-"""Statuses by which a server says that it has no such file."""
+"""HTTP statuses of a server that has no such file."""
 
 Progress = Callable[[int, int | None], None]
-"""Told the bytes that are here and the bytes there will be, if that is known."""
+"""Gets the number of bytes received and the total, None if unknown."""
 
 
 class _Incomplete(Exception):
-    """The connection ended early; what came is kept."""
+    """The connection ended early; the received bytes are kept."""
 
 
 def download(
@@ -44,11 +44,11 @@ def download(
     checksum: str | None = None,
     pause: float = 0.5,
 ) -> Path:
-    """Fetch `address` to `target`, going on where an earlier try stopped, and check what came.
+    """Fetch `address` to `target`, continuing an earlier attempt, and check the content.
 
-    A file that is there already was checked before and is kept. `checksum` is the address of the
-    publisher's MD5. The bytes under way lie in `target.part`;
-    `pause` is the first wait between tries, in seconds. Raises Gone when the server has no such
+    An existing file was checked before and is kept. `checksum` is the address of the publisher's
+    MD5. Received bytes are in `target.part`; `pause` is the first wait between attempts, in
+    seconds. Raises Gone when the server has no such
     file, MayPass when it cannot be reached or the connection keeps breaking off, Unknown when it
     refuses, UserError when the content is not what was published.
     """
@@ -68,7 +68,7 @@ def _part(target: Path) -> Path:
 
 
 def _note(part: Path) -> Path:
-    """What the server said of the bytes under way, so that only the same file is continued."""
+    """The server's tag and size of the partial file, so that only the same file is continued."""
     return part.with_name(part.name + ".json")
 
 
@@ -91,10 +91,10 @@ def _fetch(
 
 
 def _transfer(address: str, part: Path, progress: Progress) -> None:
-    """One request: the rest of the file where the server allows it, the whole of it otherwise."""
+    """One request: for the rest of the file where the server allows it, otherwise for all of it."""
     headers = {"Accept-Encoding": "identity", **_resume_headers(address, part)}
     with requests.get(address, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        if response.status_code == 416:  # what is here does not fit what is there
+        if response.status_code == 416:  # the partial file does not fit the server's
             part.unlink(missing_ok=True)
             raise _Incomplete("the file on the server has changed")
         if _passes(response.status_code):
@@ -110,7 +110,7 @@ def _transfer(address: str, part: Path, progress: Progress) -> None:
         total = start + int(length) if length.isdigit() else None
         if address.startswith("https:") and not response.url.startswith("https:"):
             raise UserError(
-                f"{address} leads to an address without encryption", "check the address"
+                f"{address} redirects to an address without encryption", "check the address"
             )
         if total is not None and total > limits.DOWNLOAD_BYTES:
             raise _endless(address, part)
@@ -134,13 +134,13 @@ def _passes(status: int) -> bool:
 
 
 def _tag(response: requests.Response) -> str | None:
-    """A strong ETag or the date of change: what If-Range compares."""
+    """A strong ETag or the date of the last change, for If-Range."""
     tag = response.headers.get("ETag", "")
     return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
 
 
 def _fingerprint(address: str) -> str:
-    """To know an address again; it may hold a token, which no file is to keep."""
+    """A hash that identifies an address: no file may hold the address itself, because of tokens."""
     return hashlib.sha256(address.encode()).hexdigest()
 
 
@@ -156,13 +156,13 @@ def _resume_headers(address: str, part: Path) -> dict[str, str]:
 
 
 def _start(response: requests.Response, part: Path) -> int:
-    """Where the bytes that come belong: 0 unless the server continues just where we stopped."""
+    """Position of the answer's first byte: 0 unless the server continues where we stopped."""
     if response.status_code == 200:
         return 0
     begins = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
     if begins is None or int(begins[1]) != _size(part):
         part.unlink(missing_ok=True)
-        raise _Incomplete("the server continued at another place")
+        raise _Incomplete("the server continued at another position")
     return int(begins[1])
 
 
@@ -179,7 +179,7 @@ def _receive(
         file.seek(start)
         progress(start, total)
         try:
-            # read1 gives what has come; iter_content would drop a chunk that breaks off within.
+            # read1 returns what has arrived; iter_content would drop an incomplete chunk.
             since, before = time.monotonic(), start
             while chunk := response.raw.read1(CHUNK):
                 file.write(chunk)
@@ -240,7 +240,7 @@ def _check(
     checksum: str | None,
     say: Callable[[str], None],
 ) -> None:
-    """Refuse what is not the file; the bytes go, for nothing can be added to make them right."""
+    """UserError if the file is not what was published; its bytes are deleted then."""
     try:
         if checksum is not None:
             _check_md5(address, part, checksum, say)
@@ -248,7 +248,7 @@ def _check(
             _check_zip(address, part)
         if name.endswith(".gz"):
             _check_gzip(address, part)
-    except Unknown:  # nothing is known against the bytes
+    except Unknown:  # the bytes may be right
         raise
     except UserError:
         part.unlink()
@@ -259,14 +259,14 @@ def _check(
 def _check_md5(address: str, part: Path, checksum: str, say: Callable[[str], None]) -> None:
     expected = published_md5(checksum)
     if expected is None:
-        say(f"no checksum at {checksum}: the archive's own must do")
+        say(f"no checksum at {checksum}: only the archive's own is checked")
         return
     with part.open("rb") as file:
         actual = hashlib.file_digest(file, "md5").hexdigest()
     if actual != expected:
         raise UserError(
             f"{address} came with MD5 {actual}, but {expected} is published",
-            "run the command again; if it stays so, the file was changed on its way",
+            "run the command again; if the error stays, the file is altered in transit",
         )
     say(f"MD5 {actual} as published")
 
@@ -275,9 +275,9 @@ _CHECKSUM_BYTES = 1_000
 
 
 def published_md5(address: str) -> str | None:
-    """The MD5 in a publisher's file, in whatever form md5 programs write; None without one.
+    """The MD5 in a publisher's file, in any format of md5 programs; None if there is none.
 
-    Raises MayPass or Unknown where that could not be read.
+    Raises MayPass or Unknown where the file could not be read.
     """
     try:
         with requests.get(address, timeout=TIMEOUT, stream=True) as response:
@@ -306,7 +306,7 @@ def _check_zip(address: str, part: Path) -> None:
             unpack.check(archive, part)
             broken = archive.testzip()
     if broken:
-        raise UserError(f"{address}: '{broken}' in the archive is damaged", "run it again")
+        raise UserError(f"{address}: '{broken}' in the archive is damaged", "run the command again")
 
 
 def _check_gzip(address: str, part: Path) -> None:

@@ -1,4 +1,4 @@
-"""Put a data set in its place: `data/` swapped, params.yaml edited, DVC told, nothing lost."""
+"""Installs a data set: replaces `data/`, edits params.yaml and adds the data to DVC."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from recctl.files import locked, recover_folder, replacing, replacing_folder
 from recctl.layout import Layout
 
 Fill = Callable[[Path], IngestParams]
-"""Puts files into an empty folder and says how they are read."""
+"""Writes files into an empty folder and returns the settings to read them with."""
 
 
 @dataclass(frozen=True)
@@ -29,31 +29,33 @@ class Change:
 
 @dataclass(frozen=True)
 class Used:
-    """What `use` did."""
+    """The result of `use`."""
 
     ingest: IngestParams
     files: dict[str, int]
     """Bytes of each file in data/."""
     changes: list[Change]
     before: Path | None
-    """Where the data.dvc and params.yaml of other data before lie; None when there was none."""
+    """The folder with data.dvc and params.yaml of the former data; None if there was none."""
     kept: list[Change]
-    """Settings of the known set before that were changed by hand since, and its own values."""
+    """Settings of the former known set that were changed by hand, with the set's values."""
     repeats: repeats.Repeats
-    """How often users come back to an item; it decides `evaluate.filter_seen`."""
+    """How often users repeat an item; this decides `evaluate.filter_seen`."""
 
 
 def install(layout: Layout, fill: Fill, settings: Settings) -> Used:
-    """Fill a new folder, then let it take the place of `data/`, and tell params.yaml and DVC.
+    """Fill a new folder, replace `data/` by it, then update params.yaml and data.dvc.
 
-    Until the new folder is whole nothing is touched. The order after that: data/, params.yaml,
-    data.dvc; killed in between, DVC still holds the data before, and the same command run again
-    asks for 'dvc add data' and goes on.
+    Nothing changes until the new folder is complete. The order is data/, params.yaml, data.dvc; if
+    killed in between, DVC still holds the former data, and the same command run again asks for
+    'dvc add data' first.
     """
-    busy = "another 'recctl data use' is at work in this project"
+    busy = "another 'recctl data use' is running in this project"
     with locked(layout.state / "data.lock", busy):
         recover_folder(layout.data)
-        read_yaml(layout.params)  # what cannot be read or edited is refused before the log is read
+        read_yaml(
+            layout.params
+        )  # a file that cannot be read or edited is refused before the log is read
         yaml_edit.put(_text(layout), (IngestParams.section, "name"), "")
         versions.require_held(layout)
         before = _keep_pointers(layout)
@@ -71,12 +73,12 @@ def install(layout: Layout, fill: Fill, settings: Settings) -> Used:
 
 
 def _text(layout: Layout) -> str:
-    """params.yaml with the line ends that it has."""
+    """The text of params.yaml with its own line ends."""
     return layout.params.read_bytes().decode("utf-8")
 
 
 def _keep_pointers(layout: Layout) -> Path | None:
-    """Copies of data.dvc and params.yaml by which the data before can be brought back."""
+    """Copies of data.dvc and params.yaml, from which the former data can be restored."""
     digest = versions.digest(layout)
     if digest is None:
         return None
@@ -90,11 +92,11 @@ def _keep_pointers(layout: Layout) -> Path | None:
 def _new_params(
     layout: Layout, ingest: IngestParams, settings: Settings, many_repeats: bool
 ) -> tuple[str, list[Change], list[Change]]:
-    """The text of params.yaml with the ingest section and the settings that are in it already.
+    """The text of params.yaml with the new ingest section and those settings that it already has.
 
-    Keys of the ingest section that no longer say anything become null; `engine` is the user's. A
-    log without settings of its own gets back what the known set before it had changed; what was
-    changed by hand since is kept. Seen items are recommended where users repeat themselves.
+    Unused keys of the ingest section become null; `engine` stays. For a log without settings, the
+    settings of the former known set go back to their defaults, except those changed by hand. Seen
+    items are recommended if many interactions are repeats.
     """
     text = _text(layout)
     kept: list[Change] = []
@@ -104,7 +106,7 @@ def _new_params(
     for path, value in _wanted(ingest, settings, many_repeats):
         known = yaml_edit.has(text, path)
         new = (path == _FILTER and not value) or (path[0] == ingest.section and value is not None)
-        if not known and not new:  # a filter that is left out is on
+        if not known and not new:  # a missing filter is on
             continue
         before = yaml_edit.get(text, path) if known else None
         if path == _TRAIN_FILTER and before is not True:
@@ -117,11 +119,11 @@ def _new_params(
 
 _FILTER = ("evaluate", "filter_seen")
 _TRAIN_FILTER = ("train", "filter_seen")
-"""Left out it follows the other one, which it must not contradict."""
+"""If missing it follows evaluate.filter_seen, which it must not contradict."""
 
 
 def _given_back(text: str) -> tuple[Settings, list[Change]]:
-    """Defaults for what the set before brought, and what was changed by hand since."""
+    """Defaults for the settings of the former known set, and those that were changed by hand."""
     named = ("ingest", "name")
     before = KNOWN.get(yaml_edit.get(text, named)) if yaml_edit.has(text, named) else None
     found: Settings = {}
@@ -140,7 +142,7 @@ def _given_back(text: str) -> tuple[Settings, list[Change]]:
 
 
 _DEFAULTS = KNOWN["starter"].settings
-"""As params.yaml is delivered."""
+"""The settings of params.yaml as shipped."""
 
 
 def _wanted(

@@ -1,4 +1,4 @@
-"""What a file is, told by what is in it: names and suffixes are only a second opinion."""
+"""Recognises files by their content; names only decide between several that fit."""
 
 import ast
 import json
@@ -36,10 +36,10 @@ class Entry:
 
 
 def entries(path: Path) -> list[Entry]:
-    """The files that `path` stands for: itself, a zip archive's members, a folder's files.
+    """The files at `path`: the file itself, a zip archive's members, or a folder's files.
 
-    Raises UserError when there is nothing, when it cannot be read, or when an archive is broken
-    or names files outside itself.
+    Raises UserError when there is none, when it cannot be read, or when an archive is damaged or
+    names files outside itself.
     """
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file))
@@ -67,12 +67,12 @@ def _member(path: Path, member: zipfile.ZipInfo) -> Entry:
     name = PurePosixPath(member.filename.replace("\\", "/"))
     if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
         raise UserError(
-            f"{path} holds a file that would lie outside it ('{member.filename}')",
-            "do not trust this archive",
+            f"{path} holds a file with a path outside it ('{member.filename}')",
+            "do not use this archive",
         )
     if member.flag_bits & 1 or member.compress_type not in _UNPACKED:
         raise UserError(
-            f"{path} is encrypted or packed in a way that Python cannot unpack",
+            f"{path} is encrypted or compressed in a way that Python cannot unpack",
             "unpack it yourself",
         )
     return Entry(path, member.file_size, member.filename)
@@ -83,7 +83,7 @@ _UNPACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfil
 
 @contextmanager
 def opened(entry: Entry, packed: bool = True) -> Iterator[IO[bytes]]:
-    """The entry's bytes; compression is taken off unless `packed` is false."""
+    """The entry's bytes, decompressed unless `packed` is false."""
     with reading(entry.path):
         if entry.member is None:
             with entry.path.open("rb") as file:
@@ -94,13 +94,13 @@ def opened(entry: Entry, packed: bool = True) -> Iterator[IO[bytes]]:
 
 
 def is_gzip(entry: Entry) -> bool:
-    """Whether the entry's own bytes are gzip."""
+    """Whether the entry is a gzip file."""
     with opened(entry, packed=False) as file:
         return unpack.packing(file.read(6)) == "gzip"
 
 
 def is_parquet(entry: Entry) -> bool:
-    """Whether the entry begins like a parquet file."""
+    """Whether the entry has the first bytes of a parquet file."""
     with opened(entry) as file:
         return file.read(4) == PARQUET
 
@@ -127,7 +127,7 @@ def decoded(data: bytes) -> str:
 
 
 def layout(entry: Entry, among: Iterable[str] | None = None) -> str | None:
-    """The name of the layout the entry has, of those `among`; None when it has none of them."""
+    """The name of the entry's layout, of those `among`; None when it has none of them."""
     if is_parquet(entry):
         return None
     lines = head(entry)
@@ -173,11 +173,11 @@ def _sequences(lines: list[str]) -> bool:
 
 
 _PRODUCT = re.compile(r"[0-9]{9}[0-9X]|B[0-9A-Z]{9}")
-"""An ASIN: an ISBN, or ten signs that begin with B."""
+"""An ASIN: an ISBN, or ten characters that begin with B."""
 
 
 def _amazon(user: int, item: int) -> Callable[[list[str]], bool]:
-    """Amazon's ratings, with the reviewer and the product in these places."""
+    """Amazon's ratings, with the reviewer and the product in these columns."""
 
     def matches(lines: list[str]) -> bool:
         rows = [line.split(",") for line in lines]
@@ -227,7 +227,7 @@ LAYOUTS: dict[str, Callable[[list[str]], bool]] = {
     "amazon-reviews": _records_with("reviewerID", "asin", "unixReviewTime"),
     "steam-reviews": _records_with("product_id", "date"),
 }
-"""Interaction logs whose form is known, by the name of the file that has it in its archive."""
+"""Known layouts of interaction logs, named like the file that has it in its archive."""
 
 
 def _u_item(lines: list[str]) -> bool:
@@ -253,14 +253,14 @@ ITEM_LAYOUTS: dict[str, Callable[[list[str]], bool]] = {
     "movies.csv": _movies_csv,
     "items.csv": _items_csv,
 }
-"""Files that name the items."""
+"""Known layouts of files with the items' titles."""
 
 _ITEMS_OF = {"u.data": "u.item", "ratings.dat": "movies.dat", "ratings.csv": "movies.csv"}
 
 
 @dataclass(frozen=True)
 class Found:
-    """An interaction log of a known layout, and the file that names its items, if there is one."""
+    """An interaction log of a known layout, and the file with its items' titles if there is one."""
 
     log: Entry
     layout: str
@@ -268,10 +268,10 @@ class Found:
 
 
 def find(path: Path, among: Iterable[str] | None = None) -> Found | None:
-    """The interaction log in a file, archive or folder; None when nothing there looks like one.
+    """The interaction log in a file, archive or folder; None when no file has a known layout.
 
-    Where several files have the layout (MovieLens 100K has its own splits beside u.data) the one
-    with the usual name is taken, otherwise the largest.
+    If several files have the layout (MovieLens 100K has splits beside u.data), the one with the
+    usual name is taken, otherwise the largest.
     """
     files = entries(path)
     logs = [(entry, name) for entry in files if (name := layout(entry, among))]

@@ -1,17 +1,17 @@
-"""The starter data: a small film service that never was, simulated day by day.
+"""The starter data: a simulated film service, generated day by day.
 
-Everything is drawn from one seed, and each day from the seed and its own number, so that a longer
-simulation begins exactly like a shorter one: the days after the starter log are its continuation.
+The random numbers of each day depend on the seed and the day's number, so a longer simulation
+begins exactly like a shorter one: the days after the starter log continue it.
 
-What the log holds, because a sequential recommender should find it:
+Patterns in the log that a sequential recommender should learn:
 
-- Popularity follows Zipf's law, and a fresh premiere draws more than an old film.
-- A franchise is watched in order, part 1 before part 2, and a few franchises are watched side by
-  side, in turn. So the last film says something about the next one, and the films before it more.
-- A viewer's mood is a genre that stays for a while and changes, and the tastes from which moods
-  come drift over the months.
-- Films are released over time and nobody watches one before its release; a viewer who is waiting
-  for the next part comes back for it.
+- Popularity follows Zipf's law, and a new film is watched more than an old one.
+- A franchise is watched in order, part 1 before part 2, and a viewer alternates between a few
+  franchises. So the last film predicts the next one, and the films before it predict it better.
+- A viewer's mood is a genre that lasts for a while and then changes; the tastes from which moods
+  are drawn drift over months.
+- Films are released over time and are not watched before their release; a viewer waiting for the
+  next part returns for it.
 """
 
 import csv
@@ -59,15 +59,15 @@ PREMIERE_PULL = 4.0
 """How many times its weight a story has in the days after its premiere."""
 
 MOOD_CHANGES = 0.35
-"""The chance that a session begins with another mood than the last one ended with."""
+"""The chance that a session begins with a new mood."""
 TASTE_DRIFT = 0.25
-"""How far a taste moves when the mood changes, as a share of a fresh one."""
+"""The share of a new taste in the taste when the mood changes."""
 CONTINUES = (0.0, 0.1, 0.5, 0.95, 0.97)
-"""The chance of watching a next part, by the number of franchises that have one waiting."""
+"""The chance of watching a next part, by the number of franchises with an unwatched part."""
 IN_TURN = 0.75
-"""The chance that the franchise continued is the one left alone longest."""
+"""The chance that the franchise to continue is the one not watched for longest."""
 DROPS = 0.12
-"""The chance that a franchise is given up after a part."""
+"""The chance that a viewer stops following a franchise after a part."""
 
 
 class Interaction(NamedTuple):
@@ -108,7 +108,7 @@ class _Story:
 
 @dataclass
 class _Viewer:
-    """A user's state of mind between two films."""
+    """A user's state between two films."""
 
     user_id: int
     sessions_a_day: float
@@ -116,11 +116,13 @@ class _Viewer:
     taste: NDArray[np.float64]  # (genres,)
     mood: int
     watched: dict[int, int] = field(default_factory=dict)  # story -> parts watched
-    following: list[int] = field(default_factory=list)  # franchises, the longest left alone first
+    following: list[int] = field(
+        default_factory=list
+    )  # franchises, the one not watched for longest first
 
 
-class World:
-    """The film service on one day; `next_day` moves it on."""
+class FilmService:
+    """The film service on one day; `next_day` advances it."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -132,7 +134,7 @@ class World:
         self._shelves: list[tuple[list[int], list[float]]] = []
 
     def next_day(self) -> list[Interaction]:
-        """Live through one more day: what was watched, in time order."""
+        """Simulate one more day; returns its interactions in time order."""
         self.day += 1
         rng = np.random.default_rng([self.seed, self.day])
         self._announce(rng)
@@ -166,7 +168,7 @@ class World:
         )
 
     def _release_days(self, parts: int, rng: np.random.Generator) -> list[int]:
-        """When the parts come out: at the launch some or all at once, the others one by one."""
+        """Release days of the parts: at the launch some or all on the first day, others later."""
         out = 1
         if self.day == 0:
             out = parts if rng.random() < WHOLE_AT_LAUNCH else int(rng.integers(1, parts + 1))
@@ -196,7 +198,7 @@ class World:
             self._viewers.append(viewer)
 
     def _fill_shelves(self) -> None:
-        """The stories of each genre with their weights added up, as they stand today."""
+        """The stories of each genre with their cumulative weights of today."""
         shelves: list[tuple[list[int], list[float]]] = [([], []) for _ in titles.GENRES]
         for index, story in enumerate(self._stories):
             stories, upto = shelves[story.genre]
@@ -259,7 +261,7 @@ class World:
 
 
 def _taste(rng: np.random.Generator) -> NDArray[np.float64]:
-    # Some genres are liked by many: the first by most.
+    # The first genres are the most popular.
     return rng.dirichlet(1.5 / np.arange(2, len(titles.GENRES) + 2))
 
 
@@ -268,14 +270,14 @@ def _mood(taste: NDArray[np.float64], rng: np.random.Generator) -> int:
 
 
 def following_days(seed: int = 7, first_day: int = DAYS, days: int = 1) -> Log:
-    """What happens from `first_day` on, for `days` days, in the world of this seed.
+    """The interactions of `days` days from `first_day` on, in the simulation of this seed.
 
-    The same viewers go on where they stopped, new ones join, new films come out. The films are
-    all those released by the last of these days.
+    The same viewers continue, new ones join, new films are released. The films are all those
+    released by the last of these days.
     """
-    world = World(seed)
-    log = [world.next_day() for _ in range(first_day + days)]
-    return Log([one for day in log[first_day:] for one in day], world.films)
+    service = FilmService(seed)
+    log = [service.next_day() for _ in range(first_day + days)]
+    return Log([one for day in log[first_day:] for one in day], service.films)
 
 
 def write(folder: Path, seed: int = 7, days: int = DAYS) -> None:

@@ -1,4 +1,4 @@
-"""Titles for the starter data's films, put together from word lists; none is a real film's."""
+"""Titles for the starter data's films, built from word lists; none is a real film's."""
 
 import numpy as np
 

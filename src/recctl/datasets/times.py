@@ -33,7 +33,7 @@ class Reading:
 
 
 def inferred(table: ir.Table, where: str, unit: TimeUnit | None) -> Reading:
-    """How the column `timestamp` of a staged table is read; `unit` is what the user says.
+    """How the column `timestamp` of a staged table is read; `unit` is the one the user named.
 
     Raises UserError when the column holds nothing that could be a time, times in several units,
     or dates whose day and month could be swapped.
@@ -41,7 +41,7 @@ def inferred(table: ir.Table, where: str, unit: TimeUnit | None) -> Reading:
     text = table.timestamp.strip()
     texts = table.select(text=text.nullif("")).filter(ibis._.text.notnull())
     found = _counts(texts)
-    if found["all"] == 0:  # what is wrong with the rows is told with them
+    if found["all"] == 0:  # ingest reports the causes
         return Reading(unit or "s")
     if unit is not None:
         return Reading(unit, note=_mixed(found, unit, where))
@@ -70,9 +70,9 @@ def _counts(texts: ir.Table) -> dict[str, int]:
 
 
 def _mixed(found: dict[str, int], unit: TimeUnit, where: str) -> str | None:
-    """What is to be said of times of another size than the unit's.
+    """A note on times whose size is that of another unit.
 
-    Raises UserError where these would be read as dates of January 1970 and others would not.
+    Raises UserError where these would be read as January 1970 and others would not.
     """
     others = [name for name in _UNITS if name != unit and found[name]]
     if not others or unit not in _UNITS:
@@ -107,7 +107,7 @@ _COMPACT = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 
 
 def _compact(texts: ir.Table, numbers: int) -> str | None:
-    """The format of dates without signs between, such as 20240131, if most are such."""
+    """The format of dates without separators, such as 20240131, if most are such."""
     sample = texts.limit(SAMPLE).to_pyarrow()["text"].to_pylist()
     [(size, _)] = Counter(map(len, sample)).most_common(1)
     form = _COMPACT.get(size)
@@ -133,9 +133,9 @@ def _dated(texts: ir.Table, where: str, count: int) -> Reading:
     best = max(forms, key=lambda form: read[form], default="")
     if not forms or read[best] * 2 < count:
         raise UserError(
-            f"the times {where} are neither numbers nor ISO 8601, nor dates of a known form "
+            f"the times {where} are neither numbers nor ISO 8601, nor dates of a known format "
             f"(the first is '{_first(texts)}')",
-            f"name another column {option('time_column')}, or say how they are written "
+            f"name another column {option('time_column')}, or give their format "
             f"{option('time_format')}",
         )
     proof = None
@@ -147,7 +147,7 @@ def _dated(texts: ir.Table, where: str, count: int) -> Reading:
 
 
 def _settled(texts: ir.Table, where: str, best: str, rival: str) -> str:
-    """A time that only `best` reads; UserError where nothing tells the two orders apart."""
+    """A time that only `best` reads; UserError where both formats read all times."""
     one, other = (interactions.formatted(texts.text, form) for form in (best, rival))
     both = texts.mutate(one=one, other=other)
     only = _example(both.filter(both.one.notnull() & both.other.isnull()))
@@ -159,7 +159,7 @@ def _settled(texts: ir.Table, where: str, best: str, rival: str) -> str:
     if only and contrary:
         seen = f"'{only['text']}' is only the first and '{contrary['text']}' only the second"
     else:
-        assert example is not None, "a format that reads nothing is none of the forms"
+        assert example is not None, "each of the formats reads some times"
         seen = f"'{example['text']}' is {_shown(example['one'])} or {_shown(example['other'])}"
     raise UserError(
         f"the times {where} can be read in two ways, '{best}' and '{rival}': {seen}",
@@ -193,7 +193,7 @@ _UNIX = re.compile(  # as in `Wed Dec 01 08:26:00 +0000 2010`
 
 
 def formats_of(text: str) -> list[str]:
-    """The strptime formats that a date may have by its signs, the likelier ones first.
+    """The strptime formats that may fit a date, the likelier ones first.
 
     >>> formats_of("01/12/2010 08:26")
     ['%d/%m/%Y %H:%M', '%m/%d/%Y %H:%M']
@@ -217,7 +217,7 @@ def formats_of(text: str) -> list[str]:
 
 
 def _orders(a: str, b: str, c: str) -> list[tuple[str, str, str]]:
-    """What the three parts of a date may be."""
+    """The possible orders of the three parts of a date."""
     year = "%Y" if len(c) == 4 else "%y"
     if a.isalpha():
         return [] if b.isalpha() else [(month, "%d", year) for month in _months(a)]
@@ -238,7 +238,7 @@ def _months(name: str) -> list[str]:
 
 
 def _rest(text: str) -> str | None:
-    """The format of what follows a date; None where it is no time."""
+    """The format of the text after a date; None where it is not a time."""
     if not text:
         return ""
     time = _TIME.match(text)

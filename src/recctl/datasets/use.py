@@ -1,4 +1,4 @@
-"""What goes into `data/` and how it is read: known sets, and logs of the user's own."""
+"""Known sets and logs of the user's own: what is copied into `data/` and how it is read."""
 
 import re
 import shutil
@@ -30,7 +30,7 @@ def use_known(
 ) -> Used:
     """Use a known set, from its publisher or from `source`: a path or another address."""
     if known.address is None and source is not None:
-        raise UserError(f"'{known.name}' is generated, not read", "leave --from out")
+        raise UserError(f"'{known.name}' is generated, not read", "omit --from")
 
     def fill(folder: Path) -> IngestParams:
         if known.address is None:
@@ -39,7 +39,7 @@ def use_known(
         try:
             found = _find_known(known, path)
         except UserError:
-            if fetched:  # or the next try would find the same file again
+            if fetched:  # or the next attempt would use the same file again
                 path.unlink()
             raise
         params = _fill_found(known.name, found, folder, _copy, say)
@@ -51,9 +51,9 @@ def use_known(
 
 
 def use_files(layout: Layout, paths: list[Path], log: OwnLog, say: Say) -> Used:
-    """Use a log of the user's own, or one whose form is known, in files, archives or folders.
+    """Use a log of the user's own, or one of a known layout, in files, archives or folders.
 
-    What was found is said before anything is changed.
+    Says how the log is read before anything is changed.
     """
     _require(paths)
 
@@ -67,7 +67,7 @@ def use_files(layout: Layout, paths: list[Path], log: OwnLog, say: Say) -> Used:
 
 
 def preview(layout: Layout, paths: list[Path], log: OwnLog, say: Say) -> Preview:
-    """What `use_files` would find; nothing is changed."""
+    """The preview of what `use_files` would do; nothing is changed."""
     _require(paths)
     with engine.scratch(layout.state) as folder:
         return _filled(layout, paths, log, folder, _linked, say)
@@ -80,38 +80,38 @@ def _require(paths: list[Path]) -> None:
 
 
 Place = Callable[[Entry, Path], str]
-"""Puts an entry into a folder and returns its name there."""
+"""Copies or links an entry into a folder and returns its name there."""
 
 
 def _filled(
     layout: Layout, paths: list[Path], log: OwnLog, folder: Path, place: Place, say: Say
 ) -> Preview:
-    """The files of a log in a folder, and what comes of it."""
+    """The preview of a log after its files are copied or linked into the folder."""
     found = recognise.find(paths[0]) if len(paths) == 1 and not log.described() else None
     if found and found.layout != "sequences" and not _unproven(found):
         params = _fill_found(log.name or _stem(paths[0]), found, folder, place, say)
         asked = {"minimum_weight": log.minimum_weight, "anonymous": log.anonymous}
-        told = params.model_copy(update=asked)
+        known = params.model_copy(update=asked)
         logs, files = [found.log], params.files
     else:
         logs = [_one_entry(path) for path in paths]
         files = [place(entry, folder) for entry in logs]
-        log, told = replace(log, name=log.name or _stem(logs[0].path)), None
+        log, known = replace(log, name=log.name or _stem(logs[0].path)), None
     names = {folder / name: str(entry) for name, entry in zip(files, logs, strict=True)}
     with plain.called(names):
-        if told is None:
+        if known is None:
             result = own_log.read(folder, files, log, layout.state)
         else:
-            result = of_files(folder, told, layout.state)
+            result = of_files(folder, known, layout.state)
     if log.items is None:
         return result
     convert.write_items(_one_entry(log.items), folder / ITEMS)
-    told = result.ingest.model_copy(update={"items_file": ITEMS, "title_column": None})
-    return replace(result, ingest=told)
+    ingest = result.ingest.model_copy(update={"items_file": ITEMS, "title_column": None})
+    return replace(result, ingest=ingest)
 
 
 def _unproven(found: Found) -> bool:
-    """Whether nothing but the order of MovieLens tells users from items."""
+    """Whether users and items could be swapped: four columns without header under another name."""
     if found.layout != "u.data" or found.log.name.startswith("u.data"):
         return False
     return not recognise.has_header(recognise.head(found.log), "\t")
@@ -135,7 +135,7 @@ def _generated(known: KnownSet, folder: Path) -> IngestParams:
 def _local(
     layout: Layout, known: KnownSet, source: str | None, progress: Progress, say: Say
 ) -> tuple[Path, bool]:
-    """The set's file on this machine, and whether it was fetched for that."""
+    """The path of the set's file, and whether it was downloaded."""
     address = source or known.address or ""
     if not address.startswith(("http://", "https://")):
         return Path(address), False
@@ -155,7 +155,7 @@ def _find_known(known: KnownSet, path: Path) -> Found:
         like = f"; it looks like {other.layout}" if other else ""
         raise UserError(
             f"{path} does not hold {known.name} ({known.format}, or 'user item' lines){like}",
-            "give another --from, or use it as data of your own: recctl data use PATH",
+            "give another --from, or use it as your own data: recctl data use PATH",
         )
     return found
 
@@ -207,12 +207,12 @@ def _shape(found: Found) -> dict[str, Any]:
 
 
 def _one_entry(path: Path) -> Entry:
-    """The single file that a path stands for."""
+    """The single file at a path, which may be a zip archive of one file."""
     if path.is_dir():
         raise UserError(f"{path} is a folder", "name its files, such as folder/*.csv")
     files = recognise.entries(path)
     if len(files) != 1:
-        raise UserError(f"{path} is an archive of {len(files)} files", "unpack it, name the log")
+        raise UserError(f"{path} is an archive of {len(files)} files", "unpack it and name the log")
     return files[0]
 
 
@@ -229,7 +229,7 @@ def _copy(entry: Entry, folder: Path) -> str:
 
 
 def _linked(entry: Entry, folder: Path) -> str:
-    """The same without a copy, where the entry is a file of its own."""
+    """The same by a symbolic link, unless the entry is in an archive."""
     if entry.member is not None:
         return _copy(entry, folder)
     name = _free_name(entry, folder)
@@ -238,7 +238,7 @@ def _linked(entry: Entry, folder: Path) -> str:
 
 
 def _free_name(entry: Entry, folder: Path) -> str:
-    """A name that no reader takes for a pattern or a hidden file and that tells of gzip."""
+    """A free name without signs of a glob pattern; it ends in .gz if the file is gzip."""
     name = re.sub(r"[^A-Za-z0-9._-]", "-", entry.name).lstrip("._-").removesuffix(".gz") or "log"
     suffix = ".gz" if recognise.is_gzip(entry) else ""
     taken = {ITEMS, *(path.name for path in folder.iterdir())}

@@ -1,9 +1,9 @@
-"""Change values in a YAML text and leave every other character as it was.
+"""Changes values in a YAML text and leaves every other character as it was.
 
-A dump of the whole document, even a round-trip one, moves comments when a value before them goes
-and rewrites quotes and spaces. Here the parser says where each value lies, and only those
-characters are replaced. What the changed text says is compared with what it should say: where an
-anchor, an alias or a form not thought of here makes a difference, the edit is refused.
+Dumping the whole document, even by a round trip, moves comments when a value before them goes
+and rewrites quotes and spaces. Here the parser gives the position of each value, and only its
+characters are replaced. The changed text is parsed and compared with the expected settings: where
+they differ, because of an anchor, an alias or a form not handled here, the edit is refused.
 """
 
 import re
@@ -50,8 +50,8 @@ def put(text: str, path: Path, value: Any) -> str:
     """The text with `value` at `path`; missing keys are added at the end of their mapping.
 
     Values are scalars or lists of them. A byte order mark and the kind of line ends stay. Raises
-    UserError, which names the line, where the edit would change anything else or where something
-    other than a mapping lies on the way.
+    UserError, which names the line, where the edit would change anything else or where a value on
+    the path is not a mapping.
 
     >>> print(put("a:\\n  b: 1  # one\\nc: 2\\n", ("a", "b"), 3), end="")
     a:
@@ -75,7 +75,7 @@ def put(text: str, path: Path, value: Any) -> str:
 
 
 def _expected(settings: Any, path: Path, value: Any) -> Any:
-    """The settings with the value at the path; nothing in them is shared any more."""
+    """A copy of the settings with the value at the path."""
     if not path:
         return value
     own = dict(settings) if isinstance(settings, dict) else {}
@@ -90,7 +90,7 @@ def _says(text: str, expected: Any) -> bool:
 
 
 def _unordered(value: Any) -> str:
-    """A value in a form in which 1, 1.0 and true differ and the order of keys does not matter."""
+    """A value as text that distinguishes 1, 1.0 and true and ignores the order of keys."""
     if isinstance(value, dict):
         return f"{{{sorted(f'{key!r}: {_unordered(one)}' for key, one in value.items())}}}"
     if isinstance(value, list):
@@ -100,11 +100,11 @@ def _unordered(value: Any) -> str:
 
 @dataclass
 class _Node:
-    """A value and where it stands in the text; an alias stands for itself."""
+    """A value and its position in the text; an alias is not resolved."""
 
     event: Any
     end: int
-    """Where its last character lies; a block's own mark is only where the next token is."""
+    """The end of its last character; the end mark of a block is only at the next token."""
     pairs: list[tuple["_Node", "_Node"]] = field(default_factory=list)
 
     @property
@@ -125,7 +125,7 @@ class _Node:
 
     @property
     def folded(self) -> bool:
-        """Whether it is a text of lines, after `|` or `>`."""
+        """Whether it is a block scalar, after `|` or `>`."""
         return getattr(self.event, "style", None) in ("|", ">")
 
     @property
@@ -149,7 +149,7 @@ def _node(text: str, event: NodeEvent, events: Iterator[Any]) -> _Node:
     if isinstance(event, ScalarEvent | AliasEvent):
         end = int(event.end_mark.index)
         found = _Node(event, end)
-        if found.folded:  # its mark is after the lines that follow
+        if found.folded:  # its end mark is after the blank lines that follow
             found.end = len(text[:end].rstrip())
         return found
     children = []
@@ -166,7 +166,7 @@ def _node(text: str, event: NodeEvent, events: Iterator[Any]) -> _Node:
 
 
 def _put(text: str, path: Path, value: Any) -> tuple[str, int]:
-    """The changed text, and the line that was changed."""
+    """The changed text, and the number of the changed line."""
     node = _root(text)
     if node is None or node.null:
         return _with_newline(text) + _block(path, value, indent=0), 1
@@ -187,7 +187,7 @@ def _put(text: str, path: Path, value: Any) -> tuple[str, int]:
             block = _block(path[depth + 1 :], value, node.indent + 2)
             return _insert_after_line(text, child.end, block), name.line
         node = child
-    raise AssertionError("an empty path names nothing")
+    raise AssertionError("the path is empty")
 
 
 def _is_key(node: _Node, key: str) -> bool:
@@ -196,7 +196,7 @@ def _is_key(node: _Node, key: str) -> bool:
 
 def _replace(text: str, name_end: int, node: _Node, value: Any) -> str:
     """The new value in place of `node`, whose key ends at `name_end`."""
-    if node.start == node.end:  # nothing is written there
+    if node.start == node.end:  # the value is empty
         colon = text.index(":", name_end) + 1
         return f"{text[:colon]} {_scalar(value)}{text[colon:]}"
     if node.block:  # a comment may follow the key

@@ -1,4 +1,4 @@
-"""`data/` in line with data.dvc, before anything is taken in or trained on."""
+"""Brings `data/` in line with data.dvc, before an intake or a training."""
 
 import json
 import re
@@ -13,13 +13,13 @@ from recctl.layout import Layout
 Say = Callable[[str], None]
 Listing = dict[str, list[int]]
 
-BUSY = "another intake or 'recctl data use' is at work in this project"
+BUSY = "another intake or 'recctl data use' is running in this project"
 
 
 def sync(layout: Layout, say: Say) -> None:
     """Bring `data/` in line with data.dvc.
 
-    What is missing is pulled; batches that a killed intake left are added. Raises UserError when
+    Missing files are pulled; batches that a killed intake left are added. Raises UserError when
     data/ was changed by hand, MayPass when the remote does not answer or the project is busy.
     """
     with locked(layout.state / "data.lock", BUSY):
@@ -38,18 +38,18 @@ def bring(layout: Layout, say: Say) -> None:
     if seen and noted == (version, seen) and cached:
         return
     if not seen:
-        say(f"data/ is not here: bringing version {version[:8]}")
+        say(f"data/ is missing: restoring version {version[:8]}")
         versions.bring(layout)
     elif noted is not None and noted[1] == seen and noted[0] != version:
-        say(f"data.dvc names another version of data/: bringing {version[:8]}")
+        say(f"data.dvc names another version of data/: checking out {version[:8]}")
         if not versions.cached(layout, noted[0]):
             versions.hold(layout)  # only data/ has it
         versions.bring(layout)
     elif not cached and versions.matches(layout):
-        say("DVC's cache lacks files of data/: they are added from there")
+        say("DVC's cache lacks files of data/: they are added from data/")
         versions.take(layout)
     elif not cached or not versions.unchanged(layout):
-        _mend(layout, say, cached)
+        _repair(layout, say, cached)
     note(layout, listing(layout))
 
 
@@ -60,11 +60,11 @@ def _unversioned(layout: Layout) -> UserError:
 
 
 _LEFTOVER = re.compile(r"\.[A-Za-z0-9_-]{22}\.tmp$")
-"""The temporary names of a DVC that was killed."""
+"""The temporary names of a killed DVC."""
 
 
-def _mend(layout: Layout, say: Say, cached: bool) -> None:
-    """What a killed intake or a killed DVC left is put right; anything else is the user's."""
+def _repair(layout: Layout, say: Say, cached: bool) -> None:
+    """Repair what a killed intake or DVC left; UserError for any other difference."""
     if not cached:  # DVC compares files with what its cache lists
         versions.fetch(layout)
     changes = versions.changes(layout)
@@ -72,12 +72,12 @@ def _mend(layout: Layout, say: Say, cached: bool) -> None:
         (layout.root / name).unlink(missing_ok=True)
         changes["added"].remove(name)
     folder = f"{layout.data.name}/{batches.FOLDER}/"
-    strange = [name for name in changes["added"] if not _is_batch(name, folder)]
-    strange += changes["modified"]
-    if strange:
-        more = f" and {len(strange) - 3} more" if len(strange) > 3 else ""
+    unexpected = [name for name in changes["added"] if not _is_batch(name, folder)]
+    unexpected += changes["modified"]
+    if unexpected:
+        more = f" and {len(unexpected) - 3} more" if len(unexpected) > 3 else ""
         raise UserError(
-            f"data/ is not as data.dvc has it: {', '.join(strange[:3])}{more} changed by hand",
+            f"data/ is not as data.dvc has it: {', '.join(unexpected[:3])}{more} changed by hand",
             "keep the change with 'dvc add data', or drop it with 'dvc checkout --force data.dvc'",
         )
     if changes["deleted"] and changes["added"]:
@@ -86,7 +86,7 @@ def _mend(layout: Layout, say: Say, cached: bool) -> None:
             "keep it so with 'dvc add data', or drop it with 'dvc checkout --force data.dvc'",
         )
     if changes["deleted"]:
-        say(f"{len(changes['deleted'])} files of data/ are missing: bringing them")
+        say(f"{len(changes['deleted'])} files of data/ are missing: restoring them")
         versions.bring(layout)
     elif changes["added"]:
         say(f"an intake was interrupted: {len(changes['added'])} batches are added to DVC now")
@@ -104,9 +104,9 @@ def _note_path(layout: Layout) -> Path:
 
 
 def note(layout: Layout, seen: Listing) -> None:
-    """Remember that data/, as it was `seen`, is the version in data.dvc.
+    """Remember that data/ with the files `seen` is the version in data.dvc.
 
-    What was seen before DVC looked must be what is there after it, or nothing is noted.
+    `seen` is from before DVC ran; if the files have changed since, nothing is remembered.
     """
     if seen and seen == listing(layout):
         write_json(_note_path(layout), {"version": versions.digest(layout), "files": seen})
@@ -121,7 +121,7 @@ def _noted(layout: Layout) -> tuple[str, Listing] | None:
 
 
 def listing(layout: Layout) -> Listing:
-    """Size, times and inode of every file in data/: what git and DVC go by as well."""
+    """Size, times and inode of every file in data/, by which git and DVC detect changes too."""
     found = {}
     for path in sorted(layout.data.rglob("*")):
         if path.is_file():

@@ -11,7 +11,7 @@ from recctl.sequences.store import Histories
 
 _POOL = 16
 """Batches whose rows are sorted by length together: enough for little padding, few enough that a
-batch still mixes lengths and users from all over the data."""
+batch still mixes lengths and users of the whole data."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Plan:
     """One epoch: rows in the order of training, cut into batches.
 
     Row i is the window items[starts[i] : starts[i] + lengths[i]], of which masked[i] items are to
-    be predicted; `last_only[i]` says that it is its last item alone.
+    be predicted; where `last_only[i]` is set, only its last item.
     """
 
     starts: NDArray[np.int64]
@@ -35,42 +35,42 @@ class Plan:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a network is shown when it is to tell a target: no rivals of it in a ranking."""
+    """The items that a network sees before each target: no negatives for that target."""
 
     window: Tensor
-    """Each row's items, those beyond its end any of them; (batch, length)"""
+    """Each row's items, padded with any of them; (batch, length)"""
     turn: Tensor
-    """When each is shown: to the targets of a later turn; int32 (batch, length)"""
+    """The turn of each item; targets of a later turn see it; int32 (batch, length)"""
     row: Tensor
     """The row of each target; (n,)"""
     at: Tensor
     """The turn of each target; (n,)"""
 
     def items(self, part: slice, targets: Tensor) -> Tensor:
-        """Items shown before some targets (m,), filled up with the targets; (m, length)."""
+        """Items seen before some targets (m,), padded with the targets; (m, length)."""
         row, at = self.row[part], self.at[part]
         return torch.where(self.turn[row] < at[:, None], self.window[row], targets[:, None])
 
     def among(self, drawn: Tensor) -> Tensor:
-        """Which of the `drawn` items (k,) are shown before each target; (n, k)."""
+        """Which of the `drawn` items (k,) are seen before each target; (n, k)."""
         never = torch.iinfo(self.turn.dtype).max
         ordered = drawn.sort().values
         slot = torch.searchsorted(ordered, self.window).clamp(max=len(drawn) - 1)
         turn = self.turn.where(ordered[slot] == self.window, never)
         first = turn.new_full((len(turn), len(drawn)), never).scatter_reduce_(1, slot, turn, "amin")
-        # an item that was drawn twice has its turn where it is first in order
+        # the turn of an item that was drawn twice is at its first place in `ordered`
         first = first[:, torch.searchsorted(ordered, drawn)]
         return first[self.row] < self.at[:, None]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a network is given, and the items that it is to tell.
+    """A network's input, and the items to predict.
 
-    `tokens` (batch, length) hold padding where `real` is false, None where there is none. `at`
-    (batch, m) are the positions whose output is wanted, None for all of them. `chosen` (n,) picks
-    from the outputs, flattened to (batch * m), those whose items are `targets` (n,); `seen` is what
-    each of them is told from.
+    `tokens` (batch, length) are padding where `real` is false; `real` is None without padding. `at`
+    (batch, m) are the positions whose output is wanted, None for all of them. `chosen` (n,) selects
+    from the outputs, flattened to (batch * m), those that predict `targets` (n,); `seen` are the
+    items from which each is predicted.
     """
 
     tokens: Tensor
@@ -82,9 +82,9 @@ class Batch:
 
 
 def gathered(items: Tensor, starts: Tensor, lengths: Tensor, longest: int) -> tuple[Tensor, Tensor]:
-    """Windows of the flat `items`, and where they are inside them; (batch, longest) each.
+    """Windows of the flat `items`, and which positions are within a window; (batch, longest) each.
 
-    starts, lengths: (batch,), on the device of `items`. Beyond its end a row repeats its first
+    starts, lengths: (batch,), on the device of `items`. After its end a row repeats its first
     item.
     """
     columns = torch.arange(longest, device=items.device)
@@ -123,9 +123,9 @@ def plan_epoch(
     Each sequence gives one row; a sequence longer than `max_length` gives a window of it at a
     random place. A share of the sequences gives a second row with only the last item masked: the
     task that evaluation and serving set (section 3.6 of the paper). That row ends at a random item
-    of the sequence, so that the task is learnt for histories of any length and not for the same
-    last item over and over. The number of masked items is mask_probability * length, rounded up or
-    down at random so that its mean is exact, and at least one.
+    of the sequence, so that the task is learnt for histories of any length and not only for the
+    last item of each sequence. The number of masked items is mask_probability * length, rounded up
+    or down at random so that its mean is exact, and at least one.
     """
     extra = rng.permutation(len(train))[: round(last_item_share * len(train))]
     rows = np.concatenate([rng.permutation(len(train)), extra])

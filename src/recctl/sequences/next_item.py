@@ -1,4 +1,4 @@
-"""Next-item prediction: each position of a window tells the item that follows, on the device."""
+"""Next-item prediction: each position of a window predicts the item that follows it."""
 
 import torch
 from torch import Tensor
@@ -19,13 +19,13 @@ def next_item_batch(
     item_dropout: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Batch:
-    """Gather windows of the flat `items`: what is given is one behind what is to be told.
+    """Gather windows of the flat `items`: the input is the window shifted by one position.
 
-    starts, lengths: (batch,), on the device of `items`. Before the first item the token `first` is
-    given, so that the first item is predicted too, from nothing. `longest`, `shortest` and `total`
-    are the lengths' extremes and sum, known to the host so that a GPU need not be asked. With
-    `item_dropout` each given item is hidden (it becomes `pad`) with that probability, as
-    `generator`, on the same device, decides; what is to be told stays.
+    starts, lengths: (batch,), on the device of `items`. The input begins with the token `first`, so
+    that the first item is predicted too. `longest`, `shortest` and `total` are the extremes and the
+    sum of the lengths, known to the host, which avoids a synchronisation with the GPU. With
+    `item_dropout` each input item becomes `pad` with that probability, drawn from `generator` on
+    the same device; targets stay.
     """
     window, inside = gathered(items, starts, lengths, longest)
     tokens = torch.where(inside, window.roll(1, dims=1), pad)
@@ -33,7 +33,7 @@ def next_item_batch(
         drawn = torch.rand(tokens.shape, generator=generator, device=items.device)
         tokens.masked_fill_(drawn < item_dropout, pad)
     tokens[:, 0] = first
-    # A stable sort finds the real ones without asking the device how many there are.
+    # A stable sort finds the real ones without asking the device for their number.
     chosen = inside.flatten().to(torch.uint8).argsort(descending=True, stable=True)[:total]
     real = None if shortest == longest else inside
     turn = torch.arange(longest, device=items.device, dtype=torch.int32).expand_as(window)

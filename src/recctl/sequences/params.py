@@ -16,7 +16,7 @@ class SequenceSplitParams(Section):
     protocol: str = "leave-one-out"
     """`leave-one-out` or `global-time`; sequences/protocols.py holds the table."""
     minimum_user_interactions: int = Field(default=5, ge=1, le=limits.COUNT)
-    """Users with fewer interactions are left out (k-core by users)."""
+    """Users with fewer interactions are left out."""
     minimum_item_interactions: int = Field(default=1, ge=1, le=limits.COUNT)
     """Items with fewer are left out; above 1 both rules are repeated until they hold."""
     test_from: Annotated[str | None, BeforeValidator(iso_text)] = None

@@ -1,4 +1,4 @@
-"""Split protocols: where in every user's sequence training ends and the targets stand."""
+"""Split protocols: the end of training and the targets in every user's sequence."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Positions:
     cuts: tuple[int, int] | None = None
     """Where validation and test begin, in microseconds since 1970; None without such times."""
     without_history: tuple[int, int] = (0, 0)
-    """Users left out of validation and of test because nothing stands before their target."""
+    """Users left out of validation and of test because their target has no history."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Protocol:
     split: Callable[[NDArray[np.int64], NDArray[np.int64], SequenceSplitParams], Positions]
     """From offsets (users + 1,) and times (interactions,), which ascend for each user."""
     needs: str
-    """What is missing where it leaves no target, and how to mend that."""
+    """What is missing where it leaves no target, and how to fix that."""
     fix: str
     settings: tuple[str, ...] = ()
 
@@ -64,8 +64,8 @@ def global_time(
 ) -> Positions:
     """All users are cut at the same two times; the target is a user's first interaction after one.
 
-    Training is what comes before the validation cut. The history of a target is all that
-    stands before it; a user without one is no case.
+    Training is what comes before the validation cut. The history of a target is everything
+    before it; a user without one is left out.
     """
     validation_cut, test_cut = _cuts(times, params)
     starts, ends = offsets[:-1], offsets[1:]
@@ -86,12 +86,12 @@ def global_time(
 
 PROTOCOLS = {
     "leave-one-out": Protocol(
-        leave_one_out, "no user has three interactions", "bring longer histories"
+        leave_one_out, "no user has three interactions", "add longer histories"
     ),
     "global-time": Protocol(
         global_time,
         "no user has interactions on both sides of the cut",
-        "mend sequence-split.test_from, test_share or validation_share in params.yaml",
+        "change sequence-split.test_from, test_share or validation_share in params.yaml",
         settings=("test_from", "test_share", "validation_share"),
     ),
 }
@@ -114,7 +114,7 @@ def _cuts(times: NDArray[np.int64], params: SequenceSplitParams) -> tuple[int, i
         raise UserError(
             "the split global-time leaves nothing to train on: no interaction is older than the "
             "test cut",
-            "mend sequence-split.test_from or test_share in params.yaml",
+            "change sequence-split.test_from or test_share in params.yaml",
         )
     return _last_share(before, params.validation_share), test_cut
 

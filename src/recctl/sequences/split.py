@@ -1,4 +1,4 @@
-"""Interactions to flat arrays: the engine drops what is too rare, numpy does the rest."""
+"""Interactions to flat arrays: the engine drops rare users and items, numpy does the rest."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ class Log:
 
 @dataclass(frozen=True)
 class Split:
-    """All that sequence-split writes."""
+    """Everything that sequence-split writes."""
 
     items: NDArray[np.int32]
     times: NDArray[np.int64]
@@ -47,14 +47,14 @@ class Split:
 
 
 COLUMNS = ("user_id", "item_id", "timestamp", "row")
-"""What a split needs of the interactions."""
+"""The columns that a split needs of the interactions."""
 
 
 def core(interactions: ir.Table, params: SequenceSplitParams) -> ir.Table:
     """The interactions of users and items that have enough of them, counted once.
 
-    With a minimum for users alone this is the k-core; with both, each removal may break the
-    other rule, and `encode` repeats them on what this leaves.
+    With a minimum for users only this is the k-core; with both, a removal may break the other
+    rule, so `encode` repeats both rules on the rest.
     """
     common = _enough(interactions, "item_id", params.minimum_item_interactions)
     kept = _enough(common, "user_id", params.minimum_user_interactions)
@@ -71,7 +71,7 @@ def _enough(table: ir.Table, column: str, minimum: int) -> ir.Table:
 def encode(batches: Iterable[pa.RecordBatch], params: SequenceSplitParams) -> Log:
     """Batches of user_id, item_id, timestamp and row, in any order, as the k-core's `Log`.
 
-    Engines need not keep the order of a table: it is checked, and restored where it is lost.
+    Engines need not keep the order of a table: it is checked and, if lost, restored.
     """
     table = pa.Table.from_batches([_narrow(batch) for batch in batches], _NARROW)
     users, user_ids = _codes(table["user_id"])
@@ -93,7 +93,7 @@ def encode(batches: Iterable[pa.RecordBatch], params: SequenceSplitParams) -> Lo
 def _settled(
     users: NDArray[np.int32], items: NDArray[np.int32], params: SequenceSplitParams
 ) -> NDArray[np.int64]:
-    """The places of the largest part in which both minima hold."""
+    """The indices of the largest set of interactions in which both minima hold."""
     kept = np.arange(len(users))
     while True:
         by_user, by_item = np.bincount(users[kept]), np.bincount(items[kept])
@@ -106,7 +106,7 @@ def _settled(
 
 
 def _compact(codes: NDArray[np.int32], ids: pa.Array) -> tuple[NDArray[np.int32], pa.Array]:
-    """Codes without gaps, and the ids that are left, in the same order."""
+    """Codes without gaps, and the remaining ids, in the same order."""
     used = np.bincount(codes, minlength=len(ids)) > 0
     place = np.cumsum(used, dtype=np.int32) - 1
     return place[codes], ids.filter(pa.array(used))
@@ -186,12 +186,12 @@ def _check_log(log: Log, params: SequenceSplitParams) -> None:
         raise UserError(
             f"no user has at least {params.minimum_user_interactions} interactions{items}",
             "lower sequence-split.minimum_user_interactions or minimum_item_interactions in "
-            "params.yaml, or bring more data",
+            "params.yaml, or add more data",
         )
     if len(log.user_ids) == 1:
-        raise UserError("there is one user only: nobody to learn from", "bring more data")
+        raise UserError("there is only one user to learn from", "add more data")
     if len(log.item_ids) == 1:
-        raise UserError("there is one item only: nothing to rank", "bring more data")
+        raise UserError("there is only one item to rank", "add more data")
 
 
 def _check_positions(log: Log, positions: Positions, params: SequenceSplitParams) -> None:
@@ -222,7 +222,7 @@ def fingerprint(
     item_ids: list[str],
     params: SequenceSplitParams,
 ) -> str:
-    """A sha256 of all that decides what a model is trained on and asked.
+    """A sha256 of everything that determines training and test cases.
 
     Over the protocol with the settings it depends on, the item ids in index order, the ids of
     the users with a target, and the arrays, little-endian.
@@ -251,7 +251,7 @@ def fingerprint(
 
 
 def repeated(log: Log, targets: NDArray[np.int64]) -> int:
-    """How many targets are items that the user's history holds already."""
+    """How many targets are items of the user's history."""
     lengths = np.diff(log.offsets)
     target_items = np.where(targets >= 0, log.items[targets], COLD)
     same = log.items == np.repeat(target_items, lengths)

@@ -1,4 +1,4 @@
-"""Histories as flat arrays: a batch is slices of one array, never a list of lists."""
+"""Histories as flat arrays: a batch is slices of one array, not a list of lists."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +14,7 @@ from recctl.sequences.vocabulary import COLD, Vocabulary
 Part = Literal["validation", "test"]
 
 _FIRST_REAL_TIME = 10**12
-"""Microseconds, 11.6 days after 1970: where all times lie before it they are numbers of rows."""
+"""Microseconds, 11.6 days after 1970: if all times are before it they are row numbers."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Histories:
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
     times: NDArray[np.int64] | None = None
-    """When each of `items` was taken, microseconds since 1970-01-01 UTC; None: nobody knows."""
+    """The time of each of `items`, microseconds since 1970-01-01 UTC; None if unknown."""
 
     @classmethod
     def of(cls, lists: list[list[int]]) -> "Histories":
@@ -55,7 +55,7 @@ class Histories:
         return Histories(self.items, self.starts[rows], self.ends[rows], self.times)
 
     def without_cold(self) -> "Histories":
-        """The same sequences without items that training never saw, as serving drops them."""
+        """The same sequences without cold items, which serving drops too."""
         known = self.items != COLD
         if known.all():
             return self
@@ -69,7 +69,7 @@ class Histories:
         return rows, self.items[at]
 
     def positions(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The row of each item, and where in `items` and `times` it stands."""
+        """The row of each item, and its index in `items` and `times`."""
         lengths = self.lengths
         rows = np.repeat(np.arange(len(self)), lengths)
         within = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -78,12 +78,12 @@ class Histories:
 
 @dataclass(frozen=True)
 class Cases:
-    """Test (or validation) cases: a history and the item that came next, one per user."""
+    """Test (or validation) cases: a history and the next item, one per user."""
 
     users: NDArray[np.int64]
     """user_index of each case."""
     histories: Histories
-    """What the model may see, without cold items."""
+    """The model's input, without cold items."""
     targets: NDArray[np.int32]
     """item_index of each target, COLD for an item that training never saw."""
 
@@ -96,8 +96,8 @@ class SequenceData:
     """What sequence-split wrote: every user's items in time order, and three positions per user.
 
     A user's training sequence is items[offsets[u]:train_end[u]]. `validation[u]` and `test[u]`
-    are the absolute positions of the targets, -1 for none; the history of a target is all that
-    stands before it in the user's sequence.
+    are the absolute positions of the targets, -1 for none; the history of a target is everything
+    before it in the user's sequence.
     """
 
     folder: Path
@@ -147,9 +147,9 @@ class SequenceData:
 
     @cached_property
     def real_times(self) -> bool:
-        """Whether times say when something happened; the format `sequences` numbers rows instead.
+        """Whether times are real; a log of the format `sequences` has row numbers instead.
 
-        A log whose real times all lie within days of 1970 counts as one without.
+        A log whose times are all within days of 1970 counts as one without.
         """
         if len(self.times) == 0:
             return False
@@ -157,7 +157,7 @@ class SequenceData:
         return earliest < 0 or latest >= _FIRST_REAL_TIME
 
     def train(self) -> Histories:
-        """The training sequences, empty ones left out; with times where they are real ones."""
+        """The training sequences without empty ones; with times if they are real."""
         kept = self.train_end > self.offsets[:-1]
         times = self.times if self.real_times else None
         return Histories(self.items, self.offsets[:-1][kept], self.train_end[kept], times)
@@ -177,13 +177,13 @@ def _open(path: Path) -> Any:
     except (FileNotFoundError, IsADirectoryError):
         raise missing(path, "sequence-split") from None
     except (ValueError, EOFError) as error:
-        # Of what is no array at all numpy thinks that it might be a pickle.
+        # numpy reports a pickle where a file is not an array.
         reason = "not an array" if "pickle" in str(error) else str(error)
         raise damaged(path, "sequence-split", reason) from None
 
 
 def _misfit(data: SequenceData) -> str | None:
-    """The name of an array whose type, size or values do not fit the others, None if all do."""
+    """The name of an array whose type, size or values do not fit the others; None if all fit."""
     users, interactions = data.train_end.size, data.items.size
     sizes = {
         "items": interactions,

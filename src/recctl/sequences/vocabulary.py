@@ -17,7 +17,7 @@ class Vocabulary:
     """Item ids in the order of their item_index, 0 being the most popular in training.
 
     The catalogue is 0 .. size-1; models put PAD at `size` and MASK at `size + 1`, so that a score
-    over the catalogue needs no offset and neither can ever be a candidate.
+    over the catalogue needs no offset and neither can be a candidate.
 
     >>> vocabulary = Vocabulary(items=("b", "a"), counts=(3, 1))
     >>> vocabulary.index["a"], vocabulary.size
@@ -39,7 +39,7 @@ class Vocabulary:
         return {item: index for index, item in enumerate(self.items)}
 
     def save(self, path: Path) -> None:
-        """Write as JSON; UserError where it is more than `load` reads."""
+        """Write as JSON; UserError if it is larger than `load` reads."""
         write_json(
             path,
             {"items": list(self.items), "counts": list(self.counts), "titles": self.titles},
@@ -47,8 +47,8 @@ class Vocabulary:
         if (size := path.stat().st_size) > limits.VOCABULARY_BYTES:
             path.unlink()
             raise UserError(
-                f"the vocabulary of {self.size:,} items takes {size:,} bytes, at most "
-                f"{limits.VOCABULARY_BYTES:,} are taken",
+                f"the vocabulary of {self.size:,} items has {size:,} bytes; at most "
+                f"{limits.VOCABULARY_BYTES:,} can be read",
                 "leave rare items out (sequence-split.minimum_item_interactions), or shorten ids",
             )
 
@@ -61,7 +61,7 @@ class Vocabulary:
         if not (titled and _all_of(str, items) and _all_of(int, counts)):
             raise damaged(path, made_by, "not a vocabulary")
         if any(not 0 <= count <= limits.COUNT for count in counts):
-            raise damaged(path, made_by, "a count is no number of interactions")
+            raise damaged(path, made_by, "a count is not a number of interactions")
         if len(items) != len(counts) or len(set(items)) != len(items):
             raise damaged(path, made_by, "its items and counts do not fit together")
         return cls(tuple(items), tuple(counts), titles)

@@ -74,7 +74,7 @@ def write(split: Split, folder: Path) -> None:
 
 
 def _save(path: Path, array: NDArray[Any]) -> None:
-    """np.save, with an error that says so where the disk is full."""
+    """np.save, but a full disk raises an OSError with its errno."""
     whole = np.ascontiguousarray(array)
     with path.open("wb") as file:
         header = np.lib.format.header_data_from_array_1_0(whole)
@@ -118,9 +118,9 @@ def _iso(microseconds: int) -> str:
 
 
 _PART_NOTES = {
-    "cold_targets": "items that training never saw",
-    "repeated_targets": "items that the user's history holds already",
-    "users_without_history": "left out: nothing stands before their target",
+    "cold_targets": "items that are not in training",
+    "repeated_targets": "items that are in the user's history",
+    "users_without_history": "left out: nothing before their target",
 }
 
 
@@ -134,8 +134,8 @@ def _show(report: dict[str, Any]) -> None:
         "median history": report["median_length"],
     }
     notes = {
-        "items": "the catalogue: what training holds",
-        "  outside the core": "left out: of users or items with too few",
+        "items": "the catalogue: items in training",
+        "  outside the core": "left out: users or items with too few",
     }
     for part in ("validation", "test"):
         facts = report[part]
