@@ -23,8 +23,8 @@ from rich.table import Table
 from gate_calibration import CATALOGUE, TYPICAL, ranks, simulated, typical_for, whole_policy
 from recctl.evaluation import metrics
 from recctl.evaluation.statistics import plain_means
-from recctl.promotion.decision import decide
-from recctl.promotion.evidence import Evidence, Scored
+from recctl.promotion.judge.decision import decide
+from recctl.promotion.judge.evidence import Evidence, Scored
 
 
 def evidence(users: int) -> Evidence:

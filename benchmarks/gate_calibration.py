@@ -42,9 +42,16 @@ from recctl.evaluation import metrics, statistics
 from recctl.evaluation.slices import Slice
 from recctl.evaluation.slices import slices as evaluation_slices
 from recctl.layout import Layout
-from recctl.promotion.decision import decide
-from recctl.promotion.evidence import Conduct, Evidence, Scored, Training
-from recctl.promotion.params import Guardrails, Leak, Primary, PromotionParams, Ratchet, Slices
+from recctl.promotion.judge.decision import decide
+from recctl.promotion.judge.evidence import Conduct, Evidence, Scored, Training
+from recctl.promotion.judge.policy import (
+    Guardrails,
+    Leak,
+    Primary,
+    PromotionParams,
+    Ratchet,
+    Slices,
+)
 from recctl.sequences.store import SequenceData
 
 CATALOGUE = 2000

@@ -35,7 +35,7 @@ from recctl.files import keep_private
 from recctl.layout import Layout
 from recctl.lock import Lock
 from recctl.pipeline import StageFailed, StageMayPass
-from recctl.promotion.params import PromotionParams
+from recctl.promotion.judge.policy import PromotionParams
 from recctl.retraining.pages import Page, Row
 from recctl.text import markdown
 

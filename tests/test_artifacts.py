@@ -13,8 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from recctl.errors import MayPass, Unknown, UserError
-from recctl.promotion import registry as module
-from recctl.promotion.registry import Gone, Registry
+from recctl.promotion.ledger import registry as module
+from recctl.promotion.ledger.registry import Gone, Registry
 from recctl.tracking import artifacts, failures
 from recctl.tracking.artifacts import Artifacts
 from recctl.tracking.server import Tracking

@@ -375,14 +375,14 @@ def _link(old: Path, new: Path) -> str:
 
 def _champion(layout: Layout) -> Check:
     """Whether the files of the version that serves can be read; creates no database."""
-    from recctl.promotion import records
+    from recctl.promotion import history
     from recctl.tracking.artifacts import sqlite_file
     from recctl.tracking.server import tracking_uri
 
     database = sqlite_file(tracking_uri(layout))
     if database is not None and not database.exists():
         return Check("champion", "ok", "none yet")
-    registry = records.open_registry(layout)
+    registry = history.open_registry(layout)
     number = registry.aliases().get("champion")
     if number is None:
         return Check("champion", "ok", f"no version of '{registry.name}' serves yet")

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from recctl.errors import MayPass, UserError
 from recctl.layout import Layout
-from recctl.who import user
+from recctl.user_identity import user
 
 VARIABLE = "RECCTL_LOCK"
 """In the environment of what a retraining starts: the token that its lock file holds."""

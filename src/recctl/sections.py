@@ -9,7 +9,7 @@ def sections() -> list[type[Section]]:
     from recctl.evaluation.params import EvaluateParams
     from recctl.intake.params import IntakeParams
     from recctl.monitoring.params import MonitorParams
-    from recctl.promotion.params import PromotionParams
+    from recctl.promotion.judge.policy import PromotionParams
     from recctl.retraining.params import RetrainParams
     from recctl.sequences.params import SequenceSplitParams
     from recctl.training.params import TrainParams

@@ -25,7 +25,7 @@ from recctl.intake.intake import Intake
 from recctl.layout import Layout
 from recctl.retraining.record import Record
 from recctl.retraining.run import Result
-from recctl.who import user
+from recctl.user_identity import user
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def keyboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes], obje
 @pytest.fixture
 def approve(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], str | bool]:
     """What `recctl retrain` asks before a model serves, given the hours; the decision is blank."""
-    monkeypatch.setattr("recctl.promotion.show.decision", lambda body, console: None)
+    monkeypatch.setattr("recctl.promotion.view.tables.decision", lambda body, console: None)
     return lambda hours: _approve(hours, False, {})
 
 

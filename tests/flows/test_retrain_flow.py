@@ -23,7 +23,7 @@ from prefect_server import PrefectServer, wait_for
 from recctl import lock, pipeline
 from recctl.errors import MayPass, UserError
 from recctl.layout import Layout
-from recctl.promotion import records
+from recctl.promotion import history
 
 FLOWS = Path(__file__).parents[2] / "flows"
 
@@ -118,7 +118,7 @@ def go(server: PrefectServer, flow: Flow[Any, Any], layout: Layout, **parameters
 
 
 def champion(layout: Layout) -> int | None:
-    return records.open_registry(layout).aliases().get("champion")
+    return history.open_registry(layout).aliases().get("champion")
 
 
 def test_a_run_shows_what_it_came_to(
@@ -221,7 +221,7 @@ def test_a_person_answers_in_the_ui(
     assert (run.ending, run.state) == (ending, ("COMPLETED", state))
     assert champion(project) == (1 if approve else None)
     assert "WOULD BE PROMOTED" in run.artifacts()["decision"] or approve
-    decided = records.open_registry(project).entries()
+    decided = history.open_registry(project).entries()
     assert [one.content["approved_by"] for one in decided] == (["Ann"] if approve else [])
 
 

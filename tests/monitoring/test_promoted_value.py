@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from recctl.monitoring.watch import promoted_value
-from recctl.promotion.log import Entry, canonical, digest
+from recctl.promotion.ledger.log import Entry, canonical, digest
 
 
 def entry(value: object, version: int = 1, **changes: Any) -> Entry:

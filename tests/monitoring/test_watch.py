@@ -20,9 +20,10 @@ from recctl.layout import Layout
 from recctl.monitoring import watch as module
 from recctl.monitoring.report import Report
 from recctl.monitoring.watch import PLOT, REPORT, NoChampion, watch
-from recctl.promotion import contenders, records
-from recctl.promotion.leak import TrainingRecord
+from recctl.promotion import history
 from recctl.promotion.rollback import rollback
+from recctl.promotion.trial import contenders
+from recctl.promotion.trial.training_record import TrainingRecord
 from recctl.tracking import live, server
 
 DAYS = 12
@@ -96,7 +97,7 @@ def test_figures_are_those_of_plain_loops(
     cases.promoted(layout, kind)
     log = eventful()
     report = look(layout, log)
-    served = contenders.registered(records.open_registry(layout), layout, 1, []).served
+    served = contenders.registered(history.open_registry(layout), layout, 1, []).served
     index = served.vocabulary.index
     events = cases.events_by_loops(log, end_of(tiny.log(days=DAYS)))
     days = sorted({day_of(event.time) for event in events})
@@ -149,7 +150,7 @@ def test_nothing_after_its_training(project: Layout) -> None:
 
 
 def test_the_promotions_figure_is_that_of_the_decision(project: Layout) -> None:
-    body = records.history(records.open_registry(project))[-1]["body"]
+    body = history.decisions(history.open_registry(project))[-1]["body"]
     report = look(project, tiny.log(days=DAYS + 2))
     assert report.promoted_value == body["means"]["full"]["challenger"]["ndcg@10"] > 0.1
     assert (report.metric, report.margin, report.version) == ("ndcg@10", 0.01, 1)
@@ -205,7 +206,7 @@ def runs(layout: Layout) -> list[Any]:
     return sorted(found, key=lambda run: run.info.run_name)
 
 
-def history(layout: Layout, key: str, run: int = 0) -> list[tuple[int, float]]:
+def metric_history(layout: Layout, key: str, run: int = 0) -> list[tuple[int, float]]:
     client = server.connect(layout).client
     found = client.get_metric_history(runs(layout)[run].info.run_id, key)
     return cases.points(found)
@@ -213,12 +214,12 @@ def history(layout: Layout, key: str, run: int = 0) -> list[tuple[int, float]]:
 
 def test_watching_twice_leaves_no_second_points(project: Layout) -> None:
     first = look(project, tiny.log(days=DAYS + 5))
-    kept = {key: history(project, key) for key in runs(project)[0].data.metrics}
+    kept = {key: metric_history(project, key) for key in runs(project)[0].data.metrics}
     assert {"events", "cold", "seen", "ndcg_at_10", "hr_at_10", "ndcg_at_10/low"} <= kept.keys()
     assert [value for _, value in kept["events"]] == [day.events for day in first.series]
     second = look(project)
     assert second == first
-    assert {key: history(project, key) for key in kept} == kept
+    assert {key: metric_history(project, key) for key in kept} == kept
     [run] = runs(project)
     assert (run.info.run_name, run.info.status) == ("live-tiny-v1", "FINISHED")
     assert run.data.tags["recctl.registered_model"] == "tiny"
@@ -233,8 +234,8 @@ def test_a_day_that_grew_is_logged_again_and_the_later_point_counts(project: Lay
     after = look(project, pd.concat([log, late], ignore_index=True))
     assert after.series[0].events == before.series[0].events + 2
     assert after.series[1:] == before.series[1:]
-    assert len(history(project, "ndcg_at_10")) == len(before.series) + 1
-    registry = records.open_registry(project)
+    assert len(metric_history(project, "ndcg_at_10")) == len(before.series) + 1
+    registry = history.open_registry(project)
     [kept] = live.live_series(registry.tracking, "tiny")
     assert [row["events"] for row in kept.days.values()] == [day.events for day in after.series]
     assert [row["ndcg@10"] for row in kept.days.values()] == [

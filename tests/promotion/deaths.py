@@ -31,11 +31,14 @@ import tiny_project as tiny
 
 from recctl.errors import UserError
 from recctl.layout import Layout
-from recctl.promotion import archive, contenders, keep, log, package, page, plots, records, scoring
+from recctl.promotion import history, write_pages
+from recctl.promotion.ledger import log
+from recctl.promotion.ledger.registry import Registry
 from recctl.promotion.promote import Outcome, promote
-from recctl.promotion.registry import Registry
 from recctl.promotion.rollback import rollback
+from recctl.promotion.trial import archive, contenders, package, scoring
 from recctl.promotion.verify import verify
+from recctl.promotion.view import page, plots
 from recctl.tracking import server
 
 Said = list[str]
@@ -186,7 +189,7 @@ def watch(steps: Steps) -> None:
     server.connect = connected
     if steps.way == "killed":  # what makes files is no request that gets no answer
         owners = [(package, "build"), (archive, "save"), (plots, "intervals"), (page, "markdown")]
-        for owner, name in [*owners, (keep, "pages"), (Registry, "download")]:
+        for owner, name in [*owners, (write_pages, "pages"), (Registry, "download")]:
             setattr(owner, name, wrapped(name, getattr(owner, name), steps))
 
 
@@ -251,7 +254,7 @@ def how(layout: Layout, scenario: str, said: Said) -> str:
 
 def picture(layout: Layout) -> dict[str, Any]:
     """What serves, what is recorded, and what `verify` says; nothing is changed by looking."""
-    registry = records.open_registry(layout)
+    registry = history.open_registry(layout)
     champion = registry.aliases().get("champion")
     if champion is not None:  # all of it is there and is what was registered
         contenders.registered(registry, layout, champion, log.in_force(registry.entries()))

@@ -3,8 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
-from recctl.promotion.gate import Gate, Outcome
-from recctl.promotion.params import (
+from recctl.promotion.judge.gate import Gate, Outcome
+from recctl.promotion.judge.policy import (
     Guardrails,
     Leak,
     Primary,

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from recctl.evaluation.slices import Slice
-from recctl.promotion.evidence import Conduct, Evidence, Scored, Training
-from recctl.promotion.gate import Gate
-from recctl.promotion.params import (
+from recctl.promotion.judge.evidence import Conduct, Evidence, Scored, Training
+from recctl.promotion.judge.gate import Gate
+from recctl.promotion.judge.policy import (
     Guardrails,
     Leak,
     Primary,

@@ -8,8 +8,8 @@ import torch
 
 from recctl.models import MODELS, NEURAL
 from recctl.models.base import Counted, Recommender, save_model
-from recctl.promotion import package
-from recctl.promotion.leak import TrainingRecord
+from recctl.promotion.trial import package
+from recctl.promotion.trial.training_record import TrainingRecord
 from recctl.sequences.store import SequenceData
 from recctl.sequences.vocabulary import Vocabulary
 from recctl.training.params import TrainParams

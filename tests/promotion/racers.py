@@ -10,8 +10,8 @@ from typing import Any
 
 from servers import add_model, connect, promotion, recovered
 
-from recctl.promotion.apply import Stale, append, follow
-from recctl.promotion.registry import Registry
+from recctl.promotion.ledger.aliases import Stale, append, follow
+from recctl.promotion.ledger.registry import Registry
 
 
 def race(pipe: Connection, root: Path, uri: str, number: int) -> None:
@@ -102,7 +102,7 @@ def killed_promotion(root: Path, uri: str, word: str, request: int, after: bool)
 
 def killed_recovery(root: Path, uri: str, bad: int | None, request: int, after: bool) -> None:
     """Recover, with version `bad` unfit to serve, and be killed at the given request."""
-    from recctl.promotion.apply import recover
+    from recctl.promotion.ledger.aliases import recover
 
     os.chdir(root)
     registry = connect(root, uri)

@@ -17,8 +17,8 @@ from typing import Any
 
 import ports
 from recctl.layout import Layout
-from recctl.promotion.apply import Serving, recover
-from recctl.promotion.registry import Registry, Version
+from recctl.promotion.ledger.aliases import Serving, recover
+from recctl.promotion.ledger.registry import Registry, Version
 
 NAME = "recommender"
 

@@ -10,11 +10,11 @@ import tiny_project as tiny
 from recctl.errors import UserError
 from recctl.evaluation.metrics import means
 from recctl.layout import Layout
-from recctl.promotion import records
+from recctl.promotion import history
 from recctl.promotion.compare import compare
-from recctl.promotion.contenders import workspace
 from recctl.promotion.promote import promote
-from recctl.promotion.scoring import TestSet
+from recctl.promotion.trial.contenders import workspace
+from recctl.promotion.trial.scoring import TestSet
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_a_model_against_itself(project: Layout) -> None:
 
 
 def test_a_comparison_leaves_nothing_behind(project: Layout) -> None:
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     before = registry.entries(), registry.aliases(), registry.versions()
     compared(project, "workspace", "2")
     assert (registry.entries(), registry.aliases(), registry.versions()) == before

@@ -24,9 +24,9 @@ from servers import (
 )
 
 from databases import postgresql
-from recctl.promotion.apply import Appended, append, follow, recover, serving
-from recctl.promotion.log import in_force, moving
-from recctl.promotion.registry import Registry
+from recctl.promotion.ledger.aliases import Appended, append, follow, recover, serving
+from recctl.promotion.ledger.log import in_force, moving
+from recctl.promotion.ledger.registry import Registry
 
 BACKENDS = ("sqlite", "postgresql", "http")
 

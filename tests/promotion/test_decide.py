@@ -28,9 +28,9 @@ from hypothesis import strategies as st
 from recctl import limits
 from recctl.errors import UserError
 from recctl.evaluation.slices import Slice
-from recctl.promotion.decision import decide
-from recctl.promotion.evidence import Conduct, Evidence, Scored, Training
-from recctl.promotion.params import Guardrails, Leak, Primary, PromotionParams, Slices
+from recctl.promotion.judge.decision import decide
+from recctl.promotion.judge.evidence import Conduct, Evidence, Scored, Training
+from recctl.promotion.judge.policy import Guardrails, Leak, Primary, PromotionParams, Slices
 
 
 def test_a_better_challenger_is_promoted():

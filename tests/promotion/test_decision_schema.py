@@ -10,8 +10,8 @@ import pytest
 from decision_bodies import ALL, CHECKS, COMPARISON, PROMOTED, ROWS, VERSIONS
 from pydantic import ValidationError
 
-from recctl.promotion import schema
-from recctl.promotion.log import Entry, canonical, digest
+from recctl.promotion.ledger.log import Entry, canonical, digest
+from recctl.promotion.view import schema
 
 _PUBLISHED = Path(__file__).parents[2] / "docs" / "decision.schema.json"
 _OUTPUTS: dict[str, dict[str, Any]] = {

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recctl.promotion.log import Entry, acknowledged, broken, canonical, digest, in_force, moving
+from recctl.promotion.ledger.log import (
+    Entry,
+    acknowledged,
+    broken,
+    canonical,
+    digest,
+    in_force,
+    moving,
+)
 
 
 def entry(position: int, previous: str | None, moves: int | None = None, **more: object) -> Entry:

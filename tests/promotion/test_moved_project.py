@@ -11,10 +11,12 @@ import tiny_project as tiny
 from recctl import doctor
 from recctl.errors import Gone, Unknown
 from recctl.layout import Layout
-from recctl.promotion import contenders, plots, records, scoring
+from recctl.promotion import history
 from recctl.promotion.compare import compare
 from recctl.promotion.promote import promote
+from recctl.promotion.trial import contenders, scoring
 from recctl.promotion.verify import verify
+from recctl.promotion.view import plots
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def test_a_copy_goes_on_by_itself(promoted: Layout, project: Layout) -> None:
     outcome = promote(project, confirm=lambda body: True, say=_nothing)
     assert outcome.body is not None
     assert outcome.body["verdict"] == "promoted"
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     assert all(row["ok"] for row in verify(registry, project, everything=True))
     assert _listing(promoted.root) == before
     # what is registered now is where MLflow itself finds it
@@ -64,7 +66,7 @@ def test_a_copy_goes_on_by_itself(promoted: Layout, project: Layout) -> None:
 
 
 def test_what_the_copy_lost_is_not_read_from_the_original(project: Layout) -> None:
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     run = registry.version(1).run_id
     shutil.rmtree(project.root / "mlartifacts" / str(run))
     with pytest.raises(Gone, match="the files of version 1"):
@@ -78,7 +80,7 @@ def test_a_store_that_is_away_is_not_gone(project: Layout, tmp_path: Path, left:
     (project.root / "mlartifacts").rename(tmp_path / "elsewhere")
     if left == "an empty folder":
         (project.root / "mlartifacts").mkdir()
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     with pytest.raises(Unknown, match="is empty or not there"):
         contenders.registered(registry, project, 1, [])
     with pytest.raises(Unknown, match="could not be checked"):
@@ -111,7 +113,7 @@ def test_a_link_at_the_old_place_is_all_that_mlflow_needs(
         )
         promoted.root.symlink_to(project.root)
         assert doctor._tracking(project).state == "ok"
-        assert records.open_registry(project).tracking.experiment == "recctl"
+        assert history.open_registry(project).tracking.experiment == "recctl"
         assert doctor._champion(project).state == "ok"
     finally:
         promoted.root.unlink(missing_ok=True)

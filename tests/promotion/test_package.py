@@ -17,10 +17,10 @@ from mlflow.types.schema import AnyType
 
 from recctl.errors import UserError
 from recctl.models import MODELS
-from recctl.promotion import package
 from recctl.promotion.manifest import Manifest
 from recctl.promotion.manifest import of as manifest_of
-from recctl.promotion.package import RECOMMENDER
+from recctl.promotion.trial import package
+from recctl.promotion.trial.package import RECOMMENDER
 from recctl.recommend import Served
 
 

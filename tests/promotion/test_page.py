@@ -21,8 +21,8 @@ from decision_bodies import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recctl.promotion import page, plots, show
-from recctl.promotion.log import canonical
+from recctl.promotion.ledger.log import canonical
+from recctl.promotion.view import page, plots, tables
 
 PNG = b"\x89PNG not really"
 VOID = {"meta", "br", "img"}
@@ -162,7 +162,7 @@ def test_markdown_says_what_the_page_says(name: str) -> None:
     assert [[cell.strip() for cell in row] for row in rows] == [
         [cell.strip() for cell in row] for row in wanted
     ]
-    assert lines[0] == f"# {show.title(body, 7)}"
+    assert lines[0] == f"# {tables.title(body, 7)}"
 
 
 def test_the_policy_stands_in_its_own_order() -> None:

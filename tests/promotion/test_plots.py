@@ -10,7 +10,7 @@ from decision_bodies import ALL, COMPARISON, FIRST, PROMOTED, REFUSED, REJECTED,
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from recctl.promotion import plots
+from recctl.promotion.view import plots
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -9,9 +9,11 @@ import tiny_project as tiny
 
 from recctl.errors import UserError
 from recctl.layout import Layout
-from recctl.promotion import apply, archive, records
+from recctl.promotion import history
+from recctl.promotion.ledger import aliases
 from recctl.promotion.promote import Outcome, promote
 from recctl.promotion.rollback import rollback
+from recctl.promotion.trial import archive
 from recctl.promotion.verify import verify
 
 
@@ -42,12 +44,12 @@ def back(project: Layout, to: int | None = None, **more: object) -> Outcome:
     return rollback(project, to=to, **options)  # type: ignore[arg-type]
 
 
-def aliases(project: Layout) -> dict[str, int]:
-    return records.open_registry(project).aliases()
+def aliases_of(project: Layout) -> dict[str, int]:
+    return history.open_registry(project).aliases()
 
 
 def wrong(project: Layout) -> list[str]:
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     checks = verify(registry, project, everything=True)
     return [check["detail"] for check in checks if not check["ok"]]
 
@@ -56,12 +58,12 @@ def test_the_whole_story(project: Layout) -> None:
     tiny.train(project, "item-knn")
     first = run(project)
     assert (first.body["verdict"], first.exit_code) == ("promoted", 0)
-    assert aliases(project) == {"champion": 1, "best": 1}
+    assert aliases_of(project) == {"champion": 1, "best": 1}
 
     tiny.train_markov(project, smoothing=1e9)
     worse = run(project)
     assert (worse.body["verdict"], worse.exit_code) == ("rejected", 3)
-    assert aliases(project)["champion"] == 1
+    assert aliases_of(project)["champion"] == 1
 
     tiny.train(project, "item-knn")
     again = run(project)
@@ -71,14 +73,14 @@ def test_the_whole_story(project: Layout) -> None:
     tiny.train(project, "markov")
     better = run(project)
     assert (better.body["verdict"], better.exit_code) == ("promoted", 0)
-    assert aliases(project) == {"champion": 3, "previous": 1, "best": 3}
+    assert aliases_of(project) == {"champion": 3, "previous": 1, "best": 3}
 
     rolled = back(project)
     assert (rolled.body["kind"], rolled.exit_code) == ("rollback", 0)
-    assert aliases(project) == {"champion": 1, "best": 1}
-    kinds = [row["body"]["kind"] for row in records.history(records.open_registry(project))]
+    assert aliases_of(project) == {"champion": 1, "best": 1}
+    kinds = [row["body"]["kind"] for row in history.decisions(history.open_registry(project))]
     assert kinds == ["promotion", "promotion", "promotion", "rollback"]
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     told = {
         one.number: registry.client.get_model_version("tiny", str(one.number))
         for one in registry.versions()
@@ -98,7 +100,7 @@ def test_the_whole_story(project: Layout) -> None:
 
 def test_a_dry_run_decides_the_same_and_changes_nothing(project: Layout) -> None:
     tiny.train(project, "markov")
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     before = registry.aliases(), registry.versions(), registry.entries()
     dry = run(project, dry_run=True)
     assert (dry.body["verdict"], dry.entry) == ("promoted", None)
@@ -113,7 +115,7 @@ def test_the_same_content_is_registered_once(project: Layout) -> None:
     for _ in range(2):
         tiny.train_markov(project, smoothing=1e9)
         run(project)
-    numbers = [version.number for version in records.open_registry(project).versions()]
+    numbers = [version.number for version in history.open_registry(project).versions()]
     assert numbers == [2, 1]
 
 
@@ -121,7 +123,7 @@ def test_declining_changes_nothing(project: Layout) -> None:
     tiny.train(project, "markov")
     with pytest.raises(UserError, match="declined"):
         run(project, confirm=lambda body: False)
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     assert (registry.versions(), registry.entries()) == ([], [])
 
 
@@ -135,7 +137,7 @@ def test_force_needs_a_reason_and_is_recorded(project: Layout) -> None:
     assert forced.exit_code == 0
     assert (forced.body["verdict"], forced.body["forced"]) == ("rejected", True)
     assert forced.body["reason"] == "the other one breaks the page"
-    assert aliases(project) == {"champion": 2, "previous": 1, "best": 1}
+    assert aliases_of(project) == {"champion": 2, "previous": 1, "best": 1}
     assert wrong(project) == []
 
 
@@ -175,7 +177,7 @@ def test_a_champion_trained_on_todays_targets_is_refused(project: Layout) -> Non
     tiny.train(project, "markov")
     refused = run(project)
     assert (refused.body["verdict"], refused.exit_code) == ("refused", 2)
-    assert aliases(project)["champion"] == 1
+    assert aliases_of(project)["champion"] == 1
 
 
 def test_a_tampered_artifact_refuses_and_is_told(project: Layout) -> None:
@@ -189,19 +191,19 @@ def test_a_tampered_artifact_refuses_and_is_told(project: Layout) -> None:
     refused = run(project)
     assert (refused.body["verdict"], refused.exit_code) == ("refused", 2)
     assert any("version 1 is not sound" in detail for detail in wrong(project))
-    assert aliases(project)["champion"] == 1
+    assert aliases_of(project)["champion"] == 1
 
 
 def test_a_deleted_alias_is_set_again(project: Layout) -> None:
     tiny.train(project, "item-knn")
     run(project)
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     registry.drop_alias("champion")
     assert wrong(project) != []
     tiny.train_markov(project, smoothing=1e9)
     said: list[str] = []
     run(project, say=said.append)
-    assert aliases(project)["champion"] == 1
+    assert aliases_of(project)["champion"] == 1
     assert any("setting them again" in line for line in said)
     assert wrong(project) == []
 
@@ -212,14 +214,14 @@ def test_a_champion_deleted_behind_our_back(project: Layout) -> None:
     run(project)
     tiny.train(project, "markov")
     run(project)
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     registry.client.delete_model_version(registry.name, "2")
     assert any("version 2, the champion, was deleted" in detail for detail in wrong(project))
     tiny.train_markov(project, smoothing=1e9)
     outcome = run(project)
     assert outcome.body["verdict"] == "rejected"
-    assert aliases(project)["champion"] == 1
-    kinds = [row["body"]["kind"] for row in records.history(registry)]
+    assert aliases_of(project)["champion"] == 1
+    kinds = [row["body"]["kind"] for row in history.decisions(registry)]
     assert "recovery" in kinds
     assert wrong(project) == []
 
@@ -229,28 +231,28 @@ def test_a_tampered_log_refuses_until_it_is_accepted(project: Layout) -> None:
     run(project)
     tiny.train_markov(project, smoothing=1e9)
     run(project)
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     body = registry.entries()[1].body.replace("rejected", "promoted")
     registry.client.set_model_version_tag(registry.log_name, "2", "recctl.entry", body)
     assert any("decision 2 has been altered" in detail for detail in wrong(project))
     tiny.train(project, "markov")
     with pytest.raises(UserError, match="the decision log of 'tiny' is damaged"):
         run(project)
-    assert aliases(project)["champion"] == 1
+    assert aliases_of(project)["champion"] == 1
     forced = run(project, force=True, reason="known: a test")
     assert forced.body["acknowledges"] == ["decision 2 has been altered since it was written"]
-    assert aliases(project)["champion"] == 3
+    assert aliases_of(project)["champion"] == 3
 
 
 def test_a_number_given_to_another_model(project: Layout) -> None:
     """A registered model deleted as a whole is numbered from 1 again."""
     tiny.train(project, "item-knn")
     run(project)
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     registry.client.delete_registered_model(registry.name)
     tiny.train(project, "markov")
     assert run(project).body["verdict"] == "promoted"
-    assert aliases(project)["champion"] == 1
+    assert aliases_of(project)["champion"] == 1
     assert wrong(project) == []
 
 
@@ -260,7 +262,7 @@ def test_a_champion_exchanged_for_another_with_tags_and_all(project: Layout) -> 
     run(project)
     tiny.train(project, "item-knn")
     run(project)
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     champion, other = registry.version(1), registry.version(2)
     for tag in ("recctl.content_digest", "recctl.files"):
         registry.client.set_model_version_tag("tiny", "1", tag, other.tags[tag])
@@ -282,22 +284,22 @@ def test_a_registered_version_that_rotted_never_serves(project: Layout) -> None:
     tiny.set_params(project.root, promotion={**tiny.POLICY, "primary": primary})
     tiny.train(project, "markov")
     assert run(project).body["verdict"] == "rejected"
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     shutil.rmtree(registry.version(2).source.removeprefix("file://"))
     tiny.set_params(project.root, promotion=tiny.POLICY)
     with pytest.raises(UserError, match=r"registered as version 2, and .*delete version 2"):
         run(project)
-    assert aliases(project)["champion"] == 1
+    assert aliases_of(project)["champion"] == 1
     registry.client.delete_model_version("tiny", "2")
     assert run(project).body["verdict"] == "promoted"
-    assert aliases(project)["champion"] == 3
+    assert aliases_of(project)["champion"] == 3
     assert wrong(project) == []
 
 
 def test_a_champion_that_rotted_is_told_even_where_there_is_nothing_to_do(project: Layout) -> None:
     tiny.train(project, "markov")
     run(project)
-    shutil.rmtree(records.open_registry(project).version(1).source.removeprefix("file://"))
+    shutil.rmtree(history.open_registry(project).version(1).source.removeprefix("file://"))
     with pytest.raises(UserError, match="version 1"):
         run(project)
 
@@ -307,11 +309,11 @@ def test_a_rollback_to_what_is_gone_is_refused(project: Layout) -> None:
     run(project)
     tiny.train(project, "markov")
     run(project)
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     shutil.rmtree(registry.version(1).source.removeprefix("file://"))
     with pytest.raises(UserError, match="version 1"):
         back(project)
-    assert aliases(project)["champion"] == 2
+    assert aliases_of(project)["champion"] == 2
 
 
 def test_a_best_version_that_leaks_does_not_block_for_ever(project: Layout) -> None:
@@ -324,10 +326,10 @@ def test_a_best_version_that_leaks_does_not_block_for_ever(project: Layout) -> N
     tiny.train(project, "item-knn")
     assert run(project).body["verdict"] == "refused"
     run(project, force=True, reason="the log was cut")
-    assert "best" not in aliases(project)
+    assert "best" not in aliases_of(project)
     tiny.train(project, "markov")
     assert run(project).body["verdict"] == "promoted"
-    assert aliases(project)["best"] == aliases(project)["champion"]
+    assert aliases_of(project)["best"] == aliases_of(project)["champion"]
     assert wrong(project) == []
 
 
@@ -337,7 +339,7 @@ def test_a_best_version_that_was_deleted_does_not_block_for_ever(project: Layout
     run(project)
     tiny.train_markov(project, smoothing=1e9)
     run(project, force=True, reason="test")
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     registry.client.delete_model_version("tiny", "1")
     tiny.train(project, "item-knn")
     assert run(project).body["verdict"] == "promoted"
@@ -349,7 +351,7 @@ def test_a_dry_run_stops_where_the_real_one_would(project: Layout) -> None:
     run(project)
     tiny.train_markov(project, smoothing=1e9)
     run(project)
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     assert run(project, dry_run=True, force=True, reason="test").exit_code == 0
     registry.move_alias("champion", 2)
     tiny.train(project, "markov")
@@ -364,14 +366,14 @@ def test_a_dry_run_stops_where_the_real_one_would(project: Layout) -> None:
 def test_a_damaged_log_can_be_accepted_without_a_change(project: Layout) -> None:
     tiny.train(project, "markov")
     run(project)
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     body = registry.entries()[0].body.replace("root", "toor").replace("promoted:", "Promoted:")
     registry.client.set_model_version_tag(registry.log_name, "1", "recctl.entry", body)
     assert wrong(project) != []
     accepted = run(project, force=True, reason="it was me")
     assert accepted.exit_code == 0
     assert accepted.body["acknowledges"] == ["decision 1 has been altered since it was written"]
-    assert aliases(project)["champion"] == 1
+    assert aliases_of(project)["champion"] == 1
     assert "nothing to do" in run(project).note
 
 
@@ -382,14 +384,14 @@ def test_an_alias_moved_by_hand_and_kept(project: Layout) -> None:
     run(project)
     tiny.train_markov(project, smoothing=1e9)
     run(project)
-    records.open_registry(project).move_alias("champion", 3)
+    history.open_registry(project).move_alias("champion", 3)
     with pytest.raises(UserError, match="version 3 never served"):
         back(project, to=3)
     kept = back(project, to=3, force=True)
     assert "moved by hand, is kept" in kept.body["sentence"]
-    assert aliases(project)["previous"] == 2
+    assert aliases_of(project)["previous"] == 2
     back(project)
-    assert aliases(project)["champion"] == 2
+    assert aliases_of(project)["champion"] == 2
     assert wrong(project) == []
 
 
@@ -408,16 +410,16 @@ def test_a_second_rollback_goes_further_back(project: Layout) -> None:
     for smoothing in (1e9, 1e3, 1e1):
         tiny.train_markov(project, smoothing)
         assert run(project, force=True, reason="test").exit_code == 0
-    assert aliases(project)["champion"] == 3
+    assert aliases_of(project)["champion"] == 3
     back(project)
-    assert aliases(project)["champion"] == 2
+    assert aliases_of(project)["champion"] == 2
     back(project)
-    assert aliases(project)["champion"] == 1
+    assert aliases_of(project)["champion"] == 1
     with pytest.raises(UserError, match="no champion of 'tiny' served before this one"):
         back(project)
     back(project, to=3)
-    assert aliases(project)["champion"] == 3
-    assert aliases(project)["previous"] == 1
+    assert aliases_of(project)["champion"] == 3
+    assert aliases_of(project)["previous"] == 1
     assert wrong(project) == []
 
 
@@ -431,9 +433,9 @@ def test_what_was_rolled_back_does_not_come_back_by_itself(project: Layout) -> N
     again = run(project)
     assert again.body["verdict"] == "refused"
     assert "version 2, which decision 3 took out of service (test)" in again.body["sentence"]
-    assert aliases(project)["champion"] == 1
+    assert aliases_of(project)["champion"] == 1
     forced = run(project, force=True, reason="the page was at fault")
-    assert (forced.exit_code, aliases(project)["champion"]) == (0, 2)
+    assert (forced.exit_code, aliases_of(project)["champion"]) == (0, 2)
     back(project)
     assert run(project).body["verdict"] == "refused"
     assert wrong(project) == []
@@ -456,14 +458,14 @@ def test_a_champion_moved_by_hand_stops_everything_but_a_rollback(project: Layou
     run(project)
     tiny.train_markov(project, smoothing=1e9)
     run(project)
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     registry.move_alias("champion", 2)
     tiny.train(project, "markov")
     with pytest.raises(UserError, match="somebody moved it by hand"):
         run(project)
     back(project, to=1)
-    assert aliases(project)["champion"] == 1
-    assert apply.serving(registry).agree
+    assert aliases_of(project)["champion"] == 1
+    assert aliases.serving(registry).agree
     assert wrong(project) == []
 
 
@@ -473,7 +475,7 @@ def test_a_decision_by_other_rules_is_not_called_wrong(
     """recctl may come to judge otherwise; the evidence is still checked."""
     tiny.train(project, "item-knn")
     run(project)
-    body = records.open_registry(project).entries()[0].content
+    body = history.open_registry(project).entries()[0].content
     assert body["rules"] == archive.RULES
     monkeypatch.setattr(archive, "RULES", archive.RULES + 1)
     monkeypatch.setattr(archive, "decide", None)

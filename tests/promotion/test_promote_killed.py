@@ -18,7 +18,7 @@ import tiny_project as tiny
 
 from recctl.errors import UserError
 from recctl.layout import Layout
-from recctl.promotion import records
+from recctl.promotion import history
 from recctl.promotion.promote import Outcome, promote
 from recctl.promotion.verify import verify
 
@@ -206,7 +206,7 @@ def run(project: Layout, say: Callable[[str], None] = lambda line: None) -> Outc
 
 
 def assert_served(project: Layout, expected: int | None) -> None:
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     assert registry.aliases().get("champion") == expected
     assert all(check["ok"] for check in verify(registry, project, everything=True))
 
@@ -247,7 +247,7 @@ def test_a_disk_too_full_for_the_package_changes_nothing(
     with pytest.raises(OSError, match="No space left on device"):
         run(project)
     monkeypatch.undo()
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     assert (registry.versions(), registry.entries()) == ([], [])
     assert list(project.state.glob("package-*")) == []
     assert run(project).exit_code == 0
@@ -265,7 +265,7 @@ def test_evidence_that_cannot_be_stored_leaves_no_decision(
     project: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The artifact store is away, the registry is not."""
-    from recctl.promotion.registry import EVIDENCE, Registry
+    from recctl.promotion.ledger.registry import EVIDENCE, Registry
 
     store = Registry.log_files
 
@@ -277,7 +277,7 @@ def test_evidence_that_cannot_be_stored_leaves_no_decision(
     monkeypatch.setattr(Registry, "log_files", away)
     with pytest.raises(UserError, match="no answer"):
         run(project)
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     assert (registry.aliases(), registry.entries()) == ({}, [])
     monkeypatch.undo()
     assert run(project).exit_code == 0

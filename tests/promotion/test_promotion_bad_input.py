@@ -24,7 +24,7 @@ from safetensors.numpy import load_file, save_file
 
 from recctl.cli import main
 from recctl.layout import Layout
-from recctl.promotion import records
+from recctl.promotion import history
 from recctl.promotion.promote import promote
 
 Damage = Callable[[Layout], None]
@@ -447,7 +447,7 @@ def test_a_registry_that_is_no_database(
 
 def foreign(layout: Layout, folder: Path | None = None, **tags: str) -> int:
     """Register a version as another program would; its number."""
-    registry = records.open_registry(layout)
+    registry = history.open_registry(layout)
     run_id = registry.decision_run("foreign", {}, {})
     source = folder or layout.root / "theirs"
     source.mkdir(exist_ok=True)
@@ -476,7 +476,7 @@ def test_a_pickle_is_never_read_whatever_its_tags_say(project: Layout, run: Run)
     """The digests of all its files are right, and it is refused all the same."""
     theirs = project.root / "theirs"
     theirs.mkdir()
-    ours = records.open_registry(project)
+    ours = history.open_registry(project)
     shutil.copytree(ours.download(ours.version(1), project.root / "copy"), theirs / "x")
     files = {
         "MLmodel": b"flavors: {sklearn: {pickled_model: model.pkl}}\n",
@@ -498,7 +498,7 @@ def test_a_champion_that_recctl_did_not_register_stops_a_promotion(
     project: Layout, run: Run
 ) -> None:
     """Somebody set the alias on a model of their own."""
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     registry.move_alias("champion", foreign(project))
     item_knn(project)
     before = contents(project)
@@ -507,13 +507,13 @@ def test_a_champion_that_recctl_did_not_register_stops_a_promotion(
     assert contents(project) == before
     assert run(project.root, "verify").code == 2
     assert run(project.root, "rollback", "--to", "1", "--reason", "mended", "--yes").code == 0
-    assert records.open_registry(project).aliases()["champion"] == 1
+    assert history.open_registry(project).aliases()["champion"] == 1
     assert run(project.root, "verify").code == 0
 
 
 def test_a_champion_without_a_log_is_not_replaced(empty: Layout, run: Run) -> None:
     """The name is in use by another program, with a champion of its own."""
-    registry = records.open_registry(empty)
+    registry = history.open_registry(empty)
     registry.client.create_registered_model("tiny")
     registry.move_alias("champion", foreign(empty))
     before = contents(empty)
@@ -544,7 +544,7 @@ def test_a_decision_that_cannot_be_read_hides_nothing(
     if written_upon:
         tiny.train_markov(project, smoothing=1e9)
         run(project.root, "promote", "--yes")
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     registry.client.set_model_version_tag(registry.log_name, "1", "recctl.entry", entry)
     before = contents(project)
     for command in LOOKING_AT_DAMAGE:
@@ -556,7 +556,7 @@ def test_a_decision_that_cannot_be_read_hides_nothing(
 
 
 def test_a_version_in_the_log_that_is_no_decision(project: Layout, run: Run) -> None:
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     run_id = registry.decision_run("foreign", {}, {})
     uri = registry.client.get_run(run_id).info.artifact_uri
     registry.client.create_model_version(registry.log_name, uri, run_id, await_creation_for=0)
@@ -569,7 +569,7 @@ def test_a_version_in_the_log_that_is_no_decision(project: Layout, run: Run) -> 
 def test_a_log_that_was_deleted_stops_promotions_until_it_is_accepted(
     project: Layout, run: Run
 ) -> None:
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     registry.client.delete_registered_model(registry.log_name)
     item_knn(project)
     before = contents(project)
@@ -581,7 +581,7 @@ def test_a_log_that_was_deleted_stops_promotions_until_it_is_accepted(
     assert (said.code, "version 1 never served" in said.err) == (2, True), said
     assert run(project.root, *keep, "--force").code == 0
     assert run(project.root, *PROMOTE.split()).code == 0
-    assert records.open_registry(project).aliases()["champion"] == 2
+    assert history.open_registry(project).aliases()["champion"] == 2
     assert run(project.root, "verify", "--all").code == 0
     tiny.train_markov(project, smoothing=1e9)
     assert run(project.root, "promote", "--yes").code == 3
@@ -592,7 +592,7 @@ def test_a_registered_model_that_was_deleted_begins_anew_by_force(
 ) -> None:
     item_knn(project)
     assert run(project.root, *PROMOTE.split()).code == 0
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     registry.client.delete_registered_model(registry.name)
     before = contents(project)
     says = "no version can serve", "promote --force"
@@ -602,7 +602,7 @@ def test_a_registered_model_that_was_deleted_begins_anew_by_force(
         assert contents(project) == before
     assert run(project.root, "verify").code == 2
     assert run(project.root, *PROMOTE.split()).code == 0
-    assert records.open_registry(project).aliases() == {"champion": 1}
+    assert history.open_registry(project).aliases() == {"champion": 1}
     assert run(project.root, "verify", "--all").code == 0
 
 

@@ -22,9 +22,9 @@ import tiny_project as tiny
 from recctl.cli import main
 from recctl.errors import UserError
 from recctl.layout import Layout
-from recctl.promotion import records
+from recctl.promotion import history
 from recctl.promotion.promote import promote
-from recctl.promotion.schema import Output
+from recctl.promotion.view.schema import Output
 
 RECCTL = Path(sys.executable).with_name("recctl")
 
@@ -84,7 +84,7 @@ def output(said: Said) -> dict[str, Any]:
 
 
 def champion(project: Layout) -> int | None:
-    return records.open_registry(project).aliases().get("champion")
+    return history.open_registry(project).aliases().get("champion")
 
 
 # --- exit codes and JSON
@@ -140,9 +140,9 @@ def test_a_dry_run_says_the_same_with_the_same_exit_code(
         assert "WOULD BE PROMOTED" in dry.out
     run("promote", "--yes")
     tiny.train_markov(project, smoothing=1e9)
-    before = records.open_registry(project).entries()
+    before = history.open_registry(project).entries()
     assert run("promote", "--dry-run", *option).code == 3
-    assert records.open_registry(project).entries() == before
+    assert history.open_registry(project).entries() == before
 
 
 def test_what_is_on_record_in_tables_and_json(project: Layout, run: Run) -> None:
@@ -336,7 +336,7 @@ def test_a_person_is_shown_the_decision_and_asked(
     assert "Traceback" not in shown.seen
     assert champion(project) == serves
     if serves is None:
-        registry = records.open_registry(project)
+        registry = history.open_registry(project)
         assert (registry.versions(), registry.entries()) == ([], [])
 
 
@@ -358,7 +358,7 @@ def test_whoever_decides_too_late_is_stale(
     said = output(run("history", "--json"))["rows"]
     assert [row["body"]["verdict"] for row in said] == ["promoted", "promoted", "stale"]
     assert champion(project) == 2
-    assert len(records.open_registry(project).versions()) == 2
+    assert len(history.open_registry(project).versions()) == 2
     assert run("verify").code == 0
 
 
@@ -371,7 +371,7 @@ def test_a_model_that_changes_while_a_person_thinks_is_not_promoted(project: Lay
 
     with pytest.raises(UserError, match="changed while it was judged"):
         promote(project, confirm=retrain, say=lambda line: None)
-    registry = records.open_registry(project)
+    registry = history.open_registry(project)
     assert (registry.versions(), registry.entries(), registry.aliases()) == ([], [], {})
 
 

@@ -13,11 +13,14 @@ import tiny_project as tiny
 
 from recctl.errors import UserError
 from recctl.layout import Layout
-from recctl.promotion import apply, contenders, keep, log, plots, records, scoring
+from recctl.promotion import history, write_pages
+from recctl.promotion.ledger import aliases, log
+from recctl.promotion.ledger.registry import Registry
 from recctl.promotion.promote import promote
-from recctl.promotion.registry import Registry
 from recctl.promotion.rollback import rollback
+from recctl.promotion.trial import contenders, scoring
 from recctl.promotion.verify import verify
+from recctl.promotion.view import plots
 
 SMOOTHINGS = (1e9, 1e4, 1e3, 1e2, 1e1)
 """From a Markov chain that is all but popularity to a good one."""
@@ -34,9 +37,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith("MLFLOW_"):
             monkeypatch.delenv(name)
     monkeypatch.setattr(scoring, "TIMED_REQUESTS", 2)
-    monkeypatch.setattr(apply, "SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(aliases, "SECONDS_BETWEEN_LOOKS", 0.0)
     monkeypatch.setattr(plots, "intervals", lambda body, path: path.write_bytes(b"a picture"))
-    monkeypatch.setattr(keep, "pages", lambda *given: None)
+    monkeypatch.setattr(write_pages, "pages", lambda *given: None)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,7 @@ class World:
 
     def __init__(self, layout: Layout, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
         self.layout, self.chance, self.monkeypatch = layout, random.Random(seed), monkeypatch
-        self.registry: Registry = records.open_registry(layout)
+        self.registry: Registry = history.open_registry(layout)
         self.told: list[str] = []
         self.had_one = False
         self.taken_away: set[int] = set()
@@ -92,7 +95,7 @@ class World:
             self.back(self.chance.choice(versions).number)
 
     def lose_alias(self) -> None:
-        alias = self.chance.choice(apply.ALIASES)
+        alias = self.chance.choice(aliases.ALIASES)
         self.registry.drop_alias(alias)
 
     def lose_version(self) -> None:
@@ -143,7 +146,7 @@ class World:
             if "no version can serve" not in str(error):
                 raise
             return
-        state = apply.serving(self.registry)
+        state = aliases.serving(self.registry)
         assert state.agree
         assert not state.broken
         champion = state.aliases["champion"]
@@ -178,7 +181,7 @@ def test_a_digest_that_is_a_path_reaches_no_folder(tmp_path: Path, database: Pat
     promote(layout, confirm=lambda body: True, say=lambda line: None)
     (layout.root / "own").mkdir()
     (layout.root / "own" / "work.txt").write_text("mine")
-    registry = records.open_registry(layout)
+    registry = history.open_registry(layout)
     registry.client.set_model_version_tag(
         registry.name, "1", "recctl.content_digest", "/../../../own"
     )
@@ -189,24 +192,24 @@ def test_a_digest_that_is_a_path_reaches_no_folder(tmp_path: Path, database: Pat
 
 def test_only_a_comparison_offers_the_workspace(tmp_path: Path, database: Path) -> None:
     layout = tiny.make(tmp_path / "project", database)
-    registry = records.open_registry(layout)
+    registry = history.open_registry(layout)
     with pytest.raises(UserError, match=r"known: a version's number$"):
-        records.number(registry, records.WORKSPACE)
+        history.number(registry, history.WORKSPACE)
     with pytest.raises(UserError, match=r"known: a version's number, workspace$"):
-        records.number(registry, "workspce", records.WORKSPACE)
+        history.number(registry, "workspce", history.WORKSPACE)
 
 
 def test_no_model_has_the_name_of_a_log(tmp_path: Path, database: Path) -> None:
     layout = tiny.make(tmp_path / "project", database)
     tiny.set_params(layout.root, promotion={**tiny.POLICY, "registered_model": "tiny-decisions"})
     with pytest.raises(UserError, match="those of decision logs"):
-        records.open_registry(layout)
+        history.open_registry(layout)
 
 
 def test_a_champion_from_before_recctl_has_a_way_out(tmp_path: Path, database: Path) -> None:
     layout = tiny.make(tmp_path / "project", database)
     tiny.train_markov(layout, SMOOTHINGS[1])
-    client = records.open_registry(layout).client
+    client = history.open_registry(layout).client
     client.create_registered_model("tiny")
     client.create_model_version("tiny", str(tmp_path / "model"), None)
     client.set_registered_model_alias("tiny", "champion", "1")

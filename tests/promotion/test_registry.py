@@ -14,10 +14,10 @@ from servers import NAME, add_model, connect, fresh_sqlite, recovered, tracked_a
 import ports
 from recctl.errors import UserError
 from recctl.layout import Layout
-from recctl.promotion import registry as registry_module
-from recctl.promotion.apply import serving
-from recctl.promotion.log import canonical, in_force
-from recctl.promotion.registry import Gone, Registry
+from recctl.promotion.ledger import registry as registry_module
+from recctl.promotion.ledger.aliases import serving
+from recctl.promotion.ledger.log import canonical, in_force
+from recctl.promotion.ledger.registry import Gone, Registry
 from recctl.tracking import server
 
 

@@ -1,6 +1,6 @@
 """Where rollbacks lead, by the log alone; the commands are tested in test_promote.py."""
 
-from recctl.promotion.log import Entry, canonical, digest
+from recctl.promotion.ledger.log import Entry, canonical, digest
 from recctl.promotion.rollback import champions
 
 

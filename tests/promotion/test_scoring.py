@@ -19,11 +19,11 @@ from recctl.files import write_json
 from recctl.layout import Layout
 from recctl.models.base import Scorer, save_model
 from recctl.models.bert4rec import Bert4Rec, Encoder
-from recctl.promotion import archive, scoring
-from recctl.promotion.contenders import training, workspace
-from recctl.promotion.decision import decide
-from recctl.promotion.params import PromotionParams
-from recctl.promotion.scoring import Contender, Restricted, TestSet, Translated
+from recctl.promotion.judge.decision import decide
+from recctl.promotion.judge.policy import PromotionParams
+from recctl.promotion.trial import archive, scoring
+from recctl.promotion.trial.contenders import training, workspace
+from recctl.promotion.trial.scoring import Contender, Restricted, TestSet, Translated
 from recctl.recommend import Served
 from recctl.sequences.store import Cases, Histories
 from recctl.sequences.vocabulary import COLD, Vocabulary

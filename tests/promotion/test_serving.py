@@ -22,8 +22,9 @@ from recctl import limits
 from recctl.errors import UserError
 from recctl.files import write_json
 from recctl.models.base import SETTINGS, read_settings
-from recctl.promotion import manifest, package
+from recctl.promotion import manifest
 from recctl.promotion.serving import Recommendations, histories
+from recctl.promotion.trial import package
 from recctl.recommend import Served
 
 SITE = sysconfig.get_paths()["purelib"]

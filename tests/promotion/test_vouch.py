@@ -12,13 +12,15 @@ import tiny_project as tiny
 from recctl.errors import UserError
 from recctl.files import digest
 from recctl.layout import Layout
-from recctl.promotion import contenders, log, manifest, package, records, vouch
+from recctl.promotion import history, manifest
 from recctl.promotion.compare import compare
-from recctl.promotion.log import Entry, canonical
+from recctl.promotion.ledger import log, vouch
+from recctl.promotion.ledger.log import Entry, canonical
+from recctl.promotion.ledger.registry import FILES, Registry, Version
 from recctl.promotion.promote import promote
-from recctl.promotion.registry import FILES, Registry, Version
 from recctl.promotion.rollback import rollback
-from recctl.promotion.scoring import TestSet
+from recctl.promotion.trial import contenders, package
+from recctl.promotion.trial.scoring import TestSet
 from recctl.promotion.verify import verify
 
 
@@ -61,7 +63,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Layout:
 
 @pytest.fixture
 def registry(project: Layout) -> Registry:
-    return records.open_registry(project)
+    return history.open_registry(project)
 
 
 def stored(version: Version) -> Path:
@@ -86,7 +88,7 @@ COMMANDS: dict[str, Callable[[Layout], Any]] = {
     "compare": lambda project: compare(project, "2", "1", silent),
     "rollback": lambda project: rollback(project, reason="x", to=1, confirm=yes, say=silent),
     "verify": lambda project: [
-        one["detail"] for one in verify(records.open_registry(project), project) if not one["ok"]
+        one["detail"] for one in verify(history.open_registry(project), project) if not one["ok"]
     ],
 }
 

@@ -57,8 +57,11 @@ from recctl import errors, lock, pipeline
 from recctl.errors import MayPass, UserError
 from recctl.intake import sync
 from recctl.layout import Layout
-from recctl.promotion import log, plots, records, scoring
+from recctl.promotion import history
+from recctl.promotion.ledger import log
+from recctl.promotion.trial import scoring
 from recctl.promotion.verify import verify
+from recctl.promotion.view import plots
 from recctl.retraining import key, record
 from recctl.retraining.run import Hooks
 from recctl.retraining.run import retrain as carry_out
@@ -336,7 +339,7 @@ def alone(layout: Layout) -> Iterator[None]:
 
 def left(layout: Layout) -> dict[str, Any]:
     """What must hold right after a fault: who serves, and that no dropped file is lost."""
-    registry = records.open_registry(layout)
+    registry = history.open_registry(layout)
     dropped = [f"days-{first}-{last}.csv" for first, last in DROPPED]
     incoming = layout.root / "incoming"
     lost = [
@@ -349,7 +352,7 @@ def left(layout: Layout) -> dict[str, Any]:
 
 def picture(layout: Layout, last: int) -> dict[str, Any]:
     """What must hold in the end, when days up to `last` were brought; changes nothing."""
-    registry = records.open_registry(layout)
+    registry = history.open_registry(layout)
     line = log.in_force(registry.entries())
     digests = [one.digest for one in registry.versions()]
     known = record.read(layout)

@@ -15,9 +15,9 @@ from recctl.data import versions
 from recctl.errors import MayPass, UserError
 from recctl.files import write_json
 from recctl.layout import Layout
-from recctl.promotion import records
-from recctl.promotion.params import PromotionParams
-from recctl.promotion.registry import Registry
+from recctl.promotion import history
+from recctl.promotion.judge.policy import PromotionParams
+from recctl.promotion.ledger.registry import Registry
 from recctl.retraining import backfill as backfilling
 from recctl.retraining import curve
 from recctl.retraining.backfill import Day, backfill
@@ -84,9 +84,9 @@ def test_each_day_is_met_then_taken_in_then_judged_upon(project: Layout) -> None
         assert 0 < day.low <= day.live <= day.high < 1
         assert day.ending in ("promoted", "rejected")
     registry = registry_of(project, LAST)
-    assert len(records.history(registry)) == 3  # the first model's, and one of each day
+    assert len(history.decisions(registry)) == 3  # the first model's, and one of each day
     assert days[-1].champion == registry.aliases()["champion"]
-    assert records.history(records.open_registry(project)) == []
+    assert history.decisions(history.open_registry(project)) == []
     changed = {path for path, content in before.items() if path.read_bytes() != content}
     assert {path.name for path in changed} <= {"mlflow.db"}
 
@@ -216,7 +216,7 @@ def test_settings_are_the_workspaces_own(project: Layout) -> None:
     days = list(backfill(project, FIRST, FIRST, QUIET, settings=settings))
     assert project.params.read_text() == before
     registry = registry_of(project, FIRST)
-    assert {row["model"] for row in records.versions(registry)} == {"popularity"}
+    assert {row["model"] for row in history.versions(registry)} == {"popularity"}
     with pytest.raises(UserError, match="with other settings; remove it"):
         next(backfill(project, FIRST, FIRST, QUIET, settings={"train.model": "markov"}))
     assert days[0].metric == "ndcg@10"

@@ -11,7 +11,7 @@ import tiny_project as tiny
 from recctl import lock, pipeline
 from recctl.errors import MayPass, UserError
 from recctl.layout import Layout
-from recctl.promotion import records
+from recctl.promotion import history
 from recctl.promotion.rollback import rollback
 from recctl.retraining import record
 from recctl.retraining.pages import Page
@@ -37,11 +37,11 @@ def project(tmp_path: Path, database: Path) -> Layout:
 
 
 def decisions(layout: Layout) -> list[str]:
-    return [row["body"]["verdict"] for row in records.history(records.open_registry(layout))]
+    return [row["body"]["verdict"] for row in history.decisions(history.open_registry(layout))]
 
 
 def versions(layout: Layout) -> list[int]:
-    return [row["version"] for row in records.versions(records.open_registry(layout))]
+    return [row["version"] for row in history.versions(history.open_registry(layout))]
 
 
 def test_three_days(project: Layout) -> None:
@@ -211,7 +211,7 @@ def test_a_person_is_asked_and_says_yes(project: Layout) -> None:
     result = small.retrain(project, Hooks(say=lambda line: None, show=shown.append, approve=yes))
     assert [body["verdict"] for body in asked] == ["promoted"]
     assert result.name == "promoted-v1"
-    (entry,) = records.open_registry(project).entries()
+    (entry,) = history.open_registry(project).entries()
     assert entry.content["approved_by"] == "Ann Lee"
     assert "approved by Ann Lee" in shown[-1].markdown
 

@@ -29,7 +29,7 @@ from lives import lives
 from recctl import lock
 from recctl.config import read_params
 from recctl.layout import Layout
-from recctl.promotion import records
+from recctl.promotion import history
 from recctl.promotion.verify import verify
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]
@@ -170,7 +170,7 @@ def test_killed_while_training_it_resumes(real: Layout) -> None:
     assert again.returncode == 0, output
     assert "resumed in epoch" in output
     assert small.commits(real)[0] == "Retraining: version 1 promoted (decision 1)"
-    registry = records.open_registry(real)
+    registry = history.open_registry(real)
     assert registry.aliases()["champion"] == 1
     assert all(check["ok"] for check in verify(registry, real, everything=True))
     idle = start(real)
@@ -276,7 +276,7 @@ def test_prefect_restarted_in_the_middle(server: Server, tmp_path: Path) -> None
     print(output)
     assert flow.returncode == 0, output
     assert small.commits(layout)[0] == "Retraining: version 1 promoted (decision 1)"
-    registry = records.open_registry(layout)
+    registry = history.open_registry(layout)
     assert registry.aliases()["champion"] == 1
     assert lock.holder(layout) is None
     again = run_flow(server, layout)

@@ -25,8 +25,11 @@ import faulty
 from faulty import FAULTS, Call, Proxy
 from recctl import cli, pipeline
 from recctl.layout import Layout
-from recctl.promotion import apply, plots, promote, registry, scoring
+from recctl.promotion import promote
+from recctl.promotion.ledger import aliases, registry
+from recctl.promotion.trial import scoring
 from recctl.promotion.verify import verify
+from recctl.promotion.view import plots
 from recctl.stages import train
 from recctl.tracking import runs
 
@@ -148,8 +151,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     patched = pytest.MonkeyPatch()
     patched.setattr(scoring, "TIMED_REQUESTS", 2)
     patched.setattr(registry, "SECONDS_OF_PAUSE", 0.0)
-    patched.setattr(apply, "SECONDS_BETWEEN_LOOKS", 0.0)
-    patched.setattr(apply.random, "uniform", lambda low, high: 0.0)
+    patched.setattr(aliases, "SECONDS_BETWEEN_LOOKS", 0.0)
+    patched.setattr(aliases.random, "uniform", lambda low, high: 0.0)
     patched.setattr(plots, "intervals", lambda body, path: path.write_bytes(b"a picture"))
     patched.setattr(pipeline, "stage", small.stage)
     patched.setattr(small, "STAGES", {**small.STAGES, "train": _train, "evaluate": _evaluate})
@@ -181,7 +184,7 @@ def _prepare(world: World) -> None:
         assert "not now" in world.run(["retrain"]).line
     world.keep("ready")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(apply, "follow", _never)
+        patched.setattr(aliases, "follow", _never)
         assert "not now" in world.run(["promote", "--yes"]).line
     world.keep("pending")
     assert world.run(["promote", "--yes"]).code == 0

@@ -17,9 +17,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON (docs/decision.
 def list_versions(as_json: AsJson = False) -> None:
     """List every version of the registered model."""
     from recctl.layout import Layout
-    from recctl.promotion import records
+    from recctl.promotion import history
 
-    _print(records.versions(records.open_registry(Layout.find())), as_json, one=False)
+    _print(history.versions(history.open_registry(Layout.find())), as_json, one=False)
 
 
 @app.command()
@@ -29,16 +29,16 @@ def show(
 ) -> None:
     """Show all that is known of one version."""
     from recctl.layout import Layout
-    from recctl.promotion import records
+    from recctl.promotion import history
 
-    registry = records.open_registry(Layout.find())
-    row = records.version(registry, records.number(registry, version))
+    registry = history.open_registry(Layout.find())
+    row = history.version(registry, history.number(registry, version))
     _print([row], as_json, one=True)
 
 
 def _print(rows: list[dict[str, object]], as_json: bool, one: bool) -> None:
-    from recctl.promotion import schema
-    from recctl.promotion import show as showing
+    from recctl.promotion.view import schema
+    from recctl.promotion.view import tables as showing
 
     if as_json:
         echo_json(schema.versions_output(rows))

@@ -72,19 +72,20 @@ def compare(
     """Compare any two models on today's test set."""
     from recctl.layout import Layout
     from recctl.promotion import compare as comparing
-    from recctl.promotion import schema, show
+    from recctl.promotion.view import schema, tables
 
     body = comparing.compare(Layout.find(), first, second, _say)
-    _out(as_json, lambda: schema.comparison_output(body), lambda: show.comparison(body))
+    _out(as_json, lambda: schema.comparison_output(body), lambda: tables.comparison(body))
 
 
 def history(as_json: AsJson = False) -> None:
     """List every decision ever taken."""
     from recctl.layout import Layout
-    from recctl.promotion import records, schema, show
+    from recctl.promotion import history
+    from recctl.promotion.view import schema, tables
 
-    rows = records.history(records.open_registry(Layout.find()))
-    _out(as_json, lambda: schema.history_output(rows), lambda: show.history(rows))
+    rows = history.decisions(history.open_registry(Layout.find()))
+    _out(as_json, lambda: schema.history_output(rows), lambda: tables.history(rows))
 
 
 def explain(
@@ -95,14 +96,16 @@ def explain(
 ) -> None:
     """Show a decision with all the evidence behind it, and take it again from that evidence."""
     from recctl.layout import Layout
-    from recctl.promotion import archive, records, schema, show
+    from recctl.promotion import history
+    from recctl.promotion.trial import archive
+    from recctl.promotion.view import schema, tables
 
-    registry = records.open_registry(Layout.find())
-    entry, row = records.entry(registry, decision)
+    registry = history.open_registry(Layout.find())
+    entry, row = history.entry(registry, decision)
     same, sentence = archive.repeat(registry, entry)
 
     def people() -> None:
-        show.decision(row["body"], decision, row=row)
+        tables.decision(row["body"], decision, row=row)
         echo(f"{'Checked' if same else 'NOT CONFIRMED'}: {sentence}.")
 
     code = 0 if same else 2
@@ -118,12 +121,13 @@ def verify(
 ) -> None:
     """Check the decisions' chain, the versions' digests and the aliases; exit code 2 if not so."""
     from recctl.layout import Layout
-    from recctl.promotion import records, schema, show
+    from recctl.promotion import history
     from recctl.promotion.verify import verify as check
+    from recctl.promotion.view import schema, tables
 
     layout = Layout.find()
-    rows = check(records.open_registry(layout), layout, everything=everything)
-    _out(as_json, lambda: schema.verification_output(rows), lambda: show.checks(rows))
+    rows = check(history.open_registry(layout), layout, everything=everything)
+    _out(as_json, lambda: schema.verification_output(rows), lambda: tables.checks(rows))
     if not all(row["ok"] for row in rows):
         raise typer.Exit(2)
 
@@ -133,19 +137,19 @@ def _confirmation(yes: bool, as_json: bool, question: str) -> "Confirm":
     import sys
 
     from recctl.errors import UserError
-    from recctl.who import user
+    from recctl.user_identity import user
 
     if not yes and not sys.stdin.isatty():
         raise UserError("nobody is at a terminal to be asked", "give --yes (or --dry-run)")
 
     def ask(body: dict[str, Any]) -> str | bool:
         from recctl.cli.asking import yes_or_no
-        from recctl.promotion import show
+        from recctl.promotion.view import tables
 
         if yes:
             return user()
         if not as_json:
-            show.decision(body)
+            tables.decision(body)
         try:
             return yes_or_no(question, err=True) and user()
         except (typer.Abort, KeyboardInterrupt):  # as anywhere else, and not a defect
@@ -157,7 +161,7 @@ def _confirmation(yes: bool, as_json: bool, question: str) -> "Confirm":
 
 def _finish(done: "Outcome", as_json: bool, shown: bool) -> None:
     """Print a decision that was taken and leave with its exit code."""
-    from recctl.promotion import schema, show
+    from recctl.promotion.view import schema, tables
 
     row = schema.history_row(done.entry, in_force=True) if done.entry else None
 
@@ -165,7 +169,7 @@ def _finish(done: "Outcome", as_json: bool, shown: bool) -> None:
         if done.body is None:
             echo(done.note or "")
         else:
-            show.decision(done.body, done.entry.position if done.entry else None, row=row)
+            tables.decision(done.body, done.entry.position if done.entry else None, row=row)
 
     output = schema.decision_output(done.body, done.exit_code, row, done.note)
     _out(as_json, lambda: output, people)

@@ -42,7 +42,7 @@ def retrain(
     from recctl.retraining.params import RetrainParams
     from recctl.retraining.run import Hooks
     from recctl.retraining.run import retrain as carry_out
-    from recctl.who import user
+    from recctl.user_identity import user
 
     layout = Layout.find()
     who = f"{user()}'s 'recctl retrain'"
@@ -124,10 +124,10 @@ def _approve(hours: float, err: bool, body: dict[str, Any]) -> str | bool:
 
     from recctl.cli.asking import yes_or_no
     from recctl.console import Console
-    from recctl.promotion import show
-    from recctl.who import user
+    from recctl.promotion.view import tables
+    from recctl.user_identity import user
 
-    show.decision(body, console=Console(stderr=True) if err else None)
+    tables.decision(body, console=Console(stderr=True) if err else None)
     if sys.stdin.isatty():
         echo(f"No answer within {hours:g} hours is no: the project is held meanwhile.", err=err)
         return yes_or_no("Let this model serve?", hours, err) and user()

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from recctl.promotion.gate import figure
+from recctl.promotion.judge.gate import figure
 from recctl.text import markdown as _plain
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from recctl.drawing import BLUE as _BLUE
 from recctl.drawing import GREY as _GREY
 from recctl.drawing import ORANGE as _ORANGE
 from recctl.monitoring.figures import Day, iso, number_of
-from recctl.promotion.gate import figure as text_of
+from recctl.promotion.judge.gate import figure as text_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

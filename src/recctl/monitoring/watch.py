@@ -27,11 +27,13 @@ from recctl.monitoring.events import Events
 from recctl.monitoring.figures import Alike, Day, Rules, alike, number_of, of_points, summary
 from recctl.monitoring.params import MonitorParams
 from recctl.monitoring.report import Former, Report
-from recctl.promotion import apply, contenders, records
-from recctl.promotion.log import Entry
-from recctl.promotion.params import Primary, PromotionParams
-from recctl.promotion.registry import Registry
-from recctl.promotion.scoring import Contender, Say
+from recctl.promotion import history
+from recctl.promotion.judge.policy import Primary, PromotionParams
+from recctl.promotion.ledger import aliases
+from recctl.promotion.ledger.log import Entry
+from recctl.promotion.ledger.registry import Registry
+from recctl.promotion.trial import contenders
+from recctl.promotion.trial.scoring import Contender, Say
 from recctl.sequences.params import SequenceSplitParams
 from recctl.tracking import live
 from recctl.tracking.live import LiveSeries
@@ -52,8 +54,8 @@ def watch(layout: Layout, say: Say) -> Report:
     file, the registry or a version is missing or damaged.
     """
     params, policy = MonitorParams.load(layout.params), PromotionParams.load(layout.params)
-    registry = records.open_registry(layout)
-    state = apply.serving(registry)
+    registry = history.open_registry(layout)
+    state = aliases.serving(registry)
     champion = contenders.registered(registry, layout, _number(registry, state), state.line)
     since = _log_end(champion, layout)
     kept = live.live_series(registry.tracking, registry.name)
@@ -89,7 +91,7 @@ def watch(layout: Layout, say: Say) -> Report:
     return report
 
 
-def _number(registry: Registry, state: apply.Serving) -> int:
+def _number(registry: Registry, state: aliases.Serving) -> int:
     """The champion by the log of decisions, which the alias follows."""
     number = state.says["champion"]
     if number is None or number in state.deleted:

@@ -4,13 +4,16 @@ from dataclasses import replace
 
 from recctl.errors import UserError
 from recctl.layout import Layout
-from recctl.promotion import checks, contenders, gates, log, records
-from recctl.promotion.body import Body, about, figures, frame, plain_gates, where_from
-from recctl.promotion.evidence import Evidence
-from recctl.promotion.gate import Gate
-from recctl.promotion.params import Leak, Primary, PromotionParams, Slices
-from recctl.promotion.registry import Registry
-from recctl.promotion.scoring import Contender, Say, TestSet, gather
+from recctl.promotion import history
+from recctl.promotion.judge import checks, gates
+from recctl.promotion.judge.evidence import Evidence
+from recctl.promotion.judge.gate import Gate
+from recctl.promotion.judge.policy import Leak, Primary, PromotionParams, Slices
+from recctl.promotion.ledger import log
+from recctl.promotion.ledger.registry import Registry
+from recctl.promotion.record import Body, about, figures, frame, plain_gates, where_from
+from recctl.promotion.trial import contenders
+from recctl.promotion.trial.scoring import Contender, Say, TestSet, gather
 
 
 def compare(layout: Layout, first: str, second: str, say: Say) -> Body:
@@ -64,7 +67,7 @@ def _differences(evidence: Evidence, policy: PromotionParams) -> list[Gate]:
 
 def contender(registry: Registry, test: TestSet, name: str) -> Contender:
     """The model that a name stands for."""
-    if name == records.WORKSPACE:
+    if name == history.WORKSPACE:
         return contenders.workspace(test)
-    number = records.number(registry, name, records.WORKSPACE)
+    number = history.number(registry, name, history.WORKSPACE)
     return contenders.registered(registry, test.layout, number, log.in_force(registry.entries()))

@@ -10,14 +10,17 @@ from recctl.errors import Gone, Unknown, UserError, type_of
 from recctl.files import digest
 from recctl.layout import Layout
 from recctl.limits import APPROVER
-from recctl.promotion import apply, archive, contenders, keep, log, manifest, package, page, vouch
-from recctl.promotion.body import Body, frame, of_decision
-from recctl.promotion.decision import decide
-from recctl.promotion.evidence import Evidence
-from recctl.promotion.log import Entry
-from recctl.promotion.params import PromotionParams
-from recctl.promotion.registry import EVIDENCE, FILES, Registry, Version
-from recctl.promotion.scoring import Contender, Say, TestSet, disagreement, gather
+from recctl.promotion import manifest, write_pages
+from recctl.promotion.judge.decision import decide
+from recctl.promotion.judge.evidence import Evidence
+from recctl.promotion.judge.policy import PromotionParams
+from recctl.promotion.ledger import aliases, log, vouch
+from recctl.promotion.ledger.log import Entry
+from recctl.promotion.ledger.registry import EVIDENCE, FILES, Registry, Version
+from recctl.promotion.record import Body, frame, of_decision
+from recctl.promotion.trial import archive, contenders, package
+from recctl.promotion.trial.scoring import Contender, Say, TestSet, disagreement, gather
+from recctl.promotion.view import page
 from recctl.tracking.lineage import environment, lineage
 from recctl.tracking.runs import trained_run
 
@@ -116,7 +119,7 @@ def approved(body: Body, confirm: Confirm) -> bool:
     return bool(answer)
 
 
-def _there(state: apply.Serving) -> int | None:
+def _there(state: aliases.Serving) -> int | None:
     """The champion; None where there is none, or it was deleted behind our back."""
     champion = state.wanted["champion"]
     return None if champion in state.deleted else champion
@@ -132,17 +135,17 @@ def check_reason(reason: str, what: str) -> None:
         raise UserError("the reason is not text", "write it in UTF-8") from None
 
 
-def _looked_at(registry: Registry, say: Say, force: bool) -> apply.Serving:
+def _looked_at(registry: Registry, say: Say, force: bool) -> aliases.Serving:
     """The registry as it is, where it is such that a promotion could go on from there."""
-    state = apply.serving(registry)
-    apply.passable(registry, state, force=force)
+    state = aliases.serving(registry)
+    aliases.passable(registry, state, force=force)
     if state.pending or not state.agree:
         say("something waits to be finished or undone, which this dry run leaves: 'recctl verify'")
     return state
 
 
 def _accept(
-    layout: Layout, registry: Registry, state: apply.Serving, reason: str, say: Say
+    layout: Layout, registry: Registry, state: aliases.Serving, reason: str, say: Say
 ) -> Outcome:
     """Write down that a damaged log was seen; nothing else changes."""
     body = {
@@ -159,10 +162,10 @@ def _accept(
     )
 
 
-def settled(registry: Registry, layout: Layout, say: Say, force: bool) -> apply.Serving:
+def settled(registry: Registry, layout: Layout, say: Say, force: bool) -> aliases.Serving:
     """The registry once nothing in it waits to be finished or undone."""
 
-    line = apply.serving(registry).line
+    line = aliases.serving(registry).line
 
     def unfit(number: int) -> str | None:
         try:
@@ -173,19 +176,19 @@ def settled(registry: Registry, layout: Layout, say: Say, force: bool) -> apply.
 
     left = [one for one in line if one.state == "pending"]
     try:
-        state = apply.recover(
+        state = aliases.recover(
             registry, unfit, say, describe=lambda: frame("recovery", registry.name), force=force
         )
-    except apply.NoneCanServe:
+    except aliases.NoneCanServe:
         if not force:
             raise
-        return apply.serving(registry)
-    keep.described(registry, state.line, say)
+        return aliases.serving(registry)
+    write_pages.described(registry, state.line, say)
     for entry in left:
         if entry.sets is None:
             registry.mark(entry.position, "done")
         if not entry.altered:
-            keep.pages(layout, registry, entry, say)
+            write_pages.pages(layout, registry, entry, say)
     return state
 
 
@@ -195,7 +198,7 @@ def _judge(
     test: TestSet,
     challenger: Contender,
     registry: Registry,
-    state: apply.Serving,
+    state: aliases.Serving,
     say: Say,
 ) -> Judged:
     sides = {"challenger": challenger}
@@ -225,7 +228,7 @@ def _judge(
 
 
 def _objections(
-    registry: Registry, state: apply.Serving, test: TestSet, sides: dict[str, Contender]
+    registry: Registry, state: aliases.Serving, test: TestSet, sides: dict[str, Contender]
 ) -> Iterator[str]:
     """What speaks against judging at all, beside figures."""
     digest = sides["challenger"].digest
@@ -262,7 +265,7 @@ def _carry_out(
     layout: Layout,
     registry: Registry,
     judged: Judged,
-    state: apply.Serving,
+    state: aliases.Serving,
     moves: bool,
     say: Say,
 ) -> Outcome:
@@ -285,24 +288,24 @@ def write(layout: Layout, registry: Registry, body: Body, run_id: str, say: Say)
     A decision whose pages cannot be kept stands all the same. Raises UserError when the registry
     stops to answer; what was recorded by then is finished by the next command.
     """
-    landed = apply.append(registry, body, run_id)
-    if isinstance(landed, apply.Stale):
-        landed = apply.append(registry, _stale(body, landed.winner), run_id)
-    assert isinstance(landed, apply.Appended), "what moves nothing is never stale"
+    landed = aliases.append(registry, body, run_id)
+    if isinstance(landed, aliases.Stale):
+        landed = aliases.append(registry, _stale(body, landed.winner), run_id)
+    assert isinstance(landed, aliases.Appended), "what moves nothing is never stale"
     entry = landed.entry
     _carried_out(registry, entry)
-    keep.described(registry, [entry], say)
-    keep.pages(layout, registry, entry, say)
+    write_pages.described(registry, [entry], say)
+    write_pages.pages(layout, registry, entry, say)
     return Outcome(entry.content, dataclasses.replace(entry, state="done"))
 
 
 def _carried_out(registry: Registry, entry: Entry) -> None:
     try:
         if entry.sets is not None:
-            apply.follow(registry, entry)
+            aliases.follow(registry, entry)
         else:
             registry.mark(entry.position, "done")
-            apply.note_head(registry, apply.serving(registry))
+            aliases.note_head(registry, aliases.serving(registry))
     except UserError as error:
         raise type_of(error)(
             f"decision {entry.position} is recorded, but was not carried out to its end: {error}",
@@ -310,7 +313,9 @@ def _carried_out(registry: Registry, entry: Entry) -> None:
         ) from None
 
 
-def _register(layout: Layout, registry: Registry, judged: Judged, state: apply.Serving) -> Version:
+def _register(
+    layout: Layout, registry: Registry, judged: Judged, state: aliases.Serving
+) -> Version:
     """The version that holds the workspace's model; the same one however often it is judged.
 
     One that no decision was about may hold other code to serve the model: it is taken only where
@@ -360,7 +365,7 @@ def _register(layout: Layout, registry: Registry, judged: Judged, state: apply.S
 
 
 def _registered(
-    layout: Layout, registry: Registry, version: Version, state: apply.Serving
+    layout: Layout, registry: Registry, version: Version, state: aliases.Serving
 ) -> Version:
     """The version, once all its files were found to be sound."""
     try:
@@ -373,7 +378,7 @@ def _registered(
     return version
 
 
-def _best(judged: Judged, number: int, state: apply.Serving) -> int | None:
+def _best(judged: Judged, number: int, state: aliases.Serving) -> int | None:
     """The best version from now on, by the first primary metric on today's test set.
 
     A version that was forced is never called the best. Where it was forced because the best version

@@ -2,14 +2,15 @@
 
 from recctl.errors import UserError
 from recctl.layout import Layout
-from recctl.promotion import apply, contenders
-from recctl.promotion.body import about, frame, lineage_of
-from recctl.promotion.log import Entry, moving
-from recctl.promotion.params import PromotionParams
+from recctl.promotion.judge.policy import PromotionParams
+from recctl.promotion.ledger import aliases
+from recctl.promotion.ledger.log import Entry, moving
+from recctl.promotion.ledger.registry import Registry
+from recctl.promotion.ledger.vouch import served
 from recctl.promotion.promote import Confirm, Outcome, approved, check_reason, settled, write
-from recctl.promotion.registry import Registry
-from recctl.promotion.scoring import Say
-from recctl.promotion.vouch import served
+from recctl.promotion.record import about, frame, lineage_of
+from recctl.promotion.trial import contenders
+from recctl.promotion.trial.scoring import Say
 
 
 def rollback(
@@ -29,7 +30,7 @@ def rollback(
     check_reason(reason, "a rollback")
     policy = PromotionParams.load(layout.params)
     registry = Registry.connect(layout, policy.registered_model)
-    before = apply.serving(registry)
+    before = aliases.serving(registry)
     # naming a version is also the way out where the log cannot be followed
     state = before if to is not None else settled(registry, layout, say, force=True)
     for one in state.broken:
@@ -77,7 +78,7 @@ def rollback(
     return write(layout, registry, body, run_id, say)
 
 
-def _interrupted(state: apply.Serving) -> bool:
+def _interrupted(state: aliases.Serving) -> bool:
     """Whether a rollback is recorded and not carried out: asking again asks for the same one."""
     return (
         state.pending
@@ -86,17 +87,17 @@ def _interrupted(state: apply.Serving) -> bool:
     )
 
 
-def _moved_since(before: apply.Serving, now: apply.Serving) -> bool:
+def _moved_since(before: aliases.Serving, now: aliases.Serving) -> bool:
     return len(moving(now.line)) > len(moving(before.line))
 
 
-def _finished(state: apply.Serving) -> Outcome:
+def _finished(state: aliases.Serving) -> Outcome:
     assert state.latest is not None
     note = f"decision {state.latest.position}, a rollback that was interrupted, is finished: "
     return Outcome(None, note=f"{note}version {state.says['champion']} serves")
 
 
-def _after(state: apply.Serving, target: int) -> dict[str, int | None]:
+def _after(state: aliases.Serving, target: int) -> dict[str, int | None]:
     """Where the aliases point when `target` serves again.
 
     The champions form a stack: a promotion lays one on top, a rollback takes off all above its

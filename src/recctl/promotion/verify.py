@@ -5,10 +5,11 @@ from typing import Any
 
 from recctl.errors import Unknown, UserError, type_of
 from recctl.layout import Layout
-from recctl.promotion import apply, archive, contenders, log, vouch
-from recctl.promotion.log import Entry
-from recctl.promotion.registry import Registry
-from recctl.promotion.schema import readable
+from recctl.promotion.ledger import aliases, log, vouch
+from recctl.promotion.ledger.log import Entry
+from recctl.promotion.ledger.registry import Registry
+from recctl.promotion.trial import archive, contenders
+from recctl.promotion.view.schema import readable
 
 Check = dict[str, Any]
 
@@ -21,7 +22,7 @@ def verify(registry: Registry, layout: Layout, *, everything: bool = False) -> l
 
     Raises Unknown where one of them could not be read.
     """
-    state = apply.serving(registry)
+    state = aliases.serving(registry)
     line = state.line
     return [
         _chain(registry, state),
@@ -37,7 +38,7 @@ def _check(name: str, wrong: list[str], fine: str) -> Check:
     return {"name": name, "ok": not wrong, "detail": "; ".join(wrong) or fine}
 
 
-def _chain(registry: Registry, state: apply.Serving) -> Check:
+def _chain(registry: Registry, state: aliases.Serving) -> Check:
     line = state.line
     void = len(state.entries) - len(line)
     fine = f"{len(line)} decisions in one chain"
@@ -63,7 +64,7 @@ def _pending(line: list[Entry]) -> Check:
     return _check("interrupted changes", waiting, "none")
 
 
-def _aliases(state: apply.Serving) -> Check:
+def _aliases(state: aliases.Serving) -> Check:
     wrong = [
         f"'{name}' points to {_which(now)} and the log says {_which(state.says[name])}"
         for name, now in state.aliases.items()
@@ -78,7 +79,7 @@ def _aliases(state: apply.Serving) -> Check:
     return _check("aliases", wrong, f"as the log says: {where}")
 
 
-def _named(registry: Registry, state: apply.Serving) -> Check:
+def _named(registry: Registry, state: aliases.Serving) -> Check:
     """Versions are named by number: it must still be the content that was decided upon."""
     objections = [vouch.objection(state.line, one) for one in registry.versions()]
     wrong = [one for one in objections if one is not None]
@@ -90,7 +91,7 @@ def _which(number: int | None) -> str:
 
 
 def _versions(
-    registry: Registry, layout: Layout, state: apply.Serving, everything: bool
+    registry: Registry, layout: Layout, state: aliases.Serving, everything: bool
 ) -> Iterator[Check]:
     there = {one.number for one in registry.versions()}
     wanted = {number for number in state.aliases.values() if number is not None}

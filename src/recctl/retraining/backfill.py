@@ -28,7 +28,7 @@ from recctl.layout import Layout
 from recctl.lock import Lock
 from recctl.monitoring.report import Report
 from recctl.monitoring.watch import NoChampion, watch
-from recctl.promotion.params import PromotionParams
+from recctl.promotion.judge.policy import PromotionParams
 from recctl.retraining import decide
 from recctl.retraining.run import Hooks, Result, retrain
 from recctl.tracking.server import tracking_uri

@@ -5,10 +5,11 @@ from typing import Any
 
 from recctl.errors import MayPass
 from recctl.layout import Layout
-from recctl.promotion import log, records
-from recctl.promotion.log import Entry
+from recctl.promotion import history
+from recctl.promotion.ledger import log
+from recctl.promotion.ledger.log import Entry
+from recctl.promotion.ledger.registry import Registry
 from recctl.promotion.promote import Confirm, Declined, promote, settled
-from recctl.promotion.registry import Registry
 from recctl.retraining.record import Record
 
 Body = dict[str, Any]
@@ -24,7 +25,7 @@ def found(layout: Layout, key: str, say: Say) -> tuple[Record, Body] | None:
     A promotion that was written down and not carried out is finished first. What decided nothing is
     not found: a decision that came too late, and a refusal, whose cause may be mended by now.
     """
-    registry = records.open_registry(layout)
+    registry = history.open_registry(layout)
     entry = _newest(registry, key)
     if entry is None:
         return None

@@ -10,7 +10,7 @@ from recctl.evaluation.params import FULL
 from recctl.files import read_json
 from recctl.intake.intake import Intake
 from recctl.layout import Layout
-from recctl.promotion import page
+from recctl.promotion.view import page
 
 Row = dict[str, Any]
 

@@ -14,7 +14,7 @@ from recctl.intake.intake import Intake
 from recctl.layout import Layout
 from recctl.lock import Lock
 from recctl.pipeline import StageFailed
-from recctl.promotion.params import PromotionParams
+from recctl.promotion.judge.policy import PromotionParams
 from recctl.promotion.promote import Confirm
 from recctl.retraining import accepted, decide, key, pages, publish, record
 from recctl.retraining.cleanup import clean_up

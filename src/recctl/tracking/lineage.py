@@ -13,7 +13,7 @@ from recctl import __version__
 from recctl.files import read_json
 from recctl.layout import Layout
 from recctl.redact import redact
-from recctl.who import user
+from recctl.user_identity import user
 
 
 def lineage(layout: Layout) -> dict[str, str]:

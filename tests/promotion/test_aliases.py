@@ -10,10 +10,10 @@ from racers import promote, with_client
 from servers import add_model, connect, fresh_sqlite, picture, promotion, recovered, tracked_at
 
 from recctl.errors import UserError
-from recctl.promotion import apply
-from recctl.promotion.apply import Appended, Stale, append, follow, recover, serving
-from recctl.promotion.log import in_force
-from recctl.promotion.registry import DIGEST, ENTRY, Registry
+from recctl.promotion.ledger import aliases
+from recctl.promotion.ledger.aliases import Appended, Stale, append, follow, recover, serving
+from recctl.promotion.ledger.log import in_force
+from recctl.promotion.ledger.registry import DIGEST, ENTRY, Registry
 
 BOTH = [(False, "before"), (True, "after")]
 
@@ -21,7 +21,7 @@ BOTH = [(False, "before"), (True, "after")]
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
     """An empty registry of its own."""
-    monkeypatch.setattr(apply, "SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(aliases, "SECONDS_BETWEEN_LOOKS", 0.0)
     uri = fresh_sqlite(tmp_path)
     with tracked_at(uri):
         yield connect(tmp_path, uri)

@@ -7,10 +7,10 @@ from pathlib import Path
 from recctl.errors import UserError
 from recctl.files import replacing
 from recctl.layout import Layout
-from recctl.promotion import page, plots
-from recctl.promotion.log import Entry
-from recctl.promotion.registry import DECISION, EVIDENCE, Registry
-from recctl.promotion.schema import readable
+from recctl.promotion.ledger.log import Entry
+from recctl.promotion.ledger.registry import DECISION, EVIDENCE, Registry
+from recctl.promotion.view import page, plots
+from recctl.promotion.view.schema import readable
 
 
 def pages(layout: Layout, registry: Registry, entry: Entry, say: Callable[[str], None]) -> None:

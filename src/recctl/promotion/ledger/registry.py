@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from recctl.errors import Gone as Gone
 from recctl.errors import MayPass, UserError
 from recctl.layout import Layout
-from recctl.promotion.log import Entry, digest
+from recctl.promotion.ledger.log import Entry, digest
 from recctl.promotion.manifest import Manifest
 from recctl.redact import redact
 from recctl.tracking import batches, failures, server

@@ -15,13 +15,14 @@ from recctl.errors import UserError
 from recctl.files import damaged, missing
 from recctl.layout import Layout
 from recctl.models.base import SETTINGS, read_settings
-from recctl.promotion import package, vouch
-from recctl.promotion.evidence import Training
-from recctl.promotion.leak import TrainingRecord
-from recctl.promotion.log import Entry
+from recctl.promotion.judge.evidence import Training
+from recctl.promotion.ledger import vouch
+from recctl.promotion.ledger.log import Entry
+from recctl.promotion.ledger.registry import Registry, Version
 from recctl.promotion.manifest import Manifest
-from recctl.promotion.registry import Registry, Version
-from recctl.promotion.scoring import Contender, TestSet
+from recctl.promotion.trial import package
+from recctl.promotion.trial.scoring import Contender, TestSet
+from recctl.promotion.trial.training_record import TrainingRecord
 from recctl.recommend import Served
 from recctl.sequences.params import SequenceSplitParams
 from recctl.tracking.lineage import data_md5

@@ -5,7 +5,7 @@ one gets the next number, once, in one transaction, on every backend. So the log
 model whose versions are the entries. Each entry names the digest of the entry that its writer saw
 last. An entry that lands directly after the one it names is *in force*; one that finds another
 entry before it came too late and is *void*: nobody ever acts on it. All readers agree, for they
-read the same order. Aliases are only a picture of the log (see `apply.py`).
+read the same order. Aliases are only a picture of the log (see `aliases.py`).
 """
 
 import hashlib

@@ -34,11 +34,11 @@ from hypothesis import strategies as st
 
 from recctl.console import Console
 from recctl.evaluation.slices import Slice
-from recctl.promotion import show
-from recctl.promotion.decision import decide
-from recctl.promotion.evidence import Conduct, Evidence, Scored, Training
-from recctl.promotion.log import canonical
-from recctl.promotion.params import PromotionParams
+from recctl.promotion.judge.decision import decide
+from recctl.promotion.judge.evidence import Conduct, Evidence, Scored, Training
+from recctl.promotion.judge.policy import PromotionParams
+from recctl.promotion.ledger.log import canonical
+from recctl.promotion.view import tables
 from recctl.text import literal
 
 
@@ -54,7 +54,7 @@ def _printed(console: Console) -> str:
 
 def _decision(content: dict[str, Any], position: int | None = 7, width: int = 120) -> str:
     console = _console(width)
-    show.decision(content, position, console)
+    tables.decision(content, position, console)
     return _printed(console)
 
 
@@ -174,10 +174,10 @@ def test_the_verdicts_word_is_not_said_twice() -> None:
 
 def test_a_decision_that_does_not_count_says_so() -> None:
     console = _console()
-    show.decision(PROMOTED, 5, console, row=row(5, PROMOTED, in_force=False))
+    tables.decision(PROMOTED, 5, console, row=row(5, PROMOTED, in_force=False))
     assert "void: another decision came first" in _printed(console)
     console = _console()
-    show.decision(PROMOTED, 5, console, row=row(5, PROMOTED))
+    tables.decision(PROMOTED, 5, console, row=row(5, PROMOTED))
     assert "void" not in _printed(console)
 
 
@@ -191,7 +191,7 @@ def test_every_reason_of_every_gate_is_shown() -> None:
 
 def test_a_comparison_names_both_sides_and_judges_nothing() -> None:
     console = _console()
-    show.comparison(COMPARISON, console)
+    tables.comparison(COMPARISON, console)
     text = _printed(console)
     assert _line(text, "metric").split() == [
         *["metric", "version", "3", "workspace", "difference", "95%", "interval"]
@@ -231,7 +231,7 @@ def test_figures_stay_on_their_line_at_80_columns() -> None:
 
 
 def test_without_a_terminal_lines_are_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    show.decision(PROMOTED, 7)
+    tables.decision(PROMOTED, 7)
     assert max(map(len, capsys.readouterr().out.splitlines())) > 80
 
 
@@ -258,7 +258,7 @@ def test_any_text_prints(text: str) -> None:
 
 def _history(rows: list[dict[str, Any]], width: int = 120) -> str:
     console = _console(width)
-    show.history(rows, console)
+    tables.history(rows, console)
     return _printed(console)
 
 
@@ -306,7 +306,7 @@ def test_a_rejection_that_was_first_moves_nothing() -> None:
 
 def test_versions_in_a_list() -> None:
     console = _console(80)
-    show.versions(VERSIONS, console)
+    tables.versions(VERSIONS, console)
     text = _printed(console)
     assert "champion, previous" in text
     assert "commit 0123456789ab (dirty)" in " ".join(text.split())
@@ -315,13 +315,13 @@ def test_versions_in_a_list() -> None:
 
 def test_no_versions() -> None:
     console = _console()
-    show.versions([], console)
+    tables.versions([], console)
     assert _printed(console) == "No version is registered yet.\n"
 
 
 def test_one_version_with_its_files() -> None:
     console = _console(80)
-    show.version(VERSIONS[0], console)
+    tables.version(VERSIONS[0], console)
     text = _squeezed(_printed(console))
     assert "b2" * 32 in text
     assert "f6f6f6f6f6f6artifacts/recommender/model.safetensors" in text
@@ -329,7 +329,7 @@ def test_one_version_with_its_files() -> None:
 
 def test_checks_say_what_is_wrong() -> None:
     console = _console(80)
-    show.checks(CHECKS, console)
+    tables.checks(CHECKS, console)
     text = _printed(console)
     assert _line(text, "version 4").split()[2:4] == ["NOT", "OK"]
     assert _line(text, "decision log").split()[2] == "ok"
@@ -341,7 +341,7 @@ def test_checks_say_what_is_wrong() -> None:
 
 def test_checks_that_all_hold() -> None:
     console = _console()
-    show.checks([CHECKS[0], CHECKS[2]], console)
+    tables.checks([CHECKS[0], CHECKS[2]], console)
     assert _printed(console).splitlines()[-1] == "2 checks, everything is consistent."
 
 
@@ -382,6 +382,6 @@ def test_a_judgement_of_today_shows_every_reason() -> None:
 
 
 def test_examples_in_the_docstrings() -> None:
-    result = doctest.testmod(show)
+    result = doctest.testmod(tables)
     assert result.attempted > 4
     assert result.failed == 0

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recctl.errors import Gone, UserError, type_of
-from recctl.promotion.log import (
+from recctl.promotion.ledger.log import (
     Entry,
     accepts_cut,
     acknowledged,
@@ -24,8 +24,8 @@ from recctl.promotion.log import (
     in_force,
     moving,
 )
-from recctl.promotion.registry import Registry
-from recctl.promotion.vouch import served
+from recctl.promotion.ledger.registry import Registry
+from recctl.promotion.ledger.vouch import served
 from recctl.redact import redact
 
 ALIASES = ("previous", "best", "champion")

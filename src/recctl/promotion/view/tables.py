@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import RenderableType
 
 from recctl.console import SIMPLE_HEAD, Console, Table, Text
-from recctl.promotion import gate as words
+from recctl.promotion.judge import gate as words
 from recctl.text import one_line
 
 _WIDTH = 120

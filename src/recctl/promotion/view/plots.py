@@ -10,7 +10,7 @@ from recctl import drawing
 from recctl.drawing import BLUE as _BLUE
 from recctl.drawing import GREY as _GREY
 from recctl.drawing import ORANGE as _ORANGE
-from recctl.promotion import show
+from recctl.promotion.view import tables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +65,7 @@ def intervals(body: dict[str, Any], path: Path) -> None:
             _panel(one, rows, body)
             one.set_title(title)
         if panels:
-            name = show.sides(body)["challenger"]
+            name = tables.sides(body)["challenger"]
             axes[-1].set_xlabel(f"difference: {name} - other, with its 95% interval")
             _legend(figure, panels, body)
         else:
@@ -75,7 +75,7 @@ def intervals(body: dict[str, Any], path: Path) -> None:
 
 def _panels(body: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """The rows of each panel that has any, by its title."""
-    champion = show.side(body, "champion") if body.get("champion") else "the champion"
+    champion = tables.side(body, "champion") if body.get("champion") else "the champion"
     found = {}
     for title, gates in _PANELS.items():
         rows = [gate for gate in drawable(body) if gate["gate"] in gates]
@@ -113,7 +113,7 @@ def _panel(axes: "Axes", rows: list[dict[str, Any]], body: dict[str, Any]) -> No
 
 def _label(gate: dict[str, Any]) -> str:
     """The gate's name."""
-    name = show.clean(gate["name"])
+    name = tables.clean(gate["name"])
     name = name.upper() if gate["gate"] in ("primary", "ratchet") else name
     users = gate["users"] if gate["gate"] == "slices" else None
     return f"{name}  ({users:,} users)" if users is not None else name

@@ -13,12 +13,12 @@ from pydantic import ValidationError
 from recctl.errors import Gone, UserError
 from recctl.evaluation.slices import Slice
 from recctl.files import digest, read_json, read_table, replacing, write_json
-from recctl.promotion.body import plain_gates
-from recctl.promotion.decision import RULES, decide
-from recctl.promotion.evidence import Conduct, Evidence, Scored, Training
-from recctl.promotion.log import Entry
-from recctl.promotion.params import PromotionParams
-from recctl.promotion.registry import EVIDENCE, Registry
+from recctl.promotion.judge.decision import RULES, decide
+from recctl.promotion.judge.evidence import Conduct, Evidence, Scored, Training
+from recctl.promotion.judge.policy import PromotionParams
+from recctl.promotion.ledger.log import Entry
+from recctl.promotion.ledger.registry import EVIDENCE, Registry
+from recctl.promotion.record import plain_gates
 
 TABLE = "evidence.parquet"
 """One row per test user: ids, every model's rank, who leaks, who is in which slice."""

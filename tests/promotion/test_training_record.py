@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from leak_cases import NOON, Event, log
 
 from recctl.errors import UserError
-from recctl.promotion import leak
-from recctl.promotion.leak import ABOUT, TENSORS, TrainingRecord, leaking
+from recctl.promotion.trial import training_record
+from recctl.promotion.trial.training_record import ABOUT, TENSORS, TrainingRecord, leaking
 from recctl.sequences.store import SequenceData
 
 YESTERDAY = log("u: a b c d e, v: b c a d e f, w: c c a b")
@@ -193,8 +193,10 @@ def test_without_times_appended_sequences_do_not_leak_and_others_do(days: Days) 
 
 def test_two_users_of_one_hash_count_as_a_leak(days: Days) -> None:
     record = days.trained(YESTERDAY)
-    u = leak.user_hashes(["u"])[0]
-    doubled = replace(record, **{name: np.repeat(getattr(record, name), 2) for name in leak._TYPES})
+    u = training_record.user_hashes(["u"])[0]
+    doubled = replace(
+        record, **{name: np.repeat(getattr(record, name), 2) for name in training_record._TYPES}
+    )
     assert np.count_nonzero(doubled.users == u) == 2
     assert days.leaks(doubled, YESTERDAY) == {"u": True, "v": True, "w": True}
 
@@ -228,7 +230,7 @@ def test_the_hashes_are_those_of_plain_integers(days: Days) -> None:
     by_user = {
         user: row
         for user in "uvw"
-        for row in [record.users.tolist().index(int(leak.user_hashes([user])[0]))]
+        for row in [record.users.tolist().index(int(training_record.user_hashes([user])[0]))]
     }
     for user, row in by_user.items():
         mine = [event for event in YESTERDAY if event.user == user][:-2]
@@ -244,7 +246,7 @@ def test_blocks_do_not_change_the_hashes(
     days: Days, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
     whole = days.trained(YESTERDAY)
-    monkeypatch.setattr(leak, "_BLOCK", block)
+    monkeypatch.setattr(training_record, "_BLOCK", block)
     again = days.trained(YESTERDAY)
     assert again.items.tolist() == whole.items.tolist()
     assert again.events.tolist() == whole.events.tolist()

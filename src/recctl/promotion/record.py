@@ -10,13 +10,13 @@ import numpy as np
 
 from recctl.evaluation import metrics
 from recctl.layout import Layout
-from recctl.promotion.decision import RULES, Decision, Gate
-from recctl.promotion.evidence import Evidence, Scored
-from recctl.promotion.log import SCHEMA
-from recctl.promotion.params import PromotionParams
-from recctl.promotion.scoring import Contender, TestSet
+from recctl.promotion.judge.decision import RULES, Decision, Gate
+from recctl.promotion.judge.evidence import Evidence, Scored
+from recctl.promotion.judge.policy import PromotionParams
+from recctl.promotion.ledger.log import SCHEMA
+from recctl.promotion.trial.scoring import Contender, TestSet
 from recctl.tracking.lineage import lineage
-from recctl.who import user
+from recctl.user_identity import user
 
 Body = dict[str, Any]
 

@@ -5,11 +5,11 @@ from typing import Any
 from recctl import limits
 from recctl.errors import UserError
 from recctl.layout import Layout
-from recctl.promotion import log
-from recctl.promotion.log import Entry
-from recctl.promotion.params import PromotionParams
-from recctl.promotion.registry import DECISION, Registry, Version
-from recctl.promotion.schema import history_row
+from recctl.promotion.judge.policy import PromotionParams
+from recctl.promotion.ledger import log
+from recctl.promotion.ledger.log import Entry
+from recctl.promotion.ledger.registry import DECISION, Registry, Version
+from recctl.promotion.view.schema import history_row
 
 Row = dict[str, Any]
 WORKSPACE = "workspace"
@@ -21,7 +21,7 @@ def open_registry(layout: Layout) -> Registry:
     return Registry.connect(layout, PromotionParams.load(layout.params).registered_model)
 
 
-def history(registry: Registry) -> list[Row]:
+def decisions(registry: Registry) -> list[Row]:
     """Every entry of the log, oldest first."""
     entries = sorted(registry.entries(), key=lambda one: one.position)
     counted = {entry.position for entry in log.in_force(entries)}
@@ -34,7 +34,7 @@ def entry(registry: Registry, position: int) -> tuple[Entry, Row]:
     if position not in entries:
         held = f"1 to {max(entries)}" if entries else "none yet"
         raise UserError(f"no decision {position}", f"known: {held}; see 'recctl history'")
-    rows = {row["position"]: row for row in history(registry)}
+    rows = {row["position"]: row for row in decisions(registry)}
     if rows[position]["body"] is None:
         raise UserError(
             f"decision {position} cannot be read: it was altered, or recctl did not write it",

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from recctl import limits
 from recctl.evaluation.slices import Slice
-from recctl.promotion.evidence import Evidence, Scored
-from recctl.promotion.gate import Gate, percent
-from recctl.promotion.params import PromotionParams
+from recctl.promotion.judge.evidence import Evidence, Scored
+from recctl.promotion.judge.gate import Gate, percent
+from recctl.promotion.judge.policy import PromotionParams
 
 FEWEST_USERS = 6
 """Of five users even unanimous gains have a two-sided sign-flip p-value of 2 / 2**5 = 6.25%: fewer

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from recctl.promotion import checks, gates
-from recctl.promotion.evidence import Evidence
-from recctl.promotion.gate import Gate, Outcome, change, figure, label
-from recctl.promotion.params import PromotionParams
+from recctl.promotion.judge import checks, gates
+from recctl.promotion.judge.evidence import Evidence
+from recctl.promotion.judge.gate import Gate, Outcome, change, figure, label
+from recctl.promotion.judge.policy import PromotionParams
 
 __all__ = ["RULES", "Decision", "Gate", "Outcome", "Verdict", "decide"]
 

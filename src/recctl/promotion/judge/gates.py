@@ -34,10 +34,10 @@ from numpy.typing import NDArray
 from recctl.evaluation import metrics, statistics
 from recctl.evaluation.slices import Slice
 from recctl.evaluation.statistics import Counted, Interval
-from recctl.promotion.checks import Judged
-from recctl.promotion.evidence import Conduct, Evidence, Training
-from recctl.promotion.gate import Gate, Outcome, change, figure, label, percent, signed
-from recctl.promotion.params import PromotionParams
+from recctl.promotion.judge.checks import Judged
+from recctl.promotion.judge.evidence import Conduct, Evidence, Training
+from recctl.promotion.judge.gate import Gate, Outcome, change, figure, label, percent, signed
+from recctl.promotion.judge.policy import PromotionParams
 from recctl.training import curve
 
 TAIL = 0.025

@@ -7,8 +7,8 @@ breaks. So what a version is, is what the newest decision about it says.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from recctl.promotion.log import Entry, digest, moving
-from recctl.promotion.registry import FILES, Version
+from recctl.promotion.ledger.log import Entry, digest, moving
+from recctl.promotion.ledger.registry import FILES, Version
 
 _ROLES = ("challenger", "champion", "best")
 

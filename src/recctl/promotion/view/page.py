@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import quote
 
 from recctl.console import Table, Text
-from recctl.promotion import plots, show
-from recctl.promotion.params import PromotionParams
+from recctl.promotion.judge.policy import PromotionParams
+from recctl.promotion.view import plots, tables
 from recctl.text import html as _escape
 from recctl.text import markdown as _inline
 
@@ -66,21 +66,21 @@ Block = Heading | Paragraph | Grid | Code | Picture
 
 def html(body: dict[str, Any], png: bytes, position: int | None = None) -> str:
     """One self-contained page; `png` is `plots.intervals`' picture."""
-    title = show.title(body, position)
+    title = tables.title(body, position)
     parts = [_html(block, png) for block in blocks(body, position)]
     return _PAGE.format(
         title=_escape(title),
         style=_STYLE,
-        verdict=_escape(show.verdict(body, position)),
+        verdict=_escape(tables.verdict(body, position)),
         kind=_escape(str(body.get("verdict") or "promoted")),
-        sentence=_escape(show.said(body)),
+        sentence=_escape(tables.said(body)),
         content="\n".join(parts),
     )
 
 
 def markdown(body: dict[str, Any], position: int | None = None, *, picture: bool = True) -> str:
     """The same content; the picture is a link to `intervals.png` beside it, or left out."""
-    lead = [f"# {_inline(show.title(body, position))}", f"**{_inline(show.said(body))}**"]
+    lead = [f"# {_inline(tables.title(body, position))}", f"**{_inline(tables.said(body))}**"]
     content = blocks(body, position, picture=picture)
     return "\n\n".join([*lead, *(_markdown(block) for block in content)]) + "\n"
 
@@ -88,15 +88,17 @@ def markdown(body: dict[str, Any], position: int | None = None, *, picture: bool
 def description(body: dict[str, Any], position: int | None = None) -> str:
     """What MLflow shows beside the challenger's version, in markdown; links work in its pages."""
     lineage, metrics = body.get("lineage") or {}, _figures(body)
-    model = _inline(show.clean((body.get("challenger") or {}).get("model") or "model"))
-    text = f"{model} trained on data {show.brief(lineage.get('data_md5'))}"
-    lines = [f"{text}, commit {show.commit(lineage)}."]
+    model = _inline(tables.clean((body.get("challenger") or {}).get("model") or "model"))
+    text = f"{model} trained on data {tables.brief(lineage.get('data_md5'))}"
+    lines = [f"{text}, commit {tables.commit(lineage)}."]
     if metrics:
-        said = ", ".join(f"{_inline(name)} {show.figure(value)}" for name, value in metrics.items())
-        lines.append(f"{said}: {show.count(body.get('users'))} test users, full ranking.")
+        said = ", ".join(
+            f"{_inline(name)} {tables.figure(value)}" for name, value in metrics.items()
+        )
+        lines.append(f"{said}: {tables.count(body.get('users'))} test users, full ranking.")
     if position is not None:
         link = f"#/models/{quote(body['registered_model'])}-decisions/versions/{position}"
-        came = f"{show.when(body['time'])} UTC: {show.verdict(body, position)}"
+        came = f"{tables.when(body['time'])} UTC: {tables.verdict(body, position)}"
         lines.append(f"[Decision {position}]({link}), {came} (`recctl explain {position}`).")
     return "\n\n".join(lines)
 
@@ -104,14 +106,14 @@ def description(body: dict[str, Any], position: int | None = None) -> str:
 def _figures(body: dict[str, Any]) -> dict[str, float | None]:
     """The challenger's means over today's whole catalogue, in the policy's order."""
     found = ((body.get("means") or {}).get("full") or {}).get("challenger") or {}
-    order = dict.fromkeys([*show.metrics_of(body), *found])
+    order = dict.fromkeys([*tables.metrics_of(body), *found])
     return {name: found[name] for name in order if name in found}
 
 
 def blocks(body: dict[str, Any], position: int | None, *, picture: bool = True) -> list[Block]:
     """All there is to say of a decision, in the order in which it is asked."""
     return [
-        Paragraph("\n".join(show.circumstances(body))),
+        Paragraph("\n".join(tables.circumstances(body))),
         *_judgement(body, picture),
         *_policy(body),
         *_origin(body, position),
@@ -127,13 +129,13 @@ def _judgement(body: dict[str, Any], picture: bool) -> list[Block]:
     first, *rest = [
         (name, _grid(table))
         for name, table in [
-            ("Primary metrics", show.primary(body)),
-            ("Gates", show.other_gates(body)),
-            ("Slices", show.slices(body)),
-            ("All models on today's test set", show.catalogues(body)),
+            ("Primary metrics", tables.primary(body)),
+            ("Gates", tables.other_gates(body)),
+            ("Slices", tables.slices(body)),
+            ("All models on today's test set", tables.catalogues(body)),
         ]
     ]
-    remarks = "\n".join(show.remarks(body))
+    remarks = "\n".join(tables.remarks(body))
     for (name, grid), more in [(first, remarks), *((one, "") for one in rest)]:
         if grid.rows or more:
             found += [Heading(name), *([grid] if grid.rows else [])]
@@ -144,7 +146,7 @@ def _judgement(body: dict[str, Any], picture: bool) -> list[Block]:
 def _in_words(body: dict[str, Any]) -> str:
     """The plot for those who do not see it."""
     rows = [
-        f"{show.clean(gate['name'])} {show.signed(gate['difference'])} {show.interval(gate)}"
+        f"{tables.clean(gate['name'])} {tables.signed(gate['difference'])} {tables.interval(gate)}"
         for gate in plots.drawable(body)
         if gate["gate"] == "primary"
     ]
@@ -166,7 +168,7 @@ def _policy(body: dict[str, Any]) -> list[Block]:
 def _origin(body: dict[str, Any], position: int | None) -> list[Block]:
     """Models, lineage, evidence, and the decision's place in the log."""
     rows = [
-        [name, show.side(body, side), _text(body[side].get("digest"))]
+        [name, tables.side(body, side), _text(body[side].get("digest"))]
         for side, name in _roles(body).items()
         if body.get(side)
     ]
@@ -185,7 +187,7 @@ def _origin(body: dict[str, Any], position: int | None) -> list[Block]:
 
 def _roles(body: dict[str, Any]) -> dict[str, str]:
     """What each model is called; nobody challenges anybody in a rollback."""
-    names = show.sides(body)
+    names = tables.sides(body)
     if body["kind"] == "rollback":
         names = {"challenger": "serves from now on", "champion": "served before"}
     return {**names, "best": "best"}
@@ -216,7 +218,7 @@ def _command(body: dict[str, Any]) -> str:
     """What judges the same models again."""
     if body["kind"] == "promotion":
         return "recctl promote --dry-run"
-    names = [name.removeprefix("version ") for name in show.sides(body).values()]
+    names = [name.removeprefix("version ") for name in tables.sides(body).values()]
     return f"recctl compare {' '.join(names)}"
 
 
@@ -231,11 +233,11 @@ def _grid(table: Table) -> Grid:
 
 
 def _words(name: str) -> str:
-    return show.clean(name).replace("_", " ")
+    return tables.clean(name).replace("_", " ")
 
 
 def _text(value: Any) -> str:
-    return "-" if value in (None, "") else show.clean(str(value))
+    return "-" if value in (None, "") else tables.clean(str(value))
 
 
 # --- HTML
@@ -281,7 +283,7 @@ def _html_cell(text: str, figures: bool) -> str:
     return f"<td{_side(figures)}>{shown}{small}</td>"
 
 
-_OUTCOMES = {word: outcome for outcome, word in show.WORDS.items()}
+_OUTCOMES = {word: outcome for outcome, word in tables.WORDS.items()}
 
 
 def _side(figures: bool) -> str:

@@ -24,10 +24,10 @@ from recctl.errors import UserError
 from recctl.files import digest, replacing_folder, write_json
 from recctl.models.base import SETTINGS, WEIGHTS, read_settings
 from recctl.promotion import manifest
-from recctl.promotion.leak import TrainingRecord
 from recctl.promotion.serving import COLUMNS, HISTORY, PARAMS
 from recctl.promotion.serving import DIGESTS as DIGESTS
 from recctl.promotion.serving import RECOMMENDER as RECOMMENDER
+from recctl.promotion.trial.training_record import TrainingRecord
 from recctl.recommend import Served
 
 VOCABULARY = "vocabulary.json"

@@ -1,7 +1,7 @@
 """What `--json` prints: every output of promotion's commands, in types and words.
 
 The commands print plain dicts; these models say what is in them. `docs/decision.schema.json` is
-generated from here (`python -m recctl.promotion.schema`) and a test holds the two together.
+generated from here (`python -m recctl.promotion.view.schema`) and a test holds the two together.
 Every output is an object with `schema` (1) and `output`, which names its kind. New keys may appear
 within a schema's number; a key that changes its meaning or goes raises the number.
 """
@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
-from recctl.promotion.decision import Verdict
-from recctl.promotion.gate import Outcome
-from recctl.promotion.log import SCHEMA, Entry
+from recctl.promotion.judge.decision import Verdict
+from recctl.promotion.judge.gate import Outcome
+from recctl.promotion.ledger.log import SCHEMA, Entry
 from recctl.text import echo_json
 
 Means = dict[str, dict[str, float | None]]

@@ -27,9 +27,9 @@ from recctl.files import read_json, read_table
 from recctl.layout import Layout
 from recctl.models import COUNTED, load_model
 from recctl.models.base import WEIGHTS, Scorer
-from recctl.promotion.evidence import Conduct, Evidence, Scored
-from recctl.promotion.leak import TrainingRecord, leaking
-from recctl.promotion.params import PromotionParams
+from recctl.promotion.judge.evidence import Conduct, Evidence, Scored
+from recctl.promotion.judge.policy import PromotionParams
+from recctl.promotion.trial.training_record import TrainingRecord, leaking
 from recctl.recommend import Served
 from recctl.sequences.store import Cases, Histories, SequenceData
 from recctl.sequences.vocabulary import COLD, Vocabulary

@@ -1,0 +1,1 @@
+"""Judging: pure functions of arrays and the policy; no registry, no files."""
