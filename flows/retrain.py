@@ -60,7 +60,7 @@ def hooks(layout: Layout) -> Hooks:
         show=in_prefect.show,
         epoch=in_prefect.Progress(),
         approve=approve,
-        told=partial(tell, layout),
+        finished=partial(tell, layout),
     )
 
 

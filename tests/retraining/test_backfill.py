@@ -162,7 +162,7 @@ def test_a_day_that_was_killed_is_the_day_that_it_was(
         killing.setattr(backfilling, "write_json", keep)
         if moment == "taken in":
             killing.setattr(backfilling, "watch", watch)
-        hooks = Hooks(say=QUIET.say, step=step, told=tell)
+        hooks = Hooks(say=QUIET.say, step=step, finished=tell)
         with pytest.raises(Killed):
             list(backfill(project, FIRST, FIRST, hooks, settings=PROMOTES))
     again = list(backfill(project, FIRST, FIRST, QUIET, settings=PROMOTES))
@@ -231,7 +231,7 @@ def test_days_without_a_champion_have_no_figure(project: Layout) -> None:
 @pytest.mark.parametrize(
     ("first", "last", "words"),
     [
-        (LAST, FIRST, "lies before the first"),
+        (LAST, FIRST, "is before the first"),
         (date(2020, 9, 1), date(2020, 9, 2), "the log has nothing before 2020-09-01"),
     ],
 )

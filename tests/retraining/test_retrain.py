@@ -131,7 +131,7 @@ def test_a_decision_told_late_is_the_result_of_the_run_that_tells_it(
     hooks = Hooks(
         say=lambda line: None,
         show=lambda page: shown.append(page.key),
-        told=lambda done: told.append(done.ending),
+        finished=lambda done: told.append(done.ending),
     )
     with monkeypatch.context() as broken:
         broken.setattr("recctl.retraining.run.publish.publish", away)

@@ -1,9 +1,9 @@
 """Which version of `data/` is accepted, and the way back to it.
 
 The accepted version is the newest one that passed validation. `.recctl/accepted.json` keeps its
-data.dvc and its dvc.lock; where there is none yet, git's last commit has them. A version whose
-validation failed is rejected: dvc.lock is put back as it was, so that neither git nor the remote
-ever gets it, and `reject` takes it out of `data/`.
+data.dvc and its dvc.lock; before there is one, git's last commit has them. A version whose
+validation failed is rejected: dvc.lock is restored, so that neither git nor the remote ever gets
+that version, and `reject` takes it out of `data/`.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Accepted:
-    """A version of `data/` and what DVC notes of it."""
+    """A version of `data/`, and what DVC recorded of it."""
 
     version: str
     files: dict[str, str]
@@ -41,17 +41,17 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Rejection:
-    """What was taken out of `data/`."""
+    """What `reject` took out of `data/`."""
 
     version: str
-    """The one that was rejected."""
+    """The rejected version."""
     accepted: str
-    """The one that data/ is now."""
+    """The version that data/ is now."""
     batches: list[Batch]
     kept: str
-    """The folder that keeps them."""
+    """The folder that keeps the batches."""
     moved: list[str]
-    """The files that brought them, where they lie now."""
+    """The files that the batches came from, at their new paths."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -69,7 +69,7 @@ def current(layout: Layout) -> Accepted | None:
 
 
 def keep(layout: Layout) -> None:
-    """`data/` as it is now is the accepted version."""
+    """Record that `data/` as it is now is the accepted version."""
     version = versions.digest(layout)
     files = versions.files(layout, version) if version else None
     if version is None or files is None:
@@ -80,20 +80,20 @@ def keep(layout: Layout) -> None:
 
 
 def keep_if_passed(layout: Layout) -> None:
-    """The same before an intake, where dvc.lock says that it passed or nothing better is known."""
+    """The same before an intake, where dvc.lock shows that it passed, or no other is known."""
     if _passed(layout) or current(layout) is None:
         keep(layout)
 
 
 def restore_lock(layout: Layout) -> None:
-    """dvc.lock as it was before a version that is rejected was tried."""
+    """Restore dvc.lock as it was before the rejected version was tried."""
     known = current(layout)
     if known is not None and known.version != versions.digest(layout):
         _write_lock(layout, known.lock)
 
 
 def settle_lock(layout: Layout, say: Say) -> bool:
-    """Whether dvc.lock is of the data that data.dvc names; where it can be, it is put back so."""
+    """Whether dvc.lock is of the version that data.dvc names; it is restored where possible."""
     version = versions.digest(layout)
     if _is_of(_text(layout, "dvc.lock"), version):
         return True
@@ -101,7 +101,7 @@ def settle_lock(layout: Layout, say: Say) -> bool:
     texts = [known.lock] if known is not None and known.version == version else []
     for text in (*texts, git.at_head(layout.root, "dvc.lock")):
         if text is not None and _is_of(text, version):
-            say("dvc.lock named another version of data/: it is put back")
+            say("dvc.lock named another version of data/: it is restored")
             _write_lock(layout, text)
             return True
     return False
@@ -110,7 +110,7 @@ def settle_lock(layout: Layout, say: Say) -> bool:
 def reject(layout: Layout, say: Say) -> Rejection:
     """Take out of `data/` what was taken in since the accepted version; nothing is lost.
 
-    The batches lie below `.recctl/rejected/` afterwards, and the files that brought them in the
+    Afterwards the batches are in `.recctl/rejected/`, and the files that they came from in the
     folder `refused` of their source, with the reason. Killed at any moment, this can be repeated.
     Raises UserError, before anything is changed, where there is nothing to take out.
     """
@@ -130,12 +130,12 @@ def reject(layout: Layout, say: Say) -> Rejection:
             )
         names = sorted(now.keys() - known.files.keys())
         paths = [layout.data / name for name in names]
-        found = [batches.read(path) for path in paths]
+        rejected = [batches.read(path) for path in paths]
         home = layout.state / "rejected" / version.removesuffix(".dir")
         with replacing_folder(home) as scratch:
             for path in (*paths, layout.root / "data.dvc"):
                 shutil.copyfile(path, scratch / path.name)
-        moved = [str(path.relative_to(layout.root)) for path in _refuse(layout, found, version)]
+        moved = [str(path.relative_to(layout.root)) for path in _refuse(layout, rejected, version)]
         _write_lock(layout, known.lock)
         for path in paths:
             path.unlink()  # until data.dvc changes, the next intake brings them back
@@ -143,13 +143,13 @@ def reject(layout: Layout, say: Say) -> Rejection:
             temporary.write_text(known.pointer, encoding="utf-8")
         sync.bring(layout, say)
     kept = str(home.relative_to(layout.root))
-    return Rejection(version, known.version, found, kept, moved)
+    return Rejection(version, known.version, rejected, kept, moved)
 
 
-def _refuse(layout: Layout, found: list[Batch], version: str) -> Iterator[Path]:
-    """Move the files that brought the batches to those that were refused."""
+def _refuse(layout: Layout, rejected: list[Batch], version: str) -> Iterator[Path]:
+    """Move the files that the batches came from to the refused ones; yields their new paths."""
     reason = f"its rows were taken into version {version} of data/, which was rejected"
-    for batch in found:
+    for batch in rejected:
         kind, _, path = batch.source.partition(":")
         home = layout.root / path
         for file in _taken(home, batch) if kind == "folder" else ():
@@ -157,14 +157,14 @@ def _refuse(layout: Layout, found: list[Batch], version: str) -> Iterator[Path]:
 
 
 def _taken(home: Path, batch: Batch) -> list[Path]:
-    """The files of this very content that were taken under the batch's name."""
+    """The files taken under the batch's name that have its content."""
     stem = batch.name.partition(".")[0]
     near = [path for path in folder.files(home / "taken") if folder.shown(path).startswith(stem)]
     return [path for path in near if digest(path) == batch.sha256]
 
 
 def _base(files: dict[str, str]) -> dict[str, str]:
-    """The files of a version that are no batches."""
+    """The files of a version that are not batches."""
     prefix = f"{batches.FOLDER}/"
     return {name: md5 for name, md5 in files.items() if not name.startswith(prefix)}
 
@@ -181,7 +181,7 @@ def _kept(layout: Layout) -> Accepted | None:
 
 
 def _committed(layout: Layout) -> Accepted | None:
-    """What git's last commit names, as far as DVC's cache knows its files."""
+    """The version in git's last commit; None where DVC's cache does not list its files."""
     pointer = git.at_head(layout.root, "data.dvc")
     version = versions.named(pointer, "data.dvc of git's last commit") if pointer else None
     files = versions.files(layout, version) if version else None
@@ -204,7 +204,7 @@ def _passed(layout: Layout) -> bool:
 
 
 def _is_of(lock: str | None, version: str | None) -> bool:
-    """Whether a dvc.lock names this version of data/, or none at all."""
+    """Whether a dvc.lock names this version of data/, or no version."""
     return _digests(_stages(lock), "ingest", "deps").get("data", version) == version
 
 
@@ -215,7 +215,7 @@ def _stages(lock: str | None) -> dict[str, Any]:
 
 
 def _digests(stages: dict[str, Any], stage: str, kind: str) -> dict[str, str]:
-    """The digests that dvc.lock notes of a stage's `deps` or `outs`, by path."""
+    """The digests that dvc.lock records of a stage's `deps` or `outs`, by path."""
     entry = stages.get(stage)
     listed = entry.get(kind) if isinstance(entry, dict) else None
     return {

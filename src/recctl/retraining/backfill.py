@@ -1,7 +1,7 @@
-"""Replaying history: day after day is taken in, retrained upon and decided, as if it were then.
+"""Replaying history: each day is taken in, trained on and decided, as it would have been then.
 
-All of it happens in a workspace of its own below `.recctl/backfill/`, under a registry name of its
-own: the project's data, models and champion are not touched.
+This happens in a separate workspace in `.recctl/backfill/`, under a separate registry name: the
+project's data, models and champion are not touched.
 """
 
 import dataclasses
@@ -39,8 +39,8 @@ _COLUMNS = {"user_column": "user_id", "item_column": "item_id", "time_column": "
 
 
 @dataclass(frozen=True)
-class Day:
-    """What one day came to."""
+class Met:
+    """The champion on a day's events, saved before the day is trained on."""
 
     day: str
     events: int
@@ -50,27 +50,19 @@ class Day:
     """The champion's figure on the day's events, before it was trained on them; None: none."""
     low: float | None
     high: float | None
-    ending: str
-    """Of the day's retraining."""
     champion: int | None
-    """The version that serves after it."""
-    challenger: float | None
-    """The test figure of the model trained that day; None where none was judged."""
-    sentence: str
+    """The version that served; None: none did. Of a `Day` the one that serves after it."""
 
 
 @dataclass(frozen=True)
-class Met:
-    """How the champion met a day, kept on disk: once the day is trained on, nobody can tell."""
+class Day(Met):
+    """The result of one day."""
 
-    day: str
-    events: int
-    metric: str
-    live: float | None
-    low: float | None
-    high: float | None
-    champion: int | None
-    """The version that met it; None: none served."""
+    ending: str
+    """Of the day's retraining."""
+    challenger: float | None
+    """The test figure of the model trained that day; None where none was judged."""
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -84,7 +76,7 @@ class Replay:
 
     @property
     def begun(self) -> bool:
-        """Whether the workspace is laid out."""
+        """Whether the workspace is complete."""
         return (self.workspace.root / "data.dvc").exists()
 
 
@@ -96,20 +88,20 @@ def backfill(
     *,
     settings: dict[str, Any] | None = None,
 ) -> Iterator[Day]:
-    """Retrain and decide on every day from `first` to `last`, giving back each as it is done.
+    """Retrain and decide on every day from `first` to `last`, yielding each when it is done.
 
     The first model is trained on everything before `first`. `settings` replace values of
-    params.yaml in the workspace, such as {"train.max_epochs": 5}. Begun again with the same days
-    and settings it goes on after the last day that was done.
+    params.yaml in the workspace, such as {"train.max_epochs": 5}. Started again with the same days
+    and settings it continues after the last day that was done.
 
     Raises UserError for days that the log does not have, MayPass where another process replays the
     same days, and what a retraining raises.
     """
     if last < first:
-        raise UserError(f"the last day {last} lies before the first, {first}", "swap them")
+        raise UserError(f"the last day {last} is before the first, {first}", "swap them")
     replay = Replay(project, Layout(_root(project, first, last)), first, last)
-    mine = replay.workspace.root.with_suffix(".lock")  # beside the workspace, which may be removed
-    with locked(mine, f"another backfill from {first} to {last} is at work"):
+    path = replay.workspace.root.with_suffix(".lock")  # outside the workspace, which may be removed
+    with locked(path, f"another backfill from {first} to {last} is at work"):
         _prepare(replay, settings or {})
         done = _read(replay)
         yield from done or []
@@ -127,9 +119,9 @@ def backfill(
 
 
 def registered_model(replay: Replay) -> str:
-    """The registry name of a backfill: as its workspace has it, else one that was never used.
+    """The registry name of a backfill: that of its workspace, else one that was never used.
 
-    A backfill that was removed leaves versions in the registry which know the days to come.
+    A backfill that was removed leaves versions in the registry that were trained on later days.
     """
     if replay.begun:
         return PromotionParams.load(replay.workspace.params).registered_model
@@ -143,30 +135,24 @@ def _days(first: date, last: date) -> list[date]:
 
 
 def _live_through(replay: Replay, day: date, held: Lock, hooks: Hooks) -> Day:
-    """The champion meets the day's events, then they are trained and judged upon."""
+    """Score the champion on the day's events, then train on them and decide."""
     met = _met(replay, day, held, hooks)
     result = retrain(replay.workspace, held, hooks)
     if met.events and result.nothing_new:
         result = _decided_before(replay.workspace, result, hooks)
     body = result.body or {}
     means = (body.get("means") or {}).get("full") or {}
-    champion = body.get("sets") or {"champion": met.champion}
+    after = body.get("sets") or {"champion": met.champion}
     return Day(
-        day=met.day,
-        events=met.events,
-        metric=met.metric,
-        live=met.live,
-        low=met.low,
-        high=met.high,
+        **dataclasses.asdict(met) | {"champion": after["champion"]},
         ending="nothing-new" if result.nothing_new else str(result.record.ending),
-        champion=champion["champion"],
         challenger=(means.get("challenger") or {}).get(met.metric),
         sentence=result.sentence,
     )
 
 
 def _decided_before(layout: Layout, result: Result, hooks: Hooks) -> Result:
-    """What came of a day's events, where a killed backfill decided upon them and did not tell."""
+    """The result of a day on which a killed backfill decided before it could record that."""
     body = result.body
     if body is None:
         found = decide.found(layout, result.record.key, hooks.say)
@@ -175,7 +161,7 @@ def _decided_before(layout: Layout, result: Result, hooks: Hooks) -> Result:
 
 
 def _met(replay: Replay, day: date, held: Lock, hooks: Hooks) -> Met:
-    """The champion on the day's events: as kept, where the day was begun before."""
+    """The champion on the day's events; as saved, where the day was begun before."""
     layout = replay.workspace
     path = layout.state / "backfill-day.json"
     if path.exists():
@@ -190,7 +176,7 @@ def _met(replay: Replay, day: date, held: Lock, hooks: Hooks) -> Met:
     metric = PromotionParams.load(layout.params).metrics[0]
     report = _watched(layout, hooks)
     series = report.series if report else []
-    seen = next((one for one in series if one.day == day.isoformat()), None)
+    seen = next((point for point in series if point.day == day.isoformat()), None)
     met = Met(
         day=day.isoformat(),
         events=events,
@@ -220,14 +206,14 @@ def _root(project: Layout, first: date, last: date) -> Path:
 
 
 def _prepare(replay: Replay, settings: dict[str, Any]) -> None:
-    """The workspace with the data before the first day; made once, then kept."""
+    """Create the workspace with the data before the first day, unless it exists."""
     project, first, root = replay.project, replay.first, replay.workspace.root
     params = _params(replay, settings)
     if replay.begun:
         if read_params(replay.workspace.params) != params:
             raise UserError(
                 f"{root} holds a backfill of these days with other settings",
-                "remove it to begin anew",
+                "remove that folder to start again",
             )
         return
     _require_days(replay)
@@ -256,7 +242,7 @@ def _prepare(replay: Replay, settings: dict[str, Any]) -> None:
 
 
 def _params(replay: Replay, settings: dict[str, Any]) -> dict[str, Any]:
-    """The project's params with other data, another name, and nothing told to the outside."""
+    """The project's params with other data, another registry name, and nothing published."""
     params = read_params(replay.project.params)
     before = params["ingest"]
     params["ingest"] = {
@@ -278,7 +264,7 @@ def _params(replay: Replay, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _drop(replay: Replay, day: date) -> int:
-    """Lay the day's interactions into the workspace's drop folder; how many there are."""
+    """Put the day's interactions into the workspace's drop folder; how many there are."""
     folder = replay.workspace.root / "incoming"
     folder.mkdir(exist_ok=True)
     target = folder / f"{day}.parquet"
@@ -291,7 +277,7 @@ def _drop(replay: Replay, day: date) -> int:
 
 
 def _write(replay: Replay, target: Path, first: date | None, end: date) -> int:
-    """Write the project's interactions of some days, whole; no file where there are none."""
+    """Write the project's interactions of some days to a file, if there are any; their number."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -331,7 +317,7 @@ def _midnight(day: date) -> datetime:
 
 @contextmanager
 def _environment(replay: Replay) -> Iterator[None]:
-    """Track in the project's MLflow, in an experiment of backfills."""
+    """Track in the project's MLflow, in the experiment of backfills."""
     wanted = {
         "MLFLOW_TRACKING_URI": tracking_uri(replay.project),
         "MLFLOW_EXPERIMENT_NAME": EXPERIMENT,
@@ -353,12 +339,12 @@ def _path(replay: Replay) -> Path:
 
 
 def _keep(replay: Replay, done: list[Day]) -> None:
-    write_json(_path(replay), [dataclasses.asdict(one) for one in done])
+    write_json(_path(replay), [dataclasses.asdict(day) for day in done])
 
 
 def _read(replay: Replay) -> list[Day] | None:
-    """The days that were done before; None: not even the training before the first."""
+    """The days that are done; None: not even the training before the first day."""
     try:
-        return [Day(**one) for one in json.loads(_path(replay).read_text(encoding="utf-8"))]
+        return [Day(**day) for day in json.loads(_path(replay).read_text(encoding="utf-8"))]
     except FileNotFoundError:
         return None

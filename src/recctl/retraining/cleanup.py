@@ -1,4 +1,4 @@
-"""What killed processes left below `.recctl/`, taken away before it fills the disk."""
+"""Removes what killed processes left in `.recctl/`, before it fills the disk."""
 
 import shutil
 import time
@@ -8,7 +8,7 @@ from pathlib import Path
 from recctl.layout import Layout
 
 DAY = 86_400.0
-"""Seconds; whoever still works with a folder has written to it since."""
+"""Seconds; a process that still uses a folder has written to it within this time."""
 
 _LEFT = (
     "tables-*",  # spilled tables of a stage or of an intake
@@ -20,10 +20,10 @@ _LEFT = (
 
 
 def clean_up(layout: Layout, now: float | None = None) -> list[str]:
-    """Remove scratch folders that nobody has written to for a day; their names.
+    """Remove scratch folders that were not written to for a day; their names.
 
-    Nothing else is touched: checkpoints, downloads under way and versions have owners who go on
-    with them or limit them. `now` is in seconds from 1970. Never raises: what cannot be removed
+    Nothing else is touched: checkpoints, downloads under way and versions are resumed, or limited,
+    by the code that owns them. `now` is in seconds since 1970. Never raises: what cannot be removed
     stays.
     """
     before = (time.time() if now is None else now) - DAY
@@ -41,8 +41,11 @@ def _scratch(state: Path) -> Iterator[Path]:
 
 
 def _newest(folder: Path) -> float:
-    """When the folder or anything in it was last written to; never, where that cannot be told."""
+    """When the folder or anything in it was last written to, in seconds since 1970.
+
+    Infinity where that cannot be read.
+    """
     try:
         return max(path.lstat().st_mtime for path in (folder, *folder.rglob("*")))
     except OSError:
-        return float("inf")  # it is being removed, or somebody works in it
+        return float("inf")  # it is being removed or written

@@ -1,4 +1,4 @@
-"""What a retraining asks of git."""
+"""The git commands of a retraining."""
 
 import contextlib
 import os
@@ -10,20 +10,20 @@ from pathlib import Path
 
 from recctl.errors import MayPass, UserError
 from recctl.files import users_umask
+from recctl.redact import redact
 
 FILES = ["data.dvc", "dvc.lock"]
-"""All that is ever committed."""
+"""The only files that are ever committed."""
 
 _SECONDS = 300
 _GRACE_SECONDS = 5.0
-"""What git gets to remove its locks before it is killed."""
+"""Time for git to remove its locks before it is killed."""
 
 _PASSING = ("Could not resolve host", "Connection", "timed out", "unable to access")
-"""Words of git's that speak of a network that is away."""
+"""Words of git for a network that is away."""
 
 _LOCK = re.compile(r"Unable to create '(.+?\.lock)': File exists")
-"""How git names the lock of another git, at work or gone without having removed it."""
-
+"""How git names the lock of another git, which runs or was killed."""
 
 _FOREIGN = (
     "GIT_DIR",
@@ -33,22 +33,22 @@ _FOREIGN = (
     "GIT_COMMON_DIR",
     "GIT_PREFIX",
 )
-"""Set where a hook of another git started us; they would name its repository and its index."""
+"""Set when a hook of another git started us; they name its repository and its index."""
 
 
 class GitMissing(UserError):
-    """There is no git to run."""
+    """git is not installed."""
 
 
 def root(folder: Path) -> Path | None:
     """The outermost working tree that holds `folder`; None only where git says there is none.
 
-    Raises UserError where git does not say, as for a repository that belongs to another user.
+    Raises UserError where git fails, as for a repository that belongs to another user.
     """
     try:
         done = _run(folder, "rev-parse", "--show-toplevel", "--show-superproject-working-tree")
     except GitMissing:
-        if any((one / ".git").exists() for one in (folder, *folder.parents)):
+        if any((parent / ".git").exists() for parent in (folder, *folder.parents)):
             raise
         return None
     if _is_no_repository(folder, done):
@@ -58,13 +58,13 @@ def root(folder: Path) -> Path | None:
 
 
 def _is_no_repository(folder: Path, done: subprocess.CompletedProcess[str]) -> bool:
-    """Whether that is what git says; of a damaged repository or worktree it says so too."""
+    """Whether git found no repository; of a damaged one it says the same."""
     said = "not a git repository (or any" in done.stderr
     return done.returncode != 0 and said and not (folder / ".git").exists()
 
 
 def at_head(folder: Path, name: str) -> str | None:
-    """A file's text in the last commit; None where that has no such file, or there is none."""
+    """A file's text in the last commit; None where there is no such file or no commit."""
     try:
         done = _run(folder, "show", f"HEAD:./{name}")
     except GitMissing:
@@ -73,16 +73,16 @@ def at_head(folder: Path, name: str) -> str | None:
 
 
 def changed(folder: Path, names: list[str]) -> list[str]:
-    """Those of the files that differ from the last commit, or that no commit holds yet."""
-    found = git(folder, "status", "--porcelain", "--no-renames", "-z", "--", *names)
-    return [line[3:].rpartition("/")[2] for line in found.split("\0") if line]
+    """The files that differ from the last commit or are not in it."""
+    status = git(folder, "status", "--porcelain", "--no-renames", "-z", "--", *names)
+    return [line[3:].rpartition("/")[2] for line in status.split("\0") if line]
 
 
 def commit_only(folder: Path, names: list[str], message: str) -> str:
-    """Commit these files as they are now and nothing else, whatever is staged; its short hash.
+    """Commit these files as they are now and nothing else; the commit's short hash.
 
-    What a person staged stays staged. Raises UserError on no branch, and in the middle of a merge,
-    a revert or a rebase.
+    What is staged stays staged. Raises UserError on no branch, and during a merge, a revert or a
+    rebase.
     """
     _require_quiet(folder)
     git(folder, "add", "--", *names)
@@ -91,10 +91,10 @@ def commit_only(folder: Path, names: list[str], message: str) -> str:
 
 
 def require_commit(folder: Path, names: list[str], message: str) -> None:
-    """UserError or MayPass unless `commit_only` would work now; changes nothing that lasts.
+    """UserError or MayPass unless `commit_only` would work now; no lasting change.
 
-    Git itself is asked to do each part: make a commit (one that no branch has), write its index,
-    lock the branch, run the hooks. Names that do not exist yet must not be ignored by git.
+    Git does each part: create a commit (on no branch), write its index, lock the branch, run the
+    hooks. Names that do not exist yet must not be ignored by git.
     """
     _require_quiet(folder)
     git(folder, "add", "--dry-run", "--ignore-missing", "--", *names)
@@ -111,18 +111,20 @@ def require_commit(folder: Path, names: list[str], message: str) -> None:
 
 
 def _rehearse_hooks(folder: Path, message: str) -> None:
-    """UserError where a hook refuses a commit of this message in which no file is changed."""
+    """UserError where a hook refuses a commit with this message and no changed file."""
     with tempfile.TemporaryDirectory(prefix="recctl-commit-") as scratch:
         text = Path(scratch) / "message"
         text.write_text(message + "\n", encoding="utf-8")
         more = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
         _require(_run(folder, "read-tree", "HEAD", more=more), "read-tree")
-        for hook, *given in (
+        for hook, *arguments in (
             ("pre-commit",),
             ("prepare-commit-msg", str(text), "message"),
             ("commit-msg", str(text)),
         ):
-            done = _run(folder, "hook", "run", "--ignore-missing", hook, "--", *given, more=more)
+            done = _run(
+                folder, "hook", "run", "--ignore-missing", hook, "--", *arguments, more=more
+            )
             if "is not a git command" in done.stderr:  # before 2.36
                 return
             if done.returncode != 0:
@@ -146,7 +148,7 @@ def require_push(folder: Path, names: list[str]) -> None:
 
 
 def push(folder: Path) -> None:
-    """Push the current branch to where it comes from; where that moved on, on top of it."""
+    """Push the current branch to its upstream, rebased if that has new commits."""
     done = _run(folder, "push", "--quiet")
     if _moved_on(done):
         _rebase(folder)
@@ -155,24 +157,24 @@ def push(folder: Path) -> None:
 
 
 def _moved_on(done: subprocess.CompletedProcess[str]) -> bool:
-    """Whether a push was refused because others pushed meanwhile."""
+    """Whether a push was refused because others pushed since the last fetch."""
     words = ("fetch first", "non-fast-forward")
     return done.returncode != 0 and any(word in done.stderr for word in words)
 
 
 def _require_clean(folder: Path, names: list[str]) -> None:
-    """UserError where tracked files other than these were changed: no rebase would work."""
+    """UserError where tracked files other than these were changed: a rebase would fail."""
     others = [f":(exclude){name}" for name in names]
     if git(folder, "status", "--porcelain", "--untracked-files=no", "--", ":/", *others):
         raise UserError(
-            f"the branch of {folder} moved on elsewhere, and there are uncommitted changes here",
+            f"the upstream of {folder} has new commits, and there are uncommitted changes here",
             "commit or drop them, then 'git pull --rebase' and 'git push'",
         )
 
 
 def _disagree(folder: Path) -> UserError:
     return UserError(
-        f"the branch of {folder} and where it comes from disagree on data.dvc or dvc.lock",
+        f"the branch of {folder} and its upstream disagree on data.dvc or dvc.lock",
         "'git pull --rebase' by hand, then run the retraining again",
     )
 
@@ -195,7 +197,7 @@ def _rebase(folder: Path) -> None:
 
 
 def _require_quiet(folder: Path) -> None:
-    """UserError where a commit would be lost, or would end what a person has begun."""
+    """UserError where a commit would be lost, or would end an operation that is under way."""
     if _run(folder, "symbolic-ref", "--quiet", "HEAD").returncode != 0:
         raise UserError(
             f"{folder} is on no branch: a commit there would be lost",
@@ -210,9 +212,9 @@ def _require_quiet(folder: Path) -> None:
     begun = [name for name, path in zip(_UNDER_WAY, paths, strict=True) if (folder / path).exists()]
     if begun or git(folder, "ls-files", "--unmerged", ":/"):
         raise UserError(
-            f"{folder} is in the middle of a merge, a revert, a rebase or a bisect "
+            f"a merge, a revert, a rebase or a bisect is under way in {folder} "
             f"({begun[0] if begun else 'unmerged files'}): nothing was changed",
-            "end or abort it, then run the command again",
+            "finish or abort it, then run the command again",
         )
 
 
@@ -230,11 +232,11 @@ _UNDER_WAY = (
     "rebase-apply",
     "BISECT_LOG",
 )
-"""What git keeps of something half done, and a commit in between would take for its end."""
+"""What git keeps of an operation under way, which a commit in between would end."""
 
 
 def _identity(folder: Path) -> list[str]:
-    """A name to commit by where nobody has set one, or git does not take the one that is set."""
+    """Options that name a committer where none is set, or git refuses the one that is set."""
     email = _run(folder, "config", "user.email").stdout.strip() or os.environ.get(
         "GIT_AUTHOR_EMAIL"
     )
@@ -245,7 +247,7 @@ def _identity(folder: Path) -> list[str]:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """What a git command prints; UserError with its own words when it fails."""
+    """What a git command prints; UserError with git's own words when it fails."""
     done = _run(folder, *arguments)
     _require(done, _command(arguments))
     return done.stdout
@@ -286,9 +288,9 @@ def _run(
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Ask git to end, for it removes its locks then; kill it only when it does not.
+    """Terminate git, so that it removes its locks; kill it only when it does not end.
 
-    Its pipes are not read to their end: what a hook has started may keep them open.
+    Its pipes are not read to their end: a process that a hook started may keep them open.
     """
     process.terminate()
     try:
@@ -300,20 +302,18 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _command(arguments: Sequence[str]) -> str:
-    """The git command among the arguments: what is no option, and no setting."""
-    return next(one for one in arguments if not one.startswith("-") and "=" not in one)
+    """The git command among the arguments: the first that is no option and no setting."""
+    return next(word for word in arguments if not word.startswith("-") and "=" not in word)
 
 
 def _require(done: subprocess.CompletedProcess[str], what: str) -> None:
     if done.returncode == 0:
         return
-    from recctl.redact import redact
-
     text = redact(done.stderr or done.stdout)
     reason = " ".join(text.split())[:300]
     what = f"'git {what}' failed: {reason or 'it gives no reason'}"
     if lock := _LOCK.search(text):
-        raise MayPass(what, f"if no git is at work there, remove {lock[1]}")
+        raise MayPass(what, f"if no git runs there, remove {lock[1]}")
     passing = any(word in reason for word in _PASSING) and "returned error: 4" not in reason
     kind = MayPass if passing else UserError
     raise kind(what, "fix that")

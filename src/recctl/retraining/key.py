@@ -1,4 +1,4 @@
-"""The key of a retraining: which data, settings and code; the same key is worked off once."""
+"""The key of a retraining: which data, settings and code; each key is processed once."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from recctl.errors import UserError
 from recctl.layout import Layout
 
 _SETTINGS = (*STAGES, "promotion")
-"""Sections by which a model is trained and judged; the others say when, and who is told."""
+"""Sections by which a model is trained and judged; the others say when, and what is published."""
 
 
 @dataclass(frozen=True)

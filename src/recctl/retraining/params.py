@@ -1,4 +1,4 @@
-"""The `retrain` section of params.yaml: what a retraining may do by itself."""
+"""The `retrain` section of params.yaml: what a retraining may do without a person."""
 
 from typing import ClassVar, Literal
 
@@ -8,18 +8,18 @@ from recctl.config import Section, Settings
 
 
 class Publish(Settings):
-    """What is told to the outside after a decision."""
+    """What is committed and pushed after a decision."""
 
     commit: bool = True
     """Commit data.dvc and dvc.lock, and nothing else, to git."""
     push_data: bool = True
-    """`dvc push` to the default remote, unless that one lies in this repository."""
+    """`dvc push` to the default remote, unless that is a folder of this repository."""
     push_git: bool = False
-    """`git push` the current branch to where it comes from."""
+    """`git push` the current branch to its upstream."""
 
     @property
     def wanted(self) -> bool:
-        """Whether anything is told to the outside."""
+        """Whether anything is committed or pushed."""
         return self.commit or self.push_data or self.push_git
 
 
@@ -30,6 +30,6 @@ class RetrainParams(Section):
     optional: ClassVar[bool] = True
 
     approval: Literal["automatic", "manual"] = "automatic"
-    """`manual`: a person says yes, within `approval_hours`, before a model serves."""
+    """`manual`: a person approves within `approval_hours` before a model serves."""
     approval_hours: float = Field(default=24.0, gt=0, le=24 * 14)
     publish: Publish = Publish()

@@ -1,4 +1,4 @@
-"""Telling git and DVC's remote what a retraining came to; safe to do again."""
+"""Publishing the result of a retraining to git and to DVC's remote; idempotent."""
 
 import http.client
 import os
@@ -27,7 +27,7 @@ _ANSWER_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Published:
-    """What was told to whom; None and False where there was nothing to tell or it is off."""
+    """What was published; None and False where nothing had changed or it is switched off."""
 
     commit: str | None = None
     """The commit's short hash."""
@@ -40,14 +40,14 @@ def publish(
 ) -> Published:
     """Push DVC's data, commit data.dvc and dvc.lock, push git; as far as each is wanted.
 
-    In this order, so that no commit names data that the remote lacks. What else is changed or
-    staged in the working tree is left as it is. Raises MayPass or UserError when a step fails;
-    doing it all again is right then.
+    In this order, so that no commit names data that the remote lacks. Other changes of the working
+    tree, staged or not, are left alone. Raises MayPass or UserError when a step fails; it can be
+    repeated then.
     """
     tree = git.root(layout.root) if params.wanted else None
     files = FILES
     if not accepted.settle_lock(layout, say):
-        say("dvc.lock is of another version of data/ and is left out; 'dvc repro' renews it")
+        say("dvc.lock is of another version of data/: not committed; 'dvc repro' updates it")
         files = FILES[:1]
     pushed = params.push_data and _push_data(layout, tree, files, say, lock)
     commit = None
@@ -77,7 +77,7 @@ def require_possible(layout: Layout, params: Publish) -> None:
 
 
 _REHEARSED = "Retraining: a rehearsal\n\nNo branch holds this commit."
-"""The message by which is tried whether git commits."""
+"""The message of the commit that `require_possible` tries."""
 
 
 def _require_remote(layout: Layout, name: str, url: str) -> None:
@@ -118,7 +118,7 @@ def _require_answer(name: str, address: str) -> None:
 
 
 def _is_within(url: str, tree: Path | None) -> bool:
-    """Whether a remote lies in the repository itself, which would carry the data then."""
+    """Whether a remote is a folder of the repository, which would then contain the data."""
     return tree is not None and "://" not in url and Path(url).resolve().is_relative_to(tree)
 
 
@@ -135,7 +135,7 @@ def _commit(layout: Layout, files: list[str], message: str, say: Say) -> str | N
 def _push_data(
     layout: Layout, tree: Path | None, files: list[str], say: Say, lock: Lock | None
 ) -> bool:
-    """Push to the default remote, but never into the repository itself: git would carry it."""
+    """Push to the default remote, unless that is a folder of the repository."""
     remote = dvc.remote(layout)
     if remote is None:
         say("data not pushed: DVC has no default remote ('dvc remote add -d NAME URL')")
@@ -143,8 +143,8 @@ def _push_data(
     name, url = remote
     if _is_within(url, tree):
         say(
-            f"data not pushed: DVC's remote '{name}' lies in this repository; "
-            "give it one of your own: 'dvc remote add -d NAME URL'"
+            f"data not pushed: DVC's remote '{name}' is a folder of this repository; "
+            "add a remote elsewhere: 'dvc remote add -d NAME URL'"
         )
         return False
     dvc.push(layout, say, *(() if files == FILES else files), lock=lock)

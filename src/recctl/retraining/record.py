@@ -1,7 +1,6 @@
-"""What this project's last retraining came to, kept on disk until all of it is done.
+"""How far this project's last retraining got, so that the next one finishes it first.
 
-The registry's log is the truth about decisions; this file only says how far the last run came, so
-that the next one finishes it first.
+The decisions themselves are in the registry's log.
 """
 
 import dataclasses
@@ -15,7 +14,7 @@ from recctl.layout import Layout
 
 Ending = Literal["promoted", "rejected", "refused", "suspicious", "unchanged", "not-promoted"]
 """The verdicts of a decision; `unchanged`: the model that was trained serves already;
-`not-promoted`: it would serve, and a person did not say yes."""
+`not-promoted`: it passed, but nobody approved it."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +24,8 @@ class Record:
     key: str
     """The digest of its `Key`."""
     state: Literal["begun", "decided", "done"]
-    """`decided`: what came of it waits to be published; `done`: nothing waits. One that was refused
-    is never done: its cause may be mended where no key sees it."""
+    """`decided`: its result is still to be published; `done`: nothing is left. A refused retraining
+    is never done: its cause may be fixed without a change of the key."""
     ending: Ending | None = None
     sentence: str = ""
     version: int | None = None
@@ -34,11 +33,11 @@ class Record:
     position: int | None = None
     """The decision's, where one was written."""
     data: str | None = None
-    """The version of data/ that it rests on."""
+    """The version of data/ that the decision rests on."""
 
 
 def read(layout: Layout) -> Record | None:
-    """The last one; None where there is none, or none that can be read."""
+    """The last record; None where there is none that can be read."""
     try:
         return Record(**json.loads(_path(layout).read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError):
@@ -46,7 +45,7 @@ def read(layout: Layout) -> Record | None:
 
 
 def write(layout: Layout, record: Record) -> None:
-    """Keep it, whole."""
+    """Replace the record."""
     write_json(_path(layout), dataclasses.asdict(record))
 
 

@@ -1,4 +1,4 @@
-"""One retraining from new data to a decision that is told, whoever starts it."""
+"""One retraining, from new data to a decision that is published, whoever starts it."""
 
 import dataclasses
 from collections.abc import Callable
@@ -28,13 +28,13 @@ Say = Callable[[str], None]
 
 
 class Step(Protocol):
-    """Carries out a step under its name; it may do it again after a MayPass."""
+    """Carries out a named step; it may repeat the step after a MayPass."""
 
     def __call__(self, name: str, work: Callable[[], T], /) -> T: ...
 
 
-def at_once(name: str, work: Callable[[], T], /) -> T:
-    """A step is done once."""
+def once(name: str, work: Callable[[], T], /) -> T:
+    """Carry out a step without retries."""
     return work()
 
 
@@ -43,20 +43,20 @@ class Hooks:
     """What differs between a terminal, a Prefect flow, a backfill and a test."""
 
     say: Say = print
-    step: Step = at_once
+    step: Step = once
     show: Callable[[Page], None] = lambda page: None
-    """Told what people may want to look at, as soon as it is there."""
+    """Called with each page for people, as soon as it is complete."""
     epoch: Callable[[int, int], None] = lambda done, total: None
-    """Told how many epochs of a training are done, of how many at most."""
+    """Called with the number of epochs done and the most that are allowed."""
     approve: Confirm = lambda body: False
-    """Asked under `approval: manual`, with the decision's body, before a model serves."""
-    told: Callable[[Record], None] = lambda done: None
-    """Told what a retraining came to, once git and the remote know it; again after a kill there."""
+    """Called under `approval: manual` with the decision, before a model serves."""
+    finished: Callable[[Record], None] = lambda done: None
+    """Called with the result once it is published; called again if the process was killed there."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a retraining came to."""
+    """The result of a retraining."""
 
     record: Record
     intake: Intake
@@ -78,11 +78,11 @@ class Result:
         """The same for people."""
         if self.nothing_new:
             ending = self.record.ending
-            told = f"nothing new, nothing to do: this data, settings and code ended {ending}"
+            text = f"nothing new, nothing to do: this data, settings and code ended {ending}"
         else:
-            told = self.record.sentence
+            text = self.record.sentence
         names = [name for name, _ in self.intake.refused]
-        return f"{told}; refused: {', '.join(names)}" if names else told
+        return f"{text}; refused: {', '.join(names)}" if names else text
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -101,10 +101,10 @@ class Result:
 
 
 def retrain(layout: Layout, lock: Lock, hooks: Hooks) -> Result:
-    """Take in what is new, run the pipeline, decide, tell; `lock` is held by the caller.
+    """Take in new data, run the pipeline, decide, publish; the caller holds `lock`.
 
-    What an earlier retraining left undone is finished first. Each step may be the last one: done
-    again, all of this ends in the same state. Raises MayPass or UserError when a step fails.
+    What an earlier retraining left undone is finished first. Killed after any step and repeated,
+    this ends in the same state. Raises MayPass or UserError when a step fails.
     """
     at = _Run(layout, lock, hooks, RetrainParams.load(layout.params))
     PromotionParams.judging(layout.params)  # before a training that nothing could judge
@@ -116,13 +116,13 @@ def retrain(layout: Layout, lock: Lock, hooks: Hooks) -> Result:
     digest = now.digest
     before = record.read(layout)
     if before is not None and before.key == digest and before.state == "done":
-        if finished is not None:  # decided by a run that did not live to tell: this one's result
+        if finished is not None:  # decided by a run that was killed before it published
             done, body, published = finished
             return Result(done, taken, body=body, published=published)
         return Result(before, taken, nothing_new=True)
     record.write(layout, Record(digest, "begun", data=now.data))
     known = None
-    if not taken.changed:  # another worker may have decided upon just this
+    if not taken.changed:  # another worker may have decided on this key
         known = at.step("look up", lambda: decide.found(layout, digest, hooks.say))
     if known is None:
         at.stages()
@@ -132,7 +132,7 @@ def retrain(layout: Layout, lock: Lock, hooks: Hooks) -> Result:
         done, body = known
     done = dataclasses.replace(done, data=now.data)
     record.write(layout, done)
-    published = at.tell(done, body)
+    published = at.show_and_publish(done, body)
     return Result(done, taken, nothing_new=known is not None, body=body, published=published)
 
 
@@ -141,14 +141,14 @@ Finished = tuple[Record, Body | None, publish.Published]
 
 
 def collect(layout: Layout, lock: Lock, hooks: Hooks) -> tuple[Finished | None, Intake]:
-    """What comes before any stage: data/ in line, the last retraining told, what is new taken in.
+    """What precedes the stages: data/ in line, the last retraining published, new data taken in.
 
-    A decision must be told before more is taken in, or git never names the data it rests on. What
-    came is shown also where a source failed.
+    A decision must be published before more is taken in, or git never names the data it rests on.
+    What was taken in is shown also where a source failed.
     """
     at = _Run(layout, lock, hooks, RetrainParams.load(layout.params))
     at.step("sync", at.sync)
-    finished = at.mend()
+    finished = at.finish_last()
     tries: list[Intake] = []
     try:
         at.step("intake", lambda: intake.take_in(layout, hooks.say, tries.append))
@@ -159,7 +159,7 @@ def collect(layout: Layout, lock: Lock, hooks: Hooks) -> tuple[Finished | None, 
 
 
 def validated(layout: Layout, hooks: Hooks, validate: Callable[[], object]) -> None:
-    """Carry out the validate stage and show its report, that of failed expectations most of all."""
+    """Carry out the validate stage and show its report, also where expectations failed."""
     try:
         validate()
     except StageFailed as failed:
@@ -168,14 +168,14 @@ def validated(layout: Layout, hooks: Hooks, validate: Callable[[], object]) -> N
             if pages.validated(layout):
                 hooks.show(pages.validation(layout))
             if accepted.current(layout) is not None:
-                hooks.say("'recctl intake --reject' takes what came since out of data/ again")
+                hooks.say("'recctl intake --reject' removes what was taken in since from data/")
         raise
     accepted.keep(layout)
     hooks.show(pages.validation(layout))
 
 
 def _require_same(layout: Layout, digest: str) -> None:
-    """UserError when data, settings or code are no longer those that the stages began with."""
+    """UserError when data, settings or code changed since the stages began."""
     if key.of(layout).digest != digest:
         raise UserError(
             "data, params.yaml or recctl's code changed while the model was trained",
@@ -185,7 +185,7 @@ def _require_same(layout: Layout, digest: str) -> None:
 
 @dataclass(frozen=True)
 class _Run:
-    """The steps with what they share."""
+    """The steps, and what they share."""
 
     layout: Layout
     lock: Lock
@@ -193,24 +193,24 @@ class _Run:
     params: RetrainParams
 
     def step(self, name: str, work: Callable[[], T]) -> T:
-        """Carry out a step; whoever asks for the lock is told which."""
+        """Carry out a step; the lock names it to those who wait."""
         self.lock.doing(name)
         return self.hooks.step(name, work)
 
     def require_publishable(self) -> None:
-        """MayPass or UserError where what is decided could not be published."""
+        """MayPass or UserError where a decision could not be published."""
         publish.require_possible(self.layout, self.params.publish)
 
     def sync(self) -> None:
-        """data/ as data.dvc has it, and what DVC's cache lacks put back from what is here."""
+        """Bring data/ in line with data.dvc, and add outputs that DVC's cache lacks to it."""
         sync.sync(self.layout, self.hooks.say)
         pipeline.refill(self.layout, self.hooks.say, lock=self.lock)
         accepted.keep_if_passed(self.layout)
 
-    def mend(self) -> Finished | None:
-        """Publish what an earlier retraining decided and did not live to tell.
+    def finish_last(self) -> Finished | None:
+        """Publish what an earlier retraining decided before it was killed.
 
-        Settings or code may have changed since; the data it rests on must still be here.
+        Settings or code may have changed since; data/ must still be the version it rests on.
         """
         left = record.read(self.layout)
         if left is None or left.state == "done" or left.data != key.of(self.layout).data:
@@ -222,7 +222,7 @@ class _Run:
         elif left.state == "begun":
             return None
         self.hooks.say(f"finishing what was left: {left.sentence}")
-        return left, body, self.tell(left, body)
+        return left, body, self.show_and_publish(left, body)
 
     def stages(self) -> None:
         """The pipeline, stage by stage."""
@@ -241,16 +241,16 @@ class _Run:
             self.hooks.say(f"{name}: {done.outcome}")
 
     def decided(self, digest: str) -> tuple[Record, Body | None]:
-        """The decision, and under `approval: manual` a person's yes before it."""
+        """The decision; under `approval: manual` a person is asked before it."""
         while True:
             agreed = self._agreed()
             found = self.step("promote", partial(self._promote, digest, agreed))
             if found is not None:
                 return found
-            self.hooks.say("another model serves than was shown: judged and asked again")
+            self.hooks.say("another model serves than was shown: judging and asking again")
 
     def _promote(self, digest: str, agreed: Confirm) -> tuple[Record, Body | None] | None:
-        """The decision; None where it would not be the one that a person was shown."""
+        """The decision; None where it would differ from the one that a person was shown."""
         _require_same(self.layout, digest)
         self.require_publishable()
         try:
@@ -259,9 +259,9 @@ class _Run:
             return None
 
     def _agreed(self) -> Confirm:
-        """Whether a model may serve; one that would not pass is not asked about.
+        """Whether a model may serve; nobody is asked about one that would not pass.
 
-        Raises _Another for another model, or against another champion, than was shown.
+        Raises _Another when the model or the champion is not the one that was shown.
         """
         if self.params.approval == "automatic":
             return lambda judged: True
@@ -284,37 +284,37 @@ class _Run:
         self.lock.doing("waiting for a person's approval")
         return self.hooks.approve(body)
 
-    def tell(self, done: Record, body: Body | None) -> publish.Published:
-        """Show the decision, tell git and the remote; from then on this retraining is over."""
+    def show_and_publish(self, done: Record, body: Body | None) -> publish.Published:
+        """Show the decision, publish it, and record that this retraining is over."""
         if body is not None:
             self.hooks.show(pages.decision(body, done.position))
-        told = self.step("publish", partial(self._publish, done))
-        self.hooks.told(done)
+        published = self.step("publish", partial(self._publish, done))
+        self.hooks.finished(done)
         state: Literal["begun", "done"] = "begun" if done.ending == "refused" else "done"
         record.write(self.layout, dataclasses.replace(done, state=state))
-        return told
+        return published
 
     def _publish(self, done: Record) -> publish.Published:
         if key.of(self.layout).data != done.data:
             raise UserError(
-                "data.dvc names another version than the one that was decided upon",
-                "nothing was published; the next retraining begins with the data as it is now",
+                "data.dvc names another version than the one that the decision rests on",
+                "nothing was published; the next retraining starts from the data as it is now",
             )
         message = _message(done)
         return publish.publish(self.layout, self.params.publish, message, self.hooks.say, self.lock)
 
 
 class _Another(Exception):
-    """What would be decided is not what a person was shown."""
+    """The decision would not be the one that a person was shown."""
 
 
 def _compared(body: Body) -> tuple[Any, Any]:
-    """Which model was judged, against which champion."""
+    """The model that was judged and the champion it was compared with."""
     return body["challenger"]["digest"], body["saw"]["champion"]
 
 
 def _message(done: Record) -> str:
-    """The commit's: what was decided, and upon what."""
+    """The commit message: the decision and what it rests on."""
     what = f"version {done.version} promoted" if done.ending == "promoted" else str(done.ending)
     decision = f" (decision {done.position})" if done.position else ""
     facts = [f"Data: {done.data}", f"Retraining: {done.key}"]
