@@ -156,7 +156,7 @@ def test_down_leaves_a_foreign_settings_file(layout: Layout) -> None:
 
 def test_up_refuses_a_foreign_settings_file(layout: Layout) -> None:
     environment.settings_file(layout).write_text('[api]\nurl = "https://prefect.example/api"\n')
-    with pytest.raises(UserError, match=r"prefect\.toml is not of 'recctl up'"):
+    with pytest.raises(UserError, match=r"prefect\.toml was not written by 'recctl up'"):
         bring_up.up(layout, print)
     assert status(layout)[0].state == "down"
 
@@ -222,14 +222,14 @@ def test_ending_the_flows_of_a_killed_worker_is_said(layout: Layout) -> None:
     wait_for(lambda: processes.running(layout, "worker") is None)
     bring_up._end_orphans(layout, nobody, said.append)
     assert said == [
-        "ended the flows of a worker that was killed; the next run goes on from its checkpoint"
+        "ended the flows of a killed worker; the next run continues from its checkpoint"
     ]
     assert family(layout, "worker") == []
 
 
 def test_a_service_that_ends_as_it_starts_is_told_with_its_last_line(layout: Layout) -> None:
     service = start(layout, "prefect", "import sys; print('a', flush=True); sys.exit('no room')")
-    with pytest.raises(UserError, match=r"prefect ended as it started \(no room\)"):
+    with pytest.raises(UserError, match=r"prefect ended while it started \(no room\)"):
         bring_up._wait(layout, service, lambda: False)
 
 
@@ -271,7 +271,7 @@ def test_a_port_of_another_program_is_stepped_over(layout: Layout) -> None:
         port = taken.getsockname()[1]
         found = bring_up._port(layout, "mlflow", port, notes)
     assert found > port
-    assert notes == [f"port {port} is another program's: mlflow is on {found}"]
+    assert notes == [f"port {port} is used by another program: mlflow is on {found}"]
 
 
 def test_a_service_gets_the_port_it_had(layout: Layout) -> None:

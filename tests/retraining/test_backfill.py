@@ -217,7 +217,7 @@ def test_settings_are_the_workspaces_own(project: Layout) -> None:
     assert project.params.read_text() == before
     registry = registry_of(project, FIRST)
     assert {row["model"] for row in history.versions(registry)} == {"popularity"}
-    with pytest.raises(UserError, match="with other settings; remove it"):
+    with pytest.raises(UserError, match="with other settings; remove that folder"):
         next(backfill(project, FIRST, FIRST, QUIET, settings={"train.model": "markov"}))
     assert days[0].metric == "ndcg@10"
 
@@ -242,7 +242,7 @@ def test_days_that_cannot_be_replayed(project: Layout, first: date, last: date, 
 
 def day(number: int, ending: str, live: float | None) -> Day:
     low, high = (None, None) if live is None else (live - 0.1, live + 0.1)
-    return Day(f"2024-12-{number:02d}", 10, "ndcg@10", live, low, high, ending, 2, 0.3, "why")
+    return Day(f"2024-12-{number:02d}", 10, "ndcg@10", live, low, high, 2, ending, 0.3, "why")
 
 
 def test_the_curve(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`recctl up`, `recctl down`, `recctl status`: what runs the schedules on this machine."""
+"""`recctl up`, `recctl down`, `recctl status`: the services that run the schedules here."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def up() -> None:
     """Start Prefect, MLflow's pages and a worker here, and register the deployments.
 
-    All listen on this machine alone, answer only to who has the key, and go on when you log out.
-    What runs already stays; what has died is started again.
+    They listen on this machine only, require the key, and keep running when you log out. A service
+    that runs already is left alone; one that has died is started again.
     """
     from recctl.layout import Layout
     from recctl.services.up import up as bring_up
@@ -29,7 +29,7 @@ def _show(result: "Up") -> None:
     if result.started:
         console.print(f"Started: {', '.join(result.started)}.")
     else:
-        console.print("Already up; the deployments are registered anew.")
+        console.print("Already up; the deployments were registered again.")
     for note in result.notes:
         console.print(f"Note: {note}.")
     table = Table.grid(padding=(0, 2))

@@ -1,9 +1,9 @@
-"""What stands before Prefect's server and MLflow's: who may ask, and from which page.
+"""Access checks in front of Prefect's server and MLflow's: by host, origin and key.
 
-Every other user of this machine can reach a loopback port, and so can every page in a browser, a
-page whose host name was pointed at 127.0.0.1 included. So a request must name this machine as its
-host, must come from no other site's page, and must carry the key: Prefect's server asks for it
-where its API begins, MLflow's has no such check without a database of users, and gets it here.
+Every user of this machine can reach a loopback port, and so can every page in a browser, even one
+whose host name resolves to 127.0.0.1. Therefore a request must name this machine as its host, must
+not come from another site's page, and must carry the key. Prefect's server checks the key in its
+API; MLflow's has no such check without a database of users, so it is checked here.
 
     python -m uvicorn --factory recctl.services.door:prefect --host 127.0.0.1 --port 4200
 """
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 KEY_FILE = "RECCTL_KEY_FILE"
-"""Names the file with the key; MLflow's door reads it at each request, for Prefect renews it."""
+"""Names the file with the key; it is read at each request, since each server has a new key."""
 
 HOSTS = ("127.0.0.1", "localhost")
 
 
 def prefect() -> "ASGIApp":
-    """Prefect's server; it checks the key itself, in its API and its websockets."""
+    """Prefect's server, which checks the key itself, in its API and its websockets."""
     return _guarded(_loaded("prefect.server.api.server:create_app")(final=True), None)
 
 
 def mlflow() -> "ASGIApp":
-    """MLflow's server, where everything needs the key."""
+    """MLflow's server; every request needs the key."""
     return _guarded(_loaded("mlflow.server.fastapi_app:app"), Path(os.environ[KEY_FILE]))
 
 
@@ -48,7 +48,7 @@ def _guarded(app: "ASGIApp", key: Path | None) -> "ASGIApp":
 
 
 class Door:
-    """Refuses what another site's page asks, and what lacks the key where a `key` file is given."""
+    """Refuses requests of other sites' pages and, where a `key` file is given, those without it."""
 
     def __init__(self, app: "ASGIApp", key: Path | None) -> None:
         self.app = app
@@ -72,7 +72,7 @@ class Door:
 
 
 def _is_foreign(headers: "Headers") -> bool:
-    """Whether a page of another origin asks; its links may be followed, in a tab of their own."""
+    """Whether a page of another origin sent the request; its links may still be opened in a tab."""
     origin = headers.get("origin")
     if origin is not None and origin != f"http://{headers.get('host', '')}":
         return True

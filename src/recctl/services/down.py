@@ -1,4 +1,4 @@
-"""`recctl down`: end the services and whatever they started, and say what is up."""
+"""`recctl down` and `recctl status`: stop the services and what they started; say what is up."""
 
 from dataclasses import dataclass
 
@@ -10,8 +10,8 @@ from recctl.services.up import busy
 def down(layout: Layout) -> list[str]:
     """Stop the worker with its flows, then MLflow, then Prefect; the names of what was there.
 
-    The server goes last, for it is told that the flows were stopped. Also ends what a killed
-    service left behind. Raises UserError when something cannot be ended.
+    Prefect's server is stopped last: it records that the flows were stopped. Also ends what a
+    killed service left behind. Raises UserError when a process cannot be ended.
     """
     with busy(layout):
         prefect = processes.running(layout, "prefect")
@@ -33,18 +33,18 @@ def down(layout: Layout) -> list[str]:
 
 @dataclass(frozen=True)
 class State:
-    """What is known of one service."""
+    """The state of one service."""
 
     name: str
     state: str
-    """`up`; `dead` when it was started and is gone; `down`."""
+    """`up`; `dead`: it was started and has ended; `down`."""
     address: str | None
     pid: int | None
     log: str
 
 
 def status(layout: Layout) -> list[State]:
-    """Every service, in the order of starting."""
+    """The state of every service, in the order of starting."""
     return [_state(layout, name) for name in processes.NAMES]
 
 

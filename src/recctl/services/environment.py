@@ -1,4 +1,4 @@
-"""What the services are told by their environment, and `prefect` by a file in the project."""
+"""The environment of the services, and the settings file of `prefect` in the project."""
 
 import os
 import secrets
@@ -17,10 +17,10 @@ POOL = "recctl"
 """The work pool that prefect.yaml names."""
 
 MLFLOW_UI = "RECCTL_MLFLOW_UI"
-"""Where a person sees MLflow's runs; flows make their links with it."""
+"""The address of MLflow's pages; flows build their links with it."""
 
 OURS = "# Written by `recctl up`; `recctl down` removes it. It has the `prefect` commands in this"
-"""The first line of a prefect.toml that is ours."""
+"""The first line of a prefect.toml that `recctl up` wrote."""
 
 _ANOTHER_SERVERS = (
     "PREFECT_API_",
@@ -31,11 +31,11 @@ _ANOTHER_SERVERS = (
     "PREFECT_UI_",
     "PREFECT__",
 )
-"""Settings that would have our services write to another server or database."""
+"""Settings that would make our services use another server or database."""
 
 
 def base(layout: Layout) -> dict[str, str]:
-    """The environment of every service: ours, quiet, and nothing of another Prefect server."""
+    """The environment of every service: ours without the settings of another Prefect server."""
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(_ANOTHER_SERVERS)
     }
@@ -57,44 +57,44 @@ def base(layout: Layout) -> dict[str, str]:
 
 
 _NO_PROXY = ("NO_PROXY", "no_proxy")
-"""Some programs read the one, some the other, and of two that differ each its own."""
+"""Programs read one or the other of these."""
 
 
 def _without_proxy() -> str:
-    """What the caller reaches without a proxy, and this machine."""
+    """The hosts that the caller reaches without a proxy, and this machine."""
     excluded = ",".join(os.environ.get(name, "") for name in _NO_PROXY).split(",")
     hosts = [host.strip() for host in (*excluded, "127.0.0.1", "localhost")]
-    # Many understand "all hosts" only where it stands alone.
+    # many programs understand "*" only when it is the whole value
     return "*" if "*" in hosts else ",".join(dict.fromkeys(filter(None, hosts)))
 
 
 USER = "recctl"
-"""What MLflow's pages want as the name beside the key."""
+"""The user name that MLflow's pages ask for together with the key."""
 
 
 def key_file(layout: Layout) -> Path:
-    """Where the key of the two servers lies: `recctl:` and a random text."""
+    """The file with the key of the two servers: `recctl:` and a random text."""
     return layout.state / "services" / "key"
 
 
 def key(layout: Layout) -> str:
-    """The key of the servers that run; empty when none was started."""
+    """The key of the running servers; empty when none was started."""
     path = key_file(layout)
     return path.read_text(encoding="ascii").strip() if path.is_file() else ""
 
 
 def new_key(layout: Layout) -> None:
-    """Make the key of a Prefect server that is about to start.
+    """Create the key of a Prefect server that is about to start.
 
-    Each has one of its own: when a server has died, another program may take its port, and whoever
-    then asks tells it the key.
+    Every server has a new one: when a server has died, another program may take its port, and a
+    client that still asks there reveals the old key.
     """
     with replacing(key_file(layout)) as temporary:
         temporary.write_text(f"{USER}:{secrets.token_urlsafe(32)}\n", encoding="ascii")
 
 
 def for_prefect(layout: Layout, api: str) -> dict[str, str]:
-    """The environment of whatever talks to our Prefect server."""
+    """The environment of a process that talks to our Prefect server."""
     return {**base(layout), "PREFECT_API_URL": api, "PREFECT_API_AUTH_STRING": key(layout)}
 
 
@@ -109,11 +109,11 @@ def for_server(layout: Layout, port: int) -> dict[str, str]:
     }
 
 
-def for_worker(layout: Layout, told: Mapping[str, str]) -> dict[str, str]:
+def for_worker(layout: Layout, addresses: Mapping[str, str]) -> dict[str, str]:
     """The environment of the worker, and through it of every flow."""
-    # Prefect would otherwise offer the project's pyproject.toml to uv, if that is installed.
+    # otherwise Prefect runs flows through uv with the project's pyproject.toml, if uv is installed
     quiet = {"PREFECT_RUNNER_AUTO_INSTALL_DEPENDENCIES": "false"}
-    return {**for_prefect(layout, told["api"]), **quiet, MLFLOW_UI: told["mlflow"]}
+    return {**for_prefect(layout, addresses["api"]), **quiet, MLFLOW_UI: addresses["mlflow"]}
 
 
 def for_mlflow(layout: Layout, store: str) -> dict[str, str]:
@@ -121,7 +121,7 @@ def for_mlflow(layout: Layout, store: str) -> dict[str, str]:
     return {
         **base(layout),
         KEY_FILE: str(key_file(layout)),
-        # What `mlflow server` sets for the application that it starts.
+        # the variables that `mlflow server` sets for the application that it starts
         "_MLFLOW_SERVER_FILE_STORE": store,
         "_MLFLOW_SERVER_REGISTRY_STORE": store,
         "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
@@ -132,7 +132,7 @@ def for_mlflow(layout: Layout, store: str) -> dict[str, str]:
 
 
 def settings_file(layout: Layout) -> Path:
-    """Where Prefect looks for settings in the current folder, before its profiles."""
+    """The settings file that Prefect reads in the current folder, before its profiles."""
     return layout.root / "prefect.toml"
 
 
@@ -141,14 +141,16 @@ def refuse_foreign_settings(layout: Layout) -> None:
     path = settings_file(layout)
     if path.exists() and not _is_ours(path):
         raise UserError(
-            f"{path} is not of 'recctl up'",
-            "with a server of your own use 'prefect deploy --all'; else move the file away",
+            f"{path} was not written by 'recctl up'",
+            "with your own Prefect server use 'prefect deploy --all'; otherwise move the file away",
         )
 
 
 def write_settings(layout: Layout, api: str) -> None:
-    """Have the `prefect` commands that are called in the project's folder talk to our server."""
-    settings_file(layout).unlink(missing_ok=True)  # its mode would stay, and it holds a secret
+    """Let `prefect` commands in the project's folder talk to our server."""
+    settings_file(layout).unlink(
+        missing_ok=True
+    )  # replaced, it would keep its mode, and it holds a secret
     with replacing(settings_file(layout)) as temporary:
         temporary.write_text(
             f"{OURS}\n# folder talk to the server that runs here.\n"
@@ -158,7 +160,7 @@ def write_settings(layout: Layout, api: str) -> None:
 
 
 def remove_settings(layout: Layout) -> None:
-    """Take away what `write_settings` wrote, and nothing else."""
+    """Remove the file if `write_settings` wrote it."""
     path = settings_file(layout)
     if path.exists() and _is_ours(path):
         path.unlink()
@@ -169,6 +171,6 @@ def _is_ours(path: Path) -> bool:
 
 
 def overriding() -> str | None:
-    """The variable of the caller's environment that beats prefect.toml, if one is set."""
+    """The variable of the caller's environment that overrides prefect.toml, if one is set."""
     names = ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")
     return next((name for name in names if os.environ.get(name)), None)

@@ -1,8 +1,8 @@
 """Processes that outlive the command that starts them, and are found again to be stopped.
 
-Each gets a session of its own and two variables that it hands on to whatever it starts: the
-project's folder and its own name. So a flow's training is found, and ended, whichever group it put
-itself into and whoever of its parents was killed.
+Each runs in a new session and has two environment variables that its children inherit: the
+project's folder and the service's name. So a flow's training is found and ended, whatever its
+process group is and whichever of its parents was killed.
 """
 
 import contextlib
@@ -26,16 +26,16 @@ PROJECT_MARK = "RECCTL_SERVICES_OF"
 NAME_MARK = "RECCTL_SERVICE"
 
 NAMES = ("prefect", "mlflow", "worker")
-"""In the order of starting; they are stopped in the opposite one."""
+"""In the order of starting; they are stopped in reverse."""
 
 GRACE_SECONDS = 10.0
-"""What a process gets to end by itself before it is killed."""
+"""Time for a process to end after SIGTERM before it is killed."""
 
 _SAME_START_SECONDS = 2.0
 _MARKED_SECONDS = 5.0
-"""Until the environment of a process that was just started can be read, at most."""
+"""Time until the environment of a new process can be read."""
 _KILLED_SECONDS = 10.0
-"""Until a killed process is gone, at most."""
+"""Time until a killed process is gone."""
 
 
 @dataclass(frozen=True)
@@ -45,26 +45,26 @@ class Service:
     name: str
     pid: int
     created: float
-    """Seconds since 1970, by the system's account: a pid is used again, this is not."""
+    """Creation time in seconds since 1970; with it a pid that is used again is recognised."""
     command: list[str]
     address: str | None
     port: int | None
     told: dict[str, str]
-    """Addresses of other services that it was started with."""
+    """The addresses of other services that it was started with."""
 
 
 def folder(layout: Layout) -> Path:
-    """Where state files and logs of the services lie."""
+    """The folder of the services' state files and logs."""
     return layout.state / "services"
 
 
 def log_file(layout: Layout, name: str) -> Path:
-    """What the service prints."""
+    """The file of the service's output."""
     return folder(layout) / f"{name}.log"
 
 
 def state_file(layout: Layout, name: str) -> Path:
-    """Which process the service is; there as long as it is meant to run."""
+    """The file that names the service's process; it exists as long as the service should run."""
     return folder(layout) / f"{name}.json"
 
 
@@ -75,13 +75,13 @@ def start(
     environment: Mapping[str, str],
     *,
     port: int | None = None,
-    told: Mapping[str, str] | None = None,
+    addresses: Mapping[str, str] | None = None,
 ) -> Service:
-    """Start a service in a session of its own; it has not answered yet when this returns."""
+    """Start a service in a new session; it may not answer yet when this returns."""
     folder(layout).mkdir(parents=True, exist_ok=True)
     former = log_file(layout, name)
     if former.exists():
-        former.replace(former.with_name(former.name + ".1"))  # a killed service's last words
+        former.replace(former.with_name(former.name + ".1"))  # with the reason why it ended
     with log_file(layout, name).open("wb") as log:
         process = subprocess.Popen(
             command,
@@ -92,19 +92,20 @@ def start(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    # it is to outlive us: nobody waits for it
+    # it outlives this process and is not waited for
     process.returncode = 0
     created = _created(process.pid)
     address = None if port is None else f"http://127.0.0.1:{port}"
-    service = Service(name, process.pid, created, list(command), address, port, dict(told or {}))
+    known_addresses = dict(addresses or {})
+    service = Service(name, process.pid, created, list(command), address, port, known_addresses)
     write_json(state_file(layout, name), asdict(service))
     return service
 
 
 def _created(pid: int) -> float:
-    """When a process began that was started just now, waiting until its marks can be read.
+    """The creation time of a new process; waits until its environment can be read.
 
-    For a moment after exec its environment is empty, and it would look like another's.
+    For a moment after exec its environment is empty, and it would count as another process.
     """
     import psutil
 
@@ -137,7 +138,7 @@ def running(layout: Layout, name: str) -> Service | None:
 
 
 def is_alive(layout: Layout, service: Service) -> bool:
-    """Whether the process is alive, and no other one that was given its number."""
+    """Whether the process is alive, and not another one with the same pid."""
     import psutil
 
     try:
@@ -153,21 +154,22 @@ def is_alive(layout: Layout, service: Service) -> bool:
 
 
 def listens(layout: Layout, name: str) -> bool:
-    """Whether the service itself holds its port, and not a program that took it first."""
+    """Whether the service itself listens on its port, rather than another program."""
     import psutil
 
     service = running(layout, name)
     if service is None:
         return False
     try:
-        found = psutil.Process(service.pid).net_connections("tcp")
+        sockets = psutil.Process(service.pid).net_connections("tcp")
     except psutil.NoSuchProcess:
         return False
-    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == service.port for one in found)
+    listening = (socket for socket in sockets if socket.status == psutil.CONN_LISTEN)
+    return any(socket.laddr.port == service.port for socket in listening)
 
 
 def descendants(layout: Layout, name: str) -> "list[psutil.Process]":
-    """Every living process that carries the service's marks, or is of its process group."""
+    """Every live process with the service's marks or in its process group."""
     import psutil
 
     service = running(layout, name)
@@ -199,14 +201,13 @@ def _marks(process: "psutil.Process") -> tuple[str | None, str | None]:
 
 
 def stop(layout: Layout, name: str, grace: float = GRACE_SECONDS) -> bool:
-    """End a service and all that it has started; gives back whether there was anything.
+    """End a service and everything that it started; whether there was a process to end.
 
-    The service, its children and orphans are asked first; whatever those started they end
-    themselves. What lives after `grace` seconds is killed. Raises UserError when something cannot
-    be ended.
+    The service, its children and orphans get SIGTERM; they end what they started themselves. A
+    process that lives after `grace` seconds is killed. Raises UserError when one cannot be ended.
     """
-    there = descendants(layout, name)
-    for process in _uppermost(there, known(layout, name)):
+    alive = descendants(layout, name)
+    for process in _uppermost(alive, known(layout, name)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGTERM)
     for _ in _until(grace):
@@ -223,16 +224,16 @@ def stop(layout: Layout, name: str, grace: float = GRACE_SECONDS) -> bool:
         if left := descendants(layout, name):
             raise _unstoppable(name, left)
     state_file(layout, name).unlink(missing_ok=True)
-    return bool(there)
+    return bool(alive)
 
 
-def _uppermost(there: "list[psutil.Process]", service: Service | None) -> "list[psutil.Process]":
-    """The processes whose parent is the service or none of these."""
+def _uppermost(alive: "list[psutil.Process]", service: Service | None) -> "list[psutil.Process]":
+    """The processes whose parent is the service, or is not among them."""
     import psutil
 
-    lower = {process.pid for process in there} - {service.pid if service else None}
+    lower = {process.pid for process in alive} - {service.pid if service else None}
     found = []
-    for process in there:
+    for process in alive:
         with contextlib.suppress(psutil.NoSuchProcess):
             if process.ppid() not in lower:
                 found.append(process)
@@ -240,7 +241,7 @@ def _uppermost(there: "list[psutil.Process]", service: Service | None) -> "list[
 
 
 def _until(seconds: float, step: float = 0.1) -> Iterator[None]:
-    """Go round, at first at once and then every `step` seconds, until the time is up."""
+    """Poll immediately, then every `step` seconds, until the time is up."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         yield
@@ -249,11 +250,11 @@ def _until(seconds: float, step: float = 0.1) -> Iterator[None]:
 
 def _unstoppable(name: str, left: "list[psutil.Process]") -> UserError:
     pids = ", ".join(str(process.pid) for process in left)
-    return UserError(f"{name}: processes that cannot be ended ({pids})", "end them as their owner")
+    return UserError(f"{name}: some processes cannot be ended ({pids})", "end them as their owner")
 
 
 def last_line(path: Path) -> str:
-    """The last line of a log that says something, for an error's message."""
+    """The last line of a log that is not empty, for an error's message."""
     if not path.exists():
         return "it printed nothing"
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()

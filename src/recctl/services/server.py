@@ -1,4 +1,4 @@
-"""The little that is asked of Prefect's server and MLflow's without their packages: plain HTTP."""
+"""Requests to Prefect's server and MLflow's over plain HTTP, without their packages."""
 
 import base64
 import datetime
@@ -17,7 +17,7 @@ _UNDER_WAY = ["PENDING", "RUNNING", "CANCELLING", "PAUSED"]
 
 
 def answers(address: str, key: str) -> bool:
-    """Whether a server on this machine answers, and with success."""
+    """Whether a server on this machine answers with success."""
     return ask(address, key=key) is not None
 
 
@@ -31,10 +31,10 @@ def has_worker(api: str, name: str, since: float, key: str) -> bool:
 
 
 def settle(api: str, state: str, reason: str, key: str = "") -> int:
-    """Give the flow runs of our work pool that count as under way their end; how many there were.
+    """Set the final state of our work pool's flow runs that count as running; their number.
 
-    For runs whose processes are known to be gone: they would count as running for ever, and keep
-    the next one waiting. A run that is suspended has no process, and stays as it is.
+    For runs whose processes are known to have ended: they would count as running for ever, and
+    block the next one. A suspended run has no process and is left alone.
     """
     wanted = {
         "flow_runs": {"state": {"type": {"any_": _UNDER_WAY}}},
@@ -52,10 +52,10 @@ def settle(api: str, state: str, reason: str, key: str = "") -> int:
 
 
 def ask(address: str, body: Any = None, key: str = "") -> Any:
-    """What a server on this machine answers (JSON, or its text); None if it does not, or refuses.
+    """The answer of a server on this machine, as JSON or text; None if it is none or a refusal.
 
-    With a `body` the request is a POST. A server that is busy is asked again; a proxy that the
-    environment names is not used.
+    With a `body` the request is a POST. It is repeated while the server is busy; proxies of the
+    environment are not used.
     """
     data = None if body is None else json.dumps(body).encode()
     headers = {"Content-Type": "application/json"}

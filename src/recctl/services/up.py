@@ -1,4 +1,4 @@
-"""`recctl up`: start what is not running, register the deployments, or leave nothing behind."""
+"""`recctl up`: start what does not run and register the deployments; undo that on failure."""
 
 import contextlib
 import socket
@@ -18,31 +18,31 @@ PREFECT_PORT, MLFLOW_PORT = 4200, 5000
 _PORTS_TRIED = 50
 
 WORKER = "recctl-worker"
-AT_ONCE = 3
-"""Flow runs that one worker has under way: one of each deployment."""
+CONCURRENT_RUNS = 3
+"""Flow runs that the worker executes at the same time: one of each deployment."""
 
 SECONDS_TO_START = 120
-"""A first start makes Prefect's database; on a busy machine that takes its time."""
+"""The first start creates Prefect's database, which is slow on a busy machine."""
 
 
 @dataclass
 class Up:
-    """What stands after `up`, and what it took."""
+    """What runs after `up`, and what it started."""
 
     prefect: str
     mlflow: str
     """Address of MLflow's pages: our own server, or the one that MLFLOW_TRACKING_URI names."""
     key: str
-    """The file whose content both ask for, below the project's folder."""
+    """The file in the project with the key that both ask for."""
     started: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
 def up(layout: Layout, say: Callable[[str], None]) -> Up:
-    """Start Prefect's server, MLflow's, and a worker, as far as they do not run yet.
+    """Start Prefect's server, MLflow's, and a worker, unless they run already.
 
-    Then register the deployments of prefect.yaml. When anything fails, what this call started is
-    stopped. Raises UserError that shows the last line of the log concerned.
+    Then register the deployments of prefect.yaml. On failure, what this call started is stopped.
+    Raises UserError with the last line of the log concerned.
     """
     if not (layout.root / "prefect.yaml").is_file():
         raise UserError(f"no file {layout.root / 'prefect.yaml'}", "restore it from git")
@@ -55,7 +55,7 @@ def up(layout: Layout, say: Callable[[str], None]) -> Up:
 def busy(layout: Layout) -> Iterator[None]:
     """One `up` or `down` at a time."""
     path = processes.folder(layout) / "lock"
-    with locked(path, "another 'recctl up' or 'recctl down' is under way here"):
+    with locked(path, "another 'recctl up' or 'recctl down' is running in this project"):
         yield
 
 
@@ -74,39 +74,39 @@ def _stopping_on_failure(layout: Layout) -> Iterator[list[str]]:
 
 def _up(layout: Layout, say: Callable[[str], None], started: list[str]) -> Up:
     notes: list[str] = []
-    if not environment.key(layout):  # servers of an earlier recctl, which ask for none
+    if not environment.key(layout):  # servers of an earlier recctl, which have no key
         for name in reversed(processes.NAMES):
             processes.stop(layout, name)
     prefect = _ensure(layout, "prefect", started, lambda: _start_prefect(layout, notes))
     mlflow = _ensure_mlflow(layout, started, notes, say)
     _wait(layout, prefect, lambda: _answers(layout, prefect, "/api/admin/version"))
-    # By its number: each server has a key of its own.
-    told = {"api": f"{prefect.address}/api", "mlflow": mlflow, "server": str(prefect.pid)}
-    environment.write_settings(layout, told["api"])
-    _ensure_worker(layout, started, told, say)
+    # with its pid: every server has a new key
+    addresses = {"api": f"{prefect.address}/api", "mlflow": mlflow, "server": str(prefect.pid)}
+    environment.write_settings(layout, addresses["api"])
+    _ensure_worker(layout, started, addresses, say)
     say("registering the deployments of prefect.yaml")
-    deploy(layout, told["api"])
+    deploy(layout, addresses["api"])
     own = processes.running(layout, "mlflow")
     if own:
         _wait(layout, own, lambda: _answers(layout, own, "/health"))
     if variable := environment.overriding():
-        notes.append(f"{variable} is set in your shell: 'prefect' obeys it, not this server")
+        notes.append(f"{variable} is set in your shell: 'prefect' uses it instead of this server")
     file = str(environment.key_file(layout).relative_to(layout.root))
     return Up(str(prefect.address), mlflow, file, started, notes)
 
 
 def _answers(layout: Layout, service: Service, path: str) -> bool:
-    # No other program is told the key.
+    # the key is sent to no other program
     listens = processes.listens(layout, service.name)
     return listens and server.answers(f"{service.address}{path}", environment.key(layout))
 
 
 def _ensure(layout: Layout, name: str, started: list[str], begin: Callable[[], Service]) -> Service:
-    """The running service, or a new one in place of what is left of the old."""
+    """The running service, or a new one after the rest of the old one is stopped."""
     service = processes.running(layout, name)
     if service is None:
         processes.stop(layout, name)
-        started.append(name)  # before it is there: an interrupt may come in between
+        started.append(name)  # before it starts: an interrupt may come in between
         service = begin()
     return service
 
@@ -119,7 +119,7 @@ def _start_prefect(layout: Layout, notes: list[str]) -> Service:
 
 
 def _behind_door(name: str, port: int) -> list[str]:
-    """The command of one of the two servers; nothing secret is in it."""
+    """The command of one of the two servers, without secrets."""
     command = [sys.executable, "-m", "uvicorn", "--factory", f"{door.__name__}:{name}"]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     return [*command, "--workers", "1", "--log-level", "warning"]
@@ -143,7 +143,7 @@ def _ensure_mlflow(
 
 
 _STORES = ("sqlite:", "postgresql", "mysql", "mssql")
-"""Addresses that are a database; any other one is a server with pages of its own."""
+"""Addresses of databases; any other address is a server that has its own pages."""
 
 
 def _start_mlflow(layout: Layout, store: str, notes: list[str]) -> Service:
@@ -153,35 +153,35 @@ def _start_mlflow(layout: Layout, store: str, notes: list[str]) -> Service:
 
 
 def _ensure_worker(
-    layout: Layout, started: list[str], told: dict[str, str], say: Callable[[str], None]
+    layout: Layout, started: list[str], addresses: dict[str, str], say: Callable[[str], None]
 ) -> None:
-    """A worker that knows today's addresses; one that knows others is replaced."""
+    """Start a worker; one that was started with other addresses is replaced."""
     now = processes.running(layout, "worker")
-    if now and now.told != told:
-        say("starting the worker anew: a server was started anew")
+    if now and now.told != addresses:
+        say("restarting the worker: a server was restarted")
         processes.stop(layout, "worker")
     if processes.running(layout, "worker") is None:
-        _end_orphans(layout, told["api"], say)
+        _end_orphans(layout, addresses["api"], say)
     say("waiting for the worker")
     begun, key = time.time(), environment.key(layout)
-    worker = _ensure(layout, "worker", started, lambda: _start_worker(layout, told))
+    worker = _ensure(layout, "worker", started, lambda: _start_worker(layout, addresses))
     since = begun if "worker" in started else 0.0
-    _wait(layout, worker, lambda: server.has_worker(told["api"], WORKER, since, key))
+    _wait(layout, worker, lambda: server.has_worker(addresses["api"], WORKER, since, key))
 
 
 def _end_orphans(layout: Layout, api: str, say: Callable[[str], None]) -> None:
     """End the flows that outlived their worker, and their runs: a new worker knows neither."""
     if processes.stop(layout, "worker"):
-        say("ended the flows of a worker that was killed; the next run goes on from its checkpoint")
+        say("ended the flows of a killed worker; the next run continues from its checkpoint")
     reason = "its worker was killed, or the machine was restarted"
     server.settle(api, "CRASHED", reason, environment.key(layout))
 
 
-def _start_worker(layout: Layout, told: dict[str, str]) -> Service:
+def _start_worker(layout: Layout, addresses: dict[str, str]) -> Service:
     command = [sys.executable, str(layout.root / "flows" / "worker.py")]
-    command += [environment.POOL, WORKER, str(AT_ONCE)]
-    settings = environment.for_worker(layout, told)
-    return processes.start(layout, "worker", command, settings, told=told)
+    command += [environment.POOL, WORKER, str(CONCURRENT_RUNS)]
+    settings = environment.for_worker(layout, addresses)
+    return processes.start(layout, "worker", command, settings, addresses=addresses)
 
 
 def deploy(layout: Layout, api: str) -> None:
@@ -210,9 +210,9 @@ def _port(layout: Layout, name: str, wanted: int, notes: list[str]) -> int:
     for port in range(wanted, wanted + _PORTS_TRIED):
         if _free(port):
             if port != wanted:
-                notes.append(f"port {wanted} is another program's: {name} is on {port}")
+                notes.append(f"port {wanted} is used by another program: {name} is on {port}")
             return port
-    raise UserError(f"no free port from {wanted} on for {name}", "end what listens there")
+    raise UserError(f"no free port from {wanted} on for {name}", "free one of these ports")
 
 
 def _free(port: int) -> bool:
@@ -231,7 +231,7 @@ def _wait(layout: Layout, service: Service, ready: Callable[[], bool]) -> None:
     while not ready():
         if not processes.is_alive(layout, service):
             reason = processes.last_line(log)
-            raise UserError(f"{service.name} ended as it started ({reason})", f"see {log}")
+            raise UserError(f"{service.name} ended while it started ({reason})", f"see {log}")
         if time.monotonic() > end:
             reason = processes.last_line(log)
             raise UserError(
