@@ -33,7 +33,7 @@ def test_what_was_taken_is_shown_and_what_was_not(project: Layout) -> None:
     assert shown.returncode == 0, shown.stderr
     assert "day.csv" in shown.stdout
     assert "refused: odd.csv: odd.csv has no column 'user_id'" in shown.stdout
-    assert "1 new interactions; data/ is version " in shown.stdout
+    assert "1 new interactions; data/ is now version " in shown.stdout
     again = intake(project, "--json")
     told = json.loads(again.stdout)
     assert (told["new"], told["changed"], told["batches"]) == (0, False, [])

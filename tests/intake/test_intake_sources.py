@@ -171,15 +171,15 @@ def test_a_first_chunk_without_any_time_does_not_decide(
     ("change", "message"),
     [
         ({"query": "select 1 as one from missing where :watermark = 1"}, "no such table: missing"),
-        ({"query": QUERY.replace("t as timestamp, ", "")}, "gives no column 'timestamp'"),
-        ({"watermark": "serial"}, "gives no column 'serial'"),
+        ({"query": QUERY.replace("t as timestamp, ", "")}, "has no column 'timestamp'"),
+        ({"watermark": "serial"}, "has no column 'serial'"),
         ({"query": "select * from events"}, "does not use :watermark"),
         ({"query": QUERY + " and i = :item"}, "has :item besides :watermark"),
         ({"url": "sqlite:///other.db"}, "no database"),
-        ({"url": "what is this"}, "is none"),
+        ({"url": "what is this"}, "is not a url"),
         ({"url": "env:RECCTL_TEST_SHOP"}, "environment variable RECCTL_TEST_SHOP, which is not"),
-        ({"url": "postgresql://ann:s3cretword@db/x"}, "shows a password or a token"),
-        ({"url": "postgresql://ann:s3cret/wo'rd@db/x"}, "shows a password or a token"),
+        ({"url": "postgresql://ann:s3cretword@db/x"}, "contains a password or a token"),
+        ({"url": "postgresql://ann:s3cret/wo'rd@db/x"}, "contains a password or a token"),
         ({"url": "nosuch://db/x"}, "needs a driver that is not installed"),
         ({"watermark": "user_id", "overlap": 1.0}, None),
     ],
@@ -391,7 +391,7 @@ def test_a_token_in_an_address_is_refused_and_one_from_the_environment_never_tol
         "https://ann:s3/cret@x.example/a.csv",
         "https://ann:3/s3cret@x.example/a.csv",
     ):
-        with pytest.raises(UserError, match="shows a password or a token") as caught:
+        with pytest.raises(UserError, match="contains a password or a token") as caught:
             fetch(project, address)
         assert "s3cret" not in str(caught.value)
     with pytest.raises(UserError, match="has a query string, which may hold a signature") as caught:
@@ -446,5 +446,5 @@ def cut_short(content: bytes) -> Iterator[str]:
     "address", ["ftp://x/a.csv", "incoming/a.csv", "http://[", "http://", "http://x:y/a.csv"]
 )
 def test_what_is_no_address_is_told(project: Layout, address: str) -> None:
-    with pytest.raises(UserError, match="is no http address"):
+    with pytest.raises(UserError, match="is not an http address"):
         fetch(project, address)

@@ -1,4 +1,4 @@
-"""`recctl data`: which data sets there are, which one the project uses, what is in it."""
+"""`recctl data`: the known data sets, the one that the project uses, and its content."""
 
 import functools
 import inspect
@@ -60,43 +60,43 @@ def _option(help: str, *names: str, metavar: str | None = None, kind: Any = str)
 _LOG_OPTIONS = {
     "name": _option("A name for your own log."),
     "format": _option(
-        "csv, tsv, parquet, jsonl, or sequences ('user item' lines in time order); told from the "
-        "content when left out, like all that follows.",
+        "csv, tsv, parquet, jsonl, or sequences ('user item' lines in time order); inferred from "
+        "the content if omitted, as are all options below.",
         metavar="FORMAT",
     ),
-    "delimiter": _option("Between the fields of a csv, such as ';'."),
+    "delimiter": _option("The separator of the fields of a csv, such as ';'."),
     "columns": _option(
-        "The columns of a csv or tsv without header, in order, with commas: user, item, time, "
-        "weight, title, or any names.",
+        "The columns of a csv or tsv without header, in order, separated by commas: user, item, "
+        "time, weight, title, or any names.",
         metavar="NAMES",
     ),
     "user_column": _option("The column of users (user_id)."),
     "item_column": _option("The column of items (item_id)."),
     "time_column": _option("The column of times (timestamp)."),
-    "weight_column": _option("The column of ratings, counts or quantities, if there is one."),
+    "weight_column": _option("The column of ratings, counts or quantities, if the log has one."),
     "title_column": _option("The column of the items' titles, if the log has one."),
     "time_unit": _option("Unit of numeric times since 1970: s, ms, us, ns; or iso."),
     "time_format": _option(
-        "How times are written, in DuckDB's strptime format: '%d/%m/%Y %H:%M'.", metavar="FORMAT"
+        "The format of times, as in DuckDB's strptime: '%d/%m/%Y %H:%M'.", metavar="FORMAT"
     ),
-    "encoding": _option("Of the text, such as latin-1, cp1252, utf-16-le."),
+    "encoding": _option("The encoding of the text, such as latin-1, cp1252, utf-16-le."),
     "decimal": _option("The decimal sign of the weights: '.' or ','."),
     "minimum_weight": _option(
-        "Leave out what weighs less, such as returns.",
+        "Leave out rows of a lower weight, such as returns.",
         "--min-weight",
         "--minimum-weight",
         kind=float,
     ),
     "anonymous": _option(
-        "Rows without a user: quarantine (as bad ones), or drop (left out on purpose)."
+        "Rows without a user: quarantine (they count as bad), or drop (left out on purpose)."
     ),
     "items": _option("A csv with the columns item_id and title.", kind=Path),
 }
-"""What a user may say of a log of their own, by the field of `OwnLog`."""
+"""The options that describe a log of the user's own, by the field of `OwnLog`."""
 
 
 def _of_a_log(command: Any) -> Any:
-    """The command with these options, which it gets as `log`."""
+    """The command with these options, passed to it as `log`."""
     plain = inspect.signature(command)
     own = [one for name, one in plain.parameters.items() if name != "log"]
     options = [
@@ -106,8 +106,8 @@ def _of_a_log(command: Any) -> Any:
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
-        told = {name: given.pop(name) for name in _LOG_OPTIONS}
-        command(**given, log=_own_log(told))
+        said = {name: given.pop(name) for name in _LOG_OPTIONS}
+        command(**given, log=_own_log(said))
 
     keyword = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
     signature = plain.replace(parameters=[*keyword[:-1], *options, keyword[-1]])
@@ -116,15 +116,16 @@ def _of_a_log(command: Any) -> Any:
     return run
 
 
-def _own_log(told: dict[str, Any]) -> "OwnLog":
+def _own_log(said: dict[str, Any]) -> "OwnLog":
     from recctl.datasets.own_log import OwnLog
 
     for field in ("format", "time_unit", "decimal", "anonymous"):
-        told[field] = _one_of(told[field], field)
-    if told["columns"] is not None:
-        told["columns"] = [column.strip() for column in told["columns"].split(",")]
-    told["delimiter"] = _unescaped(told["delimiter"])
-    return OwnLog(**told)
+        said[field] = _one_of(said[field], field)
+    if said["columns"] is not None:
+        said["columns"] = [column.strip() for column in said["columns"].split(",")]
+    if said["delimiter"] == "\\t":
+        said["delimiter"] = "\t"
+    return OwnLog(**said)
 
 
 @app.command()
@@ -138,7 +139,7 @@ def use(
         typer.Option(
             "--from",
             metavar="PATH",
-            help="Where a known set lies: its archive, its unpacked folder, the benchmark's "
+            help="The path of a known set: its archive, its unpacked folder, the benchmark's "
             "'user item' text, or another http address.",
         ),
     ] = None,
@@ -146,9 +147,9 @@ def use(
     log: "OwnLog",
     json: Json = False,
 ) -> None:
-    """Fill data/ with a known set or a log of your own, and let params.yaml and DVC know.
+    """Fill data/ with a known set or a log of your own, and update params.yaml and DVC.
 
-    Says how a log of your own is read before it changes anything, and replaces nothing that DVC
+    Shows how a log of your own is read before it changes anything, and replaces no data that DVC
     does not hold.
     """
     from recctl import lock
@@ -163,12 +164,12 @@ def use(
         if len(what) == 1 and what[0] in KNOWN:
             if log != OwnLog():
                 raise UserError(
-                    f"'{what[0]}' is a known set, whose form is known",
-                    f"leave the other options out, or write ./{what[0]} for a file of that name",
+                    f"'{what[0]}' is a known set, whose format is known",
+                    f"omit the other options, or write ./{what[0]} for a file of that name",
                 )
             used = core.use_known(layout, KNOWN[what[0]], source, progress, say)
         elif source is not None:
-            raise UserError("--from goes with the name of one known set", "see: recctl data list")
+            raise UserError("--from needs the name of one known set", "see: recctl data list")
         else:
             used = core.use_files(layout, [Path(file) for file in what], log, say)
     _show_used(used, json)
@@ -182,11 +183,10 @@ def preview(
     log: "OwnLog",
     json: Json = False,
 ) -> None:
-    """Show how a log of your own would be read, and what would come of its rows.
+    """Show how a log of your own would be read, and how many rows would be good or bad.
 
     All rows are read as ingest reads them; nothing is changed.
     """
-    from recctl.console import Console
     from recctl.datasets import use as core
     from recctl.datasets.preview import as_lines
     from recctl.layout import Layout
@@ -198,16 +198,12 @@ def preview(
         return
     for line in as_lines(found):
         echo(line)
-    echo()
-    table = _table(*found.examples[0])
-    for row in found.examples:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
-    Console().print(table)
+    _show_rows(found.examples)
 
 
 @app.command()
 def describe(json: Json = False) -> None:
-    """Count what data/ holds now."""
+    """Count the users, items and rows in data/."""
     from dataclasses import asdict
 
     from recctl.data.describe import describe
@@ -221,7 +217,7 @@ def describe(json: Json = False) -> None:
 
 
 def _one_of(value: str | None, field: str) -> Any:
-    """The value, if it is one that the field of the ingest section may have."""
+    """The value; UserError where the field of the ingest section cannot have it."""
     from typing import get_args
 
     from recctl.data import params
@@ -239,10 +235,6 @@ def _one_of(value: str | None, field: str) -> Any:
     return value
 
 
-def _unescaped(delimiter: str | None) -> str | None:
-    return "\t" if delimiter == "\\t" else delimiter
-
-
 def _table(*columns: str) -> Any:
     from recctl.console import Table
 
@@ -255,7 +247,7 @@ def _table(*columns: str) -> Any:
 
 @contextmanager
 def _progress() -> Iterator[tuple["Progress", Any]]:
-    """A bar on a terminal and a line per tenth elsewhere; both on stderr, stdout is for results."""
+    """A bar on a terminal, else a line per tenth; on stderr, since stdout is for results."""
     from recctl.console import Console
 
     console = Console(stderr=True)
@@ -284,7 +276,7 @@ def _progress() -> Iterator[tuple["Progress", Any]]:
 
 
 def _lines(say: Any) -> "Progress":
-    """Say how far a download is at each tenth of it, or each 50 MB where its size is unknown."""
+    """Say the progress of a download at each tenth, or each 50 MB if its size is unknown."""
     last = -1
 
     def show(done: int, total: int | None) -> None:
@@ -316,11 +308,11 @@ def _show_used(used: "Used", json: bool) -> None:
     for change in used.changes:
         echo(f"params.yaml: {change.setting}: {change.before} -> {change.after}")
     for one in used.kept:
-        echo(f"params.yaml: {one.setting}: {one.before} is kept, for it was changed by hand")
+        echo(f"params.yaml: {one.setting}: {one.before} is kept: it was changed by hand")
     if used.repeats.many:
-        echo(f"evaluate.filter_seen is false, or targets would be hidden: {used.repeats.sentence}")
+        echo(f"evaluate.filter_seen is false, to hide no targets: {used.repeats.sentence}")
     if used.before is not None:
-        echo(f"back to the data before: cp {used.before}/* . && dvc checkout data.dvc")
+        echo(f"to restore the former data: cp {used.before}/* . && dvc checkout data.dvc")
     echo("next: dvc repro")
 
 
@@ -343,13 +335,18 @@ def _show_description(description: "Description") -> None:
     }
     for key, fact in facts.items():
         echo(f"{key:<8} {fact}")
-    if not description.first_rows:
-        return
+    if description.first_rows:
+        _show_rows(description.first_rows)
+
+
+def _show_rows(rows: list[dict[str, Any]]) -> None:
     from recctl.console import Console
 
     echo()
     console = Console()
-    table = _table(*description.first_rows[0])
-    for row in description.first_rows:
-        table.add_row(*(console.cell(str(field)) for field in row.values()))
+    table = _table(*rows[0])
+    for row in rows:
+        table.add_row(
+            *("" if value is None else console.cell(str(value)) for value in row.values())
+        )
     console.print(table)

@@ -1,4 +1,4 @@
-"""`recctl intake`: new interactions from where params.yaml says they come from."""
+"""`recctl intake`: takes in new interactions from the sources in params.yaml."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,17 +17,16 @@ def intake(
         bool,
         typer.Option(
             "--reject",
-            help="Take out of data/ what came since its accepted version; keep it aside.",
+            help="Remove the rows added to data/ since its accepted version; keep them aside.",
         ),
     ] = False,
 ) -> None:
     """Take in new interactions from the sources in params.yaml, each exactly once.
 
-    They become a new version of data/; 'dvc repro' trains on it. What a retraining decided and did
-    not live to publish is published first. With --reject nothing is taken in: data/ goes back to
-    the newest version that passed validation.
+    They become a new version of data/; 'dvc repro' trains on it. First it publishes what a
+    retraining decided but was killed before publishing. With --reject nothing is taken in: data/
+    goes back to the newest version that passed validation.
     """
-
     from recctl import lock
     from recctl.layout import Layout
     from recctl.retraining import accepted
@@ -56,14 +55,14 @@ def _say(text: str) -> None:
 
 def _show_rejection(rejection: "Rejection") -> None:
     rows = sum(one.stored for one in rejection.batches)
-    echo(f"{rows:,} rows of version {rejection.version[:8]} are out of data/ again")
+    echo(f"{rows:,} rows of version {rejection.version[:8]} are removed from data/")
     echo(f"they are kept in {rejection.kept}")
     for name in rejection.moved:
-        echo(f"the file that brought them is {name}: correct it and drop it again")
+        echo(f"they came from the file {name}: correct it and drop it again")
     for batch in rejection.batches:
         if not batch.source.startswith("folder:"):
-            echo(f"{batch.source} is asked for them again: correct them there first")
-    echo(f"data/ is version {rejection.accepted[:8]} now, the accepted one")
+            echo(f"{batch.source} will return them again: correct them there first")
+    echo(f"data/ is now the accepted version {rejection.accepted[:8]}")
 
 
 def _show(taken: "Intake") -> None:
@@ -87,5 +86,5 @@ def _show(taken: "Intake") -> None:
     for name in taken.waiting:
         console.print(f"still being written: {name}", soft_wrap=True)
     version = taken.data_md5_after[:8]
-    told = f"data/ is version {version} now" if taken.changed else f"data/ stays version {version}"
-    console.print(f"{taken.new:,} new interactions; {told}")
+    change = "is now" if taken.changed else "stays"
+    console.print(f"{taken.new:,} new interactions; data/ {change} version {version}")

@@ -1,1 +1,1 @@
-"""New interactions: brought from their sources, each one exactly once, as a version of `data/`."""
+"""New interactions: read from their sources, each exactly once, into a new version of `data/`."""

@@ -1,4 +1,4 @@
-"""The base files as an intake compares with them: their good rows, read once per version."""
+"""The good rows of the base files, read once per version, with which an intake compares."""
 
 import hashlib
 import json
@@ -10,16 +10,16 @@ from recctl.files import replacing
 from recctl.layout import Layout
 
 COLUMNS = ("user_id", "item_id", "us", "value")
-"""Two good rows that agree in these are one interaction."""
+"""Two good rows that agree in these are the same interaction."""
 
 _UNREAD = {"name", "items_file", "title_column", "minimum_weight", "anonymous", "engine"}
-"""Settings of ingest that change nothing of how a row is read."""
+"""Settings of ingest that do not affect how a row is read."""
 
 
 def rows(layout: Layout, params: IngestParams) -> Path:
-    """A parquet file of the base files' good rows, by time; made anew when they or ingest changed.
+    """A parquet file of the base files' good rows by time, made again when they or ingest change.
 
-    Those of too low a weight are among them, for `ingest.minimum_weight` may change. Raises
+    It includes rows below `ingest.minimum_weight`, because that may change. Raises
     UserError when the base files cannot be read.
     """
     folder = layout.state / "intake" / "base"
@@ -32,7 +32,7 @@ def rows(layout: Layout, params: IngestParams) -> Path:
         typed = interactions.classified(staged.table, own, staged.clock)
         good = typed.filter(typed.cause.isnull()).select(*COLUMNS)
         with replacing(target) as temporary:
-            # by time, so that only what overlaps with a batch is read of it
+            # by time, so that only the part that overlaps with a batch is read
             engine.write_parquet(connection, good.order_by("us"), temporary)
     for old in folder.iterdir():
         if old != target:
@@ -41,11 +41,11 @@ def rows(layout: Layout, params: IngestParams) -> Path:
 
 
 def _digest(data: Path, params: IngestParams) -> str:
-    """Of what DVC and git go by to tell a file's version, and of how the files are read."""
+    """A hash of the file facts by which DVC and git detect changes, and of the settings."""
     files = []
     for name in params.files:
-        if (data / name).is_file():  # or reading it says so
+        if (data / name).is_file():  # otherwise reading it raises the error
             stat = (data / name).stat()
             files.append([name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino])
-    told = json.dumps([files, params.model_dump(exclude=_UNREAD)], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    content = json.dumps([files, params.model_dump(exclude=_UNREAD)], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""A drop folder: its files, each whole and each taken once, and where they go afterwards."""
+"""A drop folder: which files are complete, and where they are moved after reading."""
 
 import lzma
 import os
@@ -15,17 +15,16 @@ from recctl.files import sync
 
 UNFINISHED = (".part", ".tmp")
 _LONGEST = 240
-"""Bytes of a name, of the 255 that file systems take."""
+"""Bytes of a name, of the 255 that file systems allow."""
 
 Stamp = tuple[int, int, int]
 """Size, time of change in nanoseconds, inode."""
 
 
 def files(folder: Path) -> list[Path]:
-    """The files to take, and what is none but lies there, by name; a folder that is not there
-    holds none.
+    """The files to take, links and devices included, by name; none if the folder does not exist.
 
-    Subfolders, names that begin with a dot and names of unfinished files are left alone.
+    Subfolders, names that begin with a dot and names of unfinished files are ignored.
     """
     if not folder.is_dir():
         return []
@@ -41,9 +40,9 @@ def _is_wanted(path: Path) -> bool:
 
 
 def no_file(path: Path) -> str | None:
-    """Why what lies there is not read at all; None for a plain file, or where it is gone.
+    """Why the path is not read at all; None for a plain file, or where it is gone.
 
-    A link could lead to any file of the machine, and a pipe or a device never ends.
+    A link could point to any file of the machine, and a pipe or a device never ends.
     """
     try:
         mode = path.lstat().st_mode
@@ -57,7 +56,7 @@ def no_file(path: Path) -> str | None:
 
 
 def stamp(path: Path) -> Stamp | None:
-    """What changes with the file's content; None when it is gone or no plain file any more."""
+    """Facts that change with the file's content; None when it is gone or not a plain file."""
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -68,17 +67,17 @@ def stamp(path: Path) -> Stamp | None:
 
 
 def settled(path: Path, deadline: float) -> Stamp | None:
-    """The stamp of a file that is not written to any more; None when it is, up to the deadline.
+    """The stamp of a file that is complete; None if it is still written to at the deadline.
 
-    So it is limits.SETTLED seconds after its last change, or limits.UNENDED where it is text
-    without a line break at its end: whoever writes may be in the middle of a row.
+    It is complete limits.SETTLED seconds after its last change, or limits.UNENDED where it is text
+    without a line break at its end: its writer may be in the middle of a row.
     """
     while (seen := stamp(path)) is not None:
         age = time.time() - seen[1] / 1e9
         if age >= limits.SETTLED:
             return seen if age >= limits.UNENDED or not _in_mid_row(path) else None
         time.sleep(limits.SETTLED - max(age, 0.0))
-        if age < 0 and stamp(path) == seen:  # a clock that runs ahead
+        if age < 0 and stamp(path) == seen:  # the file's clock is ahead of ours
             return seen
         if time.monotonic() >= deadline:
             break
@@ -86,7 +85,7 @@ def settled(path: Path, deadline: float) -> Stamp | None:
 
 
 def _in_mid_row(path: Path) -> bool:
-    """Whether a text file's last line has no end; in whatever code, a packed file has its own."""
+    """Whether a text file's last line has no end, in any encoding; false for packed files."""
     try:
         with path.open("rb") as file:
             if path.suffix.lower() == ".parquet" or file.read(2) == b"\x1f\x8b":
@@ -94,13 +93,13 @@ def _in_mid_row(path: Path) -> bool:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(size - 4, 0))
             last = file.read().rstrip(b"\0")  # of UTF-16 and UTF-32
-    except OSError:  # such as one that may not be read: reading it says so
+    except OSError:  # reading the file raises the error
         return False
     return bool(last) and last[-1:] not in (b"\n", b"\r")
 
 
 def under_way(path: Path) -> bool:
-    """Whether a file that cannot be read may still become whole: cut off, and touched of late."""
+    """Whether a file that cannot be read may still become complete: cut off and changed lately."""
     try:
         return time.time() - path.stat().st_mtime < limits.UNTOUCHED and _cut_off(path)
     except FileNotFoundError:
@@ -121,7 +120,7 @@ def _cut_off(path: Path) -> bool:
 
 
 _LEAST_PARQUET = 12
-"""Bytes: its mark at either end, and the length of the footer."""
+"""Bytes: the mark at both ends, and the length of the footer."""
 
 
 def _lacks_end(path: Path) -> bool:
@@ -133,58 +132,53 @@ def _lacks_end(path: Path) -> bool:
     except EOFError:
         return True
     except (OSError, zlib.error, lzma.LZMAError, UserError) as error:
-        return "Truncated" in str(error)  # of zstd; what is damaged stays so
+        return "Truncated" in str(error)  # of zstd; any other error is damage
     return False
 
 
 def shown(path: Path) -> str:
-    """A file's name as people and JSON can have it: in one line, of characters that can be seen.
+    """A file's name for messages and JSON: on one line, with escapes for invisible characters.
 
     >>> shown(Path("two\\nlines.csv")), shown(Path("\\udcff.csv"))
     ('two\\\\nlines.csv', '\\\\udcff.csv')
     """
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in path.name)
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in path.name)
 
 
 def move(path: Path, name: str) -> None:
-    """Move a file into a folder beside it, under a name that is free there."""
-    _move(path, next(one for one in _targets(path, name) if not os.path.lexists(one)))
+    """Move a file into a folder beside it, under a free name."""
+    _move(path, next(target for target in _targets(path, name) if not os.path.lexists(target)))
 
 
 def refuse(path: Path, reason: str, home: Path | None = None) -> Path:
-    """Move a file to the refused ones of its folder, with a text beside it that says why.
+    """Move a file to refused/ in its folder, with the reason in a text file beside it.
 
-    `home` is that folder where the file lies in another one; returns where the file lies then.
+    `home` is the drop folder if the file is elsewhere; returns the new path.
     """
     text = (reason + "\n").encode()
     for target in _targets((home or path.parent) / path.name, "refused"):
-        told = _told(target)
-        if not os.path.lexists(target) and (not os.path.lexists(told) or _says(told, text)):
-            told.write_bytes(text)
+        note = target.with_name(target.name + ".txt")
+        if not os.path.lexists(target) and (not os.path.lexists(note) or _says(note, text)):
+            note.write_bytes(text)
             try:
                 _move(path, target)
             except OSError:
-                told.unlink()  # or every intake would leave one more
+                note.unlink()  # otherwise every intake would leave another
                 raise
             return target
-    raise AssertionError("there is always a name that is free")
+    raise AssertionError("there is always a free name")
 
 
-def _says(told: Path, text: bytes) -> bool:
-    """Whether the reason is there already: the intake that wrote it was killed before the move."""
-    return told.is_file() and told.read_bytes() == text
-
-
-def _told(target: Path) -> Path:
-    """Where it is said why a file was refused."""
-    return target.with_name(target.name + ".txt")
+def _says(note: Path, text: bytes) -> bool:
+    """Whether the reason exists already: the intake that wrote it was killed before the move."""
+    return note.is_file() and note.read_bytes() == text
 
 
 def _targets(path: Path, name: str) -> Iterator[Path]:
     folder = path.parent / name
     folder.mkdir(exist_ok=True)
     short = path.name
-    while len(os.fsencode(short)) > _LONGEST:  # what is added must fit into a file's name too
+    while len(os.fsencode(short)) > _LONGEST:  # leaves room for a number and .txt
         short = short[1:]
     return _names(folder, short)
 

@@ -1,4 +1,4 @@
-"""Addresses that hold secrets: named in params.yaml, read from the environment."""
+"""Addresses with secrets: named in params.yaml, read from the environment."""
 
 import os
 
@@ -9,9 +9,9 @@ PREFIX = "env:"
 
 
 def resolved(text: str, setting: str) -> str:
-    """The address itself; what `env:NAME` stands for is in the environment variable NAME.
+    """The address itself; `env:NAME` is replaced by the environment variable NAME.
 
-    Raises UserError when that is not set.
+    Raises UserError when it is not set.
     """
     if not text.startswith(PREFIX):
         return text
@@ -26,15 +26,15 @@ def resolved(text: str, setting: str) -> str:
 
 
 def require_open(text: str, setting: str, secret: bool) -> None:
-    """UserError when an address in params.yaml shows a password, as is known, or a token."""
+    """UserError when an address in params.yaml contains a password (`secret`) or a token."""
     if text.startswith(PREFIX):
         return
     if secret or "***" in redact(text):
-        raise UserError(f"{setting} in params.yaml shows a password or a token", _FIX)
+        raise UserError(f"{setting} in params.yaml contains a password or a token", _FIX)
 
 
 def require_unsigned(text: str, setting: str) -> None:
-    """UserError when an http address in params.yaml could be a signed one."""
+    """UserError when an http address in params.yaml may contain a signature."""
     if not text.startswith(PREFIX) and "?" in text:
         raise UserError(
             f"{setting} in params.yaml has a query string, which may hold a signature", _FIX
@@ -45,7 +45,7 @@ _FIX = "put the address into an environment variable NAME and write env:NAME"
 
 
 def hidden(text: str, secret: str | None) -> str:
-    """One line of a message, with nothing secret in it."""
+    """A message on one line without secrets."""
     shown = redact(text)
     if secret:
         shown = shown.replace(secret, "***")

@@ -1,4 +1,4 @@
-"""A query as a file: the rows after a watermark, streamed into parquet, and how far they reach."""
+"""A database query as a file: the rows after a watermark, streamed into parquet."""
 
 import contextlib
 import itertools
@@ -28,23 +28,23 @@ _TIMED = ("postgresql", "mysql", "mariadb")
 """Databases whose drivers take a `connect_timeout`."""
 
 Mark = int | float | str | Decimal | datetime | date
-"""A watermark as the database gives it."""
+"""A watermark as the database returns it."""
 
 
 def fetch(
     source: Sql, columns: Sequence[str], last: dict[str, Any] | None, root: Path, target: Path
 ) -> tuple[int, dict[str, Any] | None]:
-    """Write the rows after the watermark `last` to a parquet file; how many, and the new watermark.
+    """Write the rows after the watermark `last` to a parquet file.
 
-    `columns` are user, item, time and perhaps weight. Ids and weights become text, real times
-    stay times (UTC where they have no zone). Raises MayPass when the database cannot be reached,
-    UserError when it or the query is not as it should be.
+    Returns the number of rows and the new watermark. `columns` are user, item, time and perhaps
+    weight. Ids and weights become text, times stay times (UTC where they have no zone). Raises
+    MayPass when the database cannot be reached, UserError when the url or the query is wrong.
     """
     setting = f"the url of source '{source.name}'"
     url = _url(source, setting, root)
     statement = _statement(source)
     before = decode(last) if last else None
-    if before is not None and not _leaves_room(before):  # nothing could come after it
+    if before is not None and not _leaves_room(before):  # no value could follow it
         before = None
     start = source.initial if before is None else _start(before, source)
     with (
@@ -55,7 +55,7 @@ def fetch(
 
 
 def _start(before: Mark, source: Sql) -> Mark:
-    """Where the query begins; further back than the type reaches is the very beginning."""
+    """The watermark for the query; the initial one if the overlap exceeds the type's range."""
     try:
         start = back(before, source.overlap, source.name)
     except (OverflowError, ArithmeticError):
@@ -72,14 +72,15 @@ def _url(source: Sql, setting: str, root: Path) -> "URL":
         url = make_url(text)
     except (ArgumentError, ValueError):
         raise UserError(
-            f"{setting} is none", "write one such as postgresql://host/database or sqlite:///file"
+            f"{setting} is not a url",
+            "write one such as postgresql://host/database or sqlite:///file",
         ) from None
     secrets.require_open(source.url, setting, bool(url.password))
     if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith("file:"):
         return url
-    path = root / url.database  # connecting would make a file that is not there
+    path = root / url.database  # connecting would create a missing file
     if not path.is_file():
-        raise UserError(f"no database {path}, which {setting} names", "mend the url")
+        raise UserError(f"no database {path}, which {setting} names", "correct the url")
     return url.set(database=str(path))
 
 
@@ -93,15 +94,15 @@ def _statement(source: Sql) -> "TextClause":
         what = f"has {others} besides" if others else "does not use"
         raise UserError(
             f"the query of source '{source.name}' {what} :watermark",
-            "let :watermark stand for the last value taken, as in 'where id > :watermark', or >= "
-            "where several rows can have one value, as with times",
+            "use it as the last value read, as in 'where id > :watermark', or with >= where "
+            "several rows can have one value, as with times",
         )
     return statement
 
 
 @contextlib.contextmanager
 def _plainly(source: Sql, url: "URL") -> Iterator[None]:
-    """Turns what the database says into one line that holds no secret."""
+    """Turns errors of the database into one line without secrets."""
     from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 
     where = f"source '{source.name}'"
@@ -114,18 +115,18 @@ def _plainly(source: Sql, url: "URL") -> Iterator[None]:
     except UserError:
         raise
     except (ValueError, OverflowError, TypeError, pa.ArrowException) as error:
-        # as drivers and tables say of the year 10000, of years before Christ, of mixed types
+        # such as the year 10000, years before Christ, mixed types
         raise UserError(
-            f"{where}: the database gives a value that cannot be read ({str(error)[:200]})",
+            f"{where}: the database returns a value that cannot be read ({str(error)[:200]})",
             "cast it to a number, a text or a time of the years 1 to 9999 in the query",
         ) from None
     except SQLAlchemyError as error:
-        told = str(error.orig) if isinstance(error, DBAPIError) else str(error)
-        reason = secrets.hidden(told, url.password)
+        text = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+        reason = secrets.hidden(text, url.password)
         if _may_pass(error, url, reason):
             raise MayPass(f"{where}: the database does not answer ({reason})") from None
         raise UserError(
-            f"{where}: the database refuses ({reason})", "mend its query, url or rights"
+            f"{where}: the database refuses ({reason})", "correct its query, url or rights"
         ) from None
 
 
@@ -138,10 +139,10 @@ def _may_pass(error: Exception, url: "URL", reason: str) -> bool:
 
     if not isinstance(error, OperationalError | InterfaceError):
         return False
-    told = reason.lower()
+    text = reason.lower()
     if url.get_backend_name() == "sqlite":
-        return any(word in told for word in _SQLITE_PASSING)
-    return not any(word in told for word in _LASTING)
+        return any(word in text for word in _SQLITE_PASSING)
+    return not any(word in text for word in _LASTING)
 
 
 Chunk = dict[str, Sequence[Any]]
@@ -150,7 +151,7 @@ Chunk = dict[str, Sequence[Any]]
 def _chunks(
     source: Sql, url: "URL", statement: "TextClause", start: Mark, columns: Sequence[str]
 ) -> Generator[Chunk]:
-    """The rows by column, some at a time; the database keeps the rest where it can."""
+    """The rows by column, in chunks; the database streams them if its driver can."""
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
@@ -170,7 +171,7 @@ def _chunks(
 def _place(source: Sql, names: list[str], name: str) -> int:
     if name not in names:
         raise UserError(
-            f"the query of source '{source.name}' gives no column '{name}'",
+            f"the query of source '{source.name}' has no column '{name}'",
             f"name it with 'as' in the query; its columns: {', '.join(names)}",
         )
     return names.index(name)
@@ -183,7 +184,7 @@ def _write(
     source: Sql,
     target: Path,
 ) -> tuple[int, dict[str, Any] | None]:
-    """Write the chunks; how many rows, and the highest watermark of them and before."""
+    """Write the chunks; the number of rows, and the highest watermark including `before`."""
     time = columns[2]
     ahead, known = _until_a_time(chunks, time)
     types = dict.fromkeys(columns, pa.string())
@@ -211,7 +212,7 @@ def _until_a_time(chunks: Iterator[Chunk], time: str) -> tuple[list[Chunk], Any]
 
 
 def _array(values: Sequence[Any], kind: Any) -> pa.Array:
-    """A column as text or, where it holds real times, as times; those without a zone are UTC."""
+    """A column as text or as times; times without a zone are UTC."""
     if kind != pa.string():
         return pa.array([_moment(value) for value in values], kind)
     types = set(map(type, values))
@@ -227,7 +228,7 @@ def _moment(value: date | None) -> datetime | None:
 
 
 def _text(value: Any) -> str | None:
-    """An id, a weight or a number of seconds as text; 7.0 is what some drivers make of 7.
+    """An id, a weight or a number of seconds as text; 7.0 as 7, since some drivers return floats.
 
     >>> _text(7.0), _text(7), _text(b"seven"), _text(Decimal("7.50"))
     ('7', '7', 'seven', '7.50')
@@ -246,8 +247,8 @@ def _highest(mark: Mark | None, values: Sequence[Mark | None], source: Sql) -> M
     if (wrong := next((one for one in present if not _leaves_room(one)), None)) is not None:
         raise UserError(
             f"the watermark column '{source.watermark}' of source '{source.name}' holds "
-            f"{str(wrong)[:40]}, beyond what a watermark may be: nothing could come after it",
-            "leave such rows out in the query, or cast the column",
+            f"{str(wrong)[:40]}, which is too large for a watermark: no value could follow it",
+            "exclude such rows in the query, or cast the column",
         )
     try:
         return max(present if mark is None else [mark, *present], default=None)
@@ -264,7 +265,7 @@ _MOST = limits.WATERMARK
 
 
 def _leaves_room(mark: Mark) -> bool:
-    """Whether other values can come before and after: not infinity, nor the end of a type."""
+    """Whether other values can be below and above: false for infinity and the ends of a type."""
     if isinstance(mark, date):
         return mark.year <= limits.WATERMARK_YEAR
     if isinstance(mark, str):
@@ -304,7 +305,7 @@ def encode(mark: Mark) -> dict[str, Any]:
     if name is None:
         raise UserError(
             f"a watermark cannot be of the type {type(mark).__name__}",
-            "let the query give a number, a text or a time",
+            "let the query return a number, a text or a time",
         )
     if isinstance(mark, date):
         return {"type": name, "value": mark.isoformat()}
@@ -321,7 +322,7 @@ def decode(stored: dict[str, Any]) -> Mark:
 
 
 def back(mark: Mark, overlap: float, name: str = "") -> Mark:
-    """A watermark, so much before.
+    """A watermark minus the overlap.
 
     >>> back(100, 10.0), back("2020-01-01T00:00:10Z", 10.0)
     (90, '2020-01-01T00:00:00Z')
@@ -340,13 +341,13 @@ def back(mark: Mark, overlap: float, name: str = "") -> Mark:
 
 
 def _text_back(mark: str, overlap: float, name: str) -> str:
-    """ISO 8601 text in the form it came in, for the database compares it as text."""
+    """ISO 8601 text in the same form, because the database compares it as text."""
     try:
         time = datetime.fromisoformat(mark) - timedelta(seconds=overlap)
     except ValueError:
         raise UserError(
             f"source '{name}' has an overlap, but its watermark {mark[:40]!r} is text and no time",
-            "let the query give a number or a time, or leave the overlap out",
+            "let the query return a number or a time, or omit the overlap",
         ) from None
     if len(mark) <= len("2020-01-01"):
         return time.date().isoformat()

@@ -1,4 +1,4 @@
-"""An address that is fetched anew each time."""
+"""A file at an http address, downloaded at each intake."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +13,10 @@ from recctl.redact import redact
 
 
 def fetch(source: Url, params: IngestParams, folder: Path, say: Callable[[str], None]) -> Path:
-    """Bring what the address holds now into `folder`; a fetch that broke off is gone on with.
+    """Download the file to `folder`; an interrupted download is continued.
 
-    Raises MayPass when it cannot be reached, Gone when it answers that there is no such thing,
-    Unknown when it refuses.
+    Raises MayPass when the server cannot be reached, Gone when it has no such file, Unknown when it
+    refuses.
     """
     setting = f"the address of source '{source.name}'"
     address = secrets.resolved(source.address, setting)
@@ -24,16 +24,16 @@ def fetch(source: Url, params: IngestParams, folder: Path, say: Callable[[str], 
     secrets.require_unsigned(source.address, setting)
     user, name = _parts(address, setting)
     target = folder / _name(name, params)
-    target.unlink(missing_ok=True)  # of an intake that was killed: there may be more by now
+    target.unlink(missing_ok=True)  # left by a killed intake: the file may have grown since
 
     def hidden(text: str) -> str:
-        # an address that params.yaml does not show is not shown: its path may be the secret
+        # an address from the environment is not shown: its path may be the secret
         return secrets.hidden(text.replace(address, source.address), user)
 
     try:
         return download(address, target, progress=_silent, say=lambda text: say(hidden(text)))
     except UserError as error:
-        fix = "it is tried again next time" if isinstance(error, MayPass) else "correct its address"
+        fix = "the next intake tries again" if isinstance(error, MayPass) else "correct its address"
         if type(error) is Unknown:
             fix = "give access to it, or correct its address"
         what = f"source '{source.name}': {hidden(error.what)}"
@@ -41,20 +41,20 @@ def fetch(source: Url, params: IngestParams, folder: Path, say: Callable[[str], 
 
 
 def _parts(address: str, setting: str) -> tuple[str | None, str]:
-    """User and password in an address as they stand there, and its last part."""
+    """User and password of an address as written in it, and the last part of its path."""
     try:
         parts = urlsplit(address)
         user, name = parts.netloc.rpartition("@")[0] or None, Path(unquote(parts.path)).name
         _ = parts.port
-    except ValueError:  # also of a port that is none: it may be the half of a password
+    except ValueError:  # also for an invalid port, which may be part of a password
         parts = None
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UserError(f"{setting} is no http address", "write one that begins with https://")
+        raise UserError(f"{setting} is not an http address", "write one that begins with https://")
     return user, name
 
 
 def _name(name: str, params: IngestParams) -> str:
-    """What the file is called here: as there if that tells its format, else after the log's."""
+    """The local file name: the address's if its suffix names a format, else by the log's format."""
     try:
         read.form(name, params)
     except UserError:
