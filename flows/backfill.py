@@ -14,9 +14,9 @@ import in_prefect
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from recctl.console import Console
 from recctl.files import keep_private
 from recctl.layout import Layout
+from recctl.render.console import Console
 from recctl.retraining import curve
 from recctl.retraining.backfill import Day
 from recctl.retraining.backfill import backfill as replay

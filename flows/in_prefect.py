@@ -36,8 +36,8 @@ from recctl.layout import Layout
 from recctl.lock import Lock
 from recctl.pipeline import StageFailed, StageMayPass
 from recctl.promotion.judge.policy import PromotionParams
+from recctl.render.text import markdown
 from recctl.retraining.pages import Page, Row
-from recctl.text import markdown
 
 T = TypeVar("T")
 

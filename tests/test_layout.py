@@ -6,7 +6,7 @@ import pytest
 
 from recctl.errors import UserError
 from recctl.layout import Layout
-from recctl.text import one_line
+from recctl.render.text import one_line
 
 
 def project(folder: Path) -> Path:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recctl.errors import UserError
-from recctl.text import literal
+from recctl.render.text import literal
 
 
 @dataclass(frozen=True)

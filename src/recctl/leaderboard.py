@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recctl import devices
-from recctl.console import Console
 from recctl.data.params import IngestParams
 from recctl.errors import UserError
 from recctl.evaluation import metrics, protocols, statistics
@@ -21,6 +20,7 @@ from recctl.files import read_json, replacing_folder, write_json
 from recctl.layout import Layout
 from recctl.models import COUNTED
 from recctl.published import Published, published
+from recctl.render.console import Console
 from recctl.sequences.store import Cases, SequenceData
 from recctl.training.checkpoint import Checkpoint, training_fingerprint
 from recctl.training.fit import check_model, fingerprint

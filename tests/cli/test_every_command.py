@@ -16,8 +16,8 @@ import typer
 
 from recctl import cli
 from recctl.cli.app import app
-from recctl.console import Console
 from recctl.layout import Layout
+from recctl.render.console import Console
 
 
 def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 RECCTL = Path(sys.executable).with_name("recctl")
-SAY = "from recctl.cli import streams; streams.prepare(); from recctl.text import echo; "
+SAY = "from recctl.cli import streams; streams.prepare(); from recctl.render.text import echo; "
 
 
 def python(script: str, **more: str) -> "subprocess.CompletedProcess[bytes]":

@@ -8,7 +8,7 @@ import pytest
 import recctl
 
 SOURCE = Path(recctl.__file__).parent
-ROOM = {SOURCE / "console.py", SOURCE / "text.py", SOURCE / "supervise.py"}
+ROOM = {SOURCE / "render/console.py", SOURCE / "render/text.py", SOURCE / "supervise.py"}
 """The last one runs without the package."""
 FORBIDDEN = {"rich.console", "rich.table", "rich.text", "rich.markup", "rich.pretty", "rich.panel"}
 ALLOWED = {"RenderableType"}
@@ -45,7 +45,7 @@ def offences(source: str) -> list[str]:
         ("typer.echo(name)", 1),
         ("subprocess.run(a, text=True)", 1),
         ("subprocess.run(a, text=True, encoding='utf-8')", 0),
-        ("from recctl.console import Console", 0),
+        ("from recctl.render.console import Console", 0),
     ],
 )
 def test_the_guard_itself(source: str, count: int) -> None:

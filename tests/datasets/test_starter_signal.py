@@ -8,7 +8,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from recctl.console import Console
 from recctl.datasets import starter
 from recctl.evaluation.metrics import per_case
 from recctl.evaluation.ranking import rank_cases
@@ -17,6 +16,7 @@ from recctl.layout import Layout
 from recctl.models.base import Recommender
 from recctl.models.markov import Markov
 from recctl.models.popularity import Popularity
+from recctl.render.console import Console
 from recctl.sequences.store import Cases, SequenceData
 from recctl.stages import ingest, sequence_split
 from recctl.training.checkpoint import Checkpoint

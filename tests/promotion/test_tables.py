@@ -32,14 +32,14 @@ from decision_bodies import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recctl.console import Console
 from recctl.evaluation.slices import Slice
 from recctl.promotion.judge.decision import decide
 from recctl.promotion.judge.evidence import Conduct, Evidence, Scored, Training
 from recctl.promotion.judge.policy import PromotionParams
 from recctl.promotion.ledger.log import canonical
 from recctl.promotion.view import tables
-from recctl.text import literal
+from recctl.render.console import Console
+from recctl.render.text import literal
 
 
 def _console(width: int = 120) -> Console:

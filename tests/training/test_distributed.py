@@ -16,9 +16,9 @@ from tiny_project import fresh_database
 import ready_project
 from lives import lives
 from recctl import lock
-from recctl.console import Console
 from recctl.errors import UserError
 from recctl.layout import Layout
+from recctl.render.console import Console
 from recctl.sequences.store import SequenceData
 from recctl.training.checkpoint import Checkpoint
 from recctl.training.distributed import World

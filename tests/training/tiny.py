@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recctl.console import Console
 from recctl.evaluation.metrics import means
 from recctl.evaluation.ranking import rank_cases
 from recctl.models.base import Recommender
+from recctl.render.console import Console
 from recctl.sequences.store import Cases, Histories
 from recctl.training.checkpoint import Checkpoint
 from recctl.training.fit import fit

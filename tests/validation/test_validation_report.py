@@ -2,7 +2,7 @@
 
 import io
 
-from recctl.console import Console
+from recctl.render.console import Console
 from recctl.validation import report
 from recctl.validation.rules import Rule
 from recctl.validation.suite import Outcome

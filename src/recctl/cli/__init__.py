@@ -7,8 +7,8 @@ import sys
 from recctl.cli import streams
 from recctl.errors import MAY_PASS, MayPass, UserError, circumstance
 from recctl.files import keep_private
+from recctl.render.text import echo, one_line
 from recctl.telemetry import switch_off
-from recctl.text import echo, one_line
 from recctl.threads import wait_shortly
 
 _INTERRUPTED = 130

@@ -22,7 +22,7 @@ from recctl.cli import (
     stage,
 )
 from recctl.errors import circumstance
-from recctl.text import echo
+from recctl.render.text import echo
 
 
 class _Plainly(TyperGroup):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from recctl.text import echo
+from recctl.render.text import echo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

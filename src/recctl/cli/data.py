@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recctl.text import echo, echo_json
+from recctl.render.text import echo, echo_json
 
 if TYPE_CHECKING:
     from recctl.data.describe import Description
@@ -31,7 +31,7 @@ def list_(json: Json = False) -> None:
     """Show the known data sets."""
     from dataclasses import asdict
 
-    from recctl.console import Console
+    from recctl.render.console import Console
     from recctl.datasets.catalogue import KNOWN
 
     if json:
@@ -236,7 +236,7 @@ def _one_of(value: str | None, field: str) -> Any:
 
 
 def _table(*columns: str) -> Any:
-    from recctl.console import Table
+    from recctl.render.console import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
@@ -248,7 +248,7 @@ def _table(*columns: str) -> Any:
 @contextmanager
 def _progress() -> Iterator[tuple["Progress", Any]]:
     """A bar on a terminal, else a line per tenth; on stderr, since stdout is for results."""
-    from recctl.console import Console
+    from recctl.render.console import Console
 
     console = Console(stderr=True)
 
@@ -340,7 +340,7 @@ def _show_description(description: "Description") -> None:
 
 
 def _show_rows(rows: list[dict[str, Any]]) -> None:
-    from recctl.console import Console
+    from recctl.render.console import Console
 
     echo()
     console = Console()

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recctl.text import echo_json
+from recctl.render.text import echo_json
 
 if TYPE_CHECKING:
     from recctl.doctor import Check
@@ -37,7 +37,7 @@ def _print_json(checks: "list[Check]") -> None:
 
 
 def _print(checks: "list[Check]") -> None:
-    from recctl.console import Console, Table, Text
+    from recctl.render.console import Console, Table, Text
 
     console = Console()
     marks = {"ok": "✓", "warning": "!", "blocked": "✗"}

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recctl.text import echo, echo_json
+from recctl.render.text import echo, echo_json
 
 if TYPE_CHECKING:
     from recctl.intake.intake import Intake
@@ -66,7 +66,7 @@ def _show_rejection(rejection: "Rejection") -> None:
 
 
 def _show(taken: "Intake") -> None:
-    from recctl.console import SIMPLE_HEAD, Console, Table
+    from recctl.render.console import SIMPLE_HEAD, Console, Table
 
     console = Console()
     columns = ("new", "duplicates", "late", "out of order", "bad")

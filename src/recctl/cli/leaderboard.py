@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recctl import limits
-from recctl.text import echo, echo_json
+from recctl.render.text import echo, echo_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from recctl.console import Table
     from recctl.leaderboard import Board, Row
+    from recctl.render.console import Table
 
 ALPHA = 0.05
 """Two models differ where the p-value, adjusted for the number of pairs, is not above this."""
@@ -37,10 +37,10 @@ def leaderboard(
     """
 
     from recctl import lock
-    from recctl.console import Console
     from recctl.layout import Layout
     from recctl.leaderboard import leaderboard as work
     from recctl.models import MODELS
+    from recctl.render.console import Console
     from recctl.training.params import TrainParams
 
     layout = Layout.find()
@@ -91,7 +91,7 @@ def _numbers(text: str) -> list[int]:
 
 def models_table(board: "Board") -> "Table":
     """A line per model, best first."""
-    from recctl.console import SIMPLE_HEAD, Table, Text
+    from recctl.render.console import SIMPLE_HEAD, Table, Text
 
     table = Table(
         title=f"{board.users:,} test users, {board.catalogue:,} items; full ranking",
@@ -165,7 +165,7 @@ def _pair(row: "Row", protocol: str, ours: bool) -> str:
 
 def pairs_table(board: "Board") -> "Table":
     """Each model against each one below it."""
-    from recctl.console import SIMPLE_HEAD, Table
+    from recctl.render.console import SIMPLE_HEAD, Table
 
     table = Table(
         title="NDCG@10, line less column, user by user (* p <= 5%, Holm)",

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from recctl import limits
-from recctl.text import echo
+from recctl.render.text import echo
 
 
 def wait(

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from recctl.text import echo_json
+from recctl.render.text import echo_json
 
 app = typer.Typer(
     help="List the registered versions, or show one.", rich_markup_mode=None, no_args_is_help=True

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recctl.text import echo, echo_json
+from recctl.render.text import echo, echo_json
 
 if TYPE_CHECKING:
     from recctl.monitoring.report import Report
@@ -28,8 +28,8 @@ def monitor(
 
 
 def _print(report: "Report") -> None:
-    from recctl.console import SIMPLE_HEAD, Console, Table
     from recctl.monitoring import page
+    from recctl.render.console import SIMPLE_HEAD, Console, Table
 
     rows = page.rows(report)
     if rows:

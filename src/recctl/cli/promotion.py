@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recctl import limits
-from recctl.text import echo, echo_json
+from recctl.render.text import echo, echo_json
 
 if TYPE_CHECKING:
     from recctl.promotion.promote import Confirm, Outcome

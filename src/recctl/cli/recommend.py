@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recctl import limits
-from recctl.text import echo_json
+from recctl.render.text import echo_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from recctl.console import Console, Table
     from recctl.layout import Layout
     from recctl.recommend import Recommendation, Served
+    from recctl.render.console import Console, Table
 
 _SHOWN = 10
 
@@ -127,7 +127,7 @@ def _print(
     cold: int,
     chosen: "list[Recommendation]",
 ) -> None:
-    from recctl.console import Console
+    from recctl.render.console import Console
 
     console = Console()
     if known:
@@ -153,7 +153,7 @@ def _print(
 def _table(
     console: "Console", served: "Served", rows: "Sequence[tuple[int, str, float | None]]"
 ) -> "Table":
-    from recctl.console import SIMPLE_HEAD, Table
+    from recctl.render.console import SIMPLE_HEAD, Table
 
     titles = served.vocabulary.titles
     scored = any(score is not None for _, _, score in rows)

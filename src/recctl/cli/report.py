@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from recctl.text import echo_json
+from recctl.render.text import echo_json
 
 _NEEDED = (
     *("users", "catalogue", "metrics", "protocols", "slices", "beyond_accuracy"),

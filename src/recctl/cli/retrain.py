@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recctl import limits
-from recctl.text import echo, echo_json
+from recctl.render.text import echo, echo_json
 
 if TYPE_CHECKING:
     from datetime import date
@@ -80,8 +80,8 @@ def backfill(
     import dataclasses
 
     from recctl.cli.setting import setting as parsed
-    from recctl.console import Console
     from recctl.layout import Layout
+    from recctl.render.console import Console
     from recctl.retraining import backfill as replaying
     from recctl.retraining import curve
     from recctl.retraining.run import Hooks
@@ -123,8 +123,8 @@ def _approve(hours: float, err: bool, body: dict[str, Any]) -> str | bool:
     import sys
 
     from recctl.cli.asking import yes_or_no
-    from recctl.console import Console
     from recctl.promotion.view import tables
+    from recctl.render.console import Console
     from recctl.user_identity import user
 
     tables.decision(body, console=Console(stderr=True) if err else None)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recctl.text import echo, echo_json
+from recctl.render.text import echo, echo_json
 
 if TYPE_CHECKING:
     from recctl.services.up import Up
@@ -23,7 +23,7 @@ def up() -> None:
 
 
 def _show(result: "Up") -> None:
-    from recctl.console import Console, Table
+    from recctl.render.console import Console, Table
 
     console = Console(soft_wrap=True)
     if result.started:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recctl import drawing
+from recctl.render import drawing
 
 if TYPE_CHECKING:
     import pandas as pd

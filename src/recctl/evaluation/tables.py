@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from recctl.console import SIMPLE_HEAD, Console, Table, Text
 from recctl.evaluation.params import FULL
+from recctl.render.console import SIMPLE_HEAD, Console, Table, Text
 
 _SAMPLED_NOTE = "beside the paper only; gates use full ranking"
 

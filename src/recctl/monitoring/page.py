@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from recctl.promotion.judge.gate import figure
-from recctl.text import markdown as _plain
+from recctl.render.text import markdown as _plain
 
 if TYPE_CHECKING:
     from recctl.monitoring.figures import Day

@@ -6,12 +6,12 @@ Champions are told apart by marker and label, not by colour alone.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recctl import drawing
-from recctl.drawing import BLUE as _BLUE
-from recctl.drawing import GREY as _GREY
-from recctl.drawing import ORANGE as _ORANGE
 from recctl.monitoring.figures import Day, iso, number_of
 from recctl.promotion.judge.gate import figure as text_of
+from recctl.render import drawing
+from recctl.render.drawing import BLUE as _BLUE
+from recctl.render.drawing import GREY as _GREY
+from recctl.render.drawing import ORANGE as _ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recctl import drawing
-from recctl.console import SIMPLE_HEAD, Table
+from recctl.render import drawing
+from recctl.render.console import SIMPLE_HEAD, Table
 
 if TYPE_CHECKING:
     from recctl.retraining.backfill import Day

@@ -20,8 +20,8 @@ from recctl.layout import Layout
 from recctl.models import BASELINES
 from recctl.models.base import Recommender, read_settings
 from recctl.recommend import Served
+from recctl.render.text import echo
 from recctl.sequences.store import Cases, SequenceData
-from recctl.text import echo
 from recctl.tracking.runs import log_evaluation, trained_run
 from recctl.tracking.server import connect
 from recctl.training.params import TrainParams

@@ -1,6 +1,6 @@
 """What a stage prints at its end: a short table of names and figures."""
 
-from recctl.console import SIMPLE_HEAD, Console, Table
+from recctl.render.console import SIMPLE_HEAD, Console, Table
 
 
 def show(title: str, rows: dict[str, int | float | str], notes: dict[str, str]) -> None:

@@ -5,12 +5,12 @@ import shutil
 from typing import Any
 
 from recctl import __version__
-from recctl.console import Console, Text
 from recctl.devices import pick
 from recctl.evaluation.params import EvaluateParams
 from recctl.files import replacing_folder, write_json
 from recctl.layout import Layout
 from recctl.models.base import save_model
+from recctl.render.console import Console, Text
 from recctl.sequences.store import SequenceData
 from recctl.tracking.training import training_run
 from recctl.training import curve

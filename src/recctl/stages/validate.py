@@ -2,10 +2,10 @@
 
 from datetime import UTC, datetime
 
-from recctl.console import Console
 from recctl.data import engine
 from recctl.files import replacing_folder, write_json
 from recctl.layout import Layout
+from recctl.render.console import Console
 from recctl.validation import checks, drift, report
 from recctl.validation.facts import Log
 from recctl.validation.params import ValidateParams

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from recctl.errors import UserError
 from recctl.files import read_json, write_json
 from recctl.layout import Layout
-from recctl.text import echo
+from recctl.render.text import echo
 from recctl.tracking import batches, server
 from recctl.tracking.failures import plainly
 from recctl.tracking.lineage import environment, lineage, packages

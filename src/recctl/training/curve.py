@@ -4,8 +4,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from recctl import drawing
 from recctl.files import replacing
+from recctl.render import drawing
 from recctl.training.progress import Epoch
 
 _COLUMNS = ("epoch", "loss", "ndcg@10", "learning_rate")

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from recctl.console import Console
 from recctl.errors import UserError, unknown_name
 from recctl.models import COUNTED, MODELS, NEURAL
+from recctl.render.console import Console
 from recctl.sequences.store import Histories
 from recctl.training.checkpoint import Checkpoint, training_fingerprint
 from recctl.training.distributed import World

@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 
 from recctl import supervise
-from recctl.console import Console
 from recctl.devices import pick
 from recctl.errors import UserError
 from recctl.models import NEURAL
+from recctl.render.console import Console
+from recctl.render.text import echo
 from recctl.sequences.store import SequenceData
-from recctl.text import echo
 from recctl.training import worker
 from recctl.training.checkpoint import Checkpoint
 from recctl.training.early_stopping import validation

@@ -7,7 +7,7 @@ from typing import Self
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from recctl.console import Console
+from recctl.render.console import Console
 
 _LINE_EVERY_SECONDS = 2.0
 

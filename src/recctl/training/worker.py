@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel
 
-from recctl.console import Console
 from recctl.devices import pick
 from recctl.errors import circumstance
 from recctl.files import replacing
+from recctl.render.console import Console
 from recctl.sequences.store import SequenceData
 from recctl.training.checkpoint import Checkpoint
 from recctl.training.distributed import World, joined

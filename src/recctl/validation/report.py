@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from recctl.console import SIMPLE_HEAD, Console, Table, Text
 from recctl.data.repeats import Repeats
 from recctl.errors import UserError
+from recctl.render.console import SIMPLE_HEAD, Console, Table, Text
 from recctl.validation.drift import Comparison, Profile
 from recctl.validation.suite import Outcome, Verdict
 

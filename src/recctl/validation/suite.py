@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from recctl.text import html
+from recctl.render.text import html
 from recctl.validation.rules import Frame, Rule
 
 SAMPLES = 5

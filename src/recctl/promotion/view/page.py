@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from recctl.console import Table, Text
 from recctl.promotion.judge.policy import PromotionParams
 from recctl.promotion.view import plots, tables
-from recctl.text import html as _escape
-from recctl.text import markdown as _inline
+from recctl.render.console import Table, Text
+from recctl.render.text import html as _escape
+from recctl.render.text import markdown as _inline
 
 _PICTURE = "intervals.png"
 """The plot's file beside the markdown page."""

@@ -6,11 +6,11 @@ Outcomes are told apart by marker and fill, not by colour alone: the picture rea
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recctl import drawing
-from recctl.drawing import BLUE as _BLUE
-from recctl.drawing import GREY as _GREY
-from recctl.drawing import ORANGE as _ORANGE
 from recctl.promotion.view import tables
+from recctl.render import drawing
+from recctl.render.drawing import BLUE as _BLUE
+from recctl.render.drawing import GREY as _GREY
+from recctl.render.drawing import ORANGE as _ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

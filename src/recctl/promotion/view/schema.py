@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 from recctl.promotion.judge.decision import Verdict
 from recctl.promotion.judge.gate import Outcome
 from recctl.promotion.ledger.log import SCHEMA, Entry
-from recctl.text import echo_json
+from recctl.render.text import echo_json
 
 Means = dict[str, dict[str, float | None]]
 """By model, by metric; null where a model's ranks were no numbers."""

@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from recctl.console import SIMPLE_HEAD, Console, Table, Text
 from recctl.promotion.judge import gate as words
-from recctl.text import one_line
+from recctl.render.console import SIMPLE_HEAD, Console, Table, Text
+from recctl.render.text import one_line
 
 _WIDTH = 120
 """Columns where the output is no terminal: reasons are folded there."""

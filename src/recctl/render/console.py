@@ -14,7 +14,7 @@ from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len, set_cell_size
 from rich.table import Table
 
-from recctl.text import literal
+from recctl.render.text import literal
 
 __all__ = ["SIMPLE_HEAD", "Console", "Table", "Text"]
 

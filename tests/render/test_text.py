@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from recctl import text
-from recctl.console import SIMPLE_HEAD, Console, Table, Text
-from recctl.text import literal
+from recctl.render import text
+from recctl.render.console import SIMPLE_HEAD, Console, Table, Text
+from recctl.render.text import literal
 
 HOSTILE = [
     *("[/x]", "[red]", "[link=http://y]z[/]", ":cat:", "01:23:45:cd:89:ab", "\\[bold]", "a\\"),
