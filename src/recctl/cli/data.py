@@ -31,8 +31,8 @@ def list_(json: Json = False) -> None:
     """Show the known data sets."""
     from dataclasses import asdict
 
-    from recctl.render.console import Console
     from recctl.datasets.catalogue import KNOWN
+    from recctl.render.console import Console
 
     if json:
         echo_json([asdict(known) for known in KNOWN.values()])
