@@ -165,7 +165,7 @@ def contents(root: Path) -> dict[str, bytes]:
 def assert_one_line(outcome: Outcome, *says: str) -> None:
     """Exit code 2 and one line that tells what is wrong and how to mend it."""
     assert "Traceback" not in outcome.err + outcome.out, outcome.err
-    progress = ("evaluate: ", "recctl: the training goes on without MLflow")
+    progress = ("evaluate: ", "recctl: the training continues without MLflow")
     lines = [line for line in outcome.err.splitlines() if not line.startswith(progress)]
     assert outcome.code == 2, outcome
     assert len(lines) == 1, outcome.err
@@ -361,8 +361,8 @@ PARAMS = [
     ("code in it", write("params.yaml", "ingest: !!python/object:os.x {}\n"), "valid YAML"),
     ("no section", write("params.yaml", "train: {}\n"), "has no section 'ingest'; add it"),
     ("a section misspelt", write("params.yaml", "ingets: {}\n"), "did you mean 'ingest'?"),
-    ("a section empty", write("params.yaml", "ingest:\n"), "'ingest' is to hold settings"),
-    ("a section's type", write("params.yaml", "ingest: [1]\n"), "'ingest' is to hold settings"),
+    ("a section empty", write("params.yaml", "ingest:\n"), "'ingest' must hold settings"),
+    ("a section's type", write("params.yaml", "ingest: [1]\n"), "'ingest' must hold settings"),
     ("a key misspelt", setting("ingest.fromat", "csv"), "'ingest.fromat'", "mean 'format'?"),
     ("a key missing", write("params.yaml", "ingest: {}\n"), "'ingest.name' is missing; add it"),
     ("a value's type", setting("ingest.name", 3), "'ingest.name' is 3; it should be"),
@@ -407,7 +407,7 @@ INGEST = [
     ("no title", write("data/items.csv", "item_id\n1\n"), "items.csv has no column 'title'"),
     ("garbage for titles", write("data/items.csv", GARBAGE), "items.csv is not UTF-8 text"),
     ("a file for artifacts", file("artifacts"), "File exists at {root}/artifacts; a file"),
-    ("a file for the state", file(".recctl"), "File exists at {root}/.recctl; a file stands"),
+    ("a file for the state", file(".recctl"), "File exists at {root}/.recctl; a file is"),
 ]  # fmt: skip
 
 VALIDATE = [
@@ -571,7 +571,7 @@ USE = [
     ("data unknown to DVC", given(GOOD_LOG, remove("data.dvc")), "; keep it with 'dvc add data'"),
     ("no DVC", given(GOOD_LOG, remove(".dvc")), "{root} is not a DVC project; run 'dvc init'"),
     ("data.dvc garbage", given(GOOD_LOG, write("data.dvc", GARBAGE)), "data.dvc", "; fix that"),
-    ("a file for data/", given(GOOD_LOG, file("data")), "at {root}/data; a file stands where"),
+    ("a file for data/", given(GOOD_LOG, file("data")), "at {root}/data; a file is where"),
 ]
 
 TABLE: dict[str, list[Case]] = {

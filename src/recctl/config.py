@@ -1,4 +1,4 @@
-"""params.yaml: typed sections, read with errors that say what, where and how to mend it."""
+"""params.yaml: typed sections, read with errors that say what, where and how to fix it."""
 
 import copy
 import difflib
@@ -28,7 +28,7 @@ SECTIONS = (*STAGES, "promotion", "intake", "retrain", "monitor")
 
 
 def iso_text(value: object) -> object:
-    """A date as text: YAML makes one of an unquoted 2020-01-31, which is not what was meant."""
+    """A date as text: YAML reads an unquoted 2020-01-31 as a date."""
     return value.isoformat() if isinstance(value, date) else value
 
 
@@ -37,7 +37,7 @@ class Section(Settings):
 
     section: ClassVar[str]
     optional: ClassVar[bool] = False
-    """Whether its defaults hold where params.yaml does not have it."""
+    """Whether params.yaml may leave it out; its defaults apply then."""
 
     @classmethod
     def load(cls, path: Path, changes: Mapping[str, Any] | None = None) -> Self:
@@ -60,7 +60,7 @@ class Section(Settings):
 def changed(settings: Any, changes: Mapping[str, Any]) -> Any:
     """Settings with the values at some dotted keys replaced.
 
-    Raises UserError where a key stands below a value.
+    Raises UserError where a key is below a value.
 
     >>> changed({"a": {"b": 1}, "c": 2}, {"a.b": 3, "d.e": 4})
     {'a': {'b': 3}, 'c': 2, 'd': {'e': 4}}
@@ -76,13 +76,13 @@ def changed(settings: Any, changes: Mapping[str, Any]) -> Any:
                 where[key] = {}
             where = where[key]
         if not isinstance(where, dict):
-            raise UserError(f"'{path}' is no setting", "what it is below holds a value")
+            raise UserError(f"'{path}' is not a setting", "a part of it holds a value")
         where[last] = value
     return settings
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file says; UserError when it is missing or not YAML."""
+    """The content of a YAML file; UserError when it is missing or not YAML."""
     try:
         with path.open("rb") as file:
             content = file.read(limits.YAML_BYTES + 1)
@@ -94,7 +94,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def yaml_value(content: str | bytes, where: str) -> Any:
-    """What a YAML text says, within the limits on YAML; UserError where it is none."""
+    """The content of a YAML text within the limits on YAML; UserError where it is not YAML."""
     try:
         text = content if isinstance(content, str) else content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -123,9 +123,9 @@ def _not_yaml(where: str, reason: str) -> UserError:
 
 
 def _check_shape(text: str) -> None:
-    """ValueError for what could exhaust the stack or the memory, found before it is built.
+    """ValueError for a document that could exhaust the stack or the memory, before it is built.
 
-    An alias counts as all that it stands for, so that a few lines cannot stand for billions.
+    An alias counts as many values as it refers to, so that a few lines cannot expand to billions.
     """
     sizes: dict[str, int | None] = {}  # by anchor; None while it is open
     opened: list[tuple[str | None, int]] = []
@@ -139,13 +139,13 @@ def _check_shape(text: str) -> None:
         elif isinstance(event, AliasEvent):
             size = sizes.get(event.anchor, 0)  # 0: unknown, as the loader will say
             if size is None:
-                raise ValueError(f"line {line}: '*{event.anchor}' stands inside of itself")
+                raise ValueError(f"line {line}: '*{event.anchor}' contains itself")
             nodes += size
         elif isinstance(event, NodeEvent):
             nodes += 1
             tag = getattr(event, "tag", None)
             if tag not in (None, _TEXT_TAG):
-                raise ValueError(f"line {line}: the tag {tag:.80} is not taken")
+                raise ValueError(f"line {line}: the tag {tag:.80} is not allowed")
             if isinstance(event, CollectionStartEvent):
                 opened.append((event.anchor, nodes - 1))
             if event.anchor is not None:
@@ -160,7 +160,7 @@ _TEXT_TAG = "tag:yaml.org,2002:str"
 
 
 def _check_numbers(value: object) -> None:
-    """ValueError for a whole number that no setting takes, and that could not even be printed."""
+    """ValueError for a whole number that is too large to be printed."""
     if isinstance(value, dict):
         for key, inner in value.items():
             _check_numbers(key)
@@ -198,11 +198,11 @@ def _first_mistake(cls: type[Section], error: ValidationError) -> str:
     if mistake["type"] == "missing":
         return f"'{where}' is missing; add it"
     if mistake["type"] == "model_type":
-        return f"'{where}' is to hold settings; write them below it as 'key: value' lines"
+        return f"'{where}' must hold settings; write them below it as 'key: value' lines"
     message = mistake["msg"].removeprefix("Value error, ")
     given = "" if isinstance(mistake["input"], dict) else f" is {mistake['input']!r:.80}"
-    if mistake["type"] == "value_error":  # a sentence of ours; some say how to mend it themselves
-        return f"'{where}'{given}: {message}" + ("" if "; " in message else "; mend it")
+    if mistake["type"] == "value_error":  # our own message; some already say how to fix it
+        return f"'{where}'{given}: {message}" + ("" if "; " in message else "; fix it")
     return f"'{where}'{given}; {message.replace('Input should be', 'it should be')}"
 
 

@@ -17,7 +17,7 @@ _KEEP_BYTES = 1 << 30
 def pick(name: str = "auto") -> torch.device:
     """The device of a name; `auto` prefers cuda, then mps, then cpu.
 
-    Raises UserError when the named device is not there.
+    Raises UserError when the machine does not have the named device.
     """
     available = {
         "cuda": torch.cuda.is_available(),
@@ -37,8 +37,8 @@ def pick(name: str = "auto") -> torch.device:
 def prepare(device: torch.device) -> None:
     """Set this process up for computing on a device: memory on a CPU, TF32 products on a GPU.
 
-    cuDNN's attention is left out: it takes 30 ms to plan for every shape that it has not seen, and
-    batches of histories have one each (PyTorch 2.11 on an H200; docs/experiments.md).
+    cuDNN's attention is switched off: it takes 30 ms to plan for every new shape, and each batch of
+    histories has its own (PyTorch 2.11 on an H200; docs/experiments.md).
     """
     if device.type == "cpu":
         _keep_freed_memory()
@@ -53,8 +53,8 @@ def _keep_freed_memory() -> None:
     """Let glibc keep freed memory instead of returning it to the system.
 
     Large tensors otherwise come from fresh pages each time, and a training step spends a third of
-    its time in page faults. New threads get no arena of their own: those are of 64 MiB, and given
-    back. Elsewhere than on glibc nothing happens.
+    its time in page faults. New threads share one arena: separate ones are of 64 MiB, and returned.
+    Without glibc this does nothing.
     """
     if sys.platform != "linux":
         return
@@ -68,7 +68,7 @@ def _keep_freed_memory() -> None:
 def seed(device: torch.device, number: int) -> None:
     """Seed torch's own generator of a device, which is what its dropout draws from.
 
-    torch.manual_seed does it for all kinds of device, and takes more time than it should.
+    torch.manual_seed does it for all kinds of device, which takes longer.
     """
     if device.type == "cuda":
         torch.cuda.manual_seed(number)

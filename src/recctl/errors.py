@@ -1,4 +1,4 @@
-"""What a user can get wrong and what the machine may lack, each in one line."""
+"""Mistakes of the user and failures of the machine, each as an error of one line."""
 
 import errno
 import os
@@ -11,9 +11,9 @@ MAY_PASS = 75
 
 
 class UserError(ValueError):
-    """A mistake or a circumstance that the user can mend; the command line ends with exit code 2.
+    """A mistake or a circumstance that the user can fix; the command line ends with exit code 2.
 
-    The message is one line: what is wrong, where, and how to mend it.
+    The message is one line: what is wrong, where, and how to fix it.
 
     >>> str(UserError("no file 'log.csv'", "give the path of an existing file"))
     "no file 'log.csv'; give the path of an existing file"
@@ -24,15 +24,15 @@ class UserError(ValueError):
         self.what = what
 
     def rename(self, old: str, new: str) -> None:
-        """Name something, such as a temporary file, as the user knows it."""
+        """Replace a name, such as that of a temporary file, by one that the user knows."""
         self.args = (str(self).replace(old, new),)
         self.what = self.what.replace(old, new)
 
 
 class Gone(UserError):
-    """What was asked for does not exist: whoever keeps it said so, of the thing itself.
+    """What was asked for does not exist: its store said so explicitly.
 
-    The only failure to read that may change what is recorded.
+    The only failed read after which a record may be changed.
     """
 
 
@@ -42,11 +42,11 @@ class Unknown(UserError):
 
 
 class MayPass(Unknown):
-    """An Unknown that may end soon (a server away, a lock held): worth a retry."""
+    """An Unknown whose cause may pass (a server away, a lock held): worth a retry."""
 
 
 def type_of(error: UserError) -> type[UserError]:
-    """What to raise in place of an error that is told in more words: its kind stays."""
+    """The class for an error that is raised again with a longer message."""
     kinds = (MayPass, Unknown, Gone)
     return next((kind for kind in kinds if isinstance(error, kind)), UserError)
 
@@ -73,8 +73,8 @@ def unknown_name(kind: str, name: str, known: list[str]) -> UserError:
 def circumstance(error: BaseException) -> UserError | None:
     """An error of the machine, a service or a file in one line; None for a defect of recctl.
 
-    Known are the kinds of error that Python and the libraries raise for such things; what an
-    error was raised from counts as well. A UserError is given back as it is.
+    Covers the kinds of error that Python and the libraries raise for these, and what an error was
+    raised from. A UserError is returned unchanged.
 
     >>> str(circumstance(OSError(28, "No space left on device", "/data/log.csv")))
     'No space left on device at /data/log.csv; free some disk space and run the command again'
@@ -83,38 +83,38 @@ def circumstance(error: BaseException) -> UserError | None:
     >>> circumstance(KeyError("a mistake of ours")) is None
     True
     """
-    one: BaseException | None = error
+    cause: BaseException | None = error
     for _ in range(_MOST_CAUSES):
-        if one is None or isinstance(one, UserError):
+        if cause is None or isinstance(cause, UserError):
             break
-        if found := _known(one):
-            return found
-        one = one.__cause__
-    return one if isinstance(one, UserError) else None
+        if known := _known(cause):
+            return known
+        cause = cause.__cause__
+    return cause if isinstance(cause, UserError) else None
 
 
 _MOST_CAUSES = 10
 
 
 def _known(error: BaseException) -> UserError | None:
-    told = _told(error)
+    text = _one_line(error)
     if isinstance(error, RuntimeError):
         for said, what, fix in _SAID:
-            if said in told:
-                return UserError(f"{what} ({told})", fix)
-    for one in type(error).__mro__:
-        name = f"{one.__module__.partition('.')[0].lstrip('_')}.{one.__name__}"
+            if said in text:
+                return UserError(f"{what} ({text})", fix)
+    for base in type(error).__mro__:
+        name = f"{base.__module__.partition('.')[0].lstrip('_')}.{base.__name__}"
         if name in _OURS:
             return None
         if name in _KINDS:
             raised, what, fix = _KINDS[name]
-            return raised(f"{what} ({told})", fix)
-    return _of_the_system(error, told) if isinstance(error, OSError) else None
+            return raised(f"{what} ({text})", fix)
+    return _of_the_system(error, text) if isinstance(error, OSError) else None
 
 
-def _of_the_system(error: OSError, told: str) -> UserError | None:
-    if error.errno is None:  # as libraries raise it of what they cannot read
-        return UserError(f"a file cannot be read or written ({told})", "check the file named")
+def _of_the_system(error: OSError, text: str) -> UserError | None:
+    if error.errno is None:  # raised by a library for a file that it cannot read
+        return UserError(f"a file cannot be read or written ({text})", "check the file named")
     if error.errno not in _FIXES:
         return None
     where = f" at {error.filename}" if error.filename else ""
@@ -122,8 +122,8 @@ def _of_the_system(error: OSError, told: str) -> UserError | None:
     return kind(f"{os.strerror(error.errno)}{where}", _FIXES[error.errno])
 
 
-def _told(error: BaseException) -> str:
-    """What an error says, in one line without SQL and without secrets."""
+def _one_line(error: BaseException) -> str:
+    """The message of an error in one line, without SQL and secrets."""
     text = re.split(r"\[SQL: |\(Background on this", str(error))[0]
     text = " ".join(redact(text).split())
     return f"{text[:300]} ..." if len(text) > 300 else text or type(error).__name__
@@ -131,7 +131,7 @@ def _told(error: BaseException) -> str:
 
 _DISK = "free some disk space and run the command again"
 _FILES = "close other programs, or raise the limit on open files: 'ulimit -n 4096'"
-_AGAIN = "check the disk or the share that it lies on and run the command again"
+_AGAIN = "check the disk or the share that it is on and run the command again"
 _AWAY = "check the connection and the address, and run the command again later"
 _FIXES = {
     errno.ENOSPC: _DISK,
@@ -141,11 +141,11 @@ _FIXES = {
     errno.EPERM: "check the permissions and the owner of this path",
     errno.EROFS: "the file system is read-only: use a project folder that can be written",
     errno.ENOENT: "put it back where it was, or run the command again",
-    errno.EISDIR: "a folder stands where a file should be: move it away",
-    errno.EEXIST: "a file stands where a folder should be: move it away",
-    errno.ENOTDIR: "a file stands where a folder should be: move it away",
+    errno.EISDIR: "a folder is where a file should be: move it away",
+    errno.EEXIST: "a file is where a folder should be: move it away",
+    errno.ENOTDIR: "a file is where a folder should be: move it away",
     errno.ENOTEMPTY: "another program wrote into this folder: run the command again",
-    errno.ELOOP: "a symbolic link leads to itself: remove it",
+    errno.ELOOP: "a symbolic link points to itself: remove it",
     errno.ENAMETOOLONG: "use a shorter name or path",
     errno.EXDEV: "keep the project's folders on one file system",
     errno.EMFILE: _FILES,
@@ -170,7 +170,7 @@ _FIXES = {
     errno.ENETUNREACH: _AWAY,
     errno.ENETDOWN: _AWAY,
 }
-"""By error number; any other, such as EBADF and EINVAL, is a defect."""
+"""Fixes by error number; any other number, such as EBADF or EINVAL, is a defect."""
 _PASSING = {number for number, fix in _FIXES.items() if fix is _AWAY} | {
     errno.EAGAIN,
     errno.EBUSY,
@@ -180,7 +180,12 @@ _PASSING = {number for number, fix in _FIXES.items() if fix is _AWAY} | {
 
 Kind = tuple[type[UserError], str, str]
 
-_NETWORK: Kind = (MayPass, "no good answer over the network", _AWAY)
+_NETWORK: Kind = (MayPass, "a network request failed", _AWAY)
+_INSECURE: Kind = (
+    UserError,
+    "no secure connection",
+    "check the certificate and the address",
+)
 _MEMORY: Kind = (
     UserError,
     "not enough memory",
@@ -191,7 +196,7 @@ _DATABASE: Kind = (
     "the database fails",
     "run the command again later, and check that the database can be reached and written",
 )
-_DAMAGED: Kind = (UserError, "a file cannot be read", "get it again or make it anew: it is damaged")
+_DAMAGED: Kind = (UserError, "a file is damaged", "get it again, or run what writes it again")
 _TABLES: Kind = (
     UserError,
     "DuckDB cannot read or write",
@@ -203,7 +208,7 @@ _KINDS: dict[str, Kind] = {
     "duckdb.OutOfMemoryException": _MEMORY,
     "builtins.RecursionError": (
         UserError,
-        "something that was read is nested too deep",
+        "some input is nested too deep",
         "check the JSON or YAML that you gave",
     ),
     "builtins.UnicodeDecodeError": (
@@ -221,11 +226,11 @@ _KINDS: dict[str, Kind] = {
     "builtins.TimeoutError": _NETWORK,
     "socket.gaierror": _NETWORK,
     "socket.herror": _NETWORK,
-    "ssl.SSLError": (UserError, "no safe connection", "check the certificate and the address"),
+    "ssl.SSLError": _INSECURE,
     "urllib.URLError": _NETWORK,
     "http.HTTPException": _NETWORK,
     "urllib3.HTTPError": _NETWORK,
-    "requests.SSLError": (UserError, "no safe connection", "check the certificate and the address"),
+    "requests.SSLError": _INSECURE,
     "requests.RequestException": _NETWORK,
     "httpx.HTTPError": _NETWORK,
     "httpcore.NetworkError": _NETWORK,
@@ -254,17 +259,17 @@ _KINDS: dict[str, Kind] = {
         "run it by hand to see what it says",
     ),
 }
-"""By module and name of a class; what it is raised as, what happened, what to do."""
+"""By module and name of a class: the class to raise, what happened, how to fix it."""
 _OURS = {
     "duckdb.ProgrammingError",
     "duckdb.InternalError",
     "sqlite3.ProgrammingError",
     "io.UnsupportedOperation",
 }
-"""Classes below those of the table that are a mistake in recctl all the same."""
+"""Subclasses of those in the table that are defects of recctl."""
 _SAID = [
     ("DefaultCPUAllocator: can't allocate memory", *_MEMORY[1:]),
     ("can't start new thread", "too many threads", "close other programs, or raise 'ulimit -u'"),
     ("CUDA error", "the GPU failed", "run the command again, or set train.device: cpu"),
 ]
-"""What a bare RuntimeError says that is one of these."""
+"""Messages of a plain RuntimeError that is such a circumstance."""

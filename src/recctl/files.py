@@ -1,7 +1,7 @@
-"""Files that are whole or not there: written to a temporary name, fsynced, renamed.
+"""Files that are whole or absent: written to a temporary name, fsynced, renamed.
 
-New ones are their user's alone (0600, folders 0700, less where the umask is stricter); a file that
-is replaced keeps the mode it had. docs: SECURITY.md.
+New files are private to the user (0600, folders 0700, less where the umask is stricter); a file
+that is replaced keeps its mode. docs: SECURITY.md.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ _USERS_UMASK = "RECCTL_UMASK"
 
 
 def keep_private() -> None:
-    """Let only the user read what this process and its children create from here on."""
+    """Let only the user read what this process and its children create from now on."""
     former = os.umask(_PRIVATE)
     os.umask(former | _PRIVATE)
     os.environ.setdefault(_USERS_UMASK, f"{former:o}")
@@ -34,17 +34,17 @@ _PRIVATE = 0o077
 def users_umask() -> int:
     """The umask before `keep_private`, for git and DVC's remote, which others may share.
 
-    As subprocess takes it: -1 leaves what there is.
+    -1, which subprocess takes as "unchanged", where it was not set.
     """
     return int(os.environ.get(_USERS_UMASK, "-1"), 8)
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well.
+    """A temporary path in the folder of `path` that replaces it when the block succeeds.
 
     The folder is created if missing. On an error the temporary file is removed and `path` is
-    left as it was.
+    unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
@@ -63,7 +63,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Like `replacing`, for a whole folder; what a killed process left is swept up first."""
+    """Like `replacing`, for a whole folder; what a killed process left is removed first."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     recover_folder(folder)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
@@ -93,7 +93,7 @@ def _keep_mode(former: Path, new: Path) -> None:
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an error of the system that names no file, as some libraries' do, name `path`."""
+    """Add the name `path` to a system error that names no file, as those of some libraries."""
     try:
         yield
     except OSError as error:
@@ -103,7 +103,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def recover_folder(folder: Path) -> None:
-    """Mend what `replacing_folder` left if it was killed: the former folder comes back."""
+    """Undo what a killed `replacing_folder` left: the former folder is restored."""
     leftovers = sorted(path for path in folder.parent.glob(f".{folder.name}.*") if path.is_dir())
     former = [path for path in leftovers if path.suffix == ".old"]
     if former and not folder.exists():
@@ -114,9 +114,9 @@ def recover_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, busy: str) -> Iterator[None]:
-    """Hold a lock that the operating system lets go when the process ends, however it ends.
+    """Hold a lock that the operating system releases when the process ends.
 
-    Raises MayPass that says `busy` when another process holds it.
+    Raises MayPass with the message `busy` when another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
@@ -128,7 +128,7 @@ def locked(path: Path, busy: str) -> Iterator[None]:
 
 
 def sync(path: Path) -> None:
-    """Ask the operating system to write a file or a folder's entries to disk."""
+    """Have the operating system write a file or a folder's entries to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -137,7 +137,7 @@ def sync(path: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole; NaN and infinities are refused, for other programs cannot read them."""
+    """Write JSON whole; NaN and infinities are refused: other programs cannot read them."""
     with replacing(path) as temporary:
         text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")

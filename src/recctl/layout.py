@@ -1,4 +1,4 @@
-"""Where everything lies in a project, in one place."""
+"""The paths of everything in a project, in one place."""
 
 import os
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from recctl.render.text import literal
 
 @dataclass(frozen=True)
 class Layout:
-    """The paths of one project, all below its root."""
+    """The paths of one project, all in its root folder."""
 
     root: Path
 
@@ -79,21 +79,21 @@ class Layout:
 
     @property
     def monitoring(self) -> Path:
-        """The champion's figures on what came after its training, as last looked at."""
+        """The champion's figures on the events after its training, as of the last check."""
         return self.root / "artifacts" / "monitoring"
 
     @property
     def state(self) -> Path:
-        """State that is nobody's output: checkpoints, locks, downloads under way."""
+        """State that is no stage's output: checkpoints, locks, downloads under way."""
         return self.root / ".recctl"
 
 
 def _check(root: Path) -> None:
-    """Refuse a path that a library would take for another one, before anything is written.
+    """Refuse a path that a library would misread, before anything is written.
 
-    An sqlite address ends at a question mark; MLflow quotes a folder as Python does, which SQL
-    does not understand where both kinds of quotes are in it; DVC's cache puts the value of an
-    environment variable in place of its name.
+    An sqlite address ends at a question mark; MLflow quotes a folder as Python does, which is not
+    valid SQL where it has both kinds of quotes; DVC's cache replaces the name of an environment
+    variable by its value.
     """
     path = str(root)
     found = {sign for sign in path if sign == "?" or literal(sign) != sign}
@@ -101,7 +101,7 @@ def _check(root: Path) -> None:
     found |= {"$"} if os.path.expandvars(path) != path else set()
     if found:
         raise UserError(
-            f"MLflow and DVC cannot work in the project's folder {path}, for it has "
-            f"{' and '.join(map(ascii, sorted(found)))} in its path",
+            f"MLflow and DVC cannot work in the project's folder {path}: its path contains "
+            f"{' and '.join(map(ascii, sorted(found)))}",
             "rename the folder, or move the project to another one",
         )

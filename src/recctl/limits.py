@@ -1,7 +1,7 @@
-"""Every limit on what recctl takes in, each with its unit: the one place where they stand.
+"""Every limit on recctl's input, each with its unit.
 
-docs/limits.md holds the same table; a test compares them. A limit is refused in one line that
-names it and what it bounds. This module imports nothing.
+docs/limits.md has the same table; a test compares them. Input beyond a limit is refused in one line
+that names the limit and what it bounds. This module imports nothing.
 """
 
 KIB = 2**10

@@ -1,13 +1,13 @@
-"""One retraining at a time per project: who holds it, and how others wait.
+"""One retraining at a time per project: who holds the project, and how others wait.
 
-Three locks of the operating system (flock), each let go when the last process that inherited it is
-gone, however it ended. What is written in a lock file says who holds it; it is believed only while
-the lock is held, so a dead holder's words mean nothing.
+Three locks of the operating system (flock); each is released when the last process that inherited
+it has ended, for whatever reason. The content of a lock file names the holder; it counts only while
+the lock is held, so that of a dead holder is ignored.
 
 - `.recctl/retrain.lock`: exclusive for a whole retraining, shared for a stage that a person runs.
-- `.recctl/stage.lock`: every stage while it runs, so that a training which lost everything above
-  it still counts.
-- DVC's own: between two stages of a person's `dvc repro` nothing else shows that it goes on.
+- `.recctl/stage.lock`: every stage while it runs, so that a training whose parents were killed
+  still counts.
+- DVC's own: between two stages of a person's `dvc repro` only this lock shows that it runs.
 """
 
 import contextlib
@@ -28,19 +28,19 @@ from recctl.layout import Layout
 from recctl.user_identity import user
 
 VARIABLE = "RECCTL_LOCK"
-"""In the environment of what a retraining starts: the token that its lock file holds."""
+"""Environment variable of a retraining's children: the token in its lock file."""
 
 Say = Callable[[str], None]
 
 _DVC = "a command of DVC"
 _POLL = 0.2
 _GRACE = 0.5
-"""Seconds in which two that only look, or try, may get into each other's way."""
+"""Seconds for which a lock may be held briefly by a process that only checks or tries it."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a project now."""
+    """The process that holds a project."""
 
     who: str
     pid: int
@@ -48,7 +48,7 @@ class Holder:
     since: str
     """UTC, ISO 8601."""
     doing: str
-    """What it is at, a stage's name for example; empty where it is not known."""
+    """What it does now, such as the name of a stage; empty where that is not known."""
 
     def __str__(self) -> str:
         what = f", now at '{self.doing}'" if self.doing else ""
@@ -56,7 +56,7 @@ class Holder:
 
 
 class Busy(MayPass):
-    """Another process holds the project; `holder` says which, None where it cannot be known."""
+    """Another process holds the project: `holder`, or None where it is not known."""
 
     def __init__(self, holder: Holder | None) -> None:
         what = "in use" if holder and holder.who == _DVC else "being retrained"
@@ -68,7 +68,7 @@ class Busy(MayPass):
 
 
 class Lock:
-    """A project that is held, by this process or by the one that started it."""
+    """The lock on a project, held by this process or by the one that started it."""
 
     def __init__(self, file: int | None, holder: Holder, token: str) -> None:
         self._file = file
@@ -76,26 +76,26 @@ class Lock:
         self._token = token
 
     def doing(self, what: str) -> None:
-        """Tell those who wait what the holder is at; nothing where a parent holds the lock."""
+        """Record what the holder does, for those who wait; no effect where a parent holds it."""
         self._holder = replace(self._holder, doing=what)
         if self._file is not None:
             _write(self._file, self._holder, self._token)
 
     def environment(self) -> dict[str, str]:
-        """What children need to count as part of this retraining."""
+        """The environment that makes children part of this retraining."""
         return {VARIABLE: self._token}
 
     def fileno(self) -> int | None:
-        """For `pass_fds`: who inherits it holds the lock on; None where a parent holds it."""
+        """For `pass_fds`: a child that inherits it keeps the lock; None where a parent holds it."""
         return self._file
 
 
 @contextlib.contextmanager
 def held(layout: Layout, who: str, *, wait: float = 0, say: Say | None = None) -> Iterator[Lock]:
-    """Hold the project for a retraining; nothing else retrains it meanwhile.
+    """Hold the project for a retraining, so that no other one runs.
 
-    In a process that a holder started this holds at once, for it is part of that retraining. Raises
-    Busy when the project is not free within `wait` seconds; who holds it is said once.
+    In a child of the holder this succeeds immediately: it is part of that retraining. Raises Busy
+    when the project is not free within `wait` seconds; the holder is reported once.
     """
     token = _token_of_parent(layout)
     if token is not None:
@@ -108,14 +108,14 @@ def held(layout: Layout, who: str, *, wait: float = 0, say: Say | None = None) -
         yield lock
     finally:
         os.ftruncate(file, 0)
-        os.close(file)  # a supervisor that still clears up keeps the lock until it is done
+        os.close(file)  # a supervisor that still stops its children keeps the lock
 
 
 @contextlib.contextmanager
 def stage(layout: Layout, name: str) -> Iterator[None]:
-    """Hold what a stage needs while it runs; Busy when it is not part of the retraining at work.
+    """Hold the locks of a stage while it runs; Busy when another retraining holds the project.
 
-    A child that is started with close_fds=False holds it on until it ends.
+    A child that is started with close_fds=False keeps them until it ends.
     """
     with contextlib.ExitStack() as stack:
         who = f"{user()}'s 'dvc repro' or 'recctl stage'"
@@ -131,9 +131,9 @@ def stage(layout: Layout, name: str) -> Iterator[None]:
 
 
 def holder(layout: Layout) -> Holder | None:
-    """Who holds the project now: a retraining, a stage, or a command of DVC; None when it is free.
+    """The holder of the project: a retraining, a stage, or a command of DVC; None when it is free.
 
-    Only looks: nothing is created, and nobody who tries at this moment is refused for it.
+    Creates nothing, and does not cause a process that tries at this moment to be refused.
     """
     for path in (_path(layout), _stage_path(layout)):
         if _is_locked(path):
@@ -142,18 +142,18 @@ def holder(layout: Layout) -> Holder | None:
 
 
 def wait(layout: Layout, timeout: float | None, say: Say) -> None:
-    """Return when the project is free, saying who holds it and when that changes.
+    """Return when the project is free; report its holder, and each change of it.
 
     Raises Busy when it is not free within `timeout` seconds.
     """
     began = time.monotonic()
-    told = ""
-    while (found := holder(layout)) is not None:
-        if str(found) != told:
-            told = str(found)
-            say(f"waiting for {found}")
+    reported = ""
+    while (current := holder(layout)) is not None:
+        if str(current) != reported:
+            reported = str(current)
+            say(f"waiting for {current}")
         if timeout is not None and time.monotonic() - began >= timeout:
-            raise Busy(found)
+            raise Busy(current)
         time.sleep(_POLL)
 
 
@@ -181,29 +181,29 @@ def _close_after(stack: contextlib.ExitStack, file: int) -> None:
 
 
 def _take_project(layout: Layout, wait: float, say: Say) -> int:
-    """The file of the exclusive lock, with nothing of another's left running in the project."""
+    """The file of the exclusive lock, taken when nothing else runs in the project."""
     began = time.monotonic()
-    told = False
+    reported = False
     while True:
-        found = holder(layout)
-        if found is None:
+        current = holder(layout)
+        if current is None:
             file = _try(_path(layout), fcntl.LOCK_EX)
             if file is not None:
-                os.ftruncate(file, 0)  # a dead holder's words
+                os.ftruncate(file, 0)  # the content that a dead holder left
                 if not _is_locked(_stage_path(layout)) and _dvc_holder(layout) is None:
                     return file
                 os.close(file)
         passed = time.monotonic() - began
-        if passed >= (wait if found else max(wait, _GRACE)):
-            raise Busy(found)
-        if found and not told:
-            say(f"waiting for {found}")
-            told = True
-        time.sleep(min(_POLL, max(wait - passed, 0.02)) if found else 0.02)
+        if passed >= (wait if current else max(wait, _GRACE)):
+            raise Busy(current)
+        if current and not reported:
+            say(f"waiting for {current}")
+            reported = True
+        time.sleep(min(_POLL, max(wait - passed, 0.02)) if current else 0.02)
 
 
 def _within_grace(layout: Layout, path: Path, kind: int) -> int:
-    """A lock that nobody should hold for more than a look; Busy when somebody does."""
+    """The file of a lock that is only held briefly; raises Busy after the grace period."""
     deadline = time.monotonic() + _GRACE
     while (file := _try(path, kind)) is None:
         if time.monotonic() > deadline:
@@ -213,7 +213,7 @@ def _within_grace(layout: Layout, path: Path, kind: int) -> int:
 
 
 def _try(path: Path, kind: int) -> int | None:
-    """The open file with its lock taken; None when another has it."""
+    """The open file with its lock taken; None when another process has it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -227,7 +227,7 @@ def _try(path: Path, kind: int) -> int | None:
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether another process holds the lock alone."""
+    """Whether another process holds the lock exclusively."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -252,35 +252,35 @@ def _flock(path: Path, file: int, kind: int) -> bool:
     return True
 
 
-# What is written in a lock file
+# The content of a lock file
 
 
 def _write(file: int, holder: Holder, token: str) -> None:
-    """One line, in place: a new file would be a new lock."""
+    """Write one line in place: a new file would be a new lock."""
     line = json.dumps({**asdict(holder), "token": token}) + "\n"
     size = os.pwrite(file, line.encode(), 0)
     os.ftruncate(file, size)
 
 
 def _read(path: Path) -> tuple[Holder | None, str]:
-    """Who the file names, and the token; None where it is empty, half written or damaged."""
+    """The holder and the token in the file; None where it is empty, half written or damaged."""
     for _ in range(5):
         try:
             with path.open(encoding="utf-8") as file:
                 known = json.loads(file.readline())
             token = known.pop("token")
-            found = Holder(**known)
+            named = Holder(**known)
         except (OSError, ValueError, TypeError, AttributeError, KeyError):
             time.sleep(0.01)  # it is being written
             continue
-        return found, str(token)
+        return named, str(token)
     return None, ""
 
 
 def _token_of_parent(layout: Layout) -> str | None:
-    """The token in our environment, where the process it names holds this project now.
+    """The token in our environment, if the retraining that it names holds this project now.
 
-    What an orphan of a dead retraining carries is worth nothing.
+    That of an orphan, whose retraining has ended, does not count.
     """
     token = os.environ.get(VARIABLE, "")
     if token and _is_locked(_path(layout)) and _read(_path(layout))[1] == token:
@@ -292,7 +292,7 @@ def _token_of_parent(layout: Layout) -> str | None:
 
 
 def _dvc_holder(layout: Layout) -> Holder | None:
-    """The command of DVC that has the repository locked; it lets go while a stage runs."""
+    """The command of DVC that has the repository locked; DVC unlocks it while a stage runs."""
     for folder in (layout.root, *layout.root.parents):
         if (folder / ".dvc").is_dir():
             path = folder / ".dvc" / "tmp" / "lock"

@@ -1,7 +1,7 @@
-"""Figures that others published for the same set and protocol, to stand beside ours.
+"""Figures that others published for the same data set and protocol, to compare with ours.
 
-They come from other code, and where the source trained on more than all but the last two
-interactions of each user it is left out, or says so. Leave-one-out, seen items filtered.
+They come from other code. A source that trained on more than all but the last two interactions of
+each user is left out or says so. Leave-one-out, seen items filtered.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ _KNOWN: dict[tuple[str, str], dict[str, Published]] = {
 
 
 def published(data_set: str, model: str) -> dict[str, Published]:
-    """What is known of a model on a set, by protocol."""
+    """The published figures of a model on a data set, by protocol."""
     return {
         protocol: figures[model]
         for (name, protocol), figures in _KNOWN.items()

@@ -1,10 +1,10 @@
-"""Secrets taken out of what people get to read."""
+"""Removes secrets from text that people read."""
 
 import re
 
 
 def redact(text: str) -> str:
-    """The text with user names, passwords and tokens taken out of the addresses in it.
+    """The text without the user names, passwords and tokens of the addresses in it.
 
     >>> redact("no answer from https://ann:s3cret@mlflow.example:5000/api?token=abc&x=1")
     'no answer from https://mlflow.example:5000/api?token=***&x=1'
@@ -14,14 +14,14 @@ def redact(text: str) -> str:
 
 _USER = re.compile(
     r"""(?<=://)(?:
-        [^:/@\[\s'"]*:(?:(?!://)[^\s'"])*@          # with a password, perhaps of strokes and more @
+        [^:/@\[\s'"]*:(?:(?!://)[^\s'"])*@          # with a password, which may have / and @
         | [^/\s'"]*@                                # without one
-        | [^:/@\[\s'"]*:(?!\s|\d{1,5}\b)            # not what a message says after host or port
+        | [^:/@\[\s'"]*:(?!\s|\d{1,5}\b)            # not a message after host or port
           (?:(?!://)[^@\n])*@                       # with a password of spaces or quotes
     )""",
     re.VERBOSE,
 )
-"""User and password before a host; more rather than less, as far as the next address."""
+"""User and password before a host; rather too much than too little, up to the next address."""
 
 _PARAMETER = re.compile(
     r"""(?ix)([?&;\#](?:

@@ -1,4 +1,4 @@
-"""A group of settings; it needs pydantic alone, for a served model has nothing else."""
+"""A group of settings; it needs only pydantic, since a served model has nothing else."""
 
 from pydantic import BaseModel, ConfigDict
 

@@ -1,12 +1,12 @@
-"""A tiny parent that leaves nothing of its command behind.
+"""A small parent process that leaves no process of its command behind.
 
     python -m recctl.supervise COMMAND [ARGUMENT...]
 
-starts the command in a session of its own. When standard input ends (whoever started this is dead,
-or wants it stopped) or SIGTERM, SIGINT or SIGHUP arrives, the command's whole process group is
-interrupted, and killed if that does not help; what outlives the command itself is killed too. Ends
-with the command's exit code, 128 + n where signal n ended it. Imports the standard library only:
-it starts at once, and nothing of ours can break it.
+starts the command in a new session. When standard input ends (its parent died or wants it stopped)
+or SIGTERM, SIGINT or SIGHUP arrives, the command's whole process group is interrupted, and killed
+if that does not end it; processes that outlive the command are killed too. The exit code is the
+command's, 128 + n where signal n ended it. Imports the standard library only, so that it starts
+fast and no defect of ours breaks it.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ import sys
 import time
 
 GRACE_SECONDS = 6.0
-"""From the interrupt to the kill."""
+"""Time between the interrupt and the kill."""
 
 _LEFTOVERS_SECONDS = 0.5
-"""For helpers that end by themselves shortly after the command."""
+"""Time for helpers that end shortly after the command."""
 _KILLED_SECONDS = 1.0
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 _STEP = 0.02
 
 _STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -39,13 +39,13 @@ def main(arguments: list[str]) -> int:
     parent = os.getppid()
     woken = _listen()
     try:
-        # our handlers are in place, so that the command starts with the default ones
+        # after our handlers are set, so that the command starts with the default ones
         child = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, start_new_session=True)
     except OSError as error:
         print(f"recctl: {arguments[0]}: {error.strerror}", file=sys.stderr)
         return 127
     patience = _LEFTOVERS_SECONDS
-    if not _ended_by_itself(child, woken, parent):
+    if not _wait_for_end(child, woken, parent):
         _signal(child.pid, signal.SIGINT)
         patience = GRACE_SECONDS
     if not _gone(child, patience):
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _listen() -> int:
-    """A file that can be read after a signal: the number of each that came."""
+    """A file descriptor from which the number of each signal that arrived can be read."""
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
     os.set_blocking(writing, False)
@@ -67,15 +67,15 @@ def _listen() -> int:
     return reading
 
 
-def _ended_by_itself(child: subprocess.Popen[bytes], woken: int, parent: int) -> bool:
-    """Wait for the command's end (True) or for a reason to stop it (False)."""
+def _wait_for_end(child: subprocess.Popen[bytes], woken: int, parent: int) -> bool:
+    """Wait until the command has ended (True) or must be stopped (False)."""
     while child.poll() is None:
-        ready, _, _ = select.select([0, woken], [], [], _LOOK_SECONDS)
+        ready, _, _ = select.select([0, woken], [], [], _POLL_SECONDS)
         if 0 in ready and not os.read(0, 4096):
             return False
         if woken in ready and set(os.read(woken, 4096)) & set(_STOP):
             return False
-        # a process that our parent forked may keep the other end of our stdin open
+        # a child of our parent may keep the other end of our stdin open
         if os.getppid() != parent:
             return False
     return True
@@ -92,7 +92,7 @@ def _gone(child: subprocess.Popen[bytes], seconds: float) -> bool:
 
 
 def _signal(group: int, number: int) -> bool:
-    """Signal every process of the group; whether there was one."""
+    """Signal every process of the group; whether there was any."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
         return True

@@ -1,4 +1,4 @@
-"""The usage reports of the tools below recctl: switched off, unless the user wants them."""
+"""The usage reports of the tools that recctl uses: switched off unless the user wants them."""
 
 import os
 
@@ -9,17 +9,17 @@ OFF = {
     "DO_NOT_TRACK": ("true", "1"),
     "DVC_NO_ANALYTICS": ("true", "1"),
 }
-"""What each tool takes as "do not report"; MLflow takes the one word only. The first is set."""
+"""The values by which each tool does not report; the first one is set."""
 
 
 def switch_off() -> None:
-    """Set what the user has not set, for this process and those it starts."""
+    """Set the variables that the user has not set, for this process and its children."""
     for name, values in OFF.items():
         os.environ.setdefault(name, values[0])
 
 
 def reporting() -> dict[str, str]:
-    """Variables by which the user's environment switches a report on, and what would stop it."""
+    """The user's variables that let a tool report, each with a value that does not."""
     return {
         name: values[0]
         for name, values in OFF.items()

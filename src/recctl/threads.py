@@ -6,11 +6,11 @@ NAMES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
 def wait_shortly(environment: MutableMapping[str, str]) -> None:
-    """Have a waiting thread spin for some microseconds, then sleep, unless the user chose.
+    """Let a waiting thread spin for some microseconds, then sleep, unless the user chose otherwise.
 
-    One that spins for ever makes a training several times slower beside a busy neighbour; one that
-    sleeps at once makes it a quarter slower on a quiet machine (docs/experiments.md). The second
-    variable is libgomp's, of torch's wheels for Linux, and goes before the first there.
+    A thread that spins for ever makes a training several times slower on a busy machine; one that
+    sleeps immediately makes it a quarter slower on a quiet one (docs/experiments.md). The second
+    variable is libgomp's, which torch's wheels for Linux use, and overrides the first there.
     """
     if "OMP_WAIT_POLICY" not in environment:
         environment["OMP_WAIT_POLICY"] = "PASSIVE"

@@ -29,21 +29,21 @@ def main() -> None:
             sys.stdout.flush()  # what cannot be written must change the exit code
             raise
     except SystemExit as leaving:
-        if leaving.code == _INTERRUPTED:  # typer's answer to KeyboardInterrupt, without a word
+        if leaving.code == _INTERRUPTED:  # typer turns KeyboardInterrupt into this, silently
             _fail("interrupted", _INTERRUPTED)
         raise
     except KeyboardInterrupt:
         _fail("interrupted", _INTERRUPTED)
     except Exception as error:
-        told = _bytes(error) or circumstance(error)
-        if told is None:  # a defect: Python shows its traceback and exits with 1
+        known = _bytes(error) or circumstance(error)
+        if known is None:  # a defect: Python shows its traceback and exits with 1
             raise
-        passing = isinstance(told, MayPass) and "RECCTL_LOCK" in os.environ
-        _fail(str(told), MAY_PASS if passing else 2)
+        passing = isinstance(known, MayPass) and "RECCTL_LOCK" in os.environ
+        _fail(str(known), MAY_PASS if passing else 2)
 
 
 def _bytes(error: Exception) -> UserError | None:
-    """The error for bytes of an argument or a file's name that stand in our text."""
+    """The error for an argument or a file's name that is not UTF-8."""
     if not isinstance(error, UnicodeEncodeError):
         return None
     if not any("\ud800" <= char <= "\udfff" for char in error.object[error.start : error.end]):
@@ -54,7 +54,7 @@ def _bytes(error: Exception) -> UserError | None:
 
 
 def _fail(message: str, code: int) -> None:
-    with contextlib.suppress(OSError):  # stderr may be on the full disk: the code has to do
+    with contextlib.suppress(OSError):  # stderr may be on the full disk
         echo(f"recctl: {one_line(message)}", err=True)
     streams.drop_unwritten()
     sys.exit(code)

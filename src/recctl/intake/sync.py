@@ -77,13 +77,13 @@ def _repair(layout: Layout, say: Say, cached: bool) -> None:
     if unexpected:
         more = f" and {len(unexpected) - 3} more" if len(unexpected) > 3 else ""
         raise UserError(
-            f"data/ is not as data.dvc has it: {', '.join(unexpected[:3])}{more} changed by hand",
+            f"data/ differs from data.dvc: {', '.join(unexpected[:3])}{more} changed by hand",
             "keep the change with 'dvc add data', or drop it with 'dvc checkout --force data.dvc'",
         )
     if changes["deleted"] and changes["added"]:
         raise UserError(
             f"data/ lacks {changes['deleted'][0]} and holds batches that data.dvc does not know",
-            "keep it so with 'dvc add data', or drop it with 'dvc checkout --force data.dvc'",
+            "keep this with 'dvc add data', or drop it with 'dvc checkout --force data.dvc'",
         )
     if changes["deleted"]:
         say(f"{len(changes['deleted'])} files of data/ are missing: restoring them")
