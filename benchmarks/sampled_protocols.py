@@ -19,7 +19,7 @@ from rich.table import Table
 
 from recctl.devices import pick, prepare
 from recctl.evaluation import metrics
-from recctl.evaluation.beyond import beyond_accuracy
+from recctl.evaluation.beyond_accuracy import beyond_accuracy
 from recctl.evaluation.params import EvaluateParams
 from recctl.evaluation.protocols import sampled_negatives
 from recctl.evaluation.ranking import rank_cases

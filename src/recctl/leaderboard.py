@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from recctl import devices
 from recctl.data.params import IngestParams
 from recctl.errors import UserError
-from recctl.evaluation import metrics, protocols, statistics
+from recctl.evaluation import metrics, statistics
 from recctl.evaluation.params import FULL, EvaluateParams, sampled_names
 from recctl.evaluation.ranking import rank_cases
 from recctl.evaluation.report import by_protocol
+from recctl.evaluation.test_set import TestSet
 from recctl.files import read_json, replacing_folder, write_json
 from recctl.layout import Layout
 from recctl.models import COUNTED
 from recctl.published import Published, published
 from recctl.render.console import Console
-from recctl.sequences.store import Cases, SequenceData
 from recctl.training.checkpoint import Checkpoint, training_fingerprint
 from recctl.training.fit import check_model, fingerprint
 from recctl.training.launch import fit_project
@@ -115,42 +115,33 @@ def leaderboard(
         check_model(name)
     if len(set(models)) < len(models) or len(set(seeds)) < len(seeds):
         raise UserError("a model or a seed is named twice", "name each once")
-    evaluate = EvaluateParams.load(layout.params)
-    params = params.ranked(evaluate.filter_seen)
-    data = SequenceData.load(layout.sequences)
-    cases = data.cases("test")
-    if not len(cases):
-        raise UserError(f"no test cases in {layout.sequences}", "look at its report.json")
-    mark = protocols.fingerprint(protocols.describe(data, cases, evaluate))
+    test = TestSet.load(layout)
+    params = params.ranked(test.params.filter_seen)
     runs: dict[str, list[Run]] = {}
     for name in models:
         for seed in seeds[:1] if name in COUNTED else seeds:
             one = params.model_copy(update={"model": name, "seed": seed})
-            runs.setdefault(name, []).append(_run(layout, data, cases, one, evaluate, mark, say))
-    n_items = data.vocabulary.size
-    known = _data_set(layout, evaluate)
-    rows = [_row(name, found, evaluate, n_items, known) for name, found in runs.items()]
+            runs.setdefault(name, []).append(_run(test, one, say))
+    known = _data_set(layout, test.params)
+    rows = [_row(name, found, test, known) for name, found in runs.items()]
     rows.sort(key=lambda row: -row.figures[FULL][METRICS[-1]].value)
-    pairs = _pairs({row.model: runs[row.model] for row in rows}, evaluate, n_items)
     board = Board(
-        len(cases), n_items, mark, params.model_dump(exclude={"model", "seed"}), rows, pairs
+        users=len(test.cases),
+        catalogue=test.n_items,
+        fingerprint=test.fingerprint,
+        settings=params.model_dump(exclude={"model", "seed"}),
+        rows=rows,
+        pairs=_pairs({row.model: runs[row.model] for row in rows}, test),
     )
     write_json(layout.root / "artifacts" / "leaderboard" / "report.json", board.as_dict())
     return board
 
 
-def _run(
-    layout: Layout,
-    data: SequenceData,
-    cases: Cases,
-    params: TrainParams,
-    evaluate: EvaluateParams,
-    mark: str,
-    say: Say,
-) -> Run:
+def _run(test: TestSet, params: TrainParams, say: Say) -> Run:
     """One model of one seed; read where it was done before."""
+    layout, data, cases, evaluate = test.layout, test.data, test.cases, test.params
     key = fingerprint(params, data.fingerprint, evaluate.filter_seen)
-    name = f"{params.model}-{training_fingerprint(key, mark)[:16]}"
+    name = f"{params.model}-{training_fingerprint(key, test.fingerprint)[:16]}"
     folder = layout.root / "artifacts" / "leaderboard" / name
     if folder.is_dir():
         say(f"{params.model}, seed {params.seed}: done before")
@@ -170,9 +161,9 @@ def _run(
         capped=done.capped,
         validation=done.best_ndcg,
     )
-    counts = np.array(data.vocabulary.counts, np.int64)
-    negatives = protocols.sampled_negatives(cases, counts, evaluate)
-    found = rank_cases(done.model, cases, filter_seen=evaluate.filter_seen, negatives=negatives)
+    found = rank_cases(
+        done.model, cases, filter_seen=evaluate.filter_seen, negatives=test.negatives()
+    )
     ranks = {name: one["model"] for name, one in by_protocol({"model": found}).items()}
     with replacing_folder(folder) as target:
         write_json(target / "training.json", asdict(training))
@@ -210,7 +201,8 @@ def _data_set(layout: Layout, params: EvaluateParams) -> str:
         return ""
 
 
-def _row(name: str, runs: list[Run], params: EvaluateParams, n_items: int, data_set: str) -> Row:
+def _row(name: str, runs: list[Run], test: TestSet, data_set: str) -> Row:
+    params, n_items = test.params, test.n_items
     figures = {
         protocol: {
             metric: statistics.interval(
@@ -228,9 +220,10 @@ def _row(name: str, runs: list[Run], params: EvaluateParams, n_items: int, data_
     return Row(name, [run.training for run in runs], figures, spread, known)
 
 
-def _pairs(runs: dict[str, list[Run]], params: EvaluateParams, n_items: int) -> list[Pair]:
+def _pairs(runs: dict[str, list[Run]], test: TestSet) -> list[Pair]:
     """Every two models, the better one first."""
-    gains = {name: _gains(found, FULL, METRICS[-1], n_items) for name, found in runs.items()}
+    params = test.params
+    gains = {name: _gains(found, FULL, METRICS[-1], test.n_items) for name, found in runs.items()}
     compared = []
     couples = list(combinations(gains, 2))
     # enough flips that the smallest p, times the number of pairs, can be small

@@ -9,19 +9,19 @@ from numpy.typing import NDArray
 from recctl import devices
 from recctl.data.repeats import MOST
 from recctl.errors import UserError
-from recctl.evaluation import plots, protocols, report
-from recctl.evaluation.beyond import beyond_accuracy
-from recctl.evaluation.params import EvaluateParams
+from recctl.evaluation import plots, report
+from recctl.evaluation.beyond_accuracy import beyond_accuracy
 from recctl.evaluation.ranking import Ranks, rank_cases, unreachable
 from recctl.evaluation.slices import slices
 from recctl.evaluation.tables import primary_metric, show
+from recctl.evaluation.test_set import TestSet
 from recctl.files import replacing_folder, write_json
 from recctl.layout import Layout
 from recctl.models import BASELINES
 from recctl.models.base import Recommender, read_settings
 from recctl.recommend import Served
 from recctl.render.text import echo
-from recctl.sequences.store import Cases, SequenceData
+from recctl.sequences.store import SequenceData
 from recctl.tracking.runs import log_evaluation, trained_run
 from recctl.tracking.server import connect
 from recctl.training.params import TrainParams
@@ -38,28 +38,19 @@ def run(layout: Layout) -> None:
     Raises UserError when there is nothing to evaluate, when the model belongs to other data, or
     when the tracking server cannot be reached (before the work, not after).
     """
-    params = EvaluateParams.load(layout.params)
+    test = TestSet.load(layout)
     connect(layout)
-    data = SequenceData.load(layout.sequences)
     device = devices.pick(TrainParams.load(layout.params).device)
     devices.prepare(device)
     served = Served.load(layout.model, device)
-    _check_catalogue(layout, served, data)
-    served.check(filter_seen=params.filter_seen)
-    model = served.model
-    _check_readable(layout, data)
-    cases = data.cases("test")
-    if not len(cases):
-        raise UserError(
-            f"no test cases in {layout.sequences}",
-            "check the sequence-split section of params.yaml and the data",
-        )
-    counts = np.array(data.vocabulary.counts, np.int64)
-    ranks = _rank_all(model, data, cases, counts, params)
-    result = _report(model, data, cases, counts, params, ranks)
-    means = report.mean_metrics(ranks, params, len(counts))
+    _check_catalogue(layout, served, test.data)
+    served.check(filter_seen=test.params.filter_seen)
+    _check_readable(layout, test.data)
+    ranks = _rank_all(served.model, test)
+    result = _report(served.model, test, ranks)
+    means = report.mean_metrics(ranks, test.params, test.n_items)
     with replacing_folder(layout.evaluation) as folder:
-        _write(folder, result, means, ranks, data, cases, counts, params)
+        _write(folder, result, means, ranks, test)
     show(result)
     _warn(result["repeats"])
     _track(layout, result["fingerprint"], means)
@@ -97,57 +88,42 @@ def _check_readable(layout: Layout, data: SequenceData) -> None:
     _ = data.user_ids, data.fingerprint, trained_run(layout)
 
 
-def _rank_all(
-    model: Recommender,
-    data: SequenceData,
-    cases: Cases,
-    counts: NDArray[np.int64],
-    params: EvaluateParams,
-) -> dict[str, Ranks]:
+def _rank_all(model: Recommender, test: TestSet) -> dict[str, Ranks]:
     """Ranks by the keys of metrics.json: `model`, then the baselines."""
-    negatives = protocols.sampled_negatives(cases, counts, params)
+    negatives, users = test.negatives(), f"{len(test.cases):,} users"
     ranks: dict[str, Ranks] = {}
     for name in ("model", *BASELINES):
-        one = model if name == "model" else BASELINES[name].fit(data.train(), len(counts))
+        one = model if name == "model" else BASELINES[name].fit(test.data.train(), test.n_items)
         ranks[name] = rank_cases(
             one,
-            cases,
-            filter_seen=params.filter_seen,
+            test.cases,
+            filter_seen=test.params.filter_seen,
             negatives=negatives,
             top=LIST_LENGTH,
-            progress=lambda done, name=name: _say(f"{name}: {done:,} of {len(cases):,} users"),  # type: ignore[misc]
+            progress=lambda done, name=name: _say(f"{name}: {done:,} of {users}"),  # type: ignore[misc]
         )
-        seconds = ranks[name].seconds
-        _say(f"{name}: ranked {len(cases):,} users in {seconds:.1f} s")
+        _say(f"{name}: ranked {users} in {ranks[name].seconds:.1f} s")
     return ranks
 
 
-def _report(
-    model: Recommender,
-    data: SequenceData,
-    cases: Cases,
-    counts: NDArray[np.int64],
-    params: EvaluateParams,
-    ranks: dict[str, Ranks],
-) -> dict[str, Any]:
+def _report(model: Recommender, test: TestSet, ranks: dict[str, Ranks]) -> dict[str, Any]:
     """The content of report.json; no timings, so that the same input gives the same file."""
-    n_items = len(counts)
-    protocol = protocols.describe(data, cases, params)
+    cases, counts, params = test.cases, test.counts, test.params
     return {
-        "fingerprint": protocols.fingerprint(protocol),
-        "protocol": protocol,
+        "fingerprint": test.fingerprint,
+        "protocol": test.protocol,
         "kind": model.kind,
         "users": len(cases),
-        "catalogue": n_items,
+        "catalogue": test.n_items,
         "metrics": params.metrics,
         "bootstrap_resamples": params.bootstrap_resamples,
         "protocols": {
-            name: {key: report.intervals(one, params, n_items) for key, one in models.items()}
+            name: {key: report.intervals(one, params, test.n_items) for key, one in models.items()}
             for name, models in report.by_protocol(ranks).items()
         },
-        "slices": report.slice_report(slices(cases, counts), ranks, params, n_items),
+        "slices": report.slice_report(slices(cases, counts), ranks, params, test.n_items),
         "unreachable_targets": unreachable(cases, filter_seen=params.filter_seen),
-        "repeats": report.repeats(data.train(), cases, filter_seen=params.filter_seen),
+        "repeats": report.repeats(test.data.train(), cases, filter_seen=params.filter_seen),
         "list_length": LIST_LENGTH,
         "beyond_accuracy": {
             key: beyond_accuracy(_top(one), cases.histories, counts) for key, one in ranks.items()
@@ -156,25 +132,17 @@ def _report(
 
 
 def _write(
-    folder: Path,
-    result: dict[str, Any],
-    means: Means,
-    ranks: dict[str, Ranks],
-    data: SequenceData,
-    cases: Cases,
-    counts: NDArray[np.int64],
-    params: EvaluateParams,
+    folder: Path, result: dict[str, Any], means: Means, ranks: dict[str, Ranks], test: TestSet
 ) -> None:
-    n_items = len(counts)
-    report.write_ranks(folder / "ranks.parquet", data, cases, ranks, counts)
-    curve = report.write_curve(folder / "hr_at_k.csv", ranks, n_items)
-    metric = primary_metric(params.metrics)
+    report.write_ranks(folder / "ranks.parquet", test.data, test.cases, ranks, test.counts)
+    curve = report.write_curve(folder / "hr_at_k.csv", ranks, test.n_items)
+    metric = primary_metric(test.params.metrics)
     report.write_slices(folder / "slices.csv", result["slices"], metric)
     labels = {key: f"{result['kind']} (model)" if key == "model" else key for key in ranks}
     plots.plot_curve(folder / "hr_at_k.png", curve, labels)
     plots.plot_slices(folder / "slices.png", result["slices"], metric, labels)
     write_json(folder / "report.json", result)
-    content = {"fingerprint": result["fingerprint"], "users": len(cases), **means}
+    content = {"fingerprint": result["fingerprint"], "users": len(test.cases), **means}
     write_json(folder / "metrics.json", content)
 
 

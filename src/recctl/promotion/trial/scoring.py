@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -13,9 +14,9 @@ from numpy.typing import NDArray
 from recctl import devices
 from recctl.data.params import IngestParams
 from recctl.errors import UserError
-from recctl.evaluation import metrics, protocols
-from recctl.evaluation.beyond import beyond_accuracy
-from recctl.evaluation.params import FULL, EvaluateParams
+from recctl.evaluation import metrics, test_set
+from recctl.evaluation.beyond_accuracy import beyond_accuracy
+from recctl.evaluation.params import FULL
 from recctl.evaluation.ranking import NO_ITEM, Ranks, rank_cases
 from recctl.evaluation.slices import (
     Slice,
@@ -31,7 +32,7 @@ from recctl.promotion.judge.evidence import Conduct, Evidence, Scored
 from recctl.promotion.judge.policy import PromotionParams
 from recctl.promotion.trial.training_record import TrainingRecord, leaking
 from recctl.recommend import Served
-from recctl.sequences.store import Cases, Histories, SequenceData
+from recctl.sequences.store import Cases, Histories
 from recctl.sequences.vocabulary import COLD, Vocabulary
 from recctl.training.params import TrainParams
 
@@ -65,45 +66,23 @@ class Contender:
         return self.served.model.kind
 
 
-@dataclass(frozen=True)
-class TestSet:
-    """Today's test set: cases, catalogue, and the fingerprint of both with the rules."""
-
-    __test__ = False  # not a class of pytest's
-
-    layout: Layout
-    data: SequenceData
-    cases: Cases
-    params: EvaluateParams
-    fingerprint: str
+class TestSet(test_set.TestSet):
+    """Today's test set, as the evaluate stage measured it."""
 
     @classmethod
-    def load(cls, layout: Layout) -> "TestSet":
+    def load(cls, layout: Layout) -> Self:
         """Read the workspace's sequences.
 
-        Raises UserError where they are missing, or where evaluate has not seen this version.
+        Raises UserError where they are missing, or where evaluate has not measured them.
         """
-        params = EvaluateParams.load(layout.params)
-        data = SequenceData.load(layout.sequences)
-        cases = data.cases("test")
-        if not len(cases):
-            raise UserError(f"no test cases in {layout.sequences}", "check sequence-split and data")
-        fingerprint = protocols.fingerprint(protocols.describe(data, cases, params))
+        test = super().load(layout)
         path = layout.evaluation / "metrics.json"
-        if read_json(path, "evaluate", ["fingerprint"])["fingerprint"] != fingerprint:
+        if read_json(path, "evaluate", ["fingerprint"])["fingerprint"] != test.fingerprint:
             raise UserError(
                 f"{path} was measured on other data or by other rules than the workspace has now",
                 "run 'dvc repro'",
             )
-        return cls(layout, data, cases, params, fingerprint)
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        return self.data.vocabulary
-
-    @cached_property
-    def counts(self) -> NDArray[np.int64]:
-        return np.array(self.vocabulary.counts, np.int64)
+        return test
 
     def rank(self, model: Scorer, served: Served | None = None, *, top: int = 0) -> Ranks:
         """Rank every target in full: as evaluation is set, or as the model serves."""

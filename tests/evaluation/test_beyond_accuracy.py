@@ -5,7 +5,7 @@ from math import log2
 import numpy as np
 import pytest
 
-from recctl.evaluation.beyond import beyond_accuracy
+from recctl.evaluation.beyond_accuracy import beyond_accuracy
 from recctl.sequences.store import Histories
 
 COUNTS = np.array([4, 2, 1, 1])  # percentiles 7/8, 5/8, 2/8, 2/8
