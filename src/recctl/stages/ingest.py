@@ -17,7 +17,7 @@ from recctl.data.params import IngestParams
 from recctl.errors import UserError
 from recctl.files import replacing_folder, write_json
 from recctl.layout import Layout
-from recctl.stages import tables
+from recctl.render import summary
 
 
 def run(layout: Layout) -> None:
@@ -101,4 +101,4 @@ def _show(report: dict[str, Any]) -> None:
     notes = {f"  {cause}": text for cause, text in CAUSES.items()}
     if "days" in report:
         notes["days"] = f"{report['first_time'][:10]} to {report['last_time'][:10]}"
-    tables.show(f"ingest: {report['name']}", rows, notes)
+    summary.show(f"ingest: {report['name']}", rows, notes)

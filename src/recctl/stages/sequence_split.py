@@ -13,12 +13,12 @@ from recctl.data import engine
 from recctl.data.params import IngestParams
 from recctl.files import damaged, missing, read_table, replacing_folder, write_json
 from recctl.layout import Layout
+from recctl.render import summary
 from recctl.sequences import split as splitting
 from recctl.sequences.params import SequenceSplitParams
 from recctl.sequences.protocols import protocol
 from recctl.sequences.split import Log, Split
 from recctl.sequences.vocabulary import COLD
-from recctl.stages import tables
 
 
 def run(layout: Layout) -> None:
@@ -148,4 +148,4 @@ def _show(report: dict[str, Any]) -> None:
     if "test_from" in report:
         rows["validation from"] = report["validation_from"]
         rows["test from"] = report["test_from"]
-    tables.show(f"sequence-split: {report['protocol']}", rows, notes)
+    summary.show(f"sequence-split: {report['protocol']}", rows, notes)
