@@ -370,7 +370,7 @@ def test_several_files_may_have_their_columns_in_another_order(tmp_path: Path) -
     found = own_log.read(tmp_path, ["a", "b"], OwnLog(), tmp_path)
     assert ids(found) == [*IDS, ("u3", "i3")]
     (tmp_path / "b").write_text(TWO.replace(",", ";"))
-    with pytest.raises(UserError, match="different forms"):
+    with pytest.raises(UserError, match="different formats"):
         own_log.read(tmp_path, ["a", "b"], OwnLog(), tmp_path)
 
 

@@ -98,7 +98,7 @@ _LOG_OPTIONS = {
 def _of_a_log(command: Any) -> Any:
     """The command with these options, passed to it as `log`."""
     plain = inspect.signature(command)
-    own = [one for name, one in plain.parameters.items() if name != "log"]
+    own = [given for name, given in plain.parameters.items() if name != "log"]
     options = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
         for name, kind in _LOG_OPTIONS.items()
@@ -109,10 +109,10 @@ def _of_a_log(command: Any) -> Any:
         said = {name: given.pop(name) for name in _LOG_OPTIONS}
         command(**given, log=_own_log(said))
 
-    keyword = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
+    keyword = [given.replace(kind=inspect.Parameter.KEYWORD_ONLY) for given in own]
     signature = plain.replace(parameters=[*keyword[:-1], *options, keyword[-1]])
     run.__signature__ = signature  # type: ignore[attr-defined]
-    run.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
+    run.__annotations__ = {name: given.annotation for name, given in signature.parameters.items()}
     return run
 
 
@@ -307,8 +307,8 @@ def _show_used(used: "Used", json: bool) -> None:
     echo(f"data/ holds {used.ingest.name}: {files}; data.dvc has its digest")
     for change in used.changes:
         echo(f"params.yaml: {change.setting}: {change.before} -> {change.after}")
-    for one in used.kept:
-        echo(f"params.yaml: {one.setting}: {one.before} is kept: it was changed by hand")
+    for change in used.kept:
+        echo(f"params.yaml: {change.setting}: {change.before} is kept: it was changed by hand")
     if used.repeats.many:
         echo(f"evaluate.filter_seen is false, to hide no targets: {used.repeats.sentence}")
     if used.before is not None:

@@ -54,7 +54,7 @@ def _say(text: str) -> None:
 
 
 def _show_rejection(rejection: "Rejection") -> None:
-    rows = sum(one.stored for one in rejection.batches)
+    rows = sum(batch.stored for batch in rejection.batches)
     echo(f"{rows:,} rows of version {rejection.version[:8]} are removed from data/")
     echo(f"they are kept in {rejection.kept}")
     for name in rejection.moved:

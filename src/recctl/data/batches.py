@@ -169,7 +169,7 @@ def stage(connection: Any, files: Sequence[Path], first_row: int) -> ir.Table:
     names = [str(path) for path in files]
     raw = connection.read_parquet(names)
     # The cast sets the types of columns that hold only nulls.
-    typed = raw.cast({name: _TYPES[name] for name in SCHEMA.names})
+    typed = raw.cast(ibis.Schema.from_pyarrow(SCHEMA))
     numbered = typed.mutate(row=ibis.row_number() + first_row)
     return connection.create_table("batches", numbered.select(*COLUMNS), temp=True)
 
@@ -180,9 +180,5 @@ def union(typed: ir.Table, taken: ir.Table, params: IngestParams) -> ir.Table:
     return ibis.union(typed.select(*COLUMNS), rows.select(*COLUMNS))
 
 
-_TYPES = {
-    field.name: {pa.int64(): "int64", pa.float64(): "float64"}.get(field.type, "string")
-    for field in SCHEMA
-}
 COLUMNS = ("row", *SCHEMA.names)
 """Of the staged batches; also what `interactions.classified` makes of other rows."""

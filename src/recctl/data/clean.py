@@ -34,7 +34,7 @@ def clean(
         typed = batches.union(typed, taken, params)
     kept, set_aside = folder / "interactions.parquet", folder / "quarantine.parquet"
     tables = [base] if taken is None else [base, taken]
-    rows_in = sum(engine.one_row(connection, one.agg(n=one.count()))["n"] for one in tables)
+    rows_in = sum(engine.one_row(connection, rows.agg(n=rows.count()))["n"] for rows in tables)
     rows_out = engine.write_parquet(connection, interactions.interactions(typed, clock), kept)
     if rows_out < rows_in:
         left = interactions.quarantine(typed, connection.read_parquet(kept).select("row"))

@@ -124,7 +124,7 @@ def spark(state: Path) -> Iterator[Any]:
         ) from None
     running = SparkSession.getActiveSession()
     with warnings.catch_warnings():
-        # pyspark says at every turn that pandas 3 is new to it; what is used of it here works.
+        # pyspark warns often that pandas 3 is new to it; the parts used here work.
         warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas")
         session = running or _local_spark(state)
         try:

@@ -98,14 +98,15 @@ def _fast(
     if by_case or any(map(plain.too_long, paths)):
         return None
     try:
-        tables = [_text(connection, *one, params) for one in zip(paths, shapes, strict=True)]
+        pairs = zip(paths, shapes, strict=True)
+        tables = [_text(connection, path, shape, params) for path, shape in pairs]
         table = _numbered(connection, tables)
     except duckdb.InvalidInputException:
         return None
     except duckdb.IOException as error:
         raise _unreadable(paths, error) from None
     ids = (table.user_id, table.item_id)
-    nested = ibis.or_(*(one.startswith(sign) for one in ids for sign in "[{"))
+    nested = ibis.or_(*(id_.startswith(sign) for id_ in ids for sign in "[{"))
     return None if is_json and engine.count(table.filter(nested)) else table
 
 
@@ -187,15 +188,15 @@ def _separator(path: Path) -> str:
 
 def _keys(path: Path) -> tuple[str, ...]:
     """The keys of the first hundred JSON objects."""
-    found: dict[str, None] = {}
+    keys: dict[str, None] = {}
     for line in islice(plain.lines(path), 100):
-        found |= dict.fromkeys(csv_fallback.json_object(line) or {})
-    if not found:
+        keys |= dict.fromkeys(csv_fallback.json_object(line) or {})
+    if not keys:
         raise UserError(
             f"{path} does not begin with JSON objects, one per line",
             f"write it so (jq -c '.[]' splits a list), or name its format {option('format')}",
         )
-    return tuple(found)
+    return tuple(keys)
 
 
 def _check_columns(
@@ -211,7 +212,7 @@ def _check_columns(
         if times[name] > 1:
             raise UserError(
                 f"{path} has {times[name]} columns '{name}' ({there})",
-                "give each column a name of its own",
+                "give each column a different name",
             )
         headless = params.columns is None and delimiter and any(map(_is_number, names))
         fix = f"its columns{between} are {there}: name the right one {option(_SETTING[field])}"

@@ -58,21 +58,17 @@ def _movies_dat(text: str) -> Iterator[Item]:
             yield item, title, genres
 
 
-def _movies_csv(text: str) -> Iterator[Item]:
+def _table(text: str, item: str) -> Iterator[Item]:
     for row in csv.DictReader(io.StringIO(text)):
-        yield row["movieId"], row["title"], row["genres"].replace("(no genres listed)", "")
-
-
-def _items_csv(text: str) -> Iterator[Item]:
-    for row in csv.DictReader(io.StringIO(text)):
-        yield row["item_id"], row["title"], row.get("genres") or ""
+        genres = (row.get("genres") or "").replace("(no genres listed)", "")
+        yield row[item], row["title"], genres
 
 
 _ITEMS: dict[str, Callable[[str], Iterator[Item]]] = {
     "u.item": _u_item,
     "movies.dat": _movies_dat,
-    "movies.csv": _movies_csv,
-    "items.csv": _items_csv,
+    "movies.csv": lambda text: _table(text, "movieId"),
+    "items.csv": lambda text: _table(text, "item_id"),
 }
 
 RECORDS = {

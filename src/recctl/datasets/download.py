@@ -183,25 +183,25 @@ def _receive(
             since, before = time.monotonic(), start
             while chunk := response.raw.read1(CHUNK):
                 file.write(chunk)
-                here = file.tell()
-                progress(here, total)
-                if here > limits.DOWNLOAD_BYTES:
+                received = file.tell()
+                progress(received, total)
+                if received > limits.DOWNLOAD_BYTES:
                     raise _endless(address, part)
                 if (seconds := time.monotonic() - since) > limits.DOWNLOAD_SECONDS:
-                    if here - before < limits.DOWNLOAD_RATE * seconds:
-                        raise _trickles(address, here)
-                    since, before = time.monotonic(), here
+                    if received - before < limits.DOWNLOAD_RATE * seconds:
+                        raise _trickles(address, received)
+                    since, before = time.monotonic(), received
         except (urllib3.exceptions.HTTPError, ConnectionError) as error:
             raise _Incomplete("the connection broke off") from error
-        here = file.tell()
-    if total is not None and here < total:
-        raise _Incomplete(f"the connection ended at {here:,} of {total:,} bytes")
+        received = file.tell()
+    if total is not None and received < total:
+        raise _Incomplete(f"the connection ended at {received:,} of {total:,} bytes")
 
 
-def _trickles(address: str, here: int) -> MayPass:
+def _trickles(address: str, received: int) -> MayPass:
     return MayPass(
-        f"{address} sends less than {limits.DOWNLOAD_RATE:,} bytes a second; {here:,} bytes are "
-        "kept",
+        f"{address} sends less than {limits.DOWNLOAD_RATE:,} bytes a second; "
+        f"{received:,} bytes are kept",
         "run the command again later, or get the file by other means and name it with --from",
     )
 

@@ -126,19 +126,19 @@ def _given_back(text: str) -> tuple[Settings, list[Change]]:
     """Defaults for the settings of the former known set, and those that were changed by hand."""
     named = ("ingest", "name")
     before = KNOWN.get(yaml_edit.get(text, named)) if yaml_edit.has(text, named) else None
-    found: Settings = {}
+    defaults: Settings = {}
     kept = []
     for section, keys in (before.settings if before else {}).items():
-        for key, brought in keys.items():
+        for key, set_value in keys.items():
             path = (section, *key.split("."))
             if not yaml_edit.has(text, path):
                 continue
             now = yaml_edit.get(text, path)
-            if now == brought:
-                found.setdefault(section, {})[key] = _DEFAULTS[section].get(key, brought)
+            if now == set_value:
+                defaults.setdefault(section, {})[key] = _DEFAULTS[section].get(key, set_value)
             elif path != _FILTER:
-                kept.append(Change(".".join(path), now, brought))
-    return found, kept
+                kept.append(Change(".".join(path), now, set_value))
+    return defaults, kept
 
 
 _DEFAULTS = KNOWN["starter"].settings

@@ -110,29 +110,29 @@ _ROLES = {
 
 def _columns(log: OwnLog) -> dict[str, str | None]:
     """The columns for user, item, time, weight and title."""
-    found: dict[str, str | None] = {}
+    columns: dict[str, str | None] = {}
     for role, names in _ROLES.items():
-        among = [name for name in names if name in (log.columns or [])]
         usual = names[0] if role in ("user_column", "item_column", "time_column") else None
-        found[role] = getattr(log, role) or (among[0] if among else usual)
-    return found
+        named = next((name for name in names if name in (log.columns or [])), usual)
+        columns[role] = getattr(log, role) or named
+    return columns
 
 
 def _form(folder: Path, files: list[str], log: OwnLog, state: Path) -> tuple[Format, str | None]:
     """The format of all files, and the separator of their fields unless it is the format's."""
-    found = {}
+    forms = {}
     for name in files:
         with engine.scratch(state) as scratch:
             copy = plain.readable(folder / name, log.encoding, scratch)
             with plain.called({copy: str(folder / name)}):
-                found[name] = form_of(copy, log)
-    if len(set(found.values())) > 1:
+                forms[name] = form_of(copy, log)
+    if len(set(forms.values())) > 1:
         seen = ", ".join(
             f"{name} is {form}{f' with {sign!r}' if sign else ''}"
-            for name, (form, sign) in found.items()
+            for name, (form, sign) in forms.items()
         )
-        raise UserError(f"the files are of different forms ({seen})", "convert them to one")
-    return found[files[0]]
+        raise UserError(f"the files have different formats ({seen})", "convert them to one")
+    return forms[files[0]]
 
 
 def form_of(path: Path, log: OwnLog) -> tuple[Format, str | None]:

@@ -4,7 +4,7 @@ import ast
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,6 +16,9 @@ from recctl.errors import UserError
 
 HEAD_BYTES = 256 * 1024
 HEAD_LINES = 200
+
+Fits = Callable[[list[str]], bool]
+"""Whether the first lines of a file, at least one, have a layout."""
 
 
 @dataclass(frozen=True)
@@ -128,13 +131,17 @@ def decoded(data: bytes) -> str:
 
 def layout(entry: Entry, among: Iterable[str] | None = None) -> str | None:
     """The name of the entry's layout, of those `among`; None when it has none of them."""
-    if is_parquet(entry):
-        return None
-    lines = head(entry)
-    for name in among or LAYOUTS:
-        if name in LAYOUTS and lines and LAYOUTS[name](lines):
-            return name
-    return None
+    return _first_fit(entry, {name: LAYOUTS[name] for name in among or LAYOUTS if name in LAYOUTS})
+
+
+def item_layout(entry: Entry) -> str | None:
+    """Which of ITEM_LAYOUTS the entry has."""
+    return _first_fit(entry, ITEM_LAYOUTS)
+
+
+def _first_fit(entry: Entry, layouts: Mapping[str, Fits]) -> str | None:
+    lines = [] if is_parquet(entry) else head(entry)
+    return next((name for name, fits in layouts.items() if lines and fits(lines)), None)
 
 
 def has_header(lines: list[str], separator: str) -> bool:
@@ -160,23 +167,11 @@ def _u_data(lines: list[str]) -> bool:
     return _all_fields(lines, "\t", 4)
 
 
-def _ratings_dat(lines: list[str]) -> bool:
-    return _all_fields(lines, "::", 4)
-
-
-def _ratings_csv(lines: list[str]) -> bool:
-    return lines[0].split(",") == ["userId", "movieId", "rating", "timestamp"] and len(lines) > 1
-
-
-def _sequences(lines: list[str]) -> bool:
-    return _all_fields(lines, " ", 2) or _all_fields(lines, "\t", 2)
-
-
 _PRODUCT = re.compile(r"[0-9]{9}[0-9X]|B[0-9A-Z]{9}")
 """An ASIN: an ISBN, or ten characters that begin with B."""
 
 
-def _amazon(user: int, item: int) -> Callable[[list[str]], bool]:
+def _amazon(user: int, item: int) -> Fits:
     """Amazon's ratings, with the reviewer and the product in these columns."""
 
     def matches(lines: list[str]) -> bool:
@@ -194,7 +189,7 @@ def _amazon(user: int, item: int) -> Callable[[list[str]], bool]:
     return matches
 
 
-def _records_with(*keys: str) -> Callable[[list[str]], bool]:
+def _records_with(*keys: str) -> Fits:
     def matches(lines: list[str]) -> bool:
         first = record(lines[0]) if lines[0].startswith("{") else None
         return first is not None and all(key in first for key in keys)
@@ -217,11 +212,11 @@ def record(line: str) -> dict[str, Any] | None:
     return None
 
 
-LAYOUTS: dict[str, Callable[[list[str]], bool]] = {
+LAYOUTS: dict[str, Fits] = {
     "u.data": _u_data,
-    "ratings.dat": _ratings_dat,
-    "ratings.csv": _ratings_csv,
-    "sequences": _sequences,
+    "ratings.dat": lambda lines: _all_fields(lines, "::", 4),
+    "ratings.csv": lambda lines: lines[0] == "userId,movieId,rating,timestamp" and len(lines) > 1,
+    "sequences": lambda lines: _all_fields(lines, " ", 2) or _all_fields(lines, "\t", 2),
     "amazon-ratings": _amazon(user=0, item=1),
     "amazon-ratings-2018": _amazon(user=1, item=0),
     "amazon-reviews": _records_with("reviewerID", "asin", "unixReviewTime"),
@@ -230,28 +225,16 @@ LAYOUTS: dict[str, Callable[[list[str]], bool]] = {
 """Known layouts of interaction logs, named like the file that has it in its archive."""
 
 
-def _u_item(lines: list[str]) -> bool:
-    return all(len(line.split("|")) == 24 for line in lines)
-
-
 def _movies_dat(lines: list[str]) -> bool:
     rows = [line.split("::") for line in lines]
     return all(len(row) == 3 and row[0].isdigit() for row in rows)
 
 
-def _movies_csv(lines: list[str]) -> bool:
-    return lines[0].split(",") == ["movieId", "title", "genres"]
-
-
-def _items_csv(lines: list[str]) -> bool:
-    return {"item_id", "title"} <= set(lines[0].split(","))
-
-
-ITEM_LAYOUTS: dict[str, Callable[[list[str]], bool]] = {
-    "u.item": _u_item,
+ITEM_LAYOUTS: dict[str, Fits] = {
+    "u.item": lambda lines: all(len(line.split("|")) == 24 for line in lines),
     "movies.dat": _movies_dat,
-    "movies.csv": _movies_csv,
-    "items.csv": _items_csv,
+    "movies.csv": lambda lines: lines[0] == "movieId,title,genres",
+    "items.csv": lambda lines: {"item_id", "title"} <= set(lines[0].split(",")),
 }
 """Known layouts of files with the items' titles."""
 
@@ -284,9 +267,3 @@ def find(path: Path, among: Iterable[str] | None = None) -> Found | None:
 def _items_beside(files: list[Entry], wanted: str | None) -> Entry | None:
     named = [entry for entry in files if wanted and entry.name.startswith(wanted)]
     return next((entry for entry in named if item_layout(entry) == wanted), None)
-
-
-def item_layout(entry: Entry) -> str | None:
-    """Which of ITEM_LAYOUTS the entry has."""
-    lines = [] if is_parquet(entry) else head(entry)
-    return next((name for name, fits in ITEM_LAYOUTS.items() if lines and fits(lines)), None)

@@ -148,7 +148,7 @@ class FilmService:
             if visit < viewer.sessions_a_day and self.day < viewer.leaves
             for interaction in self._session(viewer, rng)
         ]
-        return sorted(interactions, key=lambda one: (one.timestamp, one.user_id))
+        return sorted(interactions, key=lambda watched: (watched.timestamp, watched.user_id))
 
     def _announce(self, rng: np.random.Generator) -> None:
         count = LAUNCH_STORIES if self.day == 0 else int(rng.poisson(STORIES_A_DAY))
@@ -277,7 +277,7 @@ def following_days(seed: int = 7, first_day: int = DAYS, days: int = 1) -> Log:
     """
     service = FilmService(seed)
     log = [service.next_day() for _ in range(first_day + days)]
-    return Log([one for day in log[first_day:] for one in day], service.films)
+    return Log([watched for day in log[first_day:] for watched in day], service.films)
 
 
 def write(folder: Path, seed: int = 7, days: int = DAYS) -> None:

@@ -40,16 +40,16 @@ def inferred(table: ir.Table, where: str, unit: TimeUnit | None) -> Reading:
     """
     text = table.timestamp.strip()
     texts = table.select(text=text.nullif("")).filter(ibis._.text.notnull())
-    found = _counts(texts)
-    if found["all"] == 0:  # ingest reports the causes
+    counts = _counts(texts)
+    if counts["all"] == 0:  # ingest reports the causes
         return Reading(unit or "s")
     if unit is not None:
-        return Reading(unit, note=_mixed(found, unit, where))
-    if found["iso"] * 2 > found["all"]:
+        return Reading(unit, note=_mixed(counts, unit, where))
+    if counts["iso"] * 2 > counts["all"]:
         return Reading("iso")
-    if found["number"] * 2 > found["all"]:
-        return _numeric(texts, where, found)
-    return _dated(texts, where, found["all"])
+    if counts["number"] * 2 > counts["all"]:
+        return _numeric(texts, where, counts)
+    return _dated(texts, where, counts["all"])
 
 
 def _counts(texts: ir.Table) -> dict[str, int]:
@@ -58,7 +58,7 @@ def _counts(texts: ir.Table) -> dict[str, int]:
         name: number.between(_FIRST * 1000**n, _LAST * 1000**n).sum().fill_null(0)
         for n, name in enumerate(_UNITS)
     }
-    counts = texts.agg(
+    numbers = texts.agg(
         all=texts.count(),
         number=number.count(),
         median=number.abs().median().fill_null(0.0),
@@ -66,40 +66,40 @@ def _counts(texts: ir.Table) -> dict[str, int]:
     )
     isos = texts.select(timestamp=texts.text)
     iso = interactions.microseconds(isos, "iso")
-    return {**engine.row(counts), **engine.row(isos.agg(iso=iso.count()))}
+    return {**engine.row(numbers), **engine.row(isos.agg(iso=iso.count()))}
 
 
-def _mixed(found: dict[str, int], unit: TimeUnit, where: str) -> str | None:
+def _mixed(counts: dict[str, int], unit: TimeUnit, where: str) -> str | None:
     """A note on times whose size is that of another unit.
 
     Raises UserError where these would be read as January 1970 and others would not.
     """
-    others = [name for name in _UNITS if name != unit and found[name]]
+    others = [name for name in _UNITS if name != unit and counts[name]]
     if not others or unit not in _UNITS:
         return None
-    if found[unit] and _UNITS.index(others[0]) < _UNITS.index(unit):
-        raise _of_different_units(found, where, "convert them to one")
-    return f"of {found['all']:,} times {_sizes(found, others)}: all are read as {unit}"
+    if counts[unit] and _UNITS.index(others[0]) < _UNITS.index(unit):
+        raise _of_different_units(counts, where, "convert them to one")
+    return f"of {counts['all']:,} times {_sizes(counts, others)}: all are read as {unit}"
 
 
-def _sizes(found: dict[str, int], units: list[str]) -> str:
-    return " and ".join(f"{found[name]:,} of the size of {name}" for name in units)
+def _sizes(counts: dict[str, int], units: list[str]) -> str:
+    return " and ".join(f"{counts[name]:,} of the size of {name}" for name in units)
 
 
-def _of_different_units(found: dict[str, int], where: str, fix: str) -> UserError:
-    units = [name for name in _UNITS if found[name]]
-    return UserError(f"the times {where} are of different units: {_sizes(found, units)}", fix)
+def _of_different_units(counts: dict[str, int], where: str, fix: str) -> UserError:
+    units = [name for name in _UNITS if counts[name]]
+    return UserError(f"the times {where} are of different units: {_sizes(counts, units)}", fix)
 
 
-def _numeric(texts: ir.Table, where: str, found: dict[str, int]) -> Reading:
-    form = _compact(texts, found["number"])
+def _numeric(texts: ir.Table, where: str, counts: dict[str, int]) -> Reading:
+    form = _compact(texts, counts["number"])
     if form is not None:
         return Reading(form=form, note=f"the times are dates such as {_first(texts)}: '{form}'")
-    units = [name for name in _UNITS if found[name]]
+    units = [name for name in _UNITS if counts[name]]
     if len(units) > 1:
         fix = f"convert them to one, or name the unit {option('time_unit')}"
-        raise _of_different_units(found, where, fix)
-    size = sum(found["median"] >= limit for limit in (1e11, 1e14, 1e17))
+        raise _of_different_units(counts, where, fix)
+    size = sum(counts["median"] >= limit for limit in (1e11, 1e14, 1e17))
     return Reading(cast(TimeUnit, units[0] if units else _UNITS[size]))
 
 
@@ -124,7 +124,7 @@ def _first(texts: ir.Table) -> str:
 
 
 def _dated(texts: ir.Table, where: str, count: int) -> Reading:
-    """The one format that reads the times."""
+    """The format that reads most times."""
     sample = texts.limit(SAMPLE).to_pyarrow()["text"].to_pylist()
     counted = Counter(form for value in sample for form in formats_of(value))
     forms = [form for form, _ in counted.most_common(MOST_FORMATS)]
@@ -168,8 +168,8 @@ def _settled(texts: ir.Table, where: str, best: str, rival: str) -> str:
 
 
 def _example(rows: ir.Table) -> dict[str, Any] | None:
-    found = rows.limit(1).to_pyarrow().to_pylist()
-    return found[0] if found else None
+    first = rows.limit(1).to_pyarrow().to_pylist()
+    return first[0] if first else None
 
 
 def _shown(microseconds: int) -> str:

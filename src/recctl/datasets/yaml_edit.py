@@ -92,9 +92,9 @@ def _says(text: str, expected: Any) -> bool:
 def _unordered(value: Any) -> str:
     """A value as text that distinguishes 1, 1.0 and true and ignores the order of keys."""
     if isinstance(value, dict):
-        return f"{{{sorted(f'{key!r}: {_unordered(one)}' for key, one in value.items())}}}"
+        return f"{{{sorted(f'{key!r}: {_unordered(part)}' for key, part in value.items())}}}"
     if isinstance(value, list):
-        return f"[{[_unordered(one) for one in value]}]"
+        return f"[{[_unordered(part) for part in value]}]"
     return repr(value)
 
 

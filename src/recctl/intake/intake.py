@@ -57,11 +57,11 @@ class Intake:
 
 
 def together(tries: Sequence[Intake]) -> Intake:
-    """The results of several tries of one intake, at least one, as one."""
+    """The results of the attempts of one intake, at least one, as a single result."""
     return Intake(
-        batches=[batch for one in tries for batch in one.batches],
+        batches=[batch for attempt in tries for batch in attempt.batches],
         known=tries[-1].known,
-        refused=[refusal for one in tries for refusal in one.refused],
+        refused=[refusal for attempt in tries for refusal in attempt.refused],
         waiting=tries[-1].waiting,
         data_md5_before=tries[0].data_md5_before,
         data_md5_after=tries[-1].data_md5_after,
@@ -204,7 +204,7 @@ class _Taking:
         from recctl.intake import sql
 
         name = f"sql:{source.name}"
-        marks = [one.watermark for one in self.held if one.source == name and one.watermark]
+        marks = [held.watermark for held in self.held if held.source == name and held.watermark]
         columns = formats.wanted(self.params)
         with engine.scratch(read.work(self.layout)) as scratch:
             target = scratch / "rows.parquet"

@@ -73,7 +73,7 @@ class IntakeParams(Section):
 
     @model_validator(mode="after")
     def _named_apart(self) -> Self:
-        names = [(one.kind, one.name) for one in self.sources if not isinstance(one, Folder)]
+        names = [(src.kind, src.name) for src in self.sources if not isinstance(src, Folder)]
         for kind, name in names:
             if names.count((kind, name)) > 1:
                 raise ValueError(

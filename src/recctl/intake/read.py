@@ -123,7 +123,8 @@ def store(
     """
     sha256 = digest(arrival.path)
     # rows that were bad may be good now: settings change
-    if any((one.source, one.sha256) == (arrival.source, sha256) for one in held if not one.bad):
+    good = [batch for batch in held if not batch.bad]
+    if any(batch.sha256 == sha256 and batch.source == arrival.source for batch in good):
         return Known(arrival.source, arrival.name, 0)
     base_rows = base.rows(layout, params)
     with engine.scratch(work(layout)) as scratch, engine.duckdb(scratch) as connection:
@@ -200,7 +201,7 @@ def _compare(con: Any, data: Path, held: Sequence[Batch], base_rows: Path) -> No
     )
     con.execute(
         "INSERT INTO fresh SELECT row FROM incoming AS one WHERE cause IS NOT NULL "
-        + _unknown_bad(data, [one for one in held if one.bad])
+        + _unknown_bad(data, [batch for batch in held if batch.bad])
     )
 
 
@@ -249,7 +250,7 @@ def _unknown_good(
     keys = ", ".join(base.COLUMNS)
     within = f"us BETWEEN {low} AND {high}"
     known = f"SELECT {keys} FROM {_parquet([base_rows])} WHERE {within}"
-    near = [one for one in held if _overlaps(one, low, high)]
+    near = [batch for batch in held if _overlaps(batch, low, high)]
     if near:
         known += f" UNION ALL SELECT {keys} FROM {_files(data, near)} "
         known += f"WHERE {within} AND cause IS NULL"
@@ -265,7 +266,7 @@ def _overlaps(batch: Batch, low: int, high: int) -> bool:
 def _newest(con: Any, held: Sequence[Batch], base_rows: Path) -> int | None:
     """The latest time of all interactions held."""
     [in_base] = con.execute(f"SELECT max(us) FROM {_parquet([base_rows])}").fetchone()
-    times = [in_base, *(one.last_us for one in held)]
+    times = [in_base, *(batch.last_us for batch in held)]
     return max((time for time in times if time is not None), default=None)
 
 
@@ -280,7 +281,7 @@ def _unknown_bad(data: Path, held: Sequence[Batch]) -> str:
 
 
 def _files(data: Path, held: Sequence[Batch]) -> str:
-    return _parquet([data / batches.FOLDER / one.file for one in held])
+    return _parquet([data / batches.FOLDER / batch.file for batch in held])
 
 
 def _parquet(paths: Sequence[Path]) -> str:

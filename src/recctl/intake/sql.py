@@ -244,7 +244,7 @@ def _text(value: Any) -> str | None:
 
 def _highest(mark: Mark | None, values: Sequence[Mark | None], source: Sql) -> Mark | None:
     present = [value for value in values if value is not None]
-    if (wrong := next((one for one in present if not _leaves_room(one)), None)) is not None:
+    if (wrong := next((value for value in present if not _leaves_room(value)), None)) is not None:
         raise UserError(
             f"the watermark column '{source.watermark}' of source '{source.name}' holds "
             f"{str(wrong)[:40]}, which is too large for a watermark: no value could follow it",

@@ -35,9 +35,9 @@ class Histories:
     @classmethod
     def of(cls, lists: list[list[int]]) -> "Histories":
         """From plain lists, for tests and small requests."""
-        ends = np.cumsum([len(one) for one in lists], dtype=np.int64)
+        ends = np.cumsum([len(items) for items in lists], dtype=np.int64)
         starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]]) if lists else ends
-        flat = [item for one in lists for item in one]
+        flat = [item for items in lists for item in items]
         return cls(np.array(flat, dtype=np.int32), starts, ends)
 
     def __len__(self) -> int:
