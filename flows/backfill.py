@@ -39,12 +39,12 @@ def backfill(
     for day in replay(layout, first, last, hooks, settings=settings):
         days.append(day)
         in_prefect.show(
-            Page("backfill", f"{first} to {last}", table=[curve.row(one) for one in days])
+            Page("backfill", f"{first} to {last}", markdown=curve.table(days).markdown())
         )
         curve.plot(days, layout.root / "artifacts" / "backfill" / f"{first}-{last}.png")
     console = Console(force_terminal=False)  # lines of a log: whole, however wide
     with console.capture() as captured:
-        console.print(curve.table(days))
+        curve.table(days).print(console)
     print(captured.get())
     promoted = sum(day.ending == "promoted" for day in days)
     told = f"{len(days)} days, {promoted} promotions"

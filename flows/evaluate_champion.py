@@ -15,6 +15,7 @@ from prefect.client.schemas.objects import State
 from recctl import pipeline
 from recctl.layout import Layout
 from recctl.lock import Lock
+from recctl.monitoring import page
 from recctl.monitoring.report import Report
 from recctl.monitoring.watch import NoChampion, watch
 from recctl.retraining import pages
@@ -51,7 +52,7 @@ def look(layout: Layout, held: Lock) -> Report:
     if found := pages.drifted(layout):
         in_prefect.tell("recctl.data.drifted", layout, "evaluate-champion", {"expectations": found})
     report = in_prefect.step("score", lambda: watch(layout, print))
-    in_prefect.show(Page("champion", report.sentence, markdown=report.markdown()))
+    in_prefect.show(Page("champion", report.sentence, markdown=page.markdown(report)))
     return report
 
 

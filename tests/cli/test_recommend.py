@@ -223,8 +223,8 @@ def test_what_a_person_sees(project: Layout) -> None:
 def test_a_long_history_shows_its_end(project: Layout) -> None:
     output = run("--history", ",".join(["m5"] * 40), "-k", "1")
     assert "History, last 10 of 40" in output
-    assert " 31 " in output
-    assert " 30 " not in output
+    assert "\n31 " in output
+    assert "\n30 " not in output
 
 
 @pytest.mark.parametrize(

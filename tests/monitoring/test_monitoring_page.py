@@ -118,7 +118,7 @@ def test_only_events_like_the_promotions_test_decide(
         ),
         (
             {"minimum_events": 1000},
-            "Nothing is concluded of version 7: 2026-11-23 to 2026-11-25 had 900 events of "
+            "No conclusion about version 7: 2026-11-23 to 2026-11-25 had 900 events of "
             "450 users after its training, and 1,000 of 30 users are needed.",
         ),
         (
@@ -139,7 +139,7 @@ def test_one_sentence_says_what_was_seen(changes: dict[str, object], sentence: s
 
 
 def test_the_page_has_every_day_the_window_and_how_to_read_it() -> None:
-    text = report(former=[Former(5, [day(20_770, 0.1, 100), day(20_771, 0.4, 200)])]).markdown()
+    text = page.markdown(report(former=[Former(5, [day(20_770, 0.1, 100), day(20_771, 0.4, 200)])]))
     assert text.startswith("# The champion after its training: holds\n")
     assert (
         "| 2026-11-24 | 300 | 150 | 10.0% | 1.0% | 2.0% | .2500 | .5000 | .2300 to .2700 |" in text
@@ -151,12 +151,12 @@ def test_the_page_has_every_day_the_window_and_how_to_read_it() -> None:
 
 @pytest.mark.parametrize("changes", [{}, {"former": [Former(5, [day(20_770)])]}])
 def test_tables_of_the_page_are_whole(changes: dict[str, object]) -> None:
-    for table in re.findall(r"(?:^\|.*\n)+", report(**changes).markdown(), re.MULTILINE):
+    for table in re.findall(r"(?:^\|.*\n)+", page.markdown(report(**changes)), re.MULTILINE):
         assert len({line.count("|") for line in table.splitlines()}) == 1
 
 
 def test_a_page_of_many_days_shows_the_last_ones_and_counts_the_rest() -> None:
-    text = report(days=40).markdown()
+    text = page.markdown(report(days=40))
     assert f"| {iso(20_780 + 8)} |" not in text
     assert f"| {iso(20_780 + 9)} |" in text
     assert "9 earlier days are in report.json." in text
@@ -164,12 +164,12 @@ def test_a_page_of_many_days_shows_the_last_ones_and_counts_the_rest() -> None:
 
 
 def test_names_from_outside_are_plain_text() -> None:
-    text = report(registered_model="a_b", model="x|y<b>").markdown()
+    text = page.markdown(report(registered_model="a_b", model="x|y<b>"))
     assert r"version 7 of a\_b (x\|y\<b\>)" in text
 
 
 def test_a_page_without_events_says_so_and_has_no_table_of_days() -> None:
-    text = report(days=0).markdown()
+    text = page.markdown(report(days=0))
     assert "Nothing came after" in text
     assert "## By day" not in text
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from recctl.leaderboard import Board, Row
-    from recctl.render.console import Table
+    from recctl.render.grid import Grid
 
 ALPHA = 0.05
 """Two models differ where the p-value, adjusted for the number of pairs, is not above this."""
@@ -52,11 +52,11 @@ def leaderboard(
         echo_json(board.as_dict())
         return
     console = Console()
-    console.print(models_table(board))
+    models_table(board).print(console)
     for line in sources(board):
         console.print(line)
     if board.pairs:
-        console.print(pairs_table(board))
+        pairs_table(board).print(console)
 
 
 def _say(line: str) -> None:
@@ -89,28 +89,18 @@ def _numbers(text: str) -> list[int]:
     return found
 
 
-def models_table(board: "Board") -> "Table":
-    """A line per model, best first."""
-    from recctl.render.console import SIMPLE_HEAD, Table, Text
+def models_table(board: "Board") -> "Grid":
+    """A row per model, best first."""
+    from recctl.render.grid import Grid, left, right
 
-    table = Table(
-        title=f"{board.users:,} test users, {board.catalogue:,} items; full ranking",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-    )
-    table.add_column("model")
-    for name in ("HR@10", "NDCG@10", "95% interval", "over seeds"):
-        table.add_column(name, justify="right", no_wrap=True)
+    title = f"{board.users:,} test users, {board.catalogue:,} items; full ranking"
+    columns = [*left("model"), *right("HR@10", "NDCG@10", "95% interval", "over seeds", whole=True)]
     for name, ours in _protocols(board):
-        if ours:
-            table.add_column(Text(f"{name}\nHR@10 / NDCG@10"), justify="right")
-        else:
-            table.add_column(Text("published\nHR@10 / NDCG@10"), justify="right", style="dim")
-    for name in ("epochs", "time"):
-        table.add_column(name, justify="right")
+        columns += right(f"{name if ours else 'published'}\nHR@10 / NDCG@10")
+    grid = Grid(title, [*columns, *right("epochs", "time")])
     for row in board.rows:
-        table.add_row(row.model, *_cells(row, board))
-    return table
+        grid.add(row.model, *_cells(row, board))
+    return grid
 
 
 def sources(board: "Board") -> list[str]:
@@ -124,17 +114,17 @@ def sources(board: "Board") -> list[str]:
 
 def _cells(row: "Row", board: "Board") -> list[str]:
     from recctl.evaluation.params import FULL
+    from recctl.render.numbers import figure, span
 
-    full = row.figures[FULL]
+    full, trained = row.figures[FULL], row.trainings
     ndcg = full["ndcg@10"]
-    trained = row.trainings
     epochs = sum(one.epochs for one in trained) / len(trained)
     cap = " (cap)" if any(one.capped for one in trained) else ""
     return [
-        _figure(full["hr@10"].value),
-        _figure(ndcg.value),
-        f"{_figure(ndcg.low)} to {_figure(ndcg.high)}",
-        "-" if row.spread is None else f"± {_figure(row.spread)}",
+        figure(full["hr@10"].value),
+        figure(ndcg.value),
+        span(ndcg.low, ndcg.high),
+        "-" if row.spread is None else f"± {figure(row.spread)}",
         *(_pair(row, name, ours) for name, ours in _protocols(board)),
         f"{epochs:.0f}{cap}" if epochs else "-",
         _time(sum(one.seconds for one in trained) / len(trained)) if epochs else "-",
@@ -156,43 +146,29 @@ def _protocols(board: "Board") -> "Iterator[tuple[str, bool]]":
 
 
 def _pair(row: "Row", protocol: str, ours: bool) -> str:
+    from recctl.render.numbers import figure
+
     if ours:
         one = row.figures[protocol]
-        return f"{_figure(one['hr@10'].value)} / {_figure(one['ndcg@10'].value)}"
+        return f"{figure(one['hr@10'].value)} / {figure(one['ndcg@10'].value)}"
     known = row.published.get(protocol)
-    return f"{_figure(known.hr)} / {_figure(known.ndcg)}" if known else ""
+    return f"{figure(known.hr)} / {figure(known.ndcg)}" if known else ""
 
 
-def pairs_table(board: "Board") -> "Table":
+def pairs_table(board: "Board") -> "Grid":
     """Each model against each one below it."""
-    from recctl.render.console import SIMPLE_HEAD, Table
+    from recctl.render.grid import Grid, left, right
+    from recctl.render.numbers import signed
 
-    table = Table(
-        title="NDCG@10, line less column, user by user (* p <= 5%, Holm)",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-    )
     names = [row.model for row in board.rows]
-    table.add_column("")
-    for name in names[1:]:
-        table.add_column(name, justify="right", no_wrap=True)
     found = {(pair.model, pair.other): pair for pair in board.pairs}
+    title = "NDCG@10, row less column, user by user (* p <= 5%, Holm)"
+    grid = Grid(title, [*left(""), *right(*names[1:], whole=True)])
     for place, name in enumerate(names[:-1]):
-        cells = [""] * place
-        for other in names[place + 1 :]:
-            pair = found[name, other]
-            star = "*" if pair.p <= ALPHA else " "
-            cells.append(f"{_signed(pair.difference.value)}{star}")
-        table.add_row(name, *cells)
-    return table
-
-
-def _figure(value: float) -> str:
-    return f"{value:.4f}".removeprefix("0")
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.4f}".replace("0.", ".", 1)
+        pairs = [found[name, other] for other in names[place + 1 :]]
+        cells = [f"{signed(one.difference.value)}{'*' if one.p <= ALPHA else ' '}" for one in pairs]
+        grid.add(name, *[""] * place, *cells)
+    return grid
 
 
 def _time(seconds: float) -> str:

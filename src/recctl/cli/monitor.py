@@ -29,14 +29,9 @@ def monitor(
 
 def _print(report: "Report") -> None:
     from recctl.monitoring import page
-    from recctl.render.console import SIMPLE_HEAD, Console, Table
+    from recctl.render.console import Console
 
-    rows = page.rows(report)
-    if rows:
-        table = Table(box=SIMPLE_HEAD)
-        for place, name in enumerate(page.header(report)):
-            table.add_column(name, justify="right" if place else "left")
-        for place, row in enumerate(rows):
-            table.add_row(*row, style="bold" if place == len(rows) - 1 else "")
-        Console().print(table)
+    days = page.days(report)
+    if days.rows:
+        days.print(Console())
     echo(report.sentence)  # in one line

@@ -9,11 +9,9 @@ from recctl import limits
 from recctl.render.text import echo_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from recctl.layout import Layout
     from recctl.recommend import Recommendation, Served
-    from recctl.render.console import Console, Table
+    from recctl.render.grid import Column, Grid
 
 _SHOWN = 10
 
@@ -65,9 +63,7 @@ def recommend(
         known, dropped = served.known(found.item_ids)
         chosen = served.recommend(known, k, filter_seen=filter_seen)
         if not as_json:
-            whom = f"for user {user_id}" if user_id is not None else "after this history"
-            whom = whom if user_id is not None or known else "for a newcomer"
-            _print(served, whom, known, dropped, found.cold, chosen)
+            _print(served, _title(user_id, known), known, dropped, found.cold, chosen)
         answers.append(
             {
                 "user_id": user_id,
@@ -83,6 +79,12 @@ def recommend(
         )
     if as_json:
         echo_json(answers if len(user or []) > 1 else answers[0])
+
+
+def _title(user_id: str | None, known: list[str]) -> str:
+    if user_id is not None:
+        return f"Recommended for user {user_id}"
+    return "Recommended after this history" if known else "Recommended for a newcomer"
 
 
 def _project(needed: bool) -> "Layout | None":
@@ -121,51 +123,46 @@ def _item(served: "Served", item_id: str) -> dict[str, Any]:
 
 def _print(
     served: "Served",
-    whom: str,
+    title: str,
     known: list[str],
     dropped: list[str],
     cold: int,
     chosen: "list[Recommendation]",
 ) -> None:
     from recctl.render.console import Console
+    from recctl.render.grid import Column
 
     console = Console()
     if known:
         shown = list(enumerate(known, start=1))[-_SHOWN:]
-        title = f"History, last {len(shown)} of {len(known)}"
-        console.print(title, style="bold")
-        console.print(_table(console, served, [(number, item, None) for number, item in shown]))
+        history = _grid(f"History, last {len(shown)} of {len(known)}", served)
+        for number, item in shown:
+            history.add(*_cells(served, number, item))
+        history.print(console)
     if dropped:
         names = ", ".join(dropped)
-        console.print(f"Dropped from the history, for the model does not know them: {names}")
+        console.print(f"Dropped from the history, because the model does not know them: {names}")
     if cold:
         console.print(
             f"Dropped from the history: {cold} interactions with items new since training"
         )
-    rows = [(one.rank, one.item_id, one.score) for one in chosen]
-    if not rows:
+    if not chosen:
         console.print("Nothing is left to recommend: the history holds the whole catalogue")
         return
-    console.print(f"Recommended {whom}", style="bold")
-    console.print(_table(console, served, rows))
+    best = _grid(title, served, Column("score", right=True))
+    for one in chosen:
+        best.add(*_cells(served, one.rank, one.item_id), f"{one.score:.3f}")
+    best.print(console)
 
 
-def _table(
-    console: "Console", served: "Served", rows: "Sequence[tuple[int, str, float | None]]"
-) -> "Table":
-    from recctl.render.console import SIMPLE_HEAD, Table
+def _grid(title: str, served: "Served", *more: "Column") -> "Grid":
+    from recctl.render.grid import Column, Grid, left, right
 
+    titles = left("title", cut=True) if served.vocabulary.titles else []
+    item = Column("item", whole=True, cut=True)
+    return Grid(title, [*right("#"), item, *titles, *more])
+
+
+def _cells(served: "Served", number: int, item: str) -> list[str]:
     titles = served.vocabulary.titles
-    scored = any(score is not None for _, _, score in rows)
-    table = Table(box=SIMPLE_HEAD)
-    table.add_column("#", justify="right")
-    table.add_column("item", no_wrap=True)
-    if titles:
-        table.add_column("title")
-    if scored:
-        table.add_column("score", justify="right")
-    for number, item, score in rows:
-        cells = [item, *([titles.get(item, "")] if titles else [])]
-        figures = [f"{score:.3f}"] if scored else []
-        table.add_row(str(number), *map(console.cell, cells), *figures)
-    return table
+    return [str(number), item, *([titles.get(item, "")] if titles else [])]

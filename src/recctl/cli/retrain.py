@@ -100,7 +100,7 @@ def backfill(
         content = [dataclasses.asdict(day) for day in days]
         echo_json({"days": content, "curve": str(path.relative_to(layout.root))})
         return
-    Console().print(curve.table(days))
+    curve.table(days).print(Console())
     echo(f"curve: {path.relative_to(layout.root)}")
 
 

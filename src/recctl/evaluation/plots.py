@@ -9,8 +9,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-_COLOURS = {"model": "#0072B2", "popularity": "#6E6E6E", "markov": "#D55E00", "item-knn": "#009E73"}
-"""Okabe and Ito's palette, told apart by colour-blind readers too."""
+_COLOURS = {
+    "model": drawing.BLUE,
+    "popularity": drawing.GREY,
+    "markov": drawing.ORANGE,
+    "item-knn": drawing.GREEN,
+}
 _MARKERS = {"model": "o", "popularity": "s", "markov": "D", "item-knn": "^"}
 
 

@@ -1,8 +1,7 @@
 """Figures of some events: means over the events, an interval over their users."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,8 +50,10 @@ class Day:
     high: float
     """The 95% interval of the first metric."""
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+    @property
+    def span(self) -> str:
+        """The day, or the first and the last one."""
+        return self.day if self.day == self.last else f"{self.day} to {self.last}"
 
     def as_points(self) -> dict[str, float]:
         """All figures of a day by name, as MLflow keeps them."""

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recctl.monitoring.figures import Day, iso, number_of
-from recctl.promotion.judge.gate import figure as text_of
 from recctl.render import drawing
-from recctl.render.drawing import BLUE as _BLUE
-from recctl.render.drawing import GREY as _GREY
-from recctl.render.drawing import ORANGE as _ORANGE
+from recctl.render.drawing import BLUE, GREY, ORANGE
+from recctl.render.numbers import figure as text_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,15 +42,15 @@ def series(report: "Report", path: Path) -> None:
 def _figures(axes: "Axes", report: "Report") -> None:
     few = len(report.series) + sum(len(one.series) for one in report.former) <= _MARKED
     for one in report.former:
-        _line(axes, one.series, report.metric, _GREY, "s" if few else "", "former champions")
+        _line(axes, one.series, report.metric, GREY, "s" if few else "", "former champions")
     name = f"version {report.version}, 95%"
-    _line(axes, report.series, report.metric, _BLUE, "o" if few else "", name)
+    _line(axes, report.series, report.metric, BLUE, "o" if few else "", name)
     days = [number_of(day.day) for day in report.series]
     if report.promoted_value is not None:
         ends, limit = [days[0] - 0.5, days[-1] + 0.5], report.promoted_value - report.margin
         label = f"at its promotion, {text_of(report.promoted_value)}"
-        axes.plot(ends, [report.promoted_value] * 2, color=_BLUE, linestyle="--", label=label)
-        axes.plot(ends, [limit] * 2, color=_ORANGE, linestyle=":", label="less the margin")
+        axes.plot(ends, [report.promoted_value] * 2, color=BLUE, linestyle="--", label=label)
+        axes.plot(ends, [limit] * 2, color=ORANGE, linestyle=":", label="less the margin")
     axes.set_ylim(bottom=0)
     axes.set_ylabel(report.metric.upper())
     axes.tick_params(labelbottom=False)
@@ -79,13 +77,13 @@ def _line(axes: "Axes", days: list[Day], metric: str, colour: str, marker: str, 
 
 
 def _events(axes: "Axes", report: "Report") -> None:
-    """How many events a day had, and how many of them no model could have right."""
+    """How many events a day had, and how many of them count as misses by rule."""
     from matplotlib.ticker import MaxNLocator
 
     at = [number_of(day.day) for day in report.series]
-    axes.bar(at, [day.events for day in report.series], color="#9EC5DE", label="events")
+    axes.bar(at, [day.events for day in report.series], color=drawing.PALE, label="events")
     barred = [day.cold + day.seen for day in report.series]
-    axes.bar(at, barred, color=_ORANGE, hatch="//", edgecolor="white", label="cold or seen")
+    axes.bar(at, barred, color=ORANGE, hatch="//", edgecolor="white", label="cold or seen")
     axes.set_ylabel("events")
     axes.grid(visible=False, axis="x")
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))

@@ -1,10 +1,10 @@
-"""What watching the champion came to, as data, as a sentence and as a page."""
+"""The result of watching the champion: its figures, the verdict and one sentence."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from recctl.monitoring import page
 from recctl.monitoring.figures import Alike, Day
+from recctl.render.numbers import figure, label, span
 
 Verdict = Literal[
     "holds",
@@ -35,7 +35,7 @@ class Report:
     metric: str
     """The policy's first primary metric; the verdict is about it."""
     log_end: str
-    """ISO 8601: what came later is what is looked at."""
+    """ISO 8601: later interactions are the events."""
     promoted_value: float | None
     """The metric in the decision that made it champion; None where that has no such figure."""
     margin: float
@@ -49,7 +49,7 @@ class Report:
     former: list[Former]
     """Champions before it, in the order in which they were first watched."""
     alike: Alike | None = None
-    """The window's events that are like the promotion's test cases: what the verdict is about."""
+    """The window's events that resemble the promotion's test cases; the verdict is about them."""
 
     @property
     def verdict(self) -> Verdict:
@@ -75,48 +75,57 @@ class Report:
         return self.alike or every
 
     @property
-    def sentence(self) -> str:
-        """What was seen, in one line."""
-        return page.sentence(self)
-
-    @property
     def fallen(self) -> bool:
         return self.verdict == "fallen"
 
+    @property
+    def sentence(self) -> str:
+        """What was seen, in one line."""
+        name, window, needed = f"version {self.version}", self.window, self._needed()
+        if window is None:
+            return f"Nothing came after the training of {name}, whose log ends {self.log_end}."
+        if self.verdict == "too few events":
+            return (
+                f"No conclusion about {name}: {window.span} had {window.events:,} events of "
+                f"{window.users:,} users after its training, and {needed}."
+            )
+        found = self.judged
+        if self.verdict == "not comparable":
+            return (
+                f"Not compared: of {window.events:,} events of {window.span} only "
+                f"{found.events:,}, of {found.users:,} users, are of users with {found.fewest} "
+                f"items before, as the test users had when {name} was promoted; {needed}."
+            )
+        return self._compared(name, window, found)
+
+    def _needed(self) -> str:
+        return f"{self.minimum_events:,} of {self.minimum_users:,} users are needed"
+
+    def _compared(self, name: str, window: Day, found: Alike) -> str:
+        metric = label(self.metric)
+        seen = f"{metric} of {name} is {figure(found.value)} ({span(found.low, found.high)})"
+        seen += f" on {found.events:,} events of {window.span}"
+        if found.events < window.events:
+            seen += f" by users with {found.fewest} items before"
+        seen += ", each user once"  # the table's figure counts each event: another number
+        if self.promoted_value is None:
+            return f"{seen}; the decision that made it champion has no {metric} to compare with."
+        before, margin = figure(self.promoted_value), figure(self.margin)
+        if self.fallen:
+            return (
+                f"Fallen: {seen}, below {before} at its promotion by more than the margin {margin}."
+            )
+        return f"Holds: {seen}; at its promotion it was {before}, the margin is {margin}."
+
     def as_dict(self) -> dict[str, Any]:
         """Everything, as JSON takes it."""
-        return {
-            "schema": 1,
-            "version": self.version,
-            "model": self.model,
-            "registered_model": self.registered_model,
-            "metric": self.metric,
-            "log_end": self.log_end,
-            "promoted_value": self.promoted_value,
-            "margin": self.margin,
-            "minimum_events": self.minimum_events,
-            "minimum_users": self.minimum_users,
-            "window_days": self.window_days,
-            "verdict": self.verdict,
-            "sentence": self.sentence,
-            "window": self.window.as_dict() if self.window else None,
-            "alike": asdict(self.alike) if self.alike else None,
-            "series": [day.as_dict() for day in self.series],
-            "former": [
-                {"version": one.version, "series": [day.as_dict() for day in one.series]}
-                for one in self.former
-            ],
-        }
-
-    def markdown(self) -> str:
-        """A page for people: the sentence, the figures, how to read them."""
-        return page.markdown(self)
+        return {"schema": 1, "verdict": self.verdict, "sentence": self.sentence, **asdict(self)}
 
 
 def judge(found: Alike, promoted: float | None, margin: float) -> Verdict:
     """Whether the champion does clearly worse than when it was promoted.
 
-    Fallen: even the upper end of the interval lies below the promotion figure less the margin.
+    Fallen: even the upper end of the interval is below the promotion figure less the margin.
     """
     if promoted is None:
         return "no promotion figure"

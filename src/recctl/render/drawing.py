@@ -1,6 +1,6 @@
-"""What all plots have in common: the look, and how a figure becomes a file.
+"""One palette and style for all plots, and how a figure becomes a file.
 
-Text is never mathematics: names may hold `$`, `_` and `^`.
+Text is never parsed as mathematics: names may hold `$`, `_` and `^`.
 """
 
 import warnings
@@ -13,9 +13,9 @@ from recctl.files import replacing
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#6E6E6E"
-"""Of Okabe and Ito's palette, told apart by colour-blind readers too."""
-GRID = "#E3E3E3"
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6E6E6E"
+"""Of Okabe and Ito's palette: colour-blind readers can distinguish them."""
+PALE, GRID = "#9EC5DE", "#E3E3E3"
 _STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,

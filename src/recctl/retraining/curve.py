@@ -5,43 +5,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recctl.render import drawing
-from recctl.render.console import SIMPLE_HEAD, Table
+from recctl.render.grid import Grid, left, right
+from recctl.render.numbers import count, figure, label, span
 
 if TYPE_CHECKING:
     from recctl.retraining.backfill import Day
 
 
-def table(days: Sequence["Day"]) -> Table:
+def table(days: Sequence["Day"]) -> Grid:
     """A row per day."""
-    metric = days[0].metric.upper() if days else "metric"
-    found = Table(
-        title=f"Backfill: {metric} on each day's events, before they were trained on",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-    )
-    for name in ("day", "events", "live", "95% interval", "challenger", "ended", "champion"):
-        found.add_column(name, justify="left" if name in ("day", "ended") else "right")
+    metric = label(days[0].metric) if days else "metric"
+    title = f"Backfill: {metric} on each day's events, before they were trained on"
+    figures = right("events", "live", "95% interval", "challenger")
+    found = Grid(title, [*left("day"), *figures, *left("ended"), *right("champion")])
     for day in days:
-        found.add_row(*row(day).values())
+        champion = "-" if day.champion is None else f"version {day.champion}"
+        interval, challenger = span(day.low, day.high), figure(day.challenger)
+        cells = (count(day.events), figure(day.live), interval, challenger, day.ending, champion)
+        found.add(day.day, *cells)
     return found
-
-
-def row(day: "Day") -> dict[str, str]:
-    """A day's cells."""
-    interval = "-" if day.low is None else f"{day.low:.4f} to {day.high:.4f}"
-    return {
-        "day": day.day,
-        "events": f"{day.events:,}",
-        "live": _figure(day.live),
-        "95% interval": interval,
-        "challenger": _figure(day.challenger),
-        "ended": day.ending,
-        "champion": "-" if day.champion is None else f"version {day.champion}",
-    }
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
 
 
 def plot(days: Sequence["Day"], path: Path) -> None:
@@ -49,8 +31,8 @@ def plot(days: Sequence["Day"], path: Path) -> None:
     from matplotlib.figure import Figure
 
     with drawing.styled(axes_grid=False):
-        figure = Figure(figsize=(8, 4), layout="constrained")
-        axes = figure.subplots()
+        drawn = Figure(figsize=(8, 4), layout="constrained")
+        axes = drawn.subplots()
         axes.set_title("The champion on each day's events, before they were trained on")
         met = [
             (place, day.live, day.low, day.high)
@@ -74,5 +56,5 @@ def plot(days: Sequence["Day"], path: Path) -> None:
         axes.set_xticks(range(0, len(days), step), [day.day for day in days[::step]], rotation=30)
         if days:
             axes.set_ylabel(days[0].metric.upper())
-        figure.legend(loc="outside lower center", ncols=3, frameon=False)
-        drawing.save(figure, path)
+        drawn.legend(loc="outside lower center", ncols=3, frameon=False)
+        drawing.save(drawn, path)
