@@ -34,7 +34,7 @@ def backfill(
     """Replay the days from `first` to `last` in a workspace of their own and show the curve."""
     keep_private()
     layout = Layout.find(project)
-    hooks = Hooks(say=print, step=in_prefect.step, approve=lambda body: True)
+    hooks = Hooks(say=print, step=in_prefect.step, approve=lambda decision: True)
     days: list[Day] = []
     for day in replay(layout, first, last, hooks, settings=settings):
         days.append(day)

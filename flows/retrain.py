@@ -8,7 +8,6 @@ runs it once here.
 import os
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import in_prefect
 from prefect import flow
@@ -16,6 +15,7 @@ from prefect.client.schemas.objects import State
 
 from recctl.layout import Layout
 from recctl.lock import Lock
+from recctl.promotion.judge.record import DecisionRecord
 from recctl.retraining.pages import drifted
 from recctl.retraining.params import RetrainParams
 from recctl.retraining.record import Record
@@ -47,7 +47,7 @@ def hooks(layout: Layout) -> Hooks:
     """How the steps show themselves."""
     hours = RetrainParams.load(layout.params).approval_hours
 
-    def approve(_: dict[str, Any]) -> str | bool:
+    def approve(_: DecisionRecord) -> str | bool:
         in_prefect.call("awaits-approval")
         answer = in_prefect.ask(hours)
         name = answer.name.strip() or "someone in Prefect's UI who gave no name"

@@ -150,9 +150,9 @@ def test_nothing_after_its_training(project: Layout) -> None:
 
 
 def test_the_promotions_figure_is_that_of_the_decision(project: Layout) -> None:
-    body = history.decisions(history.open_registry(project))[-1]["body"]
+    body = history.decisions(history.open_registry(project))[-1].body
     report = look(project, tiny.log(days=DAYS + 2))
-    assert report.promoted_value == body["means"]["full"]["challenger"]["ndcg@10"] > 0.1
+    assert report.promoted_value == body.means.full["challenger"]["ndcg@10"] > 0.1
     assert (report.metric, report.margin, report.version) == ("ndcg@10", 0.01, 1)
     assert report.model == "markov"
 

@@ -247,9 +247,9 @@ def how(layout: Layout, scenario: str, said: Said) -> str:
         outcome = SCENARIOS[scenario][1](layout, said)
     except UserError as error:
         return f"UserError: {error}"
-    if outcome.body is None:
+    if outcome.record is None:
         return str(outcome.note)
-    return str(outcome.body["verdict"] or outcome.body["kind"])
+    return str(outcome.record.verdict or outcome.record.kind)
 
 
 def picture(layout: Layout) -> dict[str, Any]:
@@ -272,9 +272,9 @@ def picture(layout: Layout) -> dict[str, Any]:
         "untold": [one.number for one in registry.versions() if "recctl.decision" not in one.tags],
         "pages": sorted(path.parent.name for path in layout.decisions.glob("*/decision.html")),
         "wrong": [
-            f"{one['name']}: {one['detail']}"
+            f"{one.name}: {one.detail}"
             for one in verify(registry, layout, everything=True)
-            if not one["ok"]
+            if not one.ok
         ],
     }
 

@@ -1,5 +1,6 @@
 """Bodies of decisions as the log keeps them, one of every kind, for tests of what people see."""
 
+import json
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +13,8 @@ from recctl.promotion.judge.policy import (
     Ratchet,
     Slices,
 )
+from recctl.promotion.judge.record import DecisionRecord
+from recctl.promotion.view.schema import Check, HistoryRow, ModelVersion
 
 POLICY = PromotionParams(
     primary=Primary(),
@@ -292,16 +295,15 @@ ALL = {
 }
 
 
-def row(position: int, content: dict[str, Any], **more: Any) -> dict[str, Any]:
+def record(content: dict[str, Any]) -> DecisionRecord:
+    """The record that is read from a body."""
+    return DecisionRecord.model_validate_json(json.dumps(content))
+
+
+def row(position: int, content: dict[str, Any], **more: Any) -> HistoryRow:
     """A row of the history."""
-    return {
-        "position": position,
-        "state": "done",
-        "in_force": True,
-        "digest": "77" * 32,
-        "body": content,
-        **more,
-    }
+    fields: dict[str, Any] = {"state": "done", "in_force": True, "digest": "77" * 32, **more}
+    return HistoryRow(position=position, body=record(content), **fields)
 
 
 ROWS = [
@@ -314,40 +316,40 @@ ROWS = [
     row(8, RECOVERY),
 ]
 VERSIONS = [
-    {
-        "version": 3,
-        "model": "item-knn",
-        "aliases": ["champion", "previous"],
-        "digest": "b2" * 32,
-        "registered": "2026-02-28T04:05:06+00:00",
-        "data_md5": "9e107d9d372bb6826bd81d3542a419d6.dir",
-        "commit": "0123456789abcdef0123456789abcdef01234567",
-        "dirty": "true",
-        "split_fingerprint": "d4" * 32,
-        "run_id": "0f" * 16,
-        "files": {"artifacts/recommender/model.safetensors": "f6" * 32},
-    },
-    {
-        "version": 4,
-        "model": "bert4rec",
-        "aliases": [],
-        "digest": "a1" * 32,
-        "registered": "2026-03-01T04:05:06+00:00",
-        "data_md5": None,
-        "commit": None,
-        "dirty": "none",
-        "split_fingerprint": None,
-        "run_id": None,
-        "files": None,
-    },
+    ModelVersion(
+        version=3,
+        model="item-knn",
+        aliases=["champion", "previous"],
+        digest="b2" * 32,
+        registered="2026-02-28T04:05:06+00:00",
+        data_md5="9e107d9d372bb6826bd81d3542a419d6.dir",
+        commit="0123456789abcdef0123456789abcdef01234567",
+        dirty="true",
+        split_fingerprint="d4" * 32,
+        run_id="0f" * 16,
+        files={"artifacts/recommender/model.safetensors": "f6" * 32},
+    ),
+    ModelVersion(
+        version=4,
+        model="bert4rec",
+        aliases=[],
+        digest="a1" * 32,
+        registered="2026-03-01T04:05:06+00:00",
+        data_md5=None,
+        commit=None,
+        dirty="none",
+        split_fingerprint=None,
+        run_id=None,
+        files=None,
+    ),
 ]
 CHECKS = [
-    {"name": "decision log", "ok": True, "detail": "8 entries, each names the one before it"},
-    {
-        "name": "version 4",
-        "ok": False,
-        "detail": "artifacts/recommender/model.safetensors is not what was registered "
+    Check(name="decision log", ok=True, detail="8 entries, each names the one before it"),
+    Check(
+        name="version 4",
+        ok=False,
+        detail="artifacts/recommender/model.safetensors is not what was registered "
         "(sha256 f6f6f6f6f6f6, registered 0a0a0a0a0a0a); roll back, then delete the version",
-    },
-    {"name": "alias champion", "ok": True, "detail": "version 3, as decision 7 set it"},
+    ),
+    Check(name="alias champion", ok=True, detail="version 3, as decision 7 set it"),
 ]

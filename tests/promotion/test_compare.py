@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tiny_project as tiny
@@ -12,6 +11,8 @@ from recctl.evaluation.metrics import means
 from recctl.layout import Layout
 from recctl.promotion import history
 from recctl.promotion.compare import compare
+from recctl.promotion.judge.gate import Gate
+from recctl.promotion.judge.record import DecisionRecord
 from recctl.promotion.promote import promote
 from recctl.promotion.trial.contenders import workspace
 from recctl.promotion.trial.scoring import TestSet
@@ -33,25 +34,25 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     return made
 
 
-def compared(project: Layout, first: str, second: str) -> dict[str, Any]:
+def compared(project: Layout, first: str, second: str) -> DecisionRecord:
     return compare(project, first, second, say=lambda line: None)
 
 
-def row(body: dict[str, Any], name: str) -> dict[str, Any]:
-    (found,) = [gate for gate in body["gates"] if gate["name"] == name]
+def row(record: DecisionRecord, name: str) -> Gate:
+    (found,) = [gate for gate in record.gates if gate.name == name]
     return found
 
 
 def test_a_version_against_the_workspace(project: Layout) -> None:
-    body = compared(project, "workspace", "1")
+    record = compared(project, "workspace", "1")
     test = TestSet.load(project)
     own = means(["ndcg@10"], test.rank(workspace(test).served.model).full, 80)["ndcg@10"]
-    assert body["means"]["full"]["challenger"]["ndcg@10"] == pytest.approx(own)
-    ndcg = row(body, "ndcg@10")
-    assert ndcg["challenger"] - ndcg["reference"] == pytest.approx(ndcg["difference"])
-    assert (body["verdict"], body["kind"]) == (None, "comparison")
-    assert {gate["outcome"] for gate in body["gates"]} == {"shown"}
-    assert (body["challenger"]["version"], body["champion"]["version"]) == (None, 1)
+    assert record.means.full["challenger"]["ndcg@10"] == pytest.approx(own)
+    ndcg = row(record, "ndcg@10")
+    assert ndcg.challenger - ndcg.reference == pytest.approx(ndcg.difference)
+    assert (record.verdict, record.kind) == (None, "comparison")
+    assert {gate.outcome for gate in record.gates} == {"shown"}
+    assert (record.challenger.version, record.champion.version) == (None, 1)
 
 
 def test_the_other_way_round_is_the_same_with_its_sign_changed(project: Layout) -> None:
@@ -59,13 +60,13 @@ def test_the_other_way_round_is_the_same_with_its_sign_changed(project: Layout) 
         row(compared(project, "2", "1"), "hr@10"),
         row(compared(project, "1", "2"), "hr@10"),
     )
-    assert there["difference"] == pytest.approx(-back["difference"])
-    assert there["difference"] < 0
+    assert there.difference == pytest.approx(-back.difference)
+    assert there.difference < 0
 
 
 def test_a_model_against_itself(project: Layout) -> None:
     ndcg = row(compared(project, "1", "champion"), "ndcg@10")
-    assert (ndcg["difference"], ndcg["low"], ndcg["high"]) == (0, 0, 0)
+    assert (ndcg.difference, ndcg.low, ndcg.high) == (0, 0, 0)
 
 
 def test_a_comparison_leaves_nothing_behind(project: Layout) -> None:

@@ -54,12 +54,12 @@ def project(promoted: Layout, tmp_path: Path) -> Layout:
 def test_a_copy_goes_on_by_itself(promoted: Layout, project: Layout) -> None:
     before = _listing(promoted.root)
     body = compare(project, "1", "workspace", _nothing)
-    assert body["users"]
+    assert body.users
     outcome = promote(project, confirm=lambda body: True, say=_nothing)
-    assert outcome.body is not None
-    assert outcome.body["verdict"] == "promoted"
+    assert outcome.record is not None
+    assert outcome.record.verdict == "promoted"
     registry = history.open_registry(project)
-    assert all(row["ok"] for row in verify(registry, project, everything=True))
+    assert all(row.ok for row in verify(registry, project, everything=True))
     assert _listing(promoted.root) == before
     # what is registered now is where MLflow itself finds it
     assert registry.version(2).source.startswith((project.root / "mlartifacts").as_uri())
@@ -71,7 +71,7 @@ def test_what_the_copy_lost_is_not_read_from_the_original(project: Layout) -> No
     shutil.rmtree(project.root / "mlartifacts" / str(run))
     with pytest.raises(Gone, match="the files of version 1"):
         contenders.registered(registry, project, 1, [])
-    assert any(not row["ok"] for row in verify(registry, project))
+    assert any(not row.ok for row in verify(registry, project))
 
 
 @pytest.mark.parametrize("left", ["nothing", "an empty folder"])
@@ -91,7 +91,7 @@ def test_a_store_that_is_away_is_not_gone(project: Layout, tmp_path: Path, left:
     assert doctor._guarded("champion", lambda: doctor._champion(project)).state == "blocked"
     (project.root / "mlartifacts").rmdir() if left == "an empty folder" else None
     (tmp_path / "elsewhere").rename(project.root / "mlartifacts")
-    assert all(row["ok"] for row in verify(registry, project))
+    assert all(row.ok for row in verify(registry, project))
 
 
 def test_doctor_names_what_mlflow_itself_needs(promoted: Layout, project: Layout) -> None:

@@ -17,12 +17,13 @@ from decision_bodies import (
     REJECTED,
     ROLLBACK,
     gate,
+    record,
 )
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recctl.promotion.ledger.log import canonical
-from recctl.promotion.view import page, plots, tables
+from recctl.promotion.view import page, plots, words
 
 PNG = b"\x89PNG not really"
 VOID = {"meta", "br", "img"}
@@ -75,29 +76,29 @@ def _unescaped(markdown: str) -> str:
 
 @pytest.mark.parametrize("name", ALL)
 def test_page_is_sound_and_fetches_nothing(name: str) -> None:
-    text = page.html(ALL[name], PNG, 7)
+    text = page.html(record(ALL[name]), PNG, 7)
     read = _Reader(text)
     assert text.startswith("<!DOCTYPE html>")
     sources = [value for key, value in read.attributes if key in ("src", "href", "srcset", "style")]
     assert all(source.startswith("data:image/png;base64,") for source in sources)
-    assert len(sources) == bool(plots.drawable(ALL[name]))
+    assert len(sources) == bool(plots.drawable(record(ALL[name])))
     assert "://" not in text
     assert "url(" not in text
     assert "default-src 'none'" in text  # a browser would refuse what we overlooked
 
 
 def test_picture_is_inlined_whole() -> None:
-    source = dict(_Reader(page.html(PROMOTED, PNG, 7)).attributes)["src"]
+    source = dict(_Reader(page.html(record(PROMOTED), PNG, 7)).attributes)["src"]
     assert base64.b64decode(source.removeprefix("data:image/png;base64,")) == PNG
 
 
 def test_picture_is_told_in_words() -> None:
-    alt = dict(_Reader(page.html(PROMOTED, PNG, 7)).attributes)["alt"]
+    alt = dict(_Reader(page.html(record(PROMOTED), PNG, 7)).attributes)["alt"]
     assert "ndcg@10 +.0131 [+.0041, +.0221]" in alt
 
 
 def test_rows_of_the_tables() -> None:
-    rows = _Reader(page.html(REJECTED, PNG, 7)).rows
+    rows = _Reader(page.html(record(REJECTED), PNG, 7)).rows
     wanted = ["NDCG@10", ".2480", ".2279", "-.0201effect -.06", "[-.0291, -.0111]resolves .0121"]
     assert [*wanted, "> -.0050p .4200", "FAILworse"] in rows
     assert [
@@ -113,7 +114,7 @@ def test_rows_of_the_tables() -> None:
 
 
 def test_outcomes_are_marked_for_the_style() -> None:
-    text = page.html(REJECTED, PNG, 7)
+    text = page.html(record(REJECTED), PNG, 7)
     assert '<span class="fail">FAIL</span><small>worse</small>' in text
     assert '<div class="verdict rejected"><strong>REJECTED</strong>' in text
 
@@ -121,10 +122,10 @@ def test_outcomes_are_marked_for_the_style() -> None:
 @pytest.mark.parametrize("render", ["html", "markdown"])
 def test_policy_lineage_evidence_and_how_to_repeat_it(render: str) -> None:
     shown = {
-        "html": _Reader(page.html(PROMOTED, PNG, 7)).text,
-        "markdown": _unescaped(page.markdown(PROMOTED, 7)),
+        "html": _Reader(page.html(record(PROMOTED), PNG, 7)).text,
+        "markdown": _unescaped(page.markdown(record(PROMOTED), 7)),
     }[render]
-    for words in [
+    for text in [
         '{"metrics": ["ndcg@10", "hr@10"], "min_gain": 0.0, "margin": 0.005}',
         "first_model",
         "9e107d9d372bb6826bd81d3542a419d6.dir",
@@ -139,49 +140,49 @@ def test_policy_lineage_evidence_and_how_to_repeat_it(render: str) -> None:
         "recctl promote --dry-run",
         "uncommitted changes",
     ]:
-        assert words in shown
+        assert text in shown
 
 
 def test_repeating_a_comparison_and_a_rollback() -> None:
-    assert "recctl compare workspace 3" in page.markdown(COMPARISON)
-    assert "How to repeat it" not in page.markdown(ROLLBACK, 7)
+    assert "recctl compare workspace 3" in page.markdown(record(COMPARISON))
+    assert "How to repeat it" not in page.markdown(record(ROLLBACK), 7)
 
 
 def test_a_commit_that_is_none_is_no_command() -> None:
     hostile = PROMOTED | {"lineage": {"commit": "x; rm -rf /", "dirty": "false"}}
-    assert "git checkout" not in page.html(hostile, PNG, 7)
+    assert "git checkout" not in page.html(record(hostile), PNG, 7)
 
 
 @pytest.mark.parametrize("name", [*ALL, "comparison"])
 def test_markdown_says_what_the_page_says(name: str) -> None:
     body = (ALL | {"comparison": COMPARISON})[name]
-    wanted = _Reader(page.html(body, PNG, 7)).rows
-    lines = _unescaped(page.markdown(body, 7)).splitlines()
+    wanted = _Reader(page.html(record(body), PNG, 7)).rows
+    lines = _unescaped(page.markdown(record(body), 7)).splitlines()
     rows = [line[2:-2].split(" | ") for line in lines if line.startswith("| ")]
     rows = [[cell.replace("<br>", "") for cell in row] for row in rows if "---" not in row[0]]
     assert [[cell.strip() for cell in row] for row in rows] == [
         [cell.strip() for cell in row] for row in wanted
     ]
-    assert lines[0] == f"# {tables.title(body, 7)}"
+    assert lines[0] == f"# {words.title(record(body), 7)}"
 
 
 def test_the_policy_stands_in_its_own_order() -> None:
     """Not in the log's, whose keys are sorted by name."""
     body = json.loads(canonical(PROMOTED))
-    rows = [row[0] for row in _Reader(page.html(body, PNG, 7)).rows]
+    rows = [row[0] for row in _Reader(page.html(record(body), PNG, 7)).rows]
     place = rows.index("registered_model")
     assert rows[place : place + 4] == ["registered_model", "resamples", "seed", "primary"]
 
 
 def test_a_first_model_reads_without_a_champion() -> None:
-    text = _Reader(page.html(FIRST, PNG, 1)).text
+    text = _Reader(page.html(record(FIRST), PNG, 1)).text
     assert "champion: none yet" in text
     assert "Primary metrics" not in text
 
 
 def test_nothing_compared_shows_no_picture() -> None:
-    assert "<img" not in page.html(REFUSED, PNG, 7)
-    assert "![" not in page.markdown(REFUSED, 7)
+    assert "<img" not in page.html(record(REFUSED), PNG, 7)
+    assert "![" not in page.markdown(record(REFUSED), 7)
 
 
 HOSTILE = '</td><script>alert("1")</script><img src=x onerror=y> & `code` **bold** [a](b) | $x'
@@ -200,20 +201,19 @@ def _hostile() -> dict[str, Any]:
         "challenger": {"version": 4, "digest": HOSTILE, "model": HOSTILE},
         "means": {"full": {HOSTILE: {HOSTILE: 0.1}}, "common": {}},
         "policy": {HOSTILE: HOSTILE},
-        "lineage": {HOSTILE: HOSTILE},
+        "lineage": {HOSTILE: HOSTILE, "commit": HOSTILE},
         "evidence": {"run_id": HOSTILE, "files": {HOSTILE: HOSTILE}},
-        "verdict": HOSTILE,
     }
 
 
 def test_text_from_outside_is_text() -> None:
-    read = _Reader(page.html(_hostile(), PNG, 7))  # asserts that no element is added
+    read = _Reader(page.html(record(_hostile()), PNG, 7))  # asserts that no element is added
     assert not [name for name, _ in read.attributes if name.startswith("on")]
     assert read.text.count("alert(") >= 20
 
 
 def test_markdown_from_outside_is_text() -> None:
-    text = page.markdown(_hostile(), 7)
+    text = page.markdown(record(_hostile()), 7)
     marks = re.sub(r"<br>|!\[|\]\(intervals\.png\)|^\*\*|\*\*$", "", text, flags=re.MULTILINE)
     assert not re.search(r"(?<!\\)[<*`\[]", marks.split("```")[0])
 
@@ -225,8 +225,10 @@ def test_any_text_makes_a_sound_page(text: str) -> None:
         "sentence": text,
         "gates": [gate("guard", text, "fail", text)],
     }
-    _Reader(page.html(body, PNG, 7))
-    rows = [line for line in page.markdown(body, 7).splitlines() if line.startswith("| guard |")]
+    _Reader(page.html(record(body), PNG, 7))
+    rows = [
+        line for line in page.markdown(record(body), 7).splitlines() if line.startswith("| guard |")
+    ]
     assert len(rows) == 1
 
 
@@ -251,8 +253,8 @@ def test_colours_can_be_read(theme: int, colour: str, ground: str) -> None:
 
 
 def test_page_with_its_real_picture(tmp_path: Path) -> None:
-    plots.intervals(PROMOTED, tmp_path / "intervals.png")
+    plots.intervals(record(PROMOTED), tmp_path / "intervals.png")
     picture = (tmp_path / "intervals.png").read_bytes()
-    text = page.html(PROMOTED, picture, 7)
+    text = page.html(record(PROMOTED), picture, 7)
     assert base64.b64encode(picture).decode() in text
     assert len(text) < 400_000

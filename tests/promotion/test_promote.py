@@ -51,34 +51,34 @@ def aliases_of(project: Layout) -> dict[str, int]:
 def wrong(project: Layout) -> list[str]:
     registry = history.open_registry(project)
     checks = verify(registry, project, everything=True)
-    return [check["detail"] for check in checks if not check["ok"]]
+    return [check.detail for check in checks if not check.ok]
 
 
 def test_the_whole_story(project: Layout) -> None:
     tiny.train(project, "item-knn")
     first = run(project)
-    assert (first.body["verdict"], first.exit_code) == ("promoted", 0)
+    assert (first.record.verdict, first.exit_code) == ("promoted", 0)
     assert aliases_of(project) == {"champion": 1, "best": 1}
 
     tiny.train_markov(project, smoothing=1e9)
     worse = run(project)
-    assert (worse.body["verdict"], worse.exit_code) == ("rejected", 3)
+    assert (worse.record.verdict, worse.exit_code) == ("rejected", 3)
     assert aliases_of(project)["champion"] == 1
 
     tiny.train(project, "item-knn")
     again = run(project)
-    assert (again.body, again.exit_code) == (None, 0)
+    assert (again.record, again.exit_code) == (None, 0)
     assert "version 1, which serves already" in again.note
 
     tiny.train(project, "markov")
     better = run(project)
-    assert (better.body["verdict"], better.exit_code) == ("promoted", 0)
+    assert (better.record.verdict, better.exit_code) == ("promoted", 0)
     assert aliases_of(project) == {"champion": 3, "previous": 1, "best": 3}
 
     rolled = back(project)
-    assert (rolled.body["kind"], rolled.exit_code) == ("rollback", 0)
+    assert (rolled.record.kind, rolled.exit_code) == ("rollback", 0)
     assert aliases_of(project) == {"champion": 1, "best": 1}
-    kinds = [row["body"]["kind"] for row in history.decisions(history.open_registry(project))]
+    kinds = [row.body.kind for row in history.decisions(history.open_registry(project))]
     assert kinds == ["promotion", "promotion", "promotion", "rollback"]
     registry = history.open_registry(project)
     told = {
@@ -90,7 +90,7 @@ def test_the_whole_story(project: Layout) -> None:
         2: "2",
         3: "3",
     }
-    figures = rolled.body["means"], better.body["means"]["full"]["challenger"]
+    figures = rolled.record.means, better.record.means.full["challenger"]
     metrics = registry.client.get_run(told[3].run_id).data.metrics
     assert figures == (None, {"ndcg@10": metrics["ndcg_at_10"], "hr@10": metrics["hr_at_10"]})
     for words in ("markov trained on data", "[Decision 3](#/models/tiny-decisions/versions/3)"):
@@ -103,10 +103,10 @@ def test_a_dry_run_decides_the_same_and_changes_nothing(project: Layout) -> None
     registry = history.open_registry(project)
     before = registry.aliases(), registry.versions(), registry.entries()
     dry = run(project, dry_run=True)
-    assert (dry.body["verdict"], dry.entry) == ("promoted", None)
+    assert (dry.record.verdict, dry.entry) == ("promoted", None)
     assert (registry.aliases(), registry.versions(), registry.entries()) == before
     real = run(project)
-    assert real.body["gates"] == dry.body["gates"]
+    assert real.record.gates == dry.record.gates
 
 
 def test_the_same_content_is_registered_once(project: Layout) -> None:
@@ -135,8 +135,8 @@ def test_force_needs_a_reason_and_is_recorded(project: Layout) -> None:
         run(project, force=True)
     forced = run(project, force=True, reason="the other one breaks the page")
     assert forced.exit_code == 0
-    assert (forced.body["verdict"], forced.body["forced"]) == ("rejected", True)
-    assert forced.body["reason"] == "the other one breaks the page"
+    assert (forced.record.verdict, forced.record.forced) == ("rejected", True)
+    assert forced.record.reason == "the other one breaks the page"
     assert aliases_of(project) == {"champion": 2, "previous": 1, "best": 1}
     assert wrong(project) == []
 
@@ -151,8 +151,8 @@ def test_the_ratchet_holds_against_the_best_and_not_the_last(project: Layout) ->
     run(project, force=True, reason="test")
     tiny.train(project, "item-knn")
     between = run(project)
-    assert between.body["verdict"] == "rejected"
-    failed = {gate["gate"] for gate in between.body["gates"] if gate["outcome"] == "fail"}
+    assert between.record.verdict == "rejected"
+    failed = {gate.gate for gate in between.record.gates if gate.outcome == "fail"}
     assert failed == {"ratchet"}
 
 
@@ -162,10 +162,10 @@ def test_tomorrows_data_moves_every_target_and_leaks_nothing(project: Layout) ->
     tiny.take_in(project, tiny.log(days=14))
     tiny.train(project, "markov")
     later = run(project)
-    assert later.body["verdict"] == "promoted"
-    leaks = [gate for gate in later.body["gates"] if gate["gate"] == "leak"]
+    assert later.record.verdict == "promoted"
+    leaks = [gate for gate in later.record.gates if gate.gate == "leak"]
     assert leaks
-    assert {gate["outcome"] for gate in leaks} == {"pass"}
+    assert {gate.outcome for gate in leaks} == {"pass"}
 
 
 def test_a_champion_trained_on_todays_targets_is_refused(project: Layout) -> None:
@@ -176,7 +176,7 @@ def test_a_champion_trained_on_todays_targets_is_refused(project: Layout) -> Non
     tiny.take_in(project, tiny.log(days=12))
     tiny.train(project, "markov")
     refused = run(project)
-    assert (refused.body["verdict"], refused.exit_code) == ("refused", 2)
+    assert (refused.record.verdict, refused.exit_code) == ("refused", 2)
     assert aliases_of(project)["champion"] == 1
 
 
@@ -189,7 +189,7 @@ def test_a_tampered_artifact_refuses_and_is_told(project: Layout) -> None:
     weights.write_bytes(content)
     tiny.train(project, "markov")
     refused = run(project)
-    assert (refused.body["verdict"], refused.exit_code) == ("refused", 2)
+    assert (refused.record.verdict, refused.exit_code) == ("refused", 2)
     assert any("version 1 is not sound" in detail for detail in wrong(project))
     assert aliases_of(project)["champion"] == 1
 
@@ -219,9 +219,9 @@ def test_a_champion_deleted_behind_our_back(project: Layout) -> None:
     assert any("version 2, the champion, was deleted" in detail for detail in wrong(project))
     tiny.train_markov(project, smoothing=1e9)
     outcome = run(project)
-    assert outcome.body["verdict"] == "rejected"
+    assert outcome.record.verdict == "rejected"
     assert aliases_of(project)["champion"] == 1
-    kinds = [row["body"]["kind"] for row in history.decisions(registry)]
+    kinds = [row.body.kind for row in history.decisions(registry)]
     assert "recovery" in kinds
     assert wrong(project) == []
 
@@ -240,7 +240,7 @@ def test_a_tampered_log_refuses_until_it_is_accepted(project: Layout) -> None:
         run(project)
     assert aliases_of(project)["champion"] == 1
     forced = run(project, force=True, reason="known: a test")
-    assert forced.body["acknowledges"] == ["decision 2 has been altered since it was written"]
+    assert forced.record.acknowledges == ["decision 2 has been altered since it was written"]
     assert aliases_of(project)["champion"] == 3
 
 
@@ -251,7 +251,7 @@ def test_a_number_given_to_another_model(project: Layout) -> None:
     registry = history.open_registry(project)
     registry.client.delete_registered_model(registry.name)
     tiny.train(project, "markov")
-    assert run(project).body["verdict"] == "promoted"
+    assert run(project).record.verdict == "promoted"
     assert aliases_of(project)["champion"] == 1
     assert wrong(project) == []
 
@@ -272,8 +272,8 @@ def test_a_champion_exchanged_for_another_with_tags_and_all(project: Layout) -> 
     assert "version 1 is not the model that was decided upon" in wrong(project)
     tiny.train_markov(project, smoothing=1e3)
     refused = run(project)
-    assert refused.body["verdict"] == "refused"
-    assert "not the model that was decided upon" in refused.body["sentence"]
+    assert refused.record.verdict == "refused"
+    assert "not the model that was decided upon" in refused.record.sentence
 
 
 def test_a_registered_version_that_rotted_never_serves(project: Layout) -> None:
@@ -283,7 +283,7 @@ def test_a_registered_version_that_rotted_never_serves(project: Layout) -> None:
     primary = {"metrics": ["ndcg@10"], "min_gain": 0.9}
     tiny.set_params(project.root, promotion={**tiny.POLICY, "primary": primary})
     tiny.train(project, "markov")
-    assert run(project).body["verdict"] == "rejected"
+    assert run(project).record.verdict == "rejected"
     registry = history.open_registry(project)
     shutil.rmtree(registry.version(2).source.removeprefix("file://"))
     tiny.set_params(project.root, promotion=tiny.POLICY)
@@ -291,7 +291,7 @@ def test_a_registered_version_that_rotted_never_serves(project: Layout) -> None:
         run(project)
     assert aliases_of(project)["champion"] == 1
     registry.client.delete_model_version("tiny", "2")
-    assert run(project).body["verdict"] == "promoted"
+    assert run(project).record.verdict == "promoted"
     assert aliases_of(project)["champion"] == 3
     assert wrong(project) == []
 
@@ -324,11 +324,11 @@ def test_a_best_version_that_leaks_does_not_block_for_ever(project: Layout) -> N
     run(project)
     tiny.take_in(project, tiny.log(days=12))
     tiny.train(project, "item-knn")
-    assert run(project).body["verdict"] == "refused"
+    assert run(project).record.verdict == "refused"
     run(project, force=True, reason="the log was cut")
     assert "best" not in aliases_of(project)
     tiny.train(project, "markov")
-    assert run(project).body["verdict"] == "promoted"
+    assert run(project).record.verdict == "promoted"
     assert aliases_of(project)["best"] == aliases_of(project)["champion"]
     assert wrong(project) == []
 
@@ -342,7 +342,7 @@ def test_a_best_version_that_was_deleted_does_not_block_for_ever(project: Layout
     registry = history.open_registry(project)
     registry.client.delete_model_version("tiny", "1")
     tiny.train(project, "item-knn")
-    assert run(project).body["verdict"] == "promoted"
+    assert run(project).record.verdict == "promoted"
     assert wrong(project) == []
 
 
@@ -372,7 +372,7 @@ def test_a_damaged_log_can_be_accepted_without_a_change(project: Layout) -> None
     assert wrong(project) != []
     accepted = run(project, force=True, reason="it was me")
     assert accepted.exit_code == 0
-    assert accepted.body["acknowledges"] == ["decision 1 has been altered since it was written"]
+    assert accepted.record.acknowledges == ["decision 1 has been altered since it was written"]
     assert aliases_of(project)["champion"] == 1
     assert "nothing to do" in run(project).note
 
@@ -388,7 +388,7 @@ def test_an_alias_moved_by_hand_and_kept(project: Layout) -> None:
     with pytest.raises(UserError, match="version 3 never served"):
         back(project, to=3)
     kept = back(project, to=3, force=True)
-    assert "moved by hand, is kept" in kept.body["sentence"]
+    assert "moved by hand, is kept" in kept.record.sentence
     assert aliases_of(project)["previous"] == 2
     back(project)
     assert aliases_of(project)["champion"] == 2
@@ -402,8 +402,8 @@ def test_another_evaluation_than_the_workspaces_is_refused(project: Layout) -> N
     tiny.train(project, "markov")
     (project.evaluation / "ranks.parquet").write_bytes(other)
     refused = run(project)
-    assert refused.body["verdict"] == "refused"
-    assert "not of the same model" in refused.body["sentence"]
+    assert refused.record.verdict == "refused"
+    assert "not of the same model" in refused.record.sentence
 
 
 def test_a_second_rollback_goes_further_back(project: Layout) -> None:
@@ -431,13 +431,13 @@ def test_what_was_rolled_back_does_not_come_back_by_itself(project: Layout) -> N
     run(project)
     back(project)
     again = run(project)
-    assert again.body["verdict"] == "refused"
-    assert "version 2, which decision 3 took out of service (test)" in again.body["sentence"]
+    assert again.record.verdict == "refused"
+    assert "version 2, which decision 3 took out of service (test)" in again.record.sentence
     assert aliases_of(project)["champion"] == 1
     forced = run(project, force=True, reason="the page was at fault")
     assert (forced.exit_code, aliases_of(project)["champion"]) == (0, 2)
     back(project)
-    assert run(project).body["verdict"] == "refused"
+    assert run(project).record.verdict == "refused"
     assert wrong(project) == []
 
 
@@ -449,8 +449,8 @@ def test_a_champion_of_another_task(project: Layout) -> None:
     tiny.take_in(project, other)
     tiny.train(project, "markov")
     refused = run(project)
-    assert refused.body["verdict"] == "refused"
-    assert "knows no item of today's catalogue" in refused.body["sentence"]
+    assert refused.record.verdict == "refused"
+    assert "knows no item of today's catalogue" in refused.record.sentence
 
 
 def test_a_champion_moved_by_hand_stops_everything_but_a_rollback(project: Layout) -> None:

@@ -208,7 +208,7 @@ def run(project: Layout, say: Callable[[str], None] = lambda line: None) -> Outc
 def assert_served(project: Layout, expected: int | None) -> None:
     registry = history.open_registry(project)
     assert registry.aliases().get("champion") == expected
-    assert all(check["ok"] for check in verify(registry, project, everything=True))
+    assert all(check.ok for check in verify(registry, project, everything=True))
 
 
 def full(monkeypatch: pytest.MonkeyPatch, below: Path) -> None:

@@ -132,7 +132,7 @@ class World:
             say=lambda line: "ranked" in line or self.told.append(f"  {line}"),
             **more,  # type: ignore[arg-type]
         )
-        self.told.append(f"  {done.note or (done.body and done.body['sentence']):.90}")
+        self.told.append(f"  {done.note or (done.record and done.record.sentence):.90}")
 
     def check(self) -> None:
         """After the next command that was carried out, log and aliases agree and all is sound."""
@@ -151,7 +151,7 @@ class World:
         assert not state.broken
         champion = state.aliases["champion"]
         assert champion not in self.taken_away, "what was rolled back came back by itself"
-        wrong = [one for one in verify(self.registry, self.layout) if not one["ok"]]
+        wrong = [one for one in verify(self.registry, self.layout) if not one.ok]
         assert wrong == []
 
 
@@ -185,7 +185,7 @@ def test_a_digest_that_is_a_path_reaches_no_folder(tmp_path: Path, database: Pat
     registry.client.set_model_version_tag(
         registry.name, "1", "recctl.content_digest", "/../../../own"
     )
-    wrong = [one["detail"] for one in verify(registry, layout) if not one["ok"]]
+    wrong = [one.detail for one in verify(registry, layout) if not one.ok]
     assert any("is not the model that was decided upon" in one for one in wrong)
     assert (layout.root / "own" / "work.txt").read_text() == "mine"
 
@@ -217,4 +217,4 @@ def test_a_champion_from_before_recctl_has_a_way_out(tmp_path: Path, database: P
         promote(layout, confirm=lambda body: True, say=lambda line: None)
     client.delete_registered_model_alias("tiny", "champion")
     first = promote(layout, confirm=lambda body: True, say=lambda line: None)
-    assert first.body["sets"] == {"champion": 2, "previous": None, "best": 2}
+    assert first.record.sets.content() == {"champion": 2, "previous": None, "best": 2}

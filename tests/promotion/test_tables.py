@@ -27,6 +27,7 @@ from decision_bodies import (
     VERSIONS,
     body,
     gate,
+    record,
     row,
 )
 from hypothesis import given
@@ -37,7 +38,8 @@ from recctl.promotion.judge.decision import decide
 from recctl.promotion.judge.evidence import Conduct, Evidence, Scored, Training
 from recctl.promotion.judge.policy import PromotionParams
 from recctl.promotion.ledger.log import canonical
-from recctl.promotion.view import tables
+from recctl.promotion.view import tables, words
+from recctl.promotion.view.schema import HistoryRow
 from recctl.render.console import Console
 from recctl.render.text import literal
 
@@ -54,7 +56,7 @@ def _printed(console: Console) -> str:
 
 def _decision(content: dict[str, Any], position: int | None = 7, width: int = 120) -> str:
     console = _console(width)
-    tables.decision(content, position, console)
+    tables.decision(record(content), position, console)
     return _printed(console)
 
 
@@ -174,10 +176,10 @@ def test_the_verdicts_word_is_not_said_twice() -> None:
 
 def test_a_decision_that_does_not_count_says_so() -> None:
     console = _console()
-    tables.decision(PROMOTED, 5, console, row=row(5, PROMOTED, in_force=False))
+    tables.decision(record(PROMOTED), 5, console, row=row(5, PROMOTED, in_force=False))
     assert "void: another decision came first" in _printed(console)
     console = _console()
-    tables.decision(PROMOTED, 5, console, row=row(5, PROMOTED))
+    tables.decision(record(PROMOTED), 5, console, row=row(5, PROMOTED))
     assert "void" not in _printed(console)
 
 
@@ -191,7 +193,7 @@ def test_every_reason_of_every_gate_is_shown() -> None:
 
 def test_a_comparison_names_both_sides_and_judges_nothing() -> None:
     console = _console()
-    tables.comparison(COMPARISON, console)
+    tables.comparison(record(COMPARISON), console)
     text = _printed(console)
     assert _line(text, "metric").split() == [
         *["metric", "version", "3", "workspace", "difference", "95%", "interval"]
@@ -231,7 +233,7 @@ def test_figures_stay_on_their_line_at_80_columns() -> None:
 
 
 def test_without_a_terminal_lines_are_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    tables.decision(PROMOTED, 7)
+    tables.decision(record(PROMOTED), 7)
     assert max(map(len, capsys.readouterr().out.splitlines())) > 80
 
 
@@ -256,7 +258,7 @@ def test_any_text_prints(text: str) -> None:
 # --- history
 
 
-def _history(rows: list[dict[str, Any]], width: int = 120) -> str:
+def _history(rows: list[HistoryRow], width: int = 120) -> str:
     console = _console(width)
     tables.history(rows, console)
     return _printed(console)
@@ -333,7 +335,7 @@ def test_checks_say_what_is_wrong() -> None:
     text = _printed(console)
     assert _line(text, "version 4").split()[2:4] == ["NOT", "OK"]
     assert _line(text, "decision log").split()[2] == "ok"
-    assert _squeezed(CHECKS[1]["detail"]) in _squeezed(
+    assert _squeezed(CHECKS[1].detail) in _squeezed(
         "".join(line[24:] for line in text.splitlines())
     )
     assert text.splitlines()[-1] == "1 of 3 checks failed."
@@ -382,6 +384,6 @@ def test_a_judgement_of_today_shows_every_reason() -> None:
 
 
 def test_examples_in_the_docstrings() -> None:
-    result = doctest.testmod(tables)
-    assert result.attempted > 4
+    result = doctest.testmod(words)
+    assert result.attempted >= 4
     assert result.failed == 0

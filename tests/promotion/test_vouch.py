@@ -84,11 +84,11 @@ def load(registry: Registry, project: Layout, number: int) -> None:
 
 
 COMMANDS: dict[str, Callable[[Layout], Any]] = {
-    "promote": lambda project: run(project, dry_run=True).body["sentence"],
+    "promote": lambda project: run(project, dry_run=True).record.sentence,
     "compare": lambda project: compare(project, "2", "1", silent),
     "rollback": lambda project: rollback(project, reason="x", to=1, confirm=yes, say=silent),
     "verify": lambda project: [
-        one["detail"] for one in verify(history.open_registry(project), project) if not one["ok"]
+        one.detail for one in verify(history.open_registry(project), project) if not one.ok
     ],
 }
 
@@ -167,10 +167,10 @@ def test_whose_model_is_registered_already_by_others_is_registered_anew(
     (made / package.DIGESTS).unlink()
     tags = {FILES: canonical(manifest.of(made))}
     theirs = registry.register(made, digest=own.digest, tags=tags, run_name="theirs")
-    ours = run(project).body["challenger"]
-    assert ours["version"] == theirs.number + 1
-    assert ours["manifest"] == vouch.manifest_of(registry.version(ours["version"]))
-    again = run(project).body["challenger"]  # vouched for by now
+    ours = run(project).record.challenger
+    assert ours.version == theirs.number + 1
+    assert ours.manifest == vouch.manifest_of(registry.version(ours.version))
+    again = run(project).record.challenger  # vouched for by now
     assert again == ours
 
 
@@ -188,9 +188,9 @@ def test_a_version_decided_upon_before_manifests_were_kept(
     registry.client.set_model_version_tag("tiny", "2", FILES, canonical(listed))
     try:
         found = verify(registry, project)
-        (said,) = [one["detail"] for one in found if one["name"] == "version 2"]
+        (said,) = [one.detail for one in found if one.name == "version 2"]
         assert said.endswith("decision 2 vouches for the model's content only")
-        assert all(one["ok"] for one in found), found
+        assert all(one.ok for one in found), found
         before = other_byte(stored(version) / "serving.py")
         assert "'serving.py' is not the file registered" in says("verify", project)
         (stored(version) / "serving.py").write_bytes(before)

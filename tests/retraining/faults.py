@@ -363,9 +363,9 @@ def picture(layout: Layout, last: int) -> dict[str, Any]:
         *in_git(layout),
         *in_remote(layout),
         *(
-            f"verify: {one['name']}: {one['detail']}"
+            f"verify: {one.name}: {one.detail}"
             for one in verify(registry, layout, everything=True)
-            if not one["ok"]
+            if not one.ok
         ),
     ]
     if len(set(digests)) != len(digests):

@@ -216,7 +216,7 @@ def test_settings_are_the_workspaces_own(project: Layout) -> None:
     days = list(backfill(project, FIRST, FIRST, QUIET, settings=settings))
     assert project.params.read_text() == before
     registry = registry_of(project, FIRST)
-    assert {row["model"] for row in history.versions(registry)} == {"popularity"}
+    assert {row.model for row in history.versions(registry)} == {"popularity"}
     with pytest.raises(UserError, match="with other settings; remove that folder"):
         next(backfill(project, FIRST, FIRST, QUIET, settings={"train.model": "markov"}))
     assert days[0].metric == "ndcg@10"

@@ -37,11 +37,11 @@ def project(tmp_path: Path, database: Path) -> Layout:
 
 
 def decisions(layout: Layout) -> list[str]:
-    return [row["body"]["verdict"] for row in history.decisions(history.open_registry(layout))]
+    return [row.body.verdict for row in history.decisions(history.open_registry(layout))]
 
 
 def versions(layout: Layout) -> list[int]:
-    return [row["version"] for row in history.versions(history.open_registry(layout))]
+    return [row.version for row in history.versions(history.open_registry(layout))]
 
 
 def test_three_days(project: Layout) -> None:
@@ -209,7 +209,7 @@ def test_a_person_is_asked_and_says_yes(project: Layout) -> None:
         return "Ann\n Lee"
 
     result = small.retrain(project, Hooks(say=lambda line: None, show=shown.append, approve=yes))
-    assert [body["verdict"] for body in asked] == ["promoted"]
+    assert [body.verdict for body in asked] == ["promoted"]
     assert result.name == "promoted-v1"
     (entry,) = history.open_registry(project).entries()
     assert entry.content["approved_by"] == "Ann Lee"
@@ -221,7 +221,7 @@ def test_no_is_no_and_is_not_asked_again(project: Layout) -> None:
     asked: list[str] = []
 
     def no(body: dict[str, Any]) -> bool:
-        asked.append(body["verdict"])
+        asked.append(body.verdict)
         return False
 
     hooks = Hooks(say=lambda line: None, approve=no)
@@ -274,7 +274,7 @@ def test_a_yes_against_another_champion_is_asked_for_again(project: Layout) -> N
     champions: list[int | None] = []
 
     def yes(body: dict[str, Any]) -> bool:
-        champions.append(body["saw"]["champion"])
+        champions.append(body.saw.champion)
         if len(champions) == 1:
             rollback(project, reason="test", to=None, confirm=lambda body: True, say=print)
         return True

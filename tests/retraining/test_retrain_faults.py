@@ -172,7 +172,7 @@ def test_killed_while_training_it_resumes(real: Layout) -> None:
     assert small.commits(real)[0] == "Retraining: version 1 promoted (decision 1)"
     registry = history.open_registry(real)
     assert registry.aliases()["champion"] == 1
-    assert all(check["ok"] for check in verify(registry, real, everything=True))
+    assert all(check.ok for check in verify(registry, real, everything=True))
     idle = start(real)
     assert "nothing new" in idle.communicate(timeout=300)[0]
 

@@ -246,7 +246,7 @@ def judged(world: World, name: str, at: Call, fault: str, whole: "Whole") -> lis
             wrong.append(f"afterwards it ends with {again.code}: {again.line}")
         if name != "rollback" and world.picture() != whole.after:
             wrong.append(f"afterwards there is {world.picture()}")
-        if not all(one["ok"] for one in verify(*_opened(world), everything=True)):
+        if not all(one.ok for one in verify(*_opened(world), everything=True)):
             wrong.append("afterwards verify finds faults")
     return [f"{name}, {fault} from request {at[1]} of {at[0]}: {one}" for one in wrong]
 

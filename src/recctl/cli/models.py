@@ -1,10 +1,13 @@
 """`recctl models`: the registered versions."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from recctl.render.text import echo_json
+
+if TYPE_CHECKING:
+    from recctl.promotion.view.schema import ModelVersion
 
 app = typer.Typer(
     help="List the registered versions, or show one.", rich_markup_mode=None, no_args_is_help=True
@@ -36,7 +39,7 @@ def show(
     _print([row], as_json, one=True)
 
 
-def _print(rows: list[dict[str, object]], as_json: bool, one: bool) -> None:
+def _print(rows: "list[ModelVersion]", as_json: bool, one: bool) -> None:
     from recctl.promotion.view import schema
     from recctl.promotion.view import tables as showing
 

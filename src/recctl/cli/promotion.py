@@ -9,6 +9,7 @@ from recctl import limits
 from recctl.render.text import echo, echo_json
 
 if TYPE_CHECKING:
+    from recctl.promotion.judge.record import DecisionRecord
     from recctl.promotion.promote import Confirm, Outcome
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON (docs/decision.schema.json).")]
@@ -74,8 +75,8 @@ def compare(
     from recctl.promotion import compare as comparing
     from recctl.promotion.view import schema, tables
 
-    body = comparing.compare(Layout.find(), first, second, _say)
-    _out(as_json, lambda: schema.comparison_output(body), lambda: tables.comparison(body))
+    record = comparing.compare(Layout.find(), first, second, _say)
+    _out(as_json, lambda: schema.comparison_output(record), lambda: tables.comparison(record))
 
 
 def history(as_json: AsJson = False) -> None:
@@ -101,15 +102,17 @@ def explain(
     from recctl.promotion.view import schema, tables
 
     registry = history.open_registry(Layout.find())
-    entry, row = history.entry(registry, decision)
-    same, sentence = archive.repeat(registry, entry)
+    row = history.decision(registry, decision)
+    assert row.body is not None
+    record = row.body
+    same, sentence = archive.repeat(registry, record)
 
     def people() -> None:
-        tables.decision(row["body"], decision, row=row)
+        tables.decision(record, decision, row=row)
         echo(f"{'Checked' if same else 'NOT CONFIRMED'}: {sentence}.")
 
     code = 0 if same else 2
-    _out(as_json, lambda: schema.decision_output(row["body"], code, row, note=sentence), people)
+    _out(as_json, lambda: schema.decision_output(record, code, row, note=sentence), people)
     raise typer.Exit(code)
 
 
@@ -128,7 +131,7 @@ def verify(
     layout = Layout.find()
     rows = check(history.open_registry(layout), layout, everything=everything)
     _out(as_json, lambda: schema.verification_output(rows), lambda: tables.checks(rows))
-    if not all(row["ok"] for row in rows):
+    if not all(row.ok for row in rows):
         raise typer.Exit(2)
 
 
@@ -142,14 +145,14 @@ def _confirmation(yes: bool, as_json: bool, question: str) -> "Confirm":
     if not yes and not sys.stdin.isatty():
         raise UserError("nobody is at a terminal to be asked", "give --yes (or --dry-run)")
 
-    def ask(body: dict[str, Any]) -> str | bool:
+    def ask(record: "DecisionRecord") -> str | bool:
         from recctl.cli.asking import yes_or_no
         from recctl.promotion.view import tables
 
         if yes:
             return user()
         if not as_json:
-            tables.decision(body)
+            tables.decision(record)
         try:
             return yes_or_no(question, err=True) and user()
         except (typer.Abort, KeyboardInterrupt):  # as anywhere else, and not a defect
@@ -161,17 +164,18 @@ def _confirmation(yes: bool, as_json: bool, question: str) -> "Confirm":
 
 def _finish(done: "Outcome", as_json: bool, shown: bool) -> None:
     """Print a decision that was taken and leave with its exit code."""
+    from recctl.promotion import history
     from recctl.promotion.view import schema, tables
 
-    row = schema.history_row(done.entry, in_force=True) if done.entry else None
+    row = history.row(done.entry, in_force=True) if done.entry else None
 
     def people() -> None:
-        if done.body is None:
+        if done.record is None:
             echo(done.note or "")
         else:
-            tables.decision(done.body, done.entry.position if done.entry else None, row=row)
+            tables.decision(done.record, row.position if row else None, row=row)
 
-    output = schema.decision_output(done.body, done.exit_code, row, done.note)
+    output = schema.decision_output(done.record, done.exit_code, row, done.note)
     _out(as_json, lambda: output, people)
     raise typer.Exit(done.exit_code)
 

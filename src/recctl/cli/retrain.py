@@ -1,6 +1,6 @@
 """`recctl retrain` and `recctl backfill`: what the flows do, without Prefect."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,7 @@ from recctl.render.text import echo, echo_json
 if TYPE_CHECKING:
     from datetime import date
 
+    from recctl.promotion.judge.record import DecisionRecord
     from recctl.retraining.pages import Page
 
 
@@ -88,7 +89,7 @@ def backfill(
 
     layout = Layout.find()
     days = []
-    hooks = Hooks(say=lambda line: echo(line, err=True), approve=lambda body: True)
+    hooks = Hooks(say=lambda line: echo(line, err=True), approve=lambda decision: True)
     start, end = _day(first), _day(last)
     settings = dict(map(parsed, setting or []))
     for day in replaying.backfill(layout, start, end, hooks, settings=settings):
@@ -118,7 +119,7 @@ def _day(text: str) -> "date":
     return day
 
 
-def _approve(hours: float, err: bool, body: dict[str, Any]) -> str | bool:
+def _approve(hours: float, err: bool, decision: "DecisionRecord") -> str | bool:
     """The user who says at the terminal that the model may serve."""
     import sys
 
@@ -127,7 +128,7 @@ def _approve(hours: float, err: bool, body: dict[str, Any]) -> str | bool:
     from recctl.render.console import Console
     from recctl.user_identity import user
 
-    tables.decision(body, console=Console(stderr=True) if err else None)
+    tables.decision(decision, console=Console(stderr=True) if err else None)
     if sys.stdin.isatty():
         echo(f"No answer within {hours:g} hours is no: the project is held meanwhile.", err=err)
         return yes_or_no("Let this model serve?", hours, err) and user()

@@ -5,18 +5,19 @@ from dataclasses import replace
 from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.promotion import history
+from recctl.promotion.draft import draft, measured
 from recctl.promotion.judge import checks, gates
 from recctl.promotion.judge.evidence import Evidence
 from recctl.promotion.judge.gate import Gate
 from recctl.promotion.judge.policy import Leak, Primary, PromotionParams, Slices
+from recctl.promotion.judge.record import DecisionRecord
 from recctl.promotion.ledger import log
 from recctl.promotion.ledger.registry import Registry
-from recctl.promotion.record import Body, about, figures, frame, plain_gates, where_from
 from recctl.promotion.trial import contenders
 from recctl.promotion.trial.scoring import Contender, Say, TestSet, gather
 
 
-def compare(layout: Layout, first: str, second: str, say: Say) -> Body:
+def compare(layout: Layout, first: str, second: str, say: Say) -> DecisionRecord:
     """`first` against `second`, each a version's number or alias, or `workspace`.
 
     Raises UserError where one of them is not there or not sound.
@@ -29,15 +30,13 @@ def compare(layout: Layout, first: str, second: str, say: Say) -> Body:
         "champion": contender(registry, test, second),
     }
     evidence = gather(test, policy, sides, problems=[], say=say)
-    return {
-        **frame("comparison", registry.name),
-        "sentence": f"{first} against {second} on today's test set",
-        **{name: about(one) for name, one in sides.items()},
-        **figures(policy.metrics, sides, evidence),
-        "gates": plain_gates(_differences(evidence, policy)),
-        "policy": policy.model_dump(),
-        "lineage": where_from(layout, test),
-    }
+    return draft(
+        "comparison",
+        registry.name,
+        sentence=f"{first} against {second} on today's test set",
+        gates=_differences(evidence, policy),
+        **measured(layout, policy, test, sides, evidence),
+    )
 
 
 def _differences(evidence: Evidence, policy: PromotionParams) -> list[Gate]:

@@ -1,6 +1,4 @@
-"""What is on record: the decisions and the registered versions."""
-
-from typing import Any
+"""The decisions in the log and the registered versions."""
 
 from recctl import limits
 from recctl.errors import UserError
@@ -9,9 +7,8 @@ from recctl.promotion.judge.policy import PromotionParams
 from recctl.promotion.ledger import log
 from recctl.promotion.ledger.log import Entry
 from recctl.promotion.ledger.registry import DECISION, Registry, Version
-from recctl.promotion.view.schema import history_row
+from recctl.promotion.view.schema import HistoryRow, ModelVersion, State
 
-Row = dict[str, Any]
 WORKSPACE = "workspace"
 """What the model in artifacts/model is called beside versions."""
 
@@ -21,42 +18,53 @@ def open_registry(layout: Layout) -> Registry:
     return Registry.connect(layout, PromotionParams.load(layout.params).registered_model)
 
 
-def decisions(registry: Registry) -> list[Row]:
+def decisions(registry: Registry) -> list[HistoryRow]:
     """Every entry of the log, oldest first."""
-    entries = sorted(registry.entries(), key=lambda one: one.position)
+    entries = sorted(registry.entries(), key=lambda entry: entry.position)
     counted = {entry.position for entry in log.in_force(entries)}
-    return [history_row(entry, entry.position in counted) for entry in entries]
+    return [row(entry, entry.position in counted) for entry in entries]
 
 
-def entry(registry: Registry, position: int) -> tuple[Entry, Row]:
-    """One entry and its row; UserError when there is none at that position that can be read."""
-    entries = {one.position: one for one in registry.entries()}
-    if position not in entries:
-        held = f"1 to {max(entries)}" if entries else "none yet"
-        raise UserError(f"no decision {position}", f"known: {held}; see 'recctl history'")
-    rows = {row["position"]: row for row in decisions(registry)}
-    if rows[position]["body"] is None:
+def row(entry: Entry, in_force: bool) -> HistoryRow:
+    """An entry of the log with its place in it."""
+    state: dict[str, State] = {"done": "done", "undone": "undone"}
+    return HistoryRow(
+        position=entry.position,
+        state=state.get(entry.state, "pending"),
+        in_force=in_force,
+        digest=entry.digest,
+        body=entry.record,
+    )
+
+
+def decision(registry: Registry, position: int) -> HistoryRow:
+    """One entry of the log; UserError where there is none, or it cannot be read."""
+    rows = {row.position: row for row in decisions(registry)}
+    if position not in rows:
+        known = f"1 to {max(rows)}" if rows else "none yet"
+        raise UserError(f"no decision {position}", f"known: {known}; see 'recctl history'")
+    if rows[position].body is None:
         raise UserError(
             f"decision {position} cannot be read: it was altered, or recctl did not write it",
             "see 'recctl verify'",
         )
-    return entries[position], rows[position]
+    return rows[position]
 
 
-def versions(registry: Registry) -> list[Row]:
+def versions(registry: Registry) -> list[ModelVersion]:
     """Every registered version, newest first."""
     aliases = registry.aliases()
-    return [_row(one, aliases) for one in registry.versions()]
+    return [_version(one, aliases) for one in registry.versions()]
 
 
-def version(registry: Registry, number: int) -> Row:
+def version(registry: Registry, number: int) -> ModelVersion:
     """One version with the digests of its files."""
     one = registry.version(number)
     files = {
-        name: str(told.get("sha256") if isinstance(told, dict) else told)
-        for name, told in one.files.items()
+        name: str(listed.get("sha256") if isinstance(listed, dict) else listed)
+        for name, listed in one.files.items()
     }
-    return {**_row(one, registry.aliases()), "files": files}
+    return _version(one, registry.aliases()).but(files=files)
 
 
 def number(registry: Registry, name: str, *also: str) -> int:
@@ -70,19 +78,19 @@ def number(registry: Registry, name: str, *also: str) -> int:
     raise UserError(f"no version '{name:.40}' of '{registry.name}'", f"known: {known}")
 
 
-def _row(one: Version, aliases: dict[str, int]) -> Row:
+def _version(one: Version, aliases: dict[str, int]) -> ModelVersion:
     tags = one.tags
     decision = tags.get(DECISION, "")
-    return {
-        "version": one.number,
-        "model": tags.get("recctl.model", "unknown"),
-        "aliases": sorted(name for name, number in aliases.items() if number == one.number),
-        "digest": one.digest,
-        "registered": one.created,
-        "data_md5": tags.get("recctl.data_md5"),
-        "commit": tags.get("mlflow.source.git.commit"),
-        "dirty": tags.get("recctl.git_dirty"),
-        "split_fingerprint": tags.get("recctl.split_fingerprint"),
-        "run_id": tags.get("recctl.trained_in"),
-        "decision": int(decision) if decision.isdecimal() else None,
-    }
+    return ModelVersion(
+        version=one.number,
+        model=tags.get("recctl.model", "unknown"),
+        aliases=sorted(name for name, number in aliases.items() if number == one.number),
+        digest=one.digest,
+        registered=one.created,
+        data_md5=tags.get("recctl.data_md5"),
+        commit=tags.get("mlflow.source.git.commit"),
+        dirty=tags.get("recctl.git_dirty"),
+        split_fingerprint=tags.get("recctl.split_fingerprint"),
+        run_id=tags.get("recctl.trained_in"),
+        decision=int(decision) if decision.isdecimal() else None,
+    )

@@ -10,24 +10,22 @@ from recctl.errors import Gone, Unknown, UserError, type_of
 from recctl.files import digest
 from recctl.layout import Layout
 from recctl.limits import APPROVER
-from recctl.promotion import manifest, write_pages
-from recctl.promotion.judge.decision import decide
-from recctl.promotion.judge.evidence import Evidence
+from recctl.promotion import write_pages
+from recctl.promotion.draft import contender, draft, measured
+from recctl.promotion.judge.decision import RULES, decide
 from recctl.promotion.judge.policy import PromotionParams
+from recctl.promotion.judge.record import Aliases, DecisionRecord, EvidenceFiles
 from recctl.promotion.ledger import aliases, log, vouch
 from recctl.promotion.ledger.log import Entry
-from recctl.promotion.ledger.registry import EVIDENCE, FILES, Registry, Version
-from recctl.promotion.record import Body, frame, of_decision
-from recctl.promotion.trial import archive, contenders, package
+from recctl.promotion.ledger.registry import EVIDENCE, Registry
+from recctl.promotion.register import Judged, register
+from recctl.promotion.trial import archive, contenders
 from recctl.promotion.trial.scoring import Contender, Say, TestSet, disagreement, gather
-from recctl.promotion.view import page
-from recctl.tracking.lineage import environment, lineage
-from recctl.tracking.runs import trained_run
 
 EXIT_CODES = {"promoted": 0, "refused": 2, "rejected": 3, "suspicious": 4, "stale": 5}
 
 
-Confirm = Callable[[Body], str | bool]
+Confirm = Callable[[DecisionRecord], str | bool]
 """Whether a version may serve: the name of who says yes, True where nobody is asked, else False."""
 
 
@@ -37,9 +35,9 @@ class Declined(UserError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command came to."""
+    """The result of a command that changes the registry."""
 
-    body: Body | None
+    record: DecisionRecord | None
     """None where there was nothing to do."""
     entry: Entry | None = None
     """As the log keeps it; None where nothing was written."""
@@ -49,20 +47,9 @@ class Outcome:
     @property
     def exit_code(self) -> int:
         """0 where an alias moved, would have, or need not; by the verdict otherwise."""
-        if self.body is None or self.body["forced"] or self.body["verdict"] is None:
+        if self.record is None or self.record.forced or self.record.verdict is None:
             return 0
-        return EXIT_CODES[self.body["verdict"]]
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A challenger, what it was judged against, and how."""
-
-    policy: PromotionParams
-    test: TestSet
-    sides: dict[str, Contender]
-    evidence: Evidence
-    body: Body
+        return EXIT_CODES[self.record.verdict]
 
 
 def promote(
@@ -99,24 +86,26 @@ def promote(
             return _accept(layout, registry, state, f"{note}: {reason}", say)
         return Outcome(None, note=f"nothing to do: {note}")
     judged = _judge(layout, policy, test, challenger, registry, state, say)
-    body = judged.body
-    body["key"] = key
-    moves = body["verdict"] == "promoted" or force
-    if force and body["verdict"] != "promoted":
-        body |= {"forced": True, "reason": reason}
+    record = judged.record.but(key=key)
+    moves = record.verdict == "promoted" or force
+    if force and record.verdict != "promoted":
+        record = record.but(forced=True, reason=reason)
     if dry_run:
-        return Outcome(body)
-    if moves and not approved(body, confirm):
+        return Outcome(record)
+    agreed = approved(record, confirm) if moves else record
+    if agreed is None:
         raise Declined("not promoted: declined", "nothing was changed")
+    judged = dataclasses.replace(judged, record=agreed)
     return _carry_out(layout, registry, judged, state, moves, say)
 
 
-def approved(body: Body, confirm: Confirm) -> bool:
-    """Whether the decision may be carried out; who said so goes into its body."""
-    answer = confirm(body)
+def approved(record: DecisionRecord, confirm: Confirm) -> DecisionRecord | None:
+    """The record with the name of who agreed that it is carried out; None where nobody did."""
+    answer = confirm(record)
     if isinstance(answer, str):
-        body["approved_by"] = " ".join(answer.split())[:APPROVER].encode(errors="replace").decode()
-    return bool(answer)
+        name = " ".join(answer.split())[:APPROVER].encode(errors="replace").decode()
+        record = record.but(approved_by=name)
+    return record if answer else None
 
 
 def _there(state: aliases.Serving) -> int | None:
@@ -148,18 +137,18 @@ def _accept(
     layout: Layout, registry: Registry, state: aliases.Serving, reason: str, say: Say
 ) -> Outcome:
     """Write down that a damaged log was seen; nothing else changes."""
-    body = {
-        **frame("recovery", registry.name),
-        "sentence": f"the log's damage was accepted; {reason}",
-        "reason": reason,
-        "previous": state.head,
-        "saw": state.aliases,
-        "acknowledges": state.broken,
-    }
     run_id = registry.decision_run("recovery", {"recctl.run": "recovery"}, {})
-    return write(
-        layout, registry, {**body, "evidence": {"run_id": run_id, "files": {}}}, run_id, say
+    record = draft(
+        "recovery",
+        registry.name,
+        sentence=f"the log's damage was accepted; {reason}",
+        reason=reason,
+        previous=state.head,
+        saw=state.aliases,
+        acknowledges=state.broken,
+        evidence=EvidenceFiles(run_id=run_id, files={}),
     )
+    return write(layout, registry, record, run_id, say)
 
 
 def settled(registry: Registry, layout: Layout, say: Say, force: bool) -> aliases.Serving:
@@ -177,7 +166,11 @@ def settled(registry: Registry, layout: Layout, say: Say, force: bool) -> aliase
     left = [one for one in line if one.state == "pending"]
     try:
         state = aliases.recover(
-            registry, unfit, say, describe=lambda: frame("recovery", registry.name), force=force
+            registry,
+            unfit,
+            say,
+            describe=lambda: draft("recovery", registry.name).content(),
+            force=force,
         )
     except aliases.NoneCanServe:
         if not force:
@@ -187,7 +180,7 @@ def settled(registry: Registry, layout: Layout, say: Say, force: bool) -> aliase
     for entry in left:
         if entry.sets is None:
             registry.mark(entry.position, "done")
-        if not entry.altered:
+        if entry.record is not None and not entry.altered:
             write_pages.pages(layout, registry, entry, say)
     return state
 
@@ -222,9 +215,20 @@ def _judge(
         training=contenders.training(layout),
         problems=[*evidence.problems, *([differs] if differs else [])],
     )
-    body = of_decision(layout, policy, test, sides, evidence, decide(evidence, policy))
-    body |= {"saw": state.aliases, "previous": state.head, "acknowledges": state.broken}
-    return Judged(policy, test, sides, evidence, body)
+    decision = decide(evidence, policy)
+    record = draft(
+        "promotion",
+        policy.registered_model,
+        rules=RULES,
+        verdict=decision.verdict,
+        sentence=decision.sentence,
+        gates=decision.gates,
+        saw=state.aliases,
+        previous=state.head,
+        acknowledges=state.broken,
+        **measured(layout, policy, test, sides, evidence),
+    )
+    return Judged(policy, test, sides, evidence, record)
 
 
 def _objections(
@@ -270,33 +274,40 @@ def _carry_out(
     say: Say,
 ) -> Outcome:
     """Register, write the decision, move the aliases; each step may be the last one."""
-    body = judged.body
-    if moves or body["verdict"] != "refused":
-        version = _register(layout, registry, judged, state)
-        number, listed = version.number, vouch.manifest_of(version)
-        body["challenger"] = {**body["challenger"], "version": number, "manifest": listed}
+    record = judged.record
+    if moves or record.verdict != "refused":
+        version = register(layout, registry, judged, state.line)
+        registered = dataclasses.replace(
+            judged.sides["challenger"],
+            version=version.number,
+            manifest=vouch.manifest_of(version),
+        )
+        record = record.but(challenger=contender(registered))
         if moves:
-            best = _best(judged, number, state)
-            body["sets"] = {"champion": number, "previous": _there(state), "best": best}
-    run_id = _keep_evidence(registry, judged)
-    return write(layout, registry, body, run_id, say)
+            best = _best(judged, version.number, state)
+            sets = Aliases(champion=version.number, previous=_there(state), best=best)
+            record = record.but(sets=sets)
+    evidence = _keep_evidence(registry, judged, record)
+    return write(layout, registry, record.but(evidence=evidence), str(evidence.run_id), say)
 
 
-def write(layout: Layout, registry: Registry, body: Body, run_id: str, say: Say) -> Outcome:
+def write(
+    layout: Layout, registry: Registry, record: DecisionRecord, run_id: str, say: Say
+) -> Outcome:
     """Append a decision and let the aliases follow it; `stale` where another one came first.
 
     A decision whose pages cannot be kept stands all the same. Raises UserError when the registry
     stops to answer; what was recorded by then is finished by the next command.
     """
-    landed = aliases.append(registry, body, run_id)
+    landed = aliases.append(registry, record.content(), run_id)
     if isinstance(landed, aliases.Stale):
-        landed = aliases.append(registry, _stale(body, landed.winner), run_id)
+        landed = aliases.append(registry, _stale(record, landed.winner).content(), run_id)
     assert isinstance(landed, aliases.Appended), "what moves nothing is never stale"
     entry = landed.entry
     _carried_out(registry, entry)
     write_pages.described(registry, [entry], say)
     write_pages.pages(layout, registry, entry, say)
-    return Outcome(entry.content, dataclasses.replace(entry, state="done"))
+    return Outcome(entry.record, dataclasses.replace(entry, state="done"))
 
 
 def _carried_out(registry: Registry, entry: Entry) -> None:
@@ -313,71 +324,6 @@ def _carried_out(registry: Registry, entry: Entry) -> None:
         ) from None
 
 
-def _register(
-    layout: Layout, registry: Registry, judged: Judged, state: aliases.Serving
-) -> Version:
-    """The version that holds the workspace's model; the same one however often it is judged.
-
-    One that no decision was about may hold other code to serve the model: it is taken only where
-    all of its files are those that would be registered now.
-    """
-    challenger = judged.sides["challenger"]
-    assert challenger.record is not None
-    for found in reversed(registry.versions()):
-        if found.digest == challenger.digest and vouch.vouched(state.line, found.number):
-            return _registered(layout, registry, found, state)
-    layout.state.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=layout.state, prefix="package-") as name:
-        folder = Path(name) / "model"
-        package.build(
-            challenger.folder,
-            folder,
-            record=challenger.record,
-            filter_seen=judged.test.params.filter_seen,
-        )
-        if package.content_digest(folder / package.RECOMMENDER) != challenger.digest:
-            raise UserError(
-                f"the model in {challenger.folder} changed while it was judged",
-                "nothing was changed; run the command again",
-            )
-        listed = manifest.of(folder)
-        package.check(folder, listed)
-        tags = {
-            **lineage(layout),
-            **environment(),
-            "recctl.model": challenger.kind,
-            "recctl.trained_in": trained_run(layout),
-            FILES: log.canonical(listed),
-        }
-        there = registry.find(challenger.digest, tags[FILES])
-        if there is not None:
-            return _registered(layout, registry, there, state)
-        name = f"registration-{challenger.digest[:12]}"
-        figures = judged.body["means"]["full"]["challenger"]
-        return registry.register(
-            folder,
-            digest=challenger.digest,
-            tags=tags,
-            run_name=name,
-            metrics={name: value for name, value in figures.items() if value is not None},
-            description=page.description(judged.body),
-        )
-
-
-def _registered(
-    layout: Layout, registry: Registry, version: Version, state: aliases.Serving
-) -> Version:
-    """The version, once all its files were found to be sound."""
-    try:
-        contenders.registered(registry, layout, version.number, state.line)
-    except (contenders.Unsound, Gone) as error:
-        raise UserError(
-            f"the workspace's model is registered as version {version.number}, and {error}",
-            f"delete version {version.number} in MLflow and run the command again",
-        ) from None
-    return version
-
-
 def _best(judged: Judged, number: int, state: aliases.Serving) -> int | None:
     """The best version from now on, by the first primary metric on today's test set.
 
@@ -385,13 +331,13 @@ def _best(judged: Judged, number: int, state: aliases.Serving) -> int | None:
     is gone or cannot be compared any more, there is none until one is promoted in earnest: the
     champion is the measure then.
     """
-    best, forced = state.wanted["best"], judged.body["forced"]
+    best, forced = state.wanted["best"], judged.record.forced
     rival = "champion" if best == state.says["champion"] else "best"
-    measured = rival in judged.sides and not _leaks(judged, rival)
-    if best is None or (not measured and judged.policy.ratchet is not None):
+    comparable = rival in judged.sides and not _leaks(judged, rival)
+    if best is None or (not comparable and judged.policy.ratchet is not None):
         return None if forced else number
-    metric, means = judged.policy.metrics[0], judged.body["means"]["full"]
-    if forced or not measured or means["challenger"][metric] < means[rival][metric]:
+    metric = judged.policy.metrics[0]
+    if forced or not comparable or judged.mean("challenger", metric) < judged.mean(rival, metric):
         return best
     return number
 
@@ -402,33 +348,30 @@ def _leaks(judged: Judged, side: str) -> bool:
     return leak is not None and (mask is None or float(mask.mean()) > leak.excluded_share)
 
 
-def _keep_evidence(registry: Registry, judged: Judged) -> str:
-    """Lay the evidence beside the decision-to-be; its digests go into the body."""
-    body = judged.body
+def _keep_evidence(registry: Registry, judged: Judged, record: DecisionRecord) -> EvidenceFiles:
+    """Write the evidence into a new MLflow run; its digests are kept with the decision."""
+    assert record.means is not None
     metrics = {
         f"{side}/{name}": value
-        for side, values in body["means"]["full"].items()
+        for side, values in record.means.full.items()
         for name, value in values.items()
         if value is not None
     }
-    tags = {"recctl.verdict": body["verdict"], "recctl.sentence": body["sentence"]}
-    run_id = registry.decision_run(f"{body['kind']}-{body['verdict']}", tags, metrics)
+    tags = {"recctl.verdict": str(record.verdict), "recctl.sentence": record.sentence}
+    run_id = registry.decision_run(f"{record.kind}-{record.verdict}", tags, metrics)
     with tempfile.TemporaryDirectory(prefix="recctl-evidence-") as name:
         folder = Path(name)
         names = archive.save(judged.evidence, judged.test.data.user_ids, folder)
-        body["evidence"] = {
-            "run_id": run_id,
-            "files": {one: digest(folder / one) for one in names},
-        }
+        files = {name: digest(folder / name) for name in names}
         registry.log_files(run_id, folder, EVIDENCE)
-    return run_id
+    return EvidenceFiles(run_id=run_id, files=files)
 
 
-def _stale(body: Body, winner: Entry) -> Body:
+def _stale(record: DecisionRecord, winner: Entry) -> DecisionRecord:
     """The same decision, come too late."""
-    before, after = body["saw"]["champion"], (winner.sets or {})["champion"]
+    before, after = record.champion_before, (winner.sets or {})["champion"]
     sentence = (
         f"stale: while this was decided upon version {before or 'none'}, decision "
         f"{winner.position} made version {after} the champion; run the command again"
     )
-    return {**body, "verdict": "stale", "sentence": sentence, "sets": None, "forced": False}
+    return record.but(verdict="stale", sentence=sentence, sets=None, forced=False)

@@ -2,13 +2,14 @@
 
 from recctl.errors import UserError
 from recctl.layout import Layout
+from recctl.promotion.draft import contender, draft, workspace_lineage
 from recctl.promotion.judge.policy import PromotionParams
+from recctl.promotion.judge.record import EvidenceFiles
 from recctl.promotion.ledger import aliases
 from recctl.promotion.ledger.log import Entry, moving
 from recctl.promotion.ledger.registry import Registry
 from recctl.promotion.ledger.vouch import served
 from recctl.promotion.promote import Confirm, Outcome, approved, check_reason, settled, write
-from recctl.promotion.record import about, frame, lineage_of
 from recctl.promotion.trial import contenders
 from recctl.promotion.trial.scoring import Say
 
@@ -59,23 +60,25 @@ def rollback(
     what = f"rolled back from version {serves} to version {target}"
     if target == serves:
         what = f"version {target}, to which the alias was moved by hand, is kept"
-    body = {
-        **frame("rollback", registry.name),
-        "sentence": f"{what}: {reason}",
-        "forced": new,
-        "reason": reason,
-        "previous": state.head,
-        "saw": state.aliases,
-        "acknowledges": state.broken,
-        "sets": _after(state, target),
-        "challenger": about(chosen),
-        "lineage": lineage_of(layout),
-    }
-    if not approved(body, confirm):
+    record = draft(
+        "rollback",
+        registry.name,
+        sentence=f"{what}: {reason}",
+        forced=new,
+        reason=reason,
+        previous=state.head,
+        saw=state.aliases,
+        acknowledges=state.broken,
+        sets=_after(state, target),
+        challenger=contender(chosen),
+        lineage=workspace_lineage(layout),
+    )
+    agreed = approved(record, confirm)
+    if agreed is None:
         raise UserError("not rolled back: declined", "nothing was changed")
-    run_id = registry.decision_run("rollback", {"recctl.sentence": body["sentence"]}, {})
-    body["evidence"] = {"run_id": run_id, "files": {}}
-    return write(layout, registry, body, run_id, say)
+    run_id = registry.decision_run("rollback", {"recctl.sentence": record.sentence}, {})
+    evidence = EvidenceFiles(run_id=run_id, files={})
+    return write(layout, registry, agreed.but(evidence=evidence), run_id, say)
 
 
 def _interrupted(state: aliases.Serving) -> bool:

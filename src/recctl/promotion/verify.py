@@ -1,7 +1,6 @@
 """Whether log, aliases, versions and evidence fit together; what does not, in plain words."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from recctl.errors import Unknown, UserError, type_of
 from recctl.layout import Layout
@@ -9,9 +8,7 @@ from recctl.promotion.ledger import aliases, log, vouch
 from recctl.promotion.ledger.log import Entry
 from recctl.promotion.ledger.registry import Registry
 from recctl.promotion.trial import archive, contenders
-from recctl.promotion.view.schema import readable
-
-Check = dict[str, Any]
+from recctl.promotion.view.schema import Check
 
 
 def verify(registry: Registry, layout: Layout, *, everything: bool = False) -> list[Check]:
@@ -35,7 +32,7 @@ def verify(registry: Registry, layout: Layout, *, everything: bool = False) -> l
 
 
 def _check(name: str, wrong: list[str], fine: str) -> Check:
-    return {"name": name, "ok": not wrong, "detail": "; ".join(wrong) or fine}
+    return Check(name=name, ok=not wrong, detail="; ".join(wrong) or fine)
 
 
 def _chain(registry: Registry, state: aliases.Serving) -> Check:
@@ -112,14 +109,14 @@ def _versions(
     if gone:
         numbers = ", ".join(map(str, gone))
         detail = f"gone from the registry: {numbers}; they served once and cannot again"
-        yield {"name": "former champions", "ok": True, "detail": detail}
+        yield _check("former champions", [], detail)
 
 
 def _evidence(registry: Registry, line: list[Entry], everything: bool) -> Iterator[Check]:
-    judged = [one for one in line if readable(one) and one.content["kind"] == "promotion"]
+    judged = [one for one in line if one.record and one.record.kind == "promotion"]
     for one in judged if everything else judged[-1:]:
         try:
-            same, sentence = archive.repeat(registry, one)
+            same, sentence = archive.repeat(registry, one.record)
         except Unknown as error:
             raise _unchecked(f"decision {one.position}", error) from None
         yield _check(f"decision {one.position}", [] if same else [sentence], sentence)

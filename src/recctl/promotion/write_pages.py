@@ -10,7 +10,6 @@ from recctl.layout import Layout
 from recctl.promotion.ledger.log import Entry
 from recctl.promotion.ledger.registry import DECISION, EVIDENCE, Registry
 from recctl.promotion.view import page, plots
-from recctl.promotion.view.schema import readable
 
 
 def pages(layout: Layout, registry: Registry, entry: Entry, say: Callable[[str], None]) -> None:
@@ -36,30 +35,34 @@ def described(registry: Registry, line: Sequence[Entry], say: Callable[[str], No
     Done after every decision and before the next one, so a killed process leaves no gap for long.
     What hinders it is said and changes nothing.
     """
-    judged = (one for one in reversed(line) if one.content.get("kind") == "promotion")
-    entry = next((one for one in judged if readable(one) and not one.altered), None)
-    number = entry and (entry.content["challenger"] or {}).get("version")
-    if entry is None or number is None:
+    judged = (
+        (entry.position, entry.record)
+        for entry in reversed(line)
+        if entry.record is not None and entry.record.kind == "promotion" and not entry.altered
+    )
+    position, record = next(judged, (0, None))
+    number = record.challenger.version if record and record.challenger else None
+    if record is None or number is None:
         return
     try:
         for version in registry.versions():
-            if version.number == number and version.tags.get(DECISION) != str(entry.position):
-                text = page.description(entry.content, entry.position)
-                registry.describe(number, entry.position, text)
+            if version.number == number and version.tags.get(DECISION) != str(position):
+                registry.describe(number, position, page.description(record, position))
     except UserError as error:
-        say(f"decision {entry.position} stands, but version {number} does not name it: {error}")
+        say(f"decision {position} stands, but version {number} does not name it: {error}")
 
 
 def write(folder: Path, entry: Entry) -> Path:
     """The pages of a decision, in a folder of their own."""
-    body = entry.content
+    record = entry.record
+    assert record is not None, "a decision that was just written can be read"
     with tempfile.TemporaryDirectory(prefix="recctl-page-") as name:
         plot = Path(name) / "intervals.png"
-        plots.intervals(body, plot)
+        plots.intervals(record, plot)
         picture = plot.read_bytes()
     contents = {
-        "decision.html": page.html(body, picture, entry.position).encode(),
-        "decision.md": page.markdown(body, entry.position).encode(),
+        "decision.html": page.html(record, picture, entry.position).encode(),
+        "decision.md": page.markdown(record, entry.position).encode(),
         "decision.json": entry.body.encode(),
         "intervals.png": picture,
     }

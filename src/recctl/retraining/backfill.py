@@ -140,24 +140,24 @@ def _live_through(replay: Replay, day: date, held: Lock, hooks: Hooks) -> Day:
     result = retrain(replay.workspace, held, hooks)
     if met.events and result.nothing_new:
         result = _decided_before(replay.workspace, result, hooks)
-    body = result.body or {}
-    means = (body.get("means") or {}).get("full") or {}
-    after = body.get("sets") or {"champion": met.champion}
+    decision = result.decision
+    means = decision.means.full if decision and decision.means else {}
+    champion = decision.sets.champion if decision and decision.sets else met.champion
     return Day(
-        **dataclasses.asdict(met) | {"champion": after["champion"]},
+        **dataclasses.asdict(met) | {"champion": champion},
         ending="nothing-new" if result.nothing_new else str(result.record.ending),
-        challenger=(means.get("challenger") or {}).get(met.metric),
+        challenger=means.get("challenger", {}).get(met.metric),
         sentence=result.sentence,
     )
 
 
 def _decided_before(layout: Layout, result: Result, hooks: Hooks) -> Result:
     """The result of a day on which a killed backfill decided before it could record that."""
-    body = result.body
-    if body is None:
+    decision = result.decision
+    if decision is None:
         found = decide.found(layout, result.record.key, hooks.say)
-        body = found[1] if found else None
-    return dataclasses.replace(result, body=body, nothing_new=False)
+        decision = found[1] if found else None
+    return dataclasses.replace(result, decision=decision, nothing_new=False)
 
 
 def _met(replay: Replay, day: date, held: Lock, hooks: Hooks) -> Met:

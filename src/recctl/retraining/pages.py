@@ -10,6 +10,7 @@ from recctl.evaluation.params import FULL
 from recctl.files import read_json
 from recctl.intake.intake import Intake
 from recctl.layout import Layout
+from recctl.promotion.judge.record import DecisionRecord
 from recctl.promotion.view import page
 
 Row = dict[str, Any]
@@ -93,10 +94,10 @@ def metrics(layout: Layout) -> Page:
     return Page("metrics", f"Full ranking, {content.get('users', 0):,} users", table=rows)
 
 
-def decision(body: dict[str, Any], position: int | None) -> Page:
+def decision(record: DecisionRecord, position: int | None) -> Page:
     """A decision with its gates."""
-    text = page.markdown(body, position, picture=False)
-    return Page("decision", body["sentence"][:200], markdown=text)
+    text = page.markdown(record, position, picture=False)
+    return Page("decision", record.sentence[:200], markdown=text)
 
 
 _EPOCH = re.compile(r"^train: epoch (\d+)/(\d+)\b")

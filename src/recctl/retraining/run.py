@@ -15,10 +15,10 @@ from recctl.layout import Layout
 from recctl.lock import Lock
 from recctl.pipeline import StageFailed
 from recctl.promotion.judge.policy import PromotionParams
+from recctl.promotion.judge.record import DecisionRecord
 from recctl.promotion.promote import Confirm
 from recctl.retraining import accepted, decide, key, pages, publish, record
 from recctl.retraining.cleanup import clean_up
-from recctl.retraining.decide import Body
 from recctl.retraining.pages import Page
 from recctl.retraining.params import RetrainParams
 from recctl.retraining.record import Record
@@ -48,7 +48,7 @@ class Hooks:
     """Called with each page for people, as soon as it is complete."""
     epoch: Callable[[int, int], None] = lambda done, total: None
     """Called with the number of epochs done and the most that are allowed."""
-    approve: Confirm = lambda body: False
+    approve: Confirm = lambda decision: False
     """Called under `approval: manual` with the decision, before a model serves."""
     finished: Callable[[Record], None] = lambda done: None
     """Called with the result once it is published; called again if the process was killed there."""
@@ -62,7 +62,7 @@ class Result:
     intake: Intake
     nothing_new: bool = False
     """Whether all this was decided before."""
-    body: Body | None = None
+    decision: DecisionRecord | None = None
     published: publish.Published = field(default_factory=publish.Published)
 
     @property
@@ -117,8 +117,8 @@ def retrain(layout: Layout, lock: Lock, hooks: Hooks) -> Result:
     before = record.read(layout)
     if before is not None and before.key == digest and before.state == "done":
         if finished is not None:  # decided by a run that was killed before it published
-            done, body, published = finished
-            return Result(done, taken, body=body, published=published)
+            done, decision, published = finished
+            return Result(done, taken, decision=decision, published=published)
         return Result(before, taken, nothing_new=True)
     record.write(layout, Record(digest, "begun", data=now.data))
     known = None
@@ -127,16 +127,18 @@ def retrain(layout: Layout, lock: Lock, hooks: Hooks) -> Result:
     if known is None:
         at.stages()
         _require_same(layout, digest)
-        done, body = at.decided(digest)
+        done, decision = at.decided(digest)
     else:
-        done, body = known
+        done, decision = known
     done = dataclasses.replace(done, data=now.data)
     record.write(layout, done)
-    published = at.show_and_publish(done, body)
-    return Result(done, taken, nothing_new=known is not None, body=body, published=published)
+    published = at.show_and_publish(done, decision)
+    return Result(
+        done, taken, nothing_new=known is not None, decision=decision, published=published
+    )
 
 
-Finished = tuple[Record, Body | None, publish.Published]
+Finished = tuple[Record, DecisionRecord | None, publish.Published]
 """A decision of an earlier retraining that was published now."""
 
 
@@ -215,14 +217,14 @@ class _Run:
         left = record.read(self.layout)
         if left is None or left.state == "done" or left.data != key.of(self.layout).data:
             return None
-        digest, body = left.key, None
+        digest, decision = left.key, None
         found = self.step("look up", lambda: decide.found(self.layout, digest, self.hooks.say))
         if found is not None:
-            left, body = dataclasses.replace(found[0], data=left.data), found[1]
+            left, decision = dataclasses.replace(found[0], data=left.data), found[1]
         elif left.state == "begun":
             return None
         self.hooks.say(f"finishing what was left: {left.sentence}")
-        return left, body, self.show_and_publish(left, body)
+        return left, decision, self.show_and_publish(left, decision)
 
     def stages(self) -> None:
         """The pipeline, stage by stage."""
@@ -240,7 +242,7 @@ class _Run:
         if not done.ran:
             self.hooks.say(f"{name}: {done.outcome}")
 
-    def decided(self, digest: str) -> tuple[Record, Body | None]:
+    def decided(self, digest: str) -> tuple[Record, DecisionRecord | None]:
         """The decision; under `approval: manual` a person is asked before it."""
         while True:
             agreed = self._agreed()
@@ -249,7 +251,7 @@ class _Run:
                 return found
             self.hooks.say("another model serves than was shown: judging and asking again")
 
-    def _promote(self, digest: str, agreed: Confirm) -> tuple[Record, Body | None] | None:
+    def _promote(self, digest: str, agreed: Confirm) -> tuple[Record, DecisionRecord | None] | None:
         """The decision; None where it would differ from the one that a person was shown."""
         _require_same(self.layout, digest)
         self.require_publishable()
@@ -265,29 +267,29 @@ class _Run:
         """
         if self.params.approval == "automatic":
             return lambda judged: True
-        body = self.step("judge", lambda: decide.preview(self.layout, self.hooks.say))
-        yes = body is not None and body["verdict"] == "promoted" and self._asked(body)
+        decision = self.step("judge", lambda: decide.preview(self.layout, self.hooks.say))
+        yes = decision is not None and decision.verdict == "promoted" and self._asked(decision)
 
-        def same(judged: Body) -> str | bool:
+        def same(judged: DecisionRecord) -> str | bool:
             if (
-                body is None
-                or body["verdict"] != "promoted"
-                or _compared(judged) != _compared(body)
+                decision is None
+                or decision.verdict != "promoted"
+                or _compared(judged) != _compared(decision)
             ):
                 raise _Another
             return yes
 
         return same
 
-    def _asked(self, body: Body) -> str | bool:
-        self.hooks.show(pages.decision(body, None))
+    def _asked(self, decision: DecisionRecord) -> str | bool:
+        self.hooks.show(pages.decision(decision, None))
         self.lock.doing("waiting for a person's approval")
-        return self.hooks.approve(body)
+        return self.hooks.approve(decision)
 
-    def show_and_publish(self, done: Record, body: Body | None) -> publish.Published:
+    def show_and_publish(self, done: Record, decision: DecisionRecord | None) -> publish.Published:
         """Show the decision, publish it, and record that this retraining is over."""
-        if body is not None:
-            self.hooks.show(pages.decision(body, done.position))
+        if decision is not None:
+            self.hooks.show(pages.decision(decision, done.position))
         published = self.step("publish", partial(self._publish, done))
         self.hooks.finished(done)
         state: Literal["begun", "done"] = "begun" if done.ending == "refused" else "done"
@@ -308,9 +310,10 @@ class _Another(Exception):
     """The decision would not be the one that a person was shown."""
 
 
-def _compared(body: Body) -> tuple[Any, Any]:
+def _compared(decision: DecisionRecord) -> tuple[Any, Any]:
     """The model that was judged and the champion it was compared with."""
-    return body["challenger"]["digest"], body["saw"]["champion"]
+    digest = decision.challenger.digest if decision.challenger else None
+    return digest, decision.champion_before
 
 
 def _message(done: Record) -> str:

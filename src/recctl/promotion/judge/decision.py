@@ -1,16 +1,14 @@
 """The verdict on a challenger: pure, from evidence and policy, failing closed."""
 
-from dataclasses import dataclass
-from typing import Literal
+from pydantic.dataclasses import dataclass
 
 from recctl.promotion.judge import checks, gates
 from recctl.promotion.judge.evidence import Evidence
-from recctl.promotion.judge.gate import Gate, Outcome, change, figure, label
+from recctl.promotion.judge.gate import Gate, change, figure, label
 from recctl.promotion.judge.policy import PromotionParams
+from recctl.promotion.judge.record import Verdict
 
-__all__ = ["RULES", "Decision", "Gate", "Outcome", "Verdict", "decide"]
-
-Verdict = Literal["promoted", "rejected", "suspicious", "refused", "stale"]
+__all__ = ["RULES", "Decision", "Verdict", "decide"]
 
 RULES = 1
 """Kept with every decision: raise it when the same evidence and policy come to mean another

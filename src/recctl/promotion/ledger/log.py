@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-SCHEMA = 1
-"""Of an entry's body; raise it when a key changes its meaning."""
+from recctl.promotion.judge.record import DecisionRecord
 
 _UNREADABLE = ""
 """What an entry names whose body cannot be read; no digest is empty."""
@@ -54,6 +53,14 @@ class Entry:
         except (ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
+
+    @cached_property
+    def record(self) -> DecisionRecord | None:
+        """The decision; None where it cannot be read: altered, or not written by recctl."""
+        try:
+            return DecisionRecord.model_validate_json(self.body)
+        except (ValueError, UnicodeEncodeError):
+            return None
 
     @property
     def names(self) -> str | None:

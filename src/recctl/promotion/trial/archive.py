@@ -15,10 +15,10 @@ from recctl.evaluation.slices import Slice
 from recctl.files import digest, read_json, read_table, replacing, write_json
 from recctl.promotion.judge.decision import RULES, decide
 from recctl.promotion.judge.evidence import Conduct, Evidence, Scored, Training
+from recctl.promotion.judge.gate import Gate
 from recctl.promotion.judge.policy import PromotionParams
-from recctl.promotion.ledger.log import Entry
+from recctl.promotion.judge.record import DecisionRecord
 from recctl.promotion.ledger.registry import EVIDENCE, Registry
-from recctl.promotion.record import plain_gates
 
 TABLE = "evidence.parquet"
 """One row per test user: ids, every model's rank, who leaks, who is in which slice."""
@@ -115,27 +115,22 @@ def load(folder: Path) -> Evidence:
         raise UserError(f"{folder / FACTS} is damaged ({error})", "see 'recctl verify'") from None
 
 
-def repeat(registry: Registry, one: Entry) -> tuple[bool, str]:
+def repeat(registry: Registry, record: DecisionRecord | None) -> tuple[bool, str]:
     """Take a decision again from the evidence that was kept: is it the same, and a sentence.
 
     The evidence counts only if its digests are those in the decision. Raises Unknown where it could
     not be read.
     """
-    try:
-        return _repeat(registry, one.content)
-    except (KeyError, TypeError, AttributeError):
+    if record is None:
         return False, "it lacks what a decision holds: it was altered, or not written by recctl"
-
-
-def _repeat(registry: Registry, content: dict[str, Any]) -> tuple[bool, str]:
-    if content["kind"] != "promotion" or not (content["evidence"] or {}).get("files"):
+    if record.kind != "promotion" or record.evidence is None or not record.evidence.files:
         return True, "nothing was measured for it"
     with tempfile.TemporaryDirectory(prefix="recctl-evidence-") as name:
         folder = Path(name)
-        kept = content["evidence"]["files"]
+        kept = record.evidence.files
         names = [Path(file).name for file in kept]
         try:
-            found = registry.fetch(content["evidence"]["run_id"], EVIDENCE, folder, names)
+            found = registry.fetch(record.evidence.run_id or "", EVIDENCE, folder, names)
         except Gone as error:
             return False, f"its evidence is gone: {error}"
         for file, wanted in kept.items():
@@ -144,17 +139,17 @@ def _repeat(registry: Registry, content: dict[str, Any]) -> tuple[bool, str]:
                 return False, f"its evidence lacks {file}"
             if digest(path) != wanted:
                 return False, f"its evidence was altered: {file} has another sha256"
-        if content.get("rules") != RULES:
+        if record.rules != RULES:
             return True, "its evidence is whole; recctl judges by other rules since it was taken"
         try:
-            policy = PromotionParams.model_validate(content["policy"])
+            policy = PromotionParams.model_validate(record.policy)
             again = decide(load(found), policy)
         except ValidationError:
             return False, "its policy is not one that this version of recctl knows"
         except UserError as error:
             return False, f"its evidence cannot be read: {error}"
-    same = _same(_figures(plain_gates(again.gates)), _figures(content["gates"]))
-    verdicts = {again.verdict, content["verdict"]} - {"stale"}
+    same = _same(_figures(again.gates), _figures(record.gates))
+    verdicts = {again.verdict, record.verdict} - {"stale"}
     if len(verdicts) > 1 or not same:
         return False, (
             f"decided again from its evidence it is {again.verdict}, with "
@@ -174,6 +169,6 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _figures(gates: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _figures(gates: list[Gate]) -> list[dict[str, Any]]:
     """Gates without their sentences, which another version of recctl may word otherwise."""
-    return [{key: value for key, value in gate.items() if key != "reason"} for gate in gates]
+    return [dataclasses.asdict(dataclasses.replace(gate, reason="")) for gate in gates]

@@ -7,14 +7,13 @@ no script runs, and whatever comes from outside is escaped.
 import base64
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
 from recctl.promotion.judge.policy import PromotionParams
-from recctl.promotion.view import plots, tables
-from recctl.render.console import Table, Text
+from recctl.promotion.judge.record import DecisionRecord
+from recctl.promotion.view import plots, tables, words
+from recctl.promotion.view.tables import Cell, Grid
 from recctl.render.text import html as _escape
 from recctl.render.text import markdown as _inline
 
@@ -37,17 +36,6 @@ class Paragraph:
 
 
 @dataclass(frozen=True)
-class Grid:
-    """A table; `note` says how to read it. Cells may have several lines."""
-
-    note: str
-    header: list[str]
-    rows: list[list[str]]
-    right: list[bool]
-    """Which columns are figures."""
-
-
-@dataclass(frozen=True)
 class Code:
     """Text to copy, line by line."""
 
@@ -64,180 +52,155 @@ class Picture:
 Block = Heading | Paragraph | Grid | Code | Picture
 
 
-def html(body: dict[str, Any], png: bytes, position: int | None = None) -> str:
+def html(record: DecisionRecord, png: bytes, position: int | None = None) -> str:
     """One self-contained page; `png` is `plots.intervals`' picture."""
-    title = tables.title(body, position)
-    parts = [_html(block, png) for block in blocks(body, position)]
+    parts = [_html(block, png) for block in blocks(record, position)]
     return _PAGE.format(
-        title=_escape(title),
+        title=_escape(words.title(record, position)),
         style=_STYLE,
-        verdict=_escape(tables.verdict(body, position)),
-        kind=_escape(str(body.get("verdict") or "promoted")),
-        sentence=_escape(tables.said(body)),
+        verdict=_escape(words.verdict(record, position)),
+        kind=record.verdict or "promoted",
+        sentence=_escape(words.sentence(record)),
         content="\n".join(parts),
     )
 
 
-def markdown(body: dict[str, Any], position: int | None = None, *, picture: bool = True) -> str:
+def markdown(record: DecisionRecord, position: int | None = None, *, picture: bool = True) -> str:
     """The same content; the picture is a link to `intervals.png` beside it, or left out."""
-    lead = [f"# {_inline(tables.title(body, position))}", f"**{_inline(tables.said(body))}**"]
-    content = blocks(body, position, picture=picture)
+    title, sentence = words.title(record, position), words.sentence(record)
+    lead = [f"# {_inline(title)}", f"**{_inline(sentence)}**"]
+    content = blocks(record, position, picture=picture)
     return "\n\n".join([*lead, *(_markdown(block) for block in content)]) + "\n"
 
 
-def description(body: dict[str, Any], position: int | None = None) -> str:
+def description(record: DecisionRecord, position: int | None = None) -> str:
     """What MLflow shows beside the challenger's version, in markdown; links work in its pages."""
-    lineage, metrics = body.get("lineage") or {}, _figures(body)
-    model = _inline(tables.clean((body.get("challenger") or {}).get("model") or "model"))
-    text = f"{model} trained on data {tables.brief(lineage.get('data_md5'))}"
-    lines = [f"{text}, commit {tables.commit(lineage)}."]
-    if metrics:
-        said = ", ".join(
-            f"{_inline(name)} {tables.figure(value)}" for name, value in metrics.items()
+    model = _inline(words.clean(record.challenger.model if record.challenger else "model"))
+    data = words.brief(record.lineage.data_md5 if record.lineage else None)
+    lines = [f"{model} trained on data {data}, commit {words.commit(record)}."]
+    means = (record.means.full if record.means else {}).get("challenger", {})
+    judged = [gate.name for gate in record.of("primary") if gate.name in means]
+    if means:
+        figures = ", ".join(
+            f"{_inline(name)} {words.figure(means[name])}"
+            for name in dict.fromkeys([*judged, *means])
         )
-        lines.append(f"{said}: {tables.count(body.get('users'))} test users, full ranking.")
+        lines.append(f"{figures}: {words.count(record.users)} test users, full ranking.")
     if position is not None:
-        link = f"#/models/{quote(body['registered_model'])}-decisions/versions/{position}"
-        came = f"{tables.when(body['time'])} UTC: {tables.verdict(body, position)}"
-        lines.append(f"[Decision {position}]({link}), {came} (`recctl explain {position}`).")
+        link = f"#/models/{quote(record.registered_model)}-decisions/versions/{position}"
+        outcome = f"{words.when(record.time)} UTC: {words.verdict(record, position)}"
+        lines.append(f"[Decision {position}]({link}), {outcome} (`recctl explain {position}`).")
     return "\n\n".join(lines)
 
 
-def _figures(body: dict[str, Any]) -> dict[str, float | None]:
-    """The challenger's means over today's whole catalogue, in the policy's order."""
-    found = ((body.get("means") or {}).get("full") or {}).get("challenger") or {}
-    order = dict.fromkeys([*tables.metrics_of(body), *found])
-    return {name: found[name] for name in order if name in found}
-
-
-def blocks(body: dict[str, Any], position: int | None, *, picture: bool = True) -> list[Block]:
-    """All there is to say of a decision, in the order in which it is asked."""
+def blocks(record: DecisionRecord, position: int | None, *, picture: bool = True) -> list[Block]:
+    """All that a page says of a decision, the most important first."""
     return [
-        Paragraph("\n".join(tables.circumstances(body))),
-        *_judgement(body, picture),
-        *_policy(body),
-        *_origin(body, position),
-        *_repeat(body, position),
+        Paragraph("\n".join(words.circumstances(record))),
+        *_judgement(record, picture),
+        *_policy(record),
+        *_origin(record, position),
+        *_repeat(record, position),
     ]
 
 
-def _judgement(body: dict[str, Any], picture: bool) -> list[Block]:
+def _judgement(record: DecisionRecord, picture: bool) -> list[Block]:
     """The plot, where it is wanted, and the tables."""
     found: list[Block] = []
-    if picture and plots.drawable(body):
-        found += [Heading("Differences"), Picture(_in_words(body))]
-    first, *rest = [
-        (name, _grid(table))
-        for name, table in [
-            ("Primary metrics", tables.primary(body)),
-            ("Gates", tables.other_gates(body)),
-            ("Slices", tables.slices(body)),
-            ("All models on today's test set", tables.catalogues(body)),
-        ]
-    ]
-    remarks = "\n".join(tables.remarks(body))
-    for (name, grid), more in [(first, remarks), *((one, "") for one in rest)]:
-        if grid.rows or more:
-            found += [Heading(name), *([grid] if grid.rows else [])]
-            found += [Paragraph(more)] if more else []
+    if picture and plots.drawable(record):
+        found += [Heading("Differences"), Picture(_in_words(record))]
+    for grid in tables.grids(record):
+        remarks = words.remarks(record) if grid.title == "primary metrics" else []
+        if grid.rows or remarks:
+            found.append(Heading(grid.title[0].upper() + grid.title[1:]))
+            found += [grid] if grid.rows else []
+            found += [Paragraph("\n".join(remarks))] if remarks else []
     return found
 
 
-def _in_words(body: dict[str, Any]) -> str:
-    """The plot for those who do not see it."""
+def _in_words(record: DecisionRecord) -> str:
+    """The plot for people who do not see it."""
     rows = [
-        f"{tables.clean(gate['name'])} {tables.signed(gate['difference'])} {tables.interval(gate)}"
-        for gate in plots.drawable(body)
-        if gate["gate"] == "primary"
+        f"{words.clean(gate.name)} {words.signed(gate.difference)} {words.interval(gate)}"
+        for gate in plots.drawable(record)
+        if gate.gate == "primary"
     ]
     return "Differences with 95% intervals" + (f": {'; '.join(rows)}" if rows else "")
 
 
-def _policy(body: dict[str, Any]) -> list[Block]:
-    """The policy as the params file would have it, null for a gate that is off."""
-    policy = body.get("policy")
+def _facts(note: str, header: list[str], rows: list[list[str]]) -> Grid:
+    return Grid("", note, header, set(), [[Cell(text) for text in row] for row in rows])
+
+
+def _policy(record: DecisionRecord) -> list[Block]:
+    """The policy as params.yaml had it, null for a gate that is off."""
+    policy = record.policy
     if not policy:
         return []
     order = [*PromotionParams.model_fields, *policy]  # the log sorts its keys by name
     names = [name for name in dict.fromkeys(order) if name in policy]
     rows = [[name, json.dumps(policy[name], ensure_ascii=False)] for name in names]
     note = "the promotion section of params.yaml, as it was; null: off"
-    return [Heading("Policy"), Grid(note, ["key", "value"], rows, [False, False])]
+    return [Heading("Policy"), _facts(note, ["key", "value"], rows)]
 
 
-def _origin(body: dict[str, Any], position: int | None) -> list[Block]:
+def _origin(record: DecisionRecord, position: int | None) -> list[Block]:
     """Models, lineage, evidence, and the decision's place in the log."""
-    rows = [
-        [name, tables.side(body, side), _text(body[side].get("digest"))]
-        for side, name in _roles(body).items()
-        if body.get(side)
+    names = words.sides(record)
+    if record.kind == "rollback":
+        names = {"challenger": "serves from now on", "champion": "served before"}
+    sides = {"challenger": record.challenger, "champion": record.champion, "best": record.best}
+    models = [
+        [names.get(name, name), words.side(model), _text(model.digest)]
+        for name, model in sides.items()
+        if model is not None
     ]
-    facts = [[_words(name), _text(value)] for name, value in (body.get("lineage") or {}).items()]
-    facts.append(["decision before this one", _text(body.get("previous"))])
-    evidence = body.get("evidence") or {}
-    facts.append(["MLflow run of the evidence", _text(evidence.get("run_id"))])
-    facts += [[f"sha256 of {name}", _text(one)] for name, one in evidence.get("files", {}).items()]
+    lineage = record.lineage.content() if record.lineage else {}
+    facts = [[words.clean(name).replace("_", " "), _text(lineage[name])] for name in lineage]
+    facts.append(["decision before this one", _text(record.previous)])
+    files = record.evidence.files if record.evidence else {}
+    run_id = record.evidence.run_id if record.evidence else None
+    facts.append(["MLflow run of the evidence", _text(run_id)])
+    facts += [[f"sha256 of {name}", _text(digest)] for name, digest in files.items()]
     if position is not None:
         facts.append(["decision's id", str(position)])
-    left = [False, False, False]
-    models = Grid("", ["", "model", "digest of its content"], rows, left)
-    origin = Grid("", ["what", "value"], facts, left[:2])
-    return [Heading("Lineage and evidence"), *([models] if rows else []), origin]
+    found: list[Block] = [Heading("Lineage and evidence")]
+    if models:
+        found.append(_facts("", ["", "model", "digest of its content"], models))
+    return [*found, _facts("", ["what", "value"], facts)]
 
 
-def _roles(body: dict[str, Any]) -> dict[str, str]:
-    """What each model is called; nobody challenges anybody in a rollback."""
-    names = tables.sides(body)
-    if body["kind"] == "rollback":
-        names = {"challenger": "serves from now on", "champion": "served before"}
-    return {**names, "best": "best"}
-
-
-def _repeat(body: dict[str, Any], position: int | None) -> list[Block]:
-    """Commands that bring the code and the data back and judge again."""
-    lineage = body.get("lineage") or {}
-    commit = str(lineage.get("commit") or "")
-    judged = body["kind"] in ("promotion", "comparison")
-    if not judged or not re.fullmatch(r"[0-9a-f]{7,64}", commit):
+def _repeat(record: DecisionRecord, position: int | None) -> list[Block]:
+    """Commands that restore the code and the data and judge again."""
+    lineage = record.lineage
+    commit = str(lineage.commit) if lineage else ""
+    judged = record.kind in ("promotion", "comparison")
+    if lineage is None or not judged or not re.fullmatch(r"[0-9a-f]{7,64}", commit):
         return []
-    text = "Bring back the code and the data of then and judge again."
+    text = "Restore the code and the data of that time and judge again."
     if position is not None:
         text = f"'recctl explain {position}' takes it again from its evidence. {text}"
-    if str(lineage.get("dirty")).lower() == "true":
+    if str(lineage.dirty).lower() == "true":
         text += " The work tree held uncommitted changes: the commit alone is not all of it."
     text += (
-        " The aliases may have moved since: the champion of then is the version named above, and"
-        " the evidence holds every user's ranks as they were."
+        " The aliases may have moved since: the champion of that time is the version named above,"
+        " and the evidence holds every user's ranks as they were."
     )
     explain = [f"recctl explain {position}"] if position is not None else []
-    lines = [*explain, f"git checkout {commit}", "dvc checkout", "dvc repro", _command(body)]
+    lines = [*explain, f"git checkout {commit}", "dvc checkout", "dvc repro", _command(record)]
     return [Heading("How to repeat it"), Paragraph(text), Code("\n".join(lines))]
 
 
-def _command(body: dict[str, Any]) -> str:
-    """What judges the same models again."""
-    if body["kind"] == "promotion":
+def _command(record: DecisionRecord) -> str:
+    """The command that judges the same models again."""
+    if record.kind == "promotion":
         return "recctl promote --dry-run"
-    names = [name.removeprefix("version ") for name in tables.sides(body).values()]
+    names = [name.removeprefix("version ") for name in words.sides(record).values()]
     return f"recctl compare {' '.join(names)}"
 
 
-def _grid(table: Table) -> Grid:
-    """A terminal's table as text; its note is the dim end of its title."""
-    assert isinstance(table.title, Text)
-    note = table.title.plain[table.title.spans[0].end :].strip()
-    columns = [[str(cell) for cell in column.cells] for column in table.columns]
-    rows = [list(cells) for cells in zip(*columns, strict=True)]
-    right = [column.justify == "right" for column in table.columns]
-    return Grid(note, [str(column.header) for column in table.columns], rows, right)
-
-
-def _words(name: str) -> str:
-    return tables.clean(name).replace("_", " ")
-
-
-def _text(value: Any) -> str:
-    return "-" if value in (None, "") else tables.clean(str(value))
+def _text(value: str | None) -> str:
+    return words.clean(value) if value else "-"
 
 
 # --- HTML
@@ -254,40 +217,36 @@ def _html(block: Block, png: bytes) -> str:
         case Picture(text):
             data = base64.b64encode(png).decode()
             return f'<img alt="{_escape(text)}" src="data:image/png;base64,{data}">'
-        case Grid(note, header, rows, right):
-            return _html_table(note, header, rows, right)
+        case Grid():
+            return _html_table(block)
 
 
-def _html_table(
-    note: str, header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]
-) -> str:
-    caption = f"<caption>{_escape(note)}</caption>" if note else ""
-    head = "".join(
-        f"<th{_side(figures)}>{_lines(name)}</th>"
-        for name, figures in zip(header, right, strict=True)
-    )
-    lines = [
-        "<tr>" + "".join(_html_cell(*cell) for cell in zip(row, right, strict=True)) + "</tr>"
-        for row in rows
+def _html_table(grid: Grid) -> str:
+    caption = f"<caption>{_escape(grid.note)}</caption>" if grid.note else ""
+    sides = [
+        ' class="figure"' if place in grid.figures else "" for place in range(len(grid.header))
     ]
-    kind = "" if any(right) else ' class="prose"'
-    inner = f"{caption}<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(lines) + "\n</tbody>"
+    head = "".join(
+        f"<th{side}>{_lines(name)}</th>" for name, side in zip(grid.header, sides, strict=True)
+    )
+    rows = [
+        "".join(f"<td{side}>{_html_cell(cell)}</td>" for cell, side in zip(row, sides, strict=True))
+        for row in grid.rows
+    ]
+    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    kind = "" if grid.figures else ' class="prose"'
+    inner = f"{caption}<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>"
     return f'<div class="wide"><table{kind}>{inner}</table></div>'
 
 
-def _html_cell(text: str, figures: bool) -> str:
-    first, _, more = text.partition("\n")
-    outcome = _OUTCOMES.get(first)
-    shown = f'<span class="{outcome}">{_escape(first)}</span>' if outcome else _escape(first)
-    small = f"<small>{_lines(more)}</small>" if more else ""
-    return f"<td{_side(figures)}>{shown}{small}</td>"
+def _html_cell(cell: Cell) -> str:
+    outcome = _OUTCOMES.get(cell.text)
+    text = _escape(cell.text)
+    shown = f'<span class="{outcome}">{text}</span>' if outcome else text
+    return f"{shown}<small>{_lines(cell.more)}</small>" if cell.more else shown
 
 
-_OUTCOMES = {word: outcome for outcome, word in tables.WORDS.items()}
-
-
-def _side(figures: bool) -> str:
-    return ' class="figure"' if figures else ""
+_OUTCOMES = {word: outcome for outcome, word in words.OUTCOMES.items()}
 
 
 def _lines(text: str) -> str:
@@ -307,17 +266,16 @@ def _markdown(block: Block) -> str:
             return f"```sh\n{text}\n```"
         case Picture(text):
             return f"![{_inline(text)}]({_PICTURE})"
-        case Grid(note, header, rows, right):
-            return _markdown_table(note, header, rows, right)
+        case Grid():
+            return _markdown_table(block)
 
 
-def _markdown_table(
-    note: str, header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]
-) -> str:
-    rule = ["---:" if figures else "---" for figures in right]
-    lines = [[_cell(name) for name in header], rule, *([_cell(one) for one in row] for row in rows)]
+def _markdown_table(grid: Grid) -> str:
+    rule = ["---:" if place in grid.figures else "---" for place in range(len(grid.header))]
+    rows = [[_cell(f"{cell.text}\n{cell.more}".rstrip("\n")) for cell in row] for row in grid.rows]
+    lines = [[_cell(name) for name in grid.header], rule, *rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{_inline(note)}\n\n{table}" if note else table
+    return f"{_inline(grid.note)}\n\n{table}" if grid.note else table
 
 
 def _cell(text: str) -> str:

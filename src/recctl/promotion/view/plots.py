@@ -6,7 +6,9 @@ Outcomes are told apart by marker and fill, not by colour alone: the picture rea
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recctl.promotion.view import tables
+from recctl.promotion.judge.gate import Gate
+from recctl.promotion.judge.record import DecisionRecord
+from recctl.promotion.view import words
 from recctl.render import drawing
 from recctl.render.drawing import BLUE as _BLUE
 from recctl.render.drawing import GREY as _GREY
@@ -40,58 +42,58 @@ _PANELS = {
 }
 
 
-def drawable(body: dict[str, Any]) -> list[dict[str, Any]]:
+def drawable(record: DecisionRecord) -> list[Gate]:
     """The gates that have a difference with an interval; a floor's interval is of the figure."""
-    needed = ("difference", "low", "high")
-    return [
-        gate for gate in body.get("gates") or [] if all(gate[key] is not None for key in needed)
-    ]
+    return [gate for gate in record.gates if None not in (gate.difference, gate.low, gate.high)]
 
 
-def intervals(body: dict[str, Any], path: Path) -> None:
+def intervals(record: DecisionRecord, path: Path) -> None:
     """Draw a decision's or a comparison's intervals as a PNG; one that says so where it has none.
 
     Panels have a scale of their own: a baseline is beaten by far more than a champion is.
     """
     from matplotlib.figure import Figure
 
-    panels = _panels(body)
+    panels = _panels(record)
     heights = [len(rows) * _ROW + 0.9 for rows in panels.values()] or [1.0]
     with drawing.styled(axes_grid=False, axes_spines_left=False, axes_titlesize=10.5):
         figure = Figure(figsize=(8, sum(heights) + 0.9), layout="constrained")
         figure.get_layout_engine().set(hspace=0.06)  # type: ignore[union-attr,call-arg]
         axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
         for one, (title, rows) in zip(axes, panels.items(), strict=False):
-            _panel(one, rows, body)
+            _panel(one, rows, record)
             one.set_title(title)
         if panels:
-            name = tables.sides(body)["challenger"]
+            name = words.sides(record)["challenger"]
             axes[-1].set_xlabel(f"difference: {name} - other, with its 95% interval")
-            _legend(figure, panels, body)
+            _legend(figure, panels, record)
         else:
             _say(axes[0], "Nothing was compared: this decision has no intervals.")
         drawing.save(figure, path, dpi=120)
 
 
-def _panels(body: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+def _panels(record: DecisionRecord) -> dict[str, list[Gate]]:
     """The rows of each panel that has any, by its title."""
-    champion = tables.side(body, "champion") if body.get("champion") else "the champion"
+    champion = words.side(record.champion) if record.champion else "the champion"
     found = {}
     for title, gates in _PANELS.items():
-        rows = [gate for gate in drawable(body) if gate["gate"] in gates]
+        rows = [gate for gate in drawable(record) if gate.gate in gates]
         if rows:
             found[title.format(champion=champion)] = rows
     return found
 
 
-def _panel(axes: "Axes", rows: list[dict[str, Any]], body: dict[str, Any]) -> None:
+def _panel(axes: "Axes", rows: list[Gate], record: DecisionRecord) -> None:
     """One line per gate, the first on top; the zero line through all."""
     axes.axvline(0, color="#333333", linewidth=1, zorder=1)
     for at, gate in enumerate(rows):
-        marker, edge, fill = _MARKS[gate["outcome"]]
-        axes.hlines(at, gate["low"], gate["high"], color=edge, linewidth=1.8, zorder=2)
+        marker, edge, fill = _MARKS[gate.outcome]
+        assert gate.difference is not None
+        assert gate.low is not None
+        assert gate.high is not None
+        axes.hlines(at, gate.low, gate.high, color=edge, linewidth=1.8, zorder=2)
         axes.plot(
-            [gate["difference"]],
+            [gate.difference],
             [at],
             marker,
             markersize=7,
@@ -99,9 +101,10 @@ def _panel(axes: "Axes", rows: list[dict[str, Any]], body: dict[str, Any]) -> No
             markerfacecolor=fill,
             zorder=3,
         )
-        if _decides(gate):
-            axes.vlines(gate["threshold"], at - 0.42, at + 0.42, **_line("margin"))
-        gain = _min_gain(gate, body)
+        needed = _needed(gate)
+        if needed is not None:
+            axes.vlines(needed, at - 0.42, at + 0.42, **_line("margin"))
+        gain = _min_gain(gate, record)
         if gain:
             axes.vlines(gain, at - 0.42, at + 0.42, **_line("gain"))
     axes.set_yticks(range(len(rows)), [_label(gate) for gate in rows])
@@ -111,22 +114,23 @@ def _panel(axes: "Axes", rows: list[dict[str, Any]], body: dict[str, Any]) -> No
     axes.margins(x=0.06)
 
 
-def _label(gate: dict[str, Any]) -> str:
+def _label(gate: Gate) -> str:
     """The gate's name."""
-    name = tables.clean(gate["name"])
-    name = name.upper() if gate["gate"] in ("primary", "ratchet") else name
-    users = gate["users"] if gate["gate"] == "slices" else None
+    name = words.clean(gate.name)
+    name = name.upper() if gate.gate in ("primary", "ratchet") else name
+    users = gate.users if gate.gate == "slices" else None
     return f"{name}  ({users:,} users)" if users is not None else name
 
 
-def _decides(gate: dict[str, Any]) -> bool:
-    return gate["threshold"] is not None and gate["outcome"] != "shown"
+def _needed(gate: Gate) -> float | None:
+    """What the lower end must exceed; None for a gate that decides nothing."""
+    return None if gate.outcome == "shown" else gate.threshold
 
 
-def _min_gain(gate: dict[str, Any], body: dict[str, Any]) -> float | None:
+def _min_gain(gate: Gate, record: DecisionRecord) -> float | None:
     """What a primary metric must exceed to count as better; None where that is the zero line."""
-    policy = (body.get("policy") or {}).get("primary") or {}
-    return policy.get("min_gain") if gate["gate"] == "primary" else None
+    policy = (record.policy or {}).get("primary") or {}
+    return policy.get("min_gain") if gate.gate == "primary" else None
 
 
 def _line(name: str) -> Any:
@@ -136,16 +140,14 @@ def _line(name: str) -> Any:
     return {"linestyles": style, "colors": colour, "linewidth": 1.5, "zorder": 1.5}
 
 
-def _legend(
-    figure: "Figure", panels: dict[str, list[dict[str, Any]]], body: dict[str, Any]
-) -> None:
+def _legend(figure: "Figure", panels: dict[str, list[Gate]], record: DecisionRecord) -> None:
     """What markers and lines mean, of those that are drawn."""
     from matplotlib.lines import Line2D
 
     rows = [gate for found in panels.values() for gate in found]
     handles = []
     for outcome, (marker, edge, fill) in _MARKS.items():
-        if any(gate["outcome"] == outcome for gate in rows):
+        if any(gate.outcome == outcome for gate in rows):
             handles.append(
                 Line2D(
                     *([], []),
@@ -157,8 +159,11 @@ def _legend(
                 )
             )
     drawn = {
-        "margin": ("the interval must lie right of this", any(map(_decides, rows))),
-        "gain": ("one metric's right of this: better", any(_min_gain(one, body) for one in rows)),
+        "margin": (
+            "the interval must lie right of this",
+            any(_needed(gate) is not None for gate in rows),
+        ),
+        "gain": ("one metric's right of this: better", any(_min_gain(one, record) for one in rows)),
     }
     for name, (text, shown) in drawn.items():
         line = _line(name)

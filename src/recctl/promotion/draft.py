@@ -1,0 +1,110 @@
+"""The record of a decision before the log has it: who decided what, from which code and data."""
+
+import socket
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from recctl.evaluation import metrics
+from recctl.layout import Layout
+from recctl.promotion.judge.evidence import Evidence, Scored
+from recctl.promotion.judge.policy import PromotionParams
+from recctl.promotion.judge.record import (
+    SCHEMA,
+    Aliases,
+    Contender,
+    DecisionRecord,
+    Figures,
+    Kind,
+    Lineage,
+)
+from recctl.promotion.trial import scoring
+from recctl.tracking.lineage import lineage
+from recctl.user_identity import user
+
+
+def draft(kind: Kind, registered_model: str, **fields: Any) -> DecisionRecord:
+    """A record with every key that the log keeps; what is not given is null or empty."""
+    empty = {
+        name: field.get_default(call_default_factory=True)
+        for name, field in DecisionRecord.model_fields.items()
+        if not field.is_required() and name not in ("nonce", "rules")
+    }
+    content = {
+        **empty,
+        "schema": SCHEMA,
+        "kind": kind,
+        "verdict": None,
+        "sentence": "",
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "who": f"{user()}@{socket.gethostname()}",
+        "registered_model": registered_model,
+        "saw": Aliases(champion=None, previous=None, best=None),
+        **fields,
+    }
+    return DecisionRecord.model_validate(content)
+
+
+def measured(
+    layout: Layout,
+    policy: PromotionParams,
+    test: scoring.TestSet,
+    contenders: Mapping[str, scoring.Contender],
+    evidence: Evidence,
+) -> dict[str, Any]:
+    """The fields of models that were scored on today's test set, and of the policy."""
+    scored = {
+        "challenger": evidence.challenger,
+        "champion": evidence.champion,
+        "best": evidence.best,
+        **evidence.baselines,
+    }
+    full = {
+        name: _means(policy.metrics, one, evidence.catalogue)
+        for name, one in scored.items()
+        if one is not None
+    }
+    return {
+        **{name: contender(one) for name, one in contenders.items()},
+        "users": len(evidence.users),
+        "catalogue": evidence.catalogue,
+        "common_catalogue": _common_size(contenders),
+        "means": Figures.model_validate({"full": full, "common": evidence.common}),
+        "policy": policy.model_dump(),
+        "lineage": workspace_lineage(layout, test.fingerprint),
+    }
+
+
+def _means(names: list[str], scored: Scored, catalogue: int) -> dict[str, float | None]:
+    ranks = np.asarray(scored.ranks)
+    if not len(ranks) or not np.isfinite(ranks).all():
+        return dict.fromkeys(names)
+    return dict(metrics.means(names, ranks.astype(np.int64), catalogue))
+
+
+def _common_size(contenders: Mapping[str, scoring.Contender]) -> int | None:
+    if "champion" not in contenders:
+        return None
+    sides = [set(contenders[name].served.vocabulary.items) for name in ("challenger", "champion")]
+    return len(sides[0] & sides[1])
+
+
+def contender(model: scoring.Contender) -> Contender:
+    """What the record says of a model."""
+    return Contender(
+        version=model.version, digest=model.digest, model=model.kind, manifest=model.manifest
+    )
+
+
+def workspace_lineage(layout: Layout, fingerprint: str | None = None) -> Lineage:
+    """The workspace's code and data, and the fingerprint of what was evaluated on it, if any."""
+    tags = lineage(layout)
+    return Lineage(
+        commit=tags["mlflow.source.git.commit"],
+        dirty=tags["recctl.git_dirty"],
+        data_md5=tags["recctl.data_md5"],
+        split_fingerprint=tags["recctl.split_fingerprint"],
+        evaluation_fingerprint=fingerprint,
+    )
