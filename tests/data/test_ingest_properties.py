@@ -103,18 +103,18 @@ def test_both_readers_see_the_same_in_files_that_both_can_read(
         params = IngestParams.load(layout.params)
         path, shape = layout.data / "log.csv", formats._shape(layout.data / "log.csv", params)
         with engine.duckdb(layout.state) as connection:
-            careful = formats._careful(connection, [path], [shape], params, folder).to_pyarrow()
+            slow = formats._slow(connection, [path], [shape], params, folder).to_pyarrow()
             try:
                 table = formats._text(connection, path, shape, params)
                 fast = formats._numbered(connection, [table]).to_pyarrow()
             except duckdb.InvalidInputException:
-                return  # then the careful reader decides alone
-    assert careful.to_pylist() == fast.to_pylist()
+                return  # then the slow reader decides alone
+    assert slow.to_pylist() == fast.to_pylist()
 
 
 @QUICK
 @given(st.lists(st.binary(max_size=20).filter(lambda raw: b"\n" not in raw), max_size=20))
-def test_the_careful_reader_accounts_for_every_line(raw: list[bytes]) -> None:
+def test_the_slow_reader_accounts_for_every_line(raw: list[bytes]) -> None:
     with TemporaryDirectory() as name:
         path = Path(name) / "log"
         path.write_bytes(b"h\n" + b"".join(line + b"\n" for line in raw))

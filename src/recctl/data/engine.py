@@ -190,12 +190,16 @@ def count(table: ir.Table) -> int:
     return int(table.count().to_pyarrow().as_py())
 
 
+def quoted(text: str) -> str:
+    """Text as an SQL literal; ibis would quote it as Python does."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def write_parquet(connection: Any, expression: ir.Table, path: Path) -> int:
     """Write an expression's rows in their order to one parquet file, and return their number."""
     if connection.name == "duckdb":
-        target = str(path).replace("'", "''")  # ibis would quote it as Python does
         query = connection.compile(expression)
-        connection.con.execute(f"COPY ({query}) TO '{target}' (FORMAT parquet)")
+        connection.con.execute(f"COPY ({query}) TO {quoted(str(path))} (FORMAT parquet)")
     else:
         schema = expression.schema().to_pyarrow()
         with pq.ParquetWriter(path, schema) as writer:

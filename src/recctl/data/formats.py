@@ -84,7 +84,7 @@ def _staged(connection: Any, params: IngestParams, paths: list[Path], scratch: P
     clock: Clock = "row" if params.format == "sequences" else params.time_unit
     table = _fast(connection, paths, shapes, params)
     if table is None:
-        table = _careful(connection, paths, shapes, params, scratch)
+        table = _slow(connection, paths, shapes, params, scratch)
     return Staged(table, clock)
 
 
@@ -275,7 +275,7 @@ def _complete(table: ir.Table) -> ir.Table:
     return table.mutate(**absent).select(*STAGED.names)
 
 
-def _careful(
+def _slow(
     connection: Any, paths: list[Path], shapes: list[Shape], params: IngestParams, scratch: Path
 ) -> ir.Table:
     """The same table by the slow reader: a bad line keeps its place and number in it."""

@@ -285,11 +285,7 @@ def _files(data: Path, held: Sequence[Batch]) -> str:
 
 
 def _parquet(paths: Sequence[Path]) -> str:
-    return f"read_parquet([{', '.join(_quoted(str(path)) for path in paths)}])"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    return f"read_parquet([{', '.join(engine.quoted(str(path)) for path in paths)}])"
 
 
 def _no_good_row(con: Any, arrival: Arrival, rows: int) -> NoGoodRow:
@@ -315,8 +311,8 @@ def _write(con: Any, batch: Batch, path: Path) -> None:
     columns = ", ".join(batches.SCHEMA.names)
     con.execute(
         f"COPY (SELECT {columns} FROM incoming SEMI JOIN fresh USING (row) ORDER BY row) "
-        f"TO {_quoted(str(path))} (FORMAT parquet, "
-        f"KV_METADATA {{{_quoted(key.decode())}: {_quoted(header.decode())}}})"
+        f"TO {engine.quoted(str(path))} (FORMAT parquet, "
+        f"KV_METADATA {{{engine.quoted(key.decode())}: {engine.quoted(header.decode())}}})"
     )
 
 
