@@ -1,8 +1,8 @@
-"""The backfill flow: what the system would have done, day after day.
+"""The backfill flow: what the system would have done on past days.
 
     python flows/backfill.py 2024-12-01 2024-12-07
 
-runs it once here.
+runs it once on this machine.
 """
 
 import sys
@@ -31,7 +31,7 @@ def backfill(
     settings: dict[str, Any] | None = None,
     project: Path | None = None,
 ) -> State[None]:
-    """Replay the days from `first` to `last` in a workspace of their own and show the curve."""
+    """Replay the days from `first` to `last` in a separate workspace and show the curve."""
     keep_private()
     layout = Layout.find(project)
     hooks = Hooks(say=print, step=in_prefect.step, approve=lambda decision: True)
@@ -47,8 +47,8 @@ def backfill(
         curve.table(days).print(console)
     print(captured.get())
     promoted = sum(day.ending == "promoted" for day in days)
-    told = f"{len(days)} days, {promoted} promotions"
-    return in_prefect.ended("replayed", told, called=f"{first}-to-{last}")
+    message = f"{len(days)} days, {promoted} promotions"
+    return in_prefect.ended("replayed", message, called=f"{first}-to-{last}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The evaluate-champion flow: how the model that serves does on what came after its training.
+"""The evaluate-champion flow: scores the champion on the events after its training.
 
     python flows/evaluate_champion.py
 
-runs it once here.
+runs it once on this machine.
 """
 
 from functools import partial
@@ -31,11 +31,11 @@ def evaluate_champion(project: Path | None = None, wait_minutes: float = 60.0) -
     def work(held: Lock) -> State[None]:
         try:
             report = look(layout, held)
-        except NoChampion as nobody:
-            return in_prefect.ended("no-champion", str(nobody))
+        except NoChampion as error:
+            return in_prefect.ended("no-champion", str(error))
         if report.verdict == "fallen":
             facts = {"sentence": report.sentence}
-            in_prefect.tell("recctl.champion.fallen", layout, "evaluate-champion", facts)
+            in_prefect.emit("recctl.champion.fallen", layout, "evaluate-champion", facts)
         return in_prefect.ended(report.verdict.replace(" ", "-"), report.sentence)
 
     return in_prefect.in_turn(layout, wait_minutes, work)
@@ -50,7 +50,7 @@ def look(layout: Layout, held: Lock) -> Report:
     check = partial(pipeline.stage, layout, "validate", lines, lock=held)
     validated(layout, hooks, partial(in_prefect.step, "validate", check))
     if found := pages.drifted(layout):
-        in_prefect.tell("recctl.data.drifted", layout, "evaluate-champion", {"expectations": found})
+        in_prefect.emit("recctl.data.drifted", layout, "evaluate-champion", {"expectations": found})
     report = in_prefect.step("score", lambda: watch(layout, print))
     in_prefect.show(Page("champion", report.sentence, markdown=page.markdown(report)))
     return report

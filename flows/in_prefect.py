@@ -1,6 +1,6 @@
-"""How a run of recctl shows itself in Prefect: steps as tasks, pages as artifacts, a name, events.
+"""How a run of recctl appears in Prefect: steps as tasks, pages as artifacts, names, events.
 
-The flows beside this file say what is done, and recctl does it.
+The flows in this folder call recctl, which does the work.
 """
 
 import threading
@@ -42,20 +42,20 @@ from recctl.retraining.pages import Page, Row
 T = TypeVar("T")
 
 RETRIES = (10.0, 60.0, 300.0)
-"""Seconds before a step is tried again, when what stopped it may pass."""
+"""Seconds before each retry of a step that raised MayPass."""
 
 MOST_COLUMNS = 7
-"""Columns of a table that fit into a page of Prefect's, 65 characters wide."""
+"""Columns of a table that fit into one of Prefect's pages, 65 characters wide."""
 
 ANSWER_AGAIN = 10.0
-"""Seconds before an answer that Prefect's server did not take is given again."""
+"""Seconds before an answer that Prefect's server did not accept is sent again."""
 
 PAUSE_LONGER = 3600
-"""Seconds for which a pause outlasts ours: Prefect fails a run whose pause runs out."""
+"""Seconds by which Prefect's pause is longer than ours: it fails a run whose pause runs out."""
 
 
 def step(name: str, work: Callable[[], T], /) -> T:
-    """Carry out a step as a task run, again after a MayPass and after nothing else."""
+    """Carry out a step as a task run; it is retried after a MayPass only."""
     carried_out = task(
         name=name,
         task_run_name=name,
@@ -74,8 +74,8 @@ def _may_pass(_: Task[Any, Any], __: TaskRun, state: State[Any]) -> bool:
 
 
 @contextmanager
-def _if_it_can_be() -> Iterator[None]:
-    """Do without something to look at: a server that is away must not end a retraining."""
+def _best_effort() -> Iterator[None]:
+    """Ignore failures of Prefect's server in this block: they must not end a retraining."""
     try:
         yield
     except (httpx.HTTPError, PrefectException) as error:
@@ -83,16 +83,16 @@ def _if_it_can_be() -> Iterator[None]:
 
 
 def show(page: Page) -> None:
-    """Lay a page beside the run."""
-    with _if_it_can_be():
+    """Add a page to the run."""
+    with _best_effort():
         text = as_markdown(page.table) if page.table else page.markdown
         create_markdown_artifact(text, key=page.key, description=page.title)
 
 
 def as_markdown(rows: list[Row]) -> str:
-    """A table whose cells are shown whole: Prefect's pages cut those of a table artifact.
+    """A table as markdown, because Prefect's pages truncate the cells of a table artifact.
 
-    One with too many columns for the page becomes a line per row, which the page can wrap.
+    A table with too many columns for the page becomes a line per row, which the page can wrap.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = [
@@ -109,20 +109,20 @@ def as_markdown(rows: list[Row]) -> str:
 
 
 def link(key: str, address: str, text: str) -> None:
-    """Lay a link beside the run."""
-    with _if_it_can_be():
+    """Add a link to the run."""
+    with _best_effort():
         create_link_artifact(address, link_text=text, key=key, description=text)
 
 
 class Progress:
-    """The progress of a training, as one artifact that moves."""
+    """The progress of a training, as one progress artifact."""
 
     def __init__(self) -> None:
         self._id: UUID | None = None
 
     def __call__(self, done: int, total: int) -> None:
-        """So many epochs of at most so many."""
-        with _if_it_can_be():
+        """Show that so many epochs are done, of at most `total`."""
+        with _best_effort():
             if self._id is None:
                 made = create_progress_artifact(0.0, key="training", description="Epochs")
                 assert isinstance(made, UUID)
@@ -131,18 +131,18 @@ class Progress:
 
 
 def call(ending: str) -> None:
-    """Name the flow run by its flow, its day and what it came to."""
+    """Name the flow run by its flow, the day and its ending."""
     name = f"{runtime.flow_run.flow_name}-{datetime.now(UTC):%Y-%m-%d}-{ending}"
-    with _if_it_can_be(), get_client(sync_client=True) as client:
+    with _best_effort(), get_client(sync_client=True) as client:
         client.update_flow_run(UUID(runtime.flow_run.id), name=name)
 
 
 def in_turn(
     layout: Layout, wait_minutes: float, work: Callable[[Lock], State[None]]
 ) -> State[None]:
-    """Do the work of a flow while it holds the project; a run that never gets it ends `Busy`.
+    """Do the work of a flow while it holds the project; a run that cannot get it ends `Busy`.
 
-    Raises what the work raises, a circumstance of the machine in one line, and names the run by it.
+    Raises what the work raises, a circumstance of the machine as one line, and names the run by it.
     """
     keep_private()
     who = f"the flow run {runtime.flow_run.name}"
@@ -154,23 +154,23 @@ def in_turn(
     except Exception as error:
         stage = error.stage if isinstance(error, StageFailed | StageMayPass) else None
         call(f"{stage}-failed" if stage else "failed")
-        told = circumstance(error)
-        if told is None:  # a defect: Prefect's log shows its traceback
+        known = circumstance(error)
+        if known is None:  # a defect: Prefect's log shows its traceback
             raise
-        raise told from None
+        raise known from None
 
 
 def ended(
     ending: str, message: str, *, called: str | None = None, well: bool = True
 ) -> State[None]:
-    """Name the run, and give back the state to leave it by: Completed, but called `Rejected`."""
+    """Name the run; the state to end it with, such as Completed with the name `Rejected`."""
     print(message)
     call(called or ending)
     name = ending.replace("-", " ").title().replace(" ", "")
     return (Completed if well else Failed)(name=name, message=message)
 
 
-def tell(event: str, layout: Layout, seen_by: str, facts: dict[str, Any]) -> None:
+def emit(event: str, layout: Layout, seen_by: str, facts: dict[str, Any]) -> None:
     """Emit an event about this project, for automations."""
     model = PromotionParams.load(layout.params).registered_model
     resource = {
@@ -182,14 +182,14 @@ def tell(event: str, layout: Layout, seen_by: str, facts: dict[str, Any]) -> Non
 
 
 class Approval(RunInput):
-    """What a person is asked before a model serves."""
+    """The question to a person before a model serves."""
 
     approve: bool = Field(default=False, description="Let this version serve?")
     name: str = Field(default="", description="Who says so")
 
 
 def ask(hours: float) -> Approval:
-    """Pause the run until a person resumes it; after so many hours the answer is no."""
+    """Pause the run until a person resumes it; after `hours` the answer is no."""
     seconds = 3600 * hours
     with _answer_after(seconds):
         try:
@@ -200,15 +200,15 @@ def ask(hours: float) -> Approval:
                 timeout=int(seconds) + PAUSE_LONGER,
                 poll_interval=5,
             )
-        except FlowPauseTimeout:  # the server did not take our no either
+        except FlowPauseTimeout:  # the server did not accept our answer either
             _go_on()
             return Approval()
 
 
 def _go_on() -> None:
-    """Leave a pause that ran out, which Prefect takes for a failure; a cancelled run stays so."""
+    """Resume a run whose pause ran out, which Prefect would fail; a cancelled run stays so."""
     run = UUID(runtime.flow_run.id)
-    with _if_it_can_be(), get_client(sync_client=True) as client:
+    with _best_effort(), get_client(sync_client=True) as client:
         state = client.read_flow_run(run).state
         if state is not None and not (state.is_cancelled() or state.is_cancelling()):
             client.set_flow_run_state(run, Running(), force=True)
@@ -216,7 +216,7 @@ def _go_on() -> None:
 
 @contextmanager
 def _answer_after(seconds: float) -> Iterator[None]:
-    """Say no in nobody's name once the time is over, until that is taken or the block ends."""
+    """Answer no, without a name, when the time is over, until it is accepted or the block ends."""
     answer = {"approve": False, "name": ""}
     run = UUID(runtime.flow_run.id)
     over = threading.Event()
@@ -225,12 +225,12 @@ def _answer_after(seconds: float) -> Iterator[None]:
         wait = seconds
         while not over.wait(wait):
             wait = ANSWER_AGAIN
-            # Whatever the server says, or does not: a thread that ends leaves nobody to answer.
+            # whatever the server answers: without this thread nothing would answer
             with suppress(httpx.HTTPError, PrefectException, RuntimeError):
                 flow_runs.resume_flow_run(run, run_input=answer)
                 return
 
-    # In our context, so that it asks the server that we ask.
+    # in our context, so that it uses our server
     threading.Thread(target=copy_context().run, args=[say_no], daemon=True).start()
     try:
         yield

@@ -1,8 +1,8 @@
-"""The retrain flow: new data in, pipeline, decision, told. When is a deployment's business.
+"""The retrain flow: takes in data, runs the pipeline, decides, publishes; deployments schedule it.
 
     python flows/retrain.py
 
-runs it once here.
+runs it once on this machine.
 """
 
 import os
@@ -23,7 +23,7 @@ from recctl.retraining.run import Hooks
 from recctl.retraining.run import retrain as carry_out
 
 NEEDS_A_PERSON = ("refused", "suspicious")
-"""Endings that leave a run red: the model could not be judged, or is too good to be true."""
+"""Endings by which a run fails: the model could not be judged, or is too good to be true."""
 
 
 @flow(name="retrain", log_prints=True)
@@ -44,7 +44,7 @@ def retrain(project: Path | None = None, wait_minutes: float = 60.0) -> State[No
 
 
 def hooks(layout: Layout) -> Hooks:
-    """How the steps show themselves."""
+    """How the steps appear in Prefect."""
     hours = RetrainParams.load(layout.params).approval_hours
 
     def approve(_: DecisionRecord) -> str | bool:
@@ -60,23 +60,23 @@ def hooks(layout: Layout) -> Hooks:
         show=in_prefect.show,
         epoch=in_prefect.Progress(),
         approve=approve,
-        finished=partial(tell, layout),
+        finished=partial(report, layout),
     )
 
 
-def tell(layout: Layout, done: Record) -> None:
-    """The link to MLflow's run, and events for automations."""
+def report(layout: Layout, done: Record) -> None:
+    """Show the link to MLflow's run, and emit events for automations."""
     address = run_address(layout)
     if address:
         in_prefect.link("mlflow-run", address, "The training in MLflow")
     if found := drifted(layout):
-        in_prefect.tell("recctl.data.drifted", layout, "retrain", {"expectations": found})
+        in_prefect.emit("recctl.data.drifted", layout, "retrain", {"expectations": found})
     facts = {"version": done.version, "decision": done.position}
-    in_prefect.tell(f"recctl.retraining.{done.ending}", layout, "retrain", facts)
+    in_prefect.emit(f"recctl.retraining.{done.ending}", layout, "retrain", facts)
 
 
 def run_address(layout: Layout) -> str | None:
-    """The page of the workspace's training run, where a server shows one."""
+    """The page of the training run, where MLflow runs as a server."""
     from recctl.files import read_json
     from recctl.redact import redact
 

@@ -1,9 +1,9 @@
-"""The worker of `recctl up`: a process worker that runs this project's deployments and no others.
+"""The worker of `recctl up`: a process worker that runs only this project's deployments.
 
     python flows/worker.py POOL NAME LIMIT
 
-Whoever can write to the server could otherwise have the worker run any command: in a deployment's
-pull steps, its entrypoint, its job variables or the work pool's template.
+Otherwise anyone who can write to the server could have the worker run any command, by a
+deployment's pull steps, its entrypoint, its job variables or the work pool's template.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from recctl.services import processes
 
 
 class Refused(Exception):
-    """A run that this worker does not carry out."""
+    """A run that this worker does not execute."""
 
 
 def require_ours(layout: Layout, run: FlowRun, deployment: DeploymentResponse | None) -> None:
@@ -38,7 +38,7 @@ def require_ours(layout: Layout, run: FlowRun, deployment: DeploymentResponse | 
             f" {layout.root / 'prefect.yaml'}; after a change there, call 'recctl up'"
         )
     if run.job_variables:
-        raise Refused("it has job variables of its own")
+        raise Refused("the run itself has job variables")
     if run.parameters.get("project") not in (None, str(layout.root)):
         raise Refused("its parameter 'project' names another folder")
 
@@ -61,7 +61,7 @@ def _executed(deployment: dict[str, Any]) -> dict[str, Any]:
 
 
 class Configuration(ProcessJobConfiguration):
-    """How a run is carried out: by the template of this installation, not by the server's."""
+    """How a run is executed: by the template of this installation, not the server's."""
 
     @classmethod
     async def resolve_for_flow_run(
@@ -73,7 +73,7 @@ class Configuration(ProcessJobConfiguration):
         deployment: DeploymentResponse | None = None,
         **names: Any,
     ) -> "Configuration":
-        """The configuration of a run of ours; Refused for another one."""
+        """The configuration of a run of this project; Refused for any other."""
         if flow_run.deployment_id:
             deployment = await client.read_deployment(flow_run.deployment_id)
         require_ours(Layout.find(), flow_run, deployment)
@@ -85,7 +85,7 @@ class Configuration(ProcessJobConfiguration):
 
 
 def main(pool: str, name: str, limit: str) -> None:
-    """Work until a signal comes."""
+    """Work until a signal arrives."""
     setup_signal_handlers_worker(os.getpid(), f"the worker {name}", print)
     worker = ProcessWorker(work_pool_name=pool, name=name, limit=int(limit))
     worker.job_configuration = Configuration

@@ -66,7 +66,7 @@ def test_a_run_of_no_deployment_or_with_a_say_of_its_own_is_refused(
 ) -> None:
     with pytest.raises(worker.Refused, match="not those of a deployment in"):
         asked(None)
-    with pytest.raises(worker.Refused, match="job variables of its own"):
+    with pytest.raises(worker.Refused, match="run itself has job variables"):
         asked(NIGHTLY, {"command": "touch owned"})
     with pytest.raises(worker.Refused, match="names another folder"):
         asked(NIGHTLY, project="/tmp/evil")

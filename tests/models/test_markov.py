@@ -62,5 +62,5 @@ def test_arrays_that_misfit_are_refused_in_one_line(tmp_path, damage):
     tensors = load_tensors(tmp_path / "model.safetensors")
     tensors[damage] = tensors[damage] + 99 if damage == "indices" else tensors[damage][:-1]
     save_file(tensors, tmp_path / "model.safetensors")
-    with pytest.raises(UserError, match=r"does not fit model\.json beside it"):
+    with pytest.raises(UserError, match=r"does not fit model\.json in that folder"):
         load_model(tmp_path, torch.device("cpu"))

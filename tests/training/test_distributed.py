@@ -153,5 +153,5 @@ def test_one_process_unless_there_are_gpus(monkeypatch: pytest.MonkeyPatch) -> N
     assert processes(TrainParams(model="markov", processes="auto"), cuda) == 1
     assert processes(TrainParams(processes=2), cuda) == 2
     assert processes(TrainParams(processes=8), cpu) == 8
-    with pytest.raises(UserError, match="is 8, and there are 4 CUDA devices"):
+    with pytest.raises(UserError, match="is 8, but there are 4 CUDA devices"):
         processes(TrainParams(processes=8), cuda)

@@ -248,7 +248,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path) -> None:
 def test_a_last_step_into_nowhere_is_found(tmp_path: Path) -> None:
     """The loss of a step is that of the weights before it."""
     update = {"learning_rate": 1e30, "max_epochs": 1, "batch_size": 1000, "warmup_steps": 0}
-    with pytest.raises(UserError, match=r"learnt is not finite in epoch 1; lower train\.learning"):
+    with pytest.raises(UserError, match=r"are not finite in epoch 1; lower train\.learning"):
         tiny.train(tmp_path, tiny.PARAMS.model_copy(update=update))
 
 

@@ -1,4 +1,4 @@
-"""`recctl doctor`: is everything here that training needs, and what to do if not."""
+"""`recctl doctor`: checks everything that training needs, and how to fix it."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Look at the packages, the machine, the project, its data and its tracking server.
+    """Check the packages, the machine, the project, its data and its tracking server.
 
-    Ends with exit code 2 when something keeps the pipeline from running.
+    Ends with exit code 2 when something prevents the pipeline from running.
     """
     from recctl.doctor import examine
 
@@ -57,4 +57,4 @@ def _print(checks: "list[Check]") -> None:
     if blocked:
         console.print(Text.assemble(("Not usable yet", "red"), f": {', '.join(blocked)}"))
     else:
-        console.print("Ready: nothing keeps 'dvc repro --pull' from running.")
+        console.print("Ready: 'dvc repro --pull' can run.")

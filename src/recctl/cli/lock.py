@@ -1,4 +1,4 @@
-"""`recctl wait`: until nobody retrains this project."""
+"""`recctl wait`: wait until nothing retrains this project."""
 
 from typing import Annotated
 
@@ -19,7 +19,7 @@ def wait(
         ),
     ] = None,
 ) -> None:
-    """Wait until nothing retrains this project, and say who does."""
+    """Wait until nothing retrains this project; report what does."""
     from recctl import lock
     from recctl.layout import Layout
 

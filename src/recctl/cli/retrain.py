@@ -1,4 +1,4 @@
-"""`recctl retrain` and `recctl backfill`: what the flows do, without Prefect."""
+"""`recctl retrain` and `recctl backfill`: the work of the flows, without Prefect."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,9 +28,9 @@ def retrain(
         bool, typer.Option("--json", help="Print JSON; everything else goes to stderr.")
     ] = False,
 ) -> None:
-    """Take in new data, run the pipeline, decide, tell git and the remote.
+    """Take in new data, run the pipeline, decide, publish to git and the remote.
 
-    What the flow `retrain` does, at the terminal. Under `approval: manual` it asks there, and no
+    This is the flow `retrain` at the terminal. Under `approval: manual` it asks there, and no
     answer within `approval_hours` is no. Exit codes: 0 promoted, unchanged, nothing new or not
     approved; 1 a defect of recctl; 2 refused, bad input, or something that you can change;
     3 rejected; 4 suspicious; 5 stale; 130 interrupted.
@@ -76,7 +76,7 @@ def backfill(
 ) -> None:
     """Replay the log's days: what the system would have done, and how its champions did.
 
-    Works in a folder and under a registry name of its own; interrupted, it goes on where it was.
+    Uses a separate folder and registry name. Run again after an interrupt, it continues.
     """
     import dataclasses
 
@@ -115,12 +115,12 @@ def _day(text: str) -> "date":
     except ValueError:
         raise UserError(f"'{text:.40}' is not a day", "write it like 2024-12-31") from None
     if day.year > limits.WATERMARK_YEAR:
-        raise UserError(f"{day} lies beyond all logs", "write it like 2024-12-31")
+        raise UserError(f"{day} is later than any log", "write it like 2024-12-31")
     return day
 
 
 def _approve(hours: float, err: bool, decision: "DecisionRecord") -> str | bool:
-    """The user who says at the terminal that the model may serve."""
+    """Ask at the terminal whether the model may serve; the user who says yes."""
     import sys
 
     from recctl.cli.asking import yes_or_no
@@ -130,6 +130,6 @@ def _approve(hours: float, err: bool, decision: "DecisionRecord") -> str | bool:
 
     tables.decision(decision, console=Console(stderr=True) if err else None)
     if sys.stdin.isatty():
-        echo(f"No answer within {hours:g} hours is no: the project is held meanwhile.", err=err)
+        echo(f"No answer within {hours:g} hours means no; until then the project is held.", err=err)
         return yes_or_no("Let this model serve?", hours, err) and user()
     return typer.confirm("Let this model serve?", default=False, err=err) and user()

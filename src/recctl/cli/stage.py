@@ -63,7 +63,7 @@ def evaluate() -> None:
 
 @contextlib.contextmanager
 def _alone(name: str) -> Iterator["Layout"]:
-    """The project, in which nothing else retrains while the stage runs."""
+    """The project, locked so that nothing else retrains it while the stage runs."""
     from recctl import lock
     from recctl.layout import Layout
 

@@ -16,15 +16,15 @@ from recctl.models.recurrent import Gru4Rec, LstmRec
 from recctl.models.sasrec import SASRec
 
 BASELINES: dict[str, type[Counted]] = {model.kind: model for model in (Popularity, Markov, ItemKNN)}
-"""Models that stand beside every evaluation."""
+"""Models that every evaluation compares with."""
 
 COUNTED: dict[str, type[Counted]] = {**BASELINES, RecentPopularity.kind: RecentPopularity}
-"""Models that one pass over the data fits, with nothing drawn."""
+"""Models that one pass over the data fits, without randomness."""
 
 NEURAL: dict[str, type[Neural]] = {
     model.kind: model for model in (Bert4Rec, SASRec, Gru4Rec, LstmRec, Caser)
 }
-"""Networks, trained in epochs; each has its settings below its name in params.yaml."""
+"""Networks, trained in epochs; the settings of each are under its name in params.yaml."""
 
 MODELS: dict[str, type[Recommender]] = {**NEURAL, **COUNTED}
 
@@ -44,6 +44,6 @@ def load_model(folder: Path, device: torch.device) -> Recommender:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"{folder / WEIGHTS} does not fit {SETTINGS} beside it ({reason})",
+            f"{folder / WEIGHTS} does not fit {SETTINGS} in that folder ({reason})",
             "run 'dvc repro -f train'",
         ) from None

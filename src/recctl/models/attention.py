@@ -8,11 +8,11 @@ from torch.nn import functional as F
 
 from recctl.models.dropout import kept_bytes
 
-# torch's fused kernel has no dropout on a CPU, and what stands in for it takes more than twice as
-# long as this (an epoch of MovieLens 1M's lengths, 2 cores, torch 2.13; docs/experiments.md).
+# torch's fused kernel has no dropout on a CPU, and its replacement takes more than twice as long
+# as this (an epoch of MovieLens 1M's lengths, 2 cores, torch 2.13; docs/experiments.md).
 
 _AT_A_TIME = 2**19
-"""Attention weights worked on at a time: 2 MiB of float32 stay in a core's cache."""
+"""Attention weights computed at a time: 2 MiB of float32 stay in a core's cache."""
 
 
 def attend(
@@ -25,10 +25,10 @@ def attend(
     drop: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Values mixed by how well their keys answer the queries; (batch, heads, m, size).
+    """Values averaged by the similarity of their keys to the queries; (batch, heads, m, size).
 
     query (batch, heads, m, size); key and value (batch, heads, n, size). `seen`, false at keys that
-    a query must not look at, broadcasts to (batch, heads, m, n); `causal` (with m = n, and without
+    a query must not attend to, broadcasts to (batch, heads, m, n); `causal` (with m = n and no
     `seen`) hides those after the query. Every query sees at least one key. With a generator weights
     are dropped with probability `drop`; on a CPU it is rounded to 256ths and the generator decides.
     """

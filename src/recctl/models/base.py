@@ -1,4 +1,4 @@
-"""What every recommender is, and how it is kept: safetensors and JSON, never a pickle."""
+"""The interface of every recommender, and its files: safetensors and JSON, never a pickle."""
 
 import json
 from abc import ABC, abstractmethod
@@ -19,7 +19,7 @@ SETTINGS = "model.json"
 
 
 class Scorer(Protocol):
-    """All that ranking asks of a model."""
+    """The part of a model that ranking needs."""
 
     @property
     def n_items(self) -> int:
@@ -43,12 +43,12 @@ class Recommender(ABC):
         """Scores of all items for each history; float32 (len(histories), n_items).
 
         Histories hold known items only (no COLD), oldest first, any length including zero. Seen
-        items are scored like any other: filtering them is the caller's business.
+        items are scored like any other: filtering them is left to the caller.
         """
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What `restore` needs beside the tensors; JSON-serialisable."""
+        """What `restore` needs in addition to the tensors; JSON-serialisable."""
 
     @abstractmethod
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -72,7 +72,7 @@ class Counted(Recommender):
 
 
 def save_model(model: Recommender, folder: Path, about: dict[str, Any] | None = None) -> None:
-    """Write a model's weights and settings into a folder; `about` is kept beside them."""
+    """Write a model's weights and settings into a folder; `about` is stored with the settings."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.tensors().items()}
     with replacing(folder / WEIGHTS) as temporary:
         temporary.write_bytes(save(tensors))  # not save_file: a full disk must be an OSError
@@ -84,7 +84,7 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     """Read a safetensors file; UserError when it is missing or damaged."""
     if not path.is_file():
         raise UserError(f"no {path}", "train a model first: 'dvc repro train'")
-    path.open("rb").close()  # of a file that may not be read safetensors says that it is not there
+    path.open("rb").close()  # safetensors reports a file that may not be read as absent
     if path.stat().st_size > limits.MODEL_BYTES:
         raise damaged(path, "train", f"more than {limits.MODEL_BYTES:,} bytes")
     try:
@@ -98,11 +98,12 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def vector(tensors: dict[str, torch.Tensor], name: str) -> torch.Tensor:
-    """One number per item; KeyError or ValueError where there is no such thing."""
-    found = tensors[name]
-    if found.dim() != 1 or found.dtype != torch.float32 or not 1 <= len(found) <= limits.CATALOGUE:
+    """The tensor of one number per item; KeyError or ValueError where it is missing or another."""
+    numbers = tensors[name]
+    is_vector = numbers.dim() == 1 and numbers.dtype == torch.float32
+    if not is_vector or not 1 <= len(numbers) <= limits.CATALOGUE:
         raise ValueError(f"'{name}' is not one number per item")
-    return found
+    return numbers
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Encoder(Transformer):
 
 
 class Bert4Rec(Neural):
-    """The encoder as a recommender: append [MASK] to the history and score what stands there."""
+    """The encoder as a recommender: append [MASK] to the history and score that position."""
 
     kind: ClassVar[str] = "bert4rec"
     network: ClassVar[type[SequenceEncoder]] = Encoder

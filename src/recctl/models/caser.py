@@ -14,10 +14,10 @@ from recctl.models.shapes import CaserShape, Shape
 class Convolutions(SequenceEncoder):
     """Horizontal and vertical filters over a window that ends at each position.
 
-    A horizontal filter of height h (1 to `window`) sees h items whole and keeps its largest answer
-    in the window; a vertical one adds the window's items up with weights of its own (section 3.2
-    of the paper). Sliding both along a history gives every position's answer at once. The paper
-    adds a vector learnt for each user; here only the history speaks, so that new users are served.
+    A horizontal filter of height h (1 to `window`) spans h items, and its maximum in the window is
+    kept; a vertical one is a weighted sum of the window's items (section 3.2 of the paper). Both
+    are convolutions along the history, computed for all positions together. The paper adds a vector
+    learnt for each user; here only the history is used, so that new users are served.
     """
 
     causal: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""What neural models share: items in, a vector per position out, compared with the items."""
+"""The base of neural models: items in, a vector per position out, compared with the items."""
 
 from abc import abstractmethod
 from typing import Any, ClassVar, Self
@@ -17,12 +17,12 @@ from recctl.sequences.store import Histories
 class SequenceEncoder(nn.Module):
     """A network over histories, with item embeddings that its output is compared with.
 
-    Beside the items there are two tokens: `pad`, after the end of shorter rows, and `special`,
-    which is [MASK] in the cloze task and stands before the first item in next-item prediction.
+    There are two more tokens: `pad`, after the end of shorter rows, and `special`, which is [MASK]
+    in the cloze task and precedes the first item in next-item prediction.
     """
 
     causal: ClassVar[bool]
-    """Whether each position sees only what is before it and predicts the next item."""
+    """Whether each position sees only those before it and predicts the next item."""
 
     def __init__(self, n_items: int, max_length: int, hidden_size: int) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class SequenceEncoder(nn.Module):
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """The arguments that make this network, JSON-serialisable."""
+        """The arguments of this network's constructor, JSON-serialisable."""
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw the weights: truncated normal of std 1 / sqrt(size), biases zero, norms one.
@@ -117,7 +117,7 @@ class Neural(Recommender):
 
     @classmethod
     def build(cls, n_items: int, shape: Shape) -> SequenceEncoder:
-        """A new network of this shape; UserError where it would be beyond all memory."""
+        """A new network of this shape; UserError where it would have too many weights."""
         try:
             cls._unfilled(n_items, shape)
         except ValueError as error:
@@ -128,7 +128,7 @@ class Neural(Recommender):
 
     @classmethod
     def _unfilled(cls, n_items: int, shape: Shape) -> SequenceEncoder:
-        """The network without memory for its weights; ValueError where they are too many."""
+        """The network without memory for its weights; ValueError where it has too many."""
         with torch.device("meta"):
             encoder = cls.network(n_items, **cls._arguments(shape))
         weights = sum(weight.numel() for weight in encoder.parameters())
@@ -138,18 +138,18 @@ class Neural(Recommender):
 
     @classmethod
     def _arguments(cls, shape: Shape) -> dict[str, Any]:
-        """What of a section of params.yaml makes the network: its training apart."""
+        """The settings of a section of params.yaml that shape the network, not its training."""
         return shape.model_dump(include=set(cls.shape.model_fields))
 
     @classmethod
     def _checked(cls, settings: dict[str, Any]) -> tuple[int, Shape]:
-        """The number of items and the shape that a model folder tells."""
+        """The number of items and the shape in a model folder's settings."""
         given = {key: value for key, value in settings.items() if key != "n_items"}
         n_items = settings["n_items"]
         if type(n_items) is not int or not 1 <= n_items <= limits.CATALOGUE:
             raise ValueError(f"n_items is {n_items!r:.40}")
         if "rotary" in cls.shape.model_fields:
-            given.setdefault("rotary", False)  # models saved before there was such a thing
+            given.setdefault("rotary", False)  # missing in models that were saved before it existed
         for name in cls.shape.model_fields:
             if name not in given:
                 raise KeyError(name)

@@ -24,8 +24,8 @@ class ItemKNN(Counted):
     """Each item keeps its k nearest items by the cosine of their binary vectors over users.
 
     score(j) = sum of cosine(i, j) over the distinct items i of the history that have j among
-    their neighbours. What is nobody's neighbour follows in the order of popularity: each score
-    carries a millionth of the item's share of training interactions.
+    their neighbours. Items that are no neighbour follow in the order of popularity: each score
+    includes a millionth of the item's share of training interactions.
     """
 
     kind: ClassVar[str] = "item-knn"

@@ -48,7 +48,7 @@ class Recurrent(SequenceEncoder):
         at: Tensor | None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """See `SequenceEncoder.forward`; padding stands last and changes nothing before it."""
+        """See `SequenceEncoder.forward`; padding comes last and changes nothing before it."""
         x = dropout(self.item(tokens), self.drop, generator)
         for cell in self.cells:
             # autocast would run a GPU's recurrent kernels in float16, whose range is too small here

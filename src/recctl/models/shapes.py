@@ -1,4 +1,4 @@
-"""What fixes a network's size, bounded: of params.yaml and of a model folder alike."""
+"""The settings that fix a network's size, with limits: in params.yaml and in model folders."""
 
 from typing import Any, Self, TypeVar
 
@@ -12,7 +12,7 @@ class Shape(Settings):
     """Shape of a network that sees the end of a history."""
 
     max_length: int = Field(default=200, ge=2, le=limits.LENGTH)
-    """Positions the network sees: the last max_length - 1 items, and one token beside them."""
+    """Positions the network sees: the last max_length - 1 items and one more token."""
     hidden_size: int = Field(default=64, ge=1, le=limits.WIDTH)
     dropout: float = Field(default=0.1, ge=0, lt=1)
 
@@ -51,26 +51,26 @@ class CaserShape(Shape):
     """Shape of Caser (Tang and Wang 2018); a filter is counted per height."""
 
     window: int = Field(default=5, ge=1, le=limits.LAYERS)
-    """Items before the predicted one that are looked at."""
+    """Items before the predicted one that the network sees."""
     horizontal: int = Field(default=16, ge=1, le=limits.WIDTH)
     vertical: int = Field(default=4, ge=1, le=limits.WIDTH)
 
 
 class Smoothing(Settings):
-    """What fixes a Markov chain beside its counts."""
+    """The settings of a Markov chain in addition to its counts."""
 
     smoothing: float = Field(gt=0, le=limits.COUNT)
 
 
 class Nothing(Settings):
-    """The settings of a model that its tensors say all of."""
+    """The settings of a model that is fully described by its tensors."""
 
 
 Kind = TypeVar("Kind", bound=Settings)
 
 
 def validated(kind: type[Kind], given: dict[str, Any]) -> Kind:
-    """Settings as a model folder tells them; ValueError says in one line what is wrong."""
+    """The settings of a model folder; ValueError with one line about what is wrong."""
     try:
         return kind.model_validate(given)
     except ValidationError as error:

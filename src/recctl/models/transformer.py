@@ -11,7 +11,7 @@ from recctl.models.dropout import dropout
 from recctl.models.encoder import SequenceEncoder
 
 _INNER = 2**18
-"""Numbers between a layer's two feed-forward products that a thread works on at a time: 1 MiB."""
+"""Numbers between a layer's two feed-forward products that a thread computes at a time: 1 MiB."""
 
 
 class Block(nn.Module):
@@ -88,9 +88,9 @@ class Block(nn.Module):
         return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
     def _seen(self, real: Tensor | None, at: Tensor | None, length: int) -> Tensor | None:
-        """Which keys a position may look at, (batch, 1, 1 or m, length); None for the kernel's own.
+        """The keys that a position may attend to, (batch, 1, 1 or m, length); None: all, or causal.
 
-        Padding stands after the end, so that a causal layer's real positions never see any.
+        Padding comes last, so that a causal layer's real positions never see any.
         """
         if not self.causal:
             return None if real is None else real[:, None, None, :]
@@ -101,10 +101,10 @@ class Block(nn.Module):
 
 
 def turning(length: int, size: int, device: torch.device) -> Tensor:
-    """How far each position turns each pair of numbers of a head, as unit complex numbers.
+    """The rotation of each pair of a head's numbers at each position, as unit complex numbers.
 
-    Rotary embeddings (Su et al. 2021, section 3.2.2): pair i of position p is turned by
-    p * 10000^(-2i / size), so that a query and a key agree by how far apart they stand.
+    Rotary embeddings (Su et al. 2021, section 3.2.2): pair i of position p is rotated
+    by p * 10000^(-2i / size), so that the product of query and key depends on their distance.
     (length, size / 2).
     """
     speeds = 10_000.0 ** (-torch.arange(0, size, 2, device=device) / size)
@@ -113,7 +113,7 @@ def turning(length: int, size: int, device: torch.device) -> Tensor:
 
 
 def turned(x: Tensor, turns: Tensor) -> Tensor:
-    """Turn the pairs of the last dimension; x (..., length, size), turns (length, size / 2)."""
+    """Rotate the pairs of the last dimension; x (..., length, size), turns (length, size / 2)."""
     pairs = torch.view_as_complex(x.float().reshape(*x.shape[:-1], -1, 2))
     return torch.view_as_real(pairs * turns).flatten(-2).to(x.dtype)
 
@@ -121,7 +121,7 @@ def turned(x: Tensor, turns: Tensor) -> Tensor:
 class Transformer(SequenceEncoder):
     """Items and learned positions -> layers -> normalised hidden vectors.
 
-    With `rotary` attention knows beside them how far apart two positions are.
+    With `rotary` attention also depends on the distance between two positions.
     """
 
     def __init__(

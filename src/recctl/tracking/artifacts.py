@@ -1,10 +1,10 @@
 """The files of MLflow's runs: where they are now, and whether they are there at all.
 
-MLflow notes absolute addresses. Beside a local database they lie in `mlartifacts/`, so in a project
-that was moved or copied they are looked for beside its own database.
+MLflow records absolute addresses. The files of a local database are in `mlartifacts/` in its
+folder; in a project that was moved or copied they are read from the folder of its own database.
 
-Whether a file exists is asked of its store, of that file and of the folders above it, and never
-read from the text of an error. Imports mlflow inside functions only.
+Whether a file exists is decided by requests to its store, for the file and the folders above it,
+never by the text of an error. Imports mlflow inside functions only.
 """
 
 import re
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 FOLDER = "mlartifacts"
-"""What holds the files of a local database's runs, beside it."""
+"""The folder of the files of a local database's runs, in the database's folder."""
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -112,8 +112,8 @@ class Artifacts:
     def sizes(self, sub: str) -> dict[str, int | None]:
         """The bytes of every file below the folder `sub`, by its path in the run.
 
-        None where the store does not say. Empty where the folder is empty, and where the store says
-        nothing of it: `lacks` tells which.
+        None where the store does not report a size. Empty where the folder is empty and where the
+        store does not know it: `lacks` distinguishes these.
         """
         return self._sizes(self.store(), sub)
 
@@ -159,7 +159,7 @@ class Artifacts:
                 return whole not in listed
         raise Unknown(
             f"the artifact store {top} is empty or not there",
-            "mount its disk, or bring its folder back",
+            "mount its disk, or restore its folder",
         )
 
     def _can_be_read(self, store: "ArtifactRepository", path: str) -> bool:
@@ -203,8 +203,8 @@ def _not_found(error: Exception) -> bool:
 
 
 def _listed(store: "ArtifactRepository", folder: str) -> list[Any]:
-    """What a store lists directly below a folder."""
+    """The entries of a store directly in a folder."""
     try:
         return list(store.list_artifacts(folder or None))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise MayPass(f"{store.artifact_uri} lists what is no list of files ({error})") from None
+        raise MayPass(f"{store.artifact_uri} returns an invalid list of files ({error})") from None

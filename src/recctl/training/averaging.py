@@ -1,4 +1,4 @@
-"""A running average of the weights: what is validated and kept in place of the last step's."""
+"""A running average of the weights, validated and saved in place of the last step's."""
 
 from typing import cast
 
@@ -9,15 +9,15 @@ from torch.optim.swa_utils import AveragedModel
 from recctl.models.encoder import SequenceEncoder
 
 _PER_EPOCH = 16
-"""Updates an epoch, about: each is a pass over all weights, dear where items are many."""
+"""Updates per epoch, about: each is a pass over all weights, expensive with many items."""
 
 
 class Average:
     """An exponential moving average of an encoder's weights over about so many epochs.
 
-    Steps at a constant rate end in a noisy orbit around what they look for; the mean of the orbit
-    is nearer to it than any of its points (Polyak and Juditsky 1992; Izmailov et al. 2018 for
-    networks). Young averages are short, so that the first epochs do not drag along.
+    Steps at a constant rate end in a noisy orbit around an optimum; the mean of the orbit is nearer
+    to it than any of its points (Polyak and Juditsky 1992; Izmailov et al. 2018 for networks). The
+    average is shorter at first, so that the first epochs have little weight.
     """
 
     def __init__(self, encoder: SequenceEncoder, epochs: float) -> None:
@@ -36,7 +36,7 @@ class Average:
         return cast(SequenceEncoder, self._averaged.module)
 
     def after(self, batches: int, of: int, encoder: SequenceEncoder) -> None:
-        """Take the encoder's weights in, if it is their turn after so many batches of an epoch."""
+        """Add the encoder's weights, if an update is due after so many batches of an epoch."""
         every = max(1, of // _PER_EPOCH)
         if batches % every == 0:
             self._most_kept = 1 - 1 / max(1.0, self._epochs * of / every)

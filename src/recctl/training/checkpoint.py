@@ -1,4 +1,4 @@
-"""Checkpoints of an unfinished training: whole or absent, and used only where they fit."""
+"""Checkpoints of an unfinished training: whole or absent, used only for the same training."""
 
 import hashlib
 import io
@@ -13,16 +13,16 @@ from recctl.errors import UserError
 from recctl.files import replacing
 
 EVERY_SECONDS = 20.0
-"""Training time that a kill can cost."""
+"""Training time that is lost when the process is killed."""
 
 _KEPT_ASIDE = 3
 _SEAL = hashlib.sha256().digest_size
 
 
 def training_fingerprint(*parts: str) -> str:
-    """The sha256 of all that decides the weights: the parts given, torch's version and our code.
+    """The sha256 of all that determines the weights: the parts, torch's version and our code.
 
-    All of the package counts as code: what ranks the validation targets decides as well.
+    The whole package counts as code: the ranking of the validation targets matters, too.
     """
     hasher = hashlib.sha256()
     for part in parts:
@@ -36,10 +36,10 @@ def training_fingerprint(*parts: str) -> str:
 
 @dataclass
 class Checkpoint:
-    """The checkpoint of the training with one fingerprint, in a folder that keeps others too.
+    """The checkpoint of the training with one fingerprint, in a folder with other checkpoints.
 
-    The file's name carries the fingerprint, so a checkpoint of other params, data or code is never
-    even opened: it lies aside and serves again if its training is taken up again.
+    The file's name carries the fingerprint, so that a checkpoint of other params, data or code is
+    never opened. It is kept, and used when its training is resumed.
     """
 
     folder: Path
@@ -53,12 +53,12 @@ class Checkpoint:
         return self.folder / f"{self.fingerprint[:16]}.pt"
 
     def due(self) -> bool:
-        """Whether enough time has passed to write again; saving takes a twentieth of it at most."""
+        """Whether it is time to write again; saving takes at most a twentieth of the time."""
         wait = max(EVERY_SECONDS, 20 * self._cost) if EVERY_SECONDS else 0.0
         return time.monotonic() - self._saved_at >= wait
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the checkpoint; killed in the middle, the former one stays."""
+        """Replace the checkpoint; if the process is killed, the former one stays."""
         began = time.monotonic()
         buffer = io.BytesIO()
         torch.save({"fingerprint": self.fingerprint, **state}, buffer)
@@ -70,14 +70,14 @@ class Checkpoint:
         self._cost = self._saved_at - began
 
     def load(self) -> dict[str, Any] | None:
-        """The state to go on from, None where there is none; UserError when it is damaged."""
+        """The state to resume from, None where there is none; UserError when it is damaged."""
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:
             return None
         seal, payload = content[:_SEAL], content[_SEAL:]
         if hashlib.sha256(payload).digest() != seal:
-            raise self._damaged("its content does not fit its digest")
+            raise self._damaged("its content does not match its digest")
         file = io.BytesIO(payload)
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         if state["fingerprint"] != self.fingerprint:
@@ -93,7 +93,7 @@ class Checkpoint:
     def aside(self) -> list[Path]:
         """Checkpoints of other trainings, newest first.
 
-        All but the newest few are deleted, and so is what a kill left half written.
+        Deletes all but the newest few, and files that a killed process left half written.
         """
         for partial in self.folder.glob(".*.pt"):
             partial.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The training curve as a table and as a picture, and whether it had flattened."""
+"""The training curve as a CSV file and a plot, and whether it was still rising at its end."""
 
 import csv
 from collections.abc import Sequence
@@ -10,18 +10,18 @@ from recctl.training.progress import Epoch
 
 _COLUMNS = ("epoch", "loss", "ndcg@10", "learning_rate")
 _SHARE = 3
-"""The end of a curve is its last third: there the learning rate no longer falls."""
+"""The end of a curve is its last third, in which the learning rate is constant."""
 _FEWEST = 4
-"""Validations of a short curve's end."""
+"""The fewest validations at the end of a curve."""
 RISE = 0.01
-"""The later half of a rising end lies more than this share above the earlier half."""
+"""A curve rises if the later half of its end is higher than the earlier by more than this."""
 
 Validation = tuple[int, float]
 """An epoch and its NDCG@10."""
 
 
 def end(validations: Sequence[Validation]) -> list[Validation]:
-    """The last third of a curve's validations: what tells whether it had flattened."""
+    """The last third of a curve's validations, by which it is judged whether it still rises."""
     return list(validations[-max(_FEWEST, -(-len(validations) // _SHARE)) :])
 
 
@@ -37,10 +37,10 @@ def halves(end: Sequence[Validation]) -> tuple[float, float]:
 
 
 def still_rises(end: Sequence[Validation], best_epoch: int) -> bool:
-    """Whether validation was still getting better where a training met its last allowed epoch.
+    """Whether validation was still improving when a training reached its last allowed epoch.
 
-    So it was where the best epoch lies in the later half of the curve's end and that half lies
-    more than 1% above the earlier one. A single validation shows nothing: it counts as rising.
+    True where the best epoch is in the later half of the curve's end and the mean of that half is
+    more than 1% above that of the earlier one, and for a single validation.
 
     >>> still_rises([(7, 0.20), (8, 0.21), (9, 0.22), (10, 0.219)], best_epoch=9)
     True

@@ -20,28 +20,28 @@ _PATIENCE = timedelta(minutes=30)
 
 @dataclass(frozen=True)
 class World:
-    """Which of how many processes this is; by default the only one."""
+    """This process's rank among `size` processes; by default the only one."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def leads(self) -> bool:
-        """Whether this one writes files and speaks."""
+        """Whether this process writes the files and prints."""
         return self.rank == 0
 
     def share(self, begin: int, end: int) -> slice:
-        """This process's rows of those from begin to end: every size-th one."""
+        """This process's share of the rows from begin to end: every size-th one."""
         return slice(begin + self.rank, end, self.size)
 
     def wrap(self, encoder: SequenceEncoder) -> torch.nn.Module:
-        """The network as the training calls it: its gradients become the mean over all ranks."""
+        """The network with gradients that are the mean over all ranks."""
         if self.size == 1:
             return encoder
         return DistributedDataParallel(encoder, broadcast_buffers=False)
 
     def mean(self, loss: Tensor) -> Tensor:
-        """A number's mean over all ranks."""
+        """The mean of a number over all ranks."""
         if self.size == 1:
             return loss
         total = loss.clone()
@@ -49,17 +49,17 @@ class World:
         return total / self.size
 
     def gather(self, own: Any) -> list[Any]:
-        """What each rank has, in their order."""
+        """The values of all ranks, in their order."""
         if self.size == 1:
             return [own]
-        found: list[Any] = [None] * self.size
-        dist.all_gather_object(found, own)
-        return found
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, own)
+        return values
 
 
 @contextlib.contextmanager
 def joined(world: World, device: torch.device, meeting: Path) -> Iterator[None]:
-    """Meet the other ranks at a file that is new to all of them; no port is opened for it."""
+    """Join the other ranks through a new file; no port is opened."""
     dist.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
         init_method=f"file://{meeting}",

@@ -1,4 +1,4 @@
-"""What early stopping looks at."""
+"""The validation figure that early stopping uses."""
 
 import numpy as np
 
@@ -11,21 +11,19 @@ from recctl.training.distributed import World
 from recctl.training.loop import Validate
 
 _CASES = 10_000
-"""Users whose targets are ranked at each validation; a larger set would cost more than it tells."""
+"""The most users whose targets are ranked at each validation, which bounds its time."""
 _METRIC = "ndcg@10"
 
 
 def validation(data: SequenceData, filter_seen: bool, world: World | None = None) -> Validate:
-    """NDCG@10 on (at most some thousand of) the validation cases, as evaluation would rank them.
+    """NDCG@10 on the validation cases, or on a sample of 10,000, ranked as evaluation does.
 
     In a `world` of several processes each ranks its share; the figure is the same.
     """
     world = world or World()
     cases = data.cases("validation")
     if not len(cases):
-        raise UserError(
-            "the split has no validation target", "look at artifacts/sequences/report.json"
-        )
+        raise UserError("the split has no validation target", "see artifacts/sequences/report.json")
     rows = np.arange(len(cases))
     if len(cases) > _CASES:
         chosen = np.random.default_rng(0).choice(len(cases), _CASES, replace=False)

@@ -1,4 +1,4 @@
-"""From params and sequences to a trained model, whichever model it is."""
+"""Fits any model to training sequences, as the params say."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from recctl.training.params import TrainParams
 from recctl.training.progress import Epoch, TrainingProgress
 
 _NO_MEMORY = "DefaultCPUAllocator: can't allocate memory"
-"""What torch says on a CPU, in a RuntimeError like any other."""
+"""The message of torch's plain RuntimeError on a CPU."""
 
 
 def check_model(name: str) -> None:
@@ -26,8 +26,8 @@ def check_model(name: str) -> None:
 
 
 def fingerprint(params: TrainParams, split: str, filter_seen: bool) -> str:
-    """What a training depends on: params (bar device, processes and other models' sections), the
-    split's fingerprint, the seen filter of its validations, our code."""
+    """The sha256 of what a training depends on: params (without device, processes and the sections
+    of other models), the split's fingerprint, the seen filter of its validations, our code."""
     others = set(NEURAL) - {params.model}
     return training_fingerprint(
         params.model_dump_json(exclude={"device", "processes", *others}),
@@ -55,7 +55,7 @@ def fit(
     """
     check_model(params.model)
     if not len(train):
-        raise UserError("there is no training sequence", "look at the split's report.json")
+        raise UserError("there is no training sequence", "see artifacts/sequences/report.json")
     if params.model in COUNTED:
         model = COUNTED[params.model].fit(train, n_items)
         return Fit(model, validate(model))
@@ -66,7 +66,7 @@ def fit(
 
 @contextlib.contextmanager
 def _memory_errors(device: torch.device) -> Iterator[None]:
-    """Say what to lower where torch says only what it could not have."""
+    """Turn torch's out-of-memory errors into one that says what to lower."""
     try:
         yield
     except RuntimeError as error:

@@ -36,10 +36,10 @@ def fit_project(
     on_epoch: Callable[[Epoch], None] = lambda row: None,
     console: Console | None = None,
 ) -> Fit:
-    """Train what the params name on the training sequences of a split.
+    """Train the model that the params name on the training sequences of a split.
 
-    In several processes `on_epoch` is not told; the curve is in what comes back. Raises UserError
-    as `fit` does, and for processes that the machine cannot have.
+    With several processes `on_epoch` is not called; the result has the curve. Raises UserError as
+    `fit` does, and for more processes than the machine has GPUs.
     """
     assert params.filter_seen is not None, "see TrainParams.ranked"
     device = pick(params.device)
@@ -54,7 +54,7 @@ def fit_project(
             fingerprint=checkpoint.fingerprint,
         )
         _together(job, count, console)
-        console = Console(quiet=True)  # what is left to do here is to read the last checkpoint
+        console = Console(quiet=True)  # all that is left here is to read the last checkpoint
     return fit(
         data.train(),
         data.vocabulary.size,
@@ -68,7 +68,7 @@ def fit_project(
 
 
 def processes(params: TrainParams, device: torch.device) -> int:
-    """How many processes train a model: `auto` is one per GPU; a baseline is fitted by one."""
+    """The number of processes: `auto` is one per GPU; a baseline needs one."""
     gpus = torch.cuda.device_count() if device.type == "cuda" else 0
     if params.model not in NEURAL:
         return 1
@@ -77,20 +77,20 @@ def processes(params: TrainParams, device: torch.device) -> int:
     wanted = params.processes
     if wanted > 1 and device.type != "cpu" and wanted > gpus:
         raise UserError(
-            f"train.processes is {wanted}, and there are {gpus} CUDA devices",
+            f"train.processes is {wanted}, but there are {gpus} CUDA devices",
             "set it to auto in params.yaml",
         )
     return wanted
 
 
 def _together(job: worker.Job, count: int, console: Console) -> None:
-    """Train to the end under torchrun; the checkpoint then holds what came of it.
+    """Train under torchrun; the checkpoint then holds the result.
 
     Raises UserError when a rank does.
     """
     console.print(f"train: {count} processes")
     folder = job.checkpoints / "ranks"
-    shutil.rmtree(folder, ignore_errors=True)  # what a killed one left
+    shutil.rmtree(folder, ignore_errors=True)  # left by a killed training
     folder.mkdir(parents=True)
     try:
         (folder / "job.json").write_text(job.model_dump_json(), encoding="utf-8")
@@ -98,14 +98,14 @@ def _together(job: worker.Job, count: int, console: Console) -> None:
         error = folder / "error"
         if error.exists():
             raise UserError(error.read_text(encoding="utf-8"))
-        said = (folder / "stderr").read_text(encoding="utf-8", errors="replace")
-        if code and "SIGKILL" in said:
+        errors = (folder / "stderr").read_text(encoding="utf-8", errors="replace")
+        if code and "SIGKILL" in errors:
             raise UserError(
                 "a training process was killed, perhaps for lack of memory",
                 "lower train.processes or train.batch_size in params.yaml",
             )
         if code:
-            for line in said.splitlines():
+            for line in errors.splitlines():
                 echo(line, err=True)
             raise RuntimeError(f"torchrun ended with exit code {code}")
     finally:
@@ -113,11 +113,11 @@ def _together(job: worker.Job, count: int, console: Console) -> None:
 
 
 def _torchrun(folder: Path, count: int, console: Console) -> int:
-    """Its exit code. The processes meet at files in the folder: no port is open to others."""
+    """Run torchrun; its exit code. The processes meet through files: no port is open to others."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=1", "--max-restarts=0"]
     command += [f"--nproc-per-node={count}", "--rdzv-backend=c10d", "--local-addr=localhost"]
     command += ["--rdzv-conf=store_type=file", f"--rdzv-endpoint={folder / 'agents'}"]
-    command += [f"--log-dir={folder / 'logs'}"]  # it keeps its own, in the system's, for ever
+    command += [f"--log-dir={folder / 'logs'}"]  # the default is never deleted
     command += ["-m", worker.__name__, str(folder)]
     threads = str(max(1, torch.get_num_threads() // count))
     environment = {"OMP_NUM_THREADS": threads, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
@@ -125,8 +125,8 @@ def _torchrun(folder: Path, count: int, console: Console) -> int:
         process = subprocess.Popen(
             supervise.command(command),
             env={**os.environ, **environment, **_interfaces()},
-            stdin=subprocess.PIPE,  # its end tells the supervisor that we are gone
-            close_fds=False,  # the supervisor keeps the stage's lock until the ranks are gone too
+            stdin=subprocess.PIPE,  # the supervisor stops torchrun when this pipe is closed
+            close_fds=False,  # the supervisor holds the stage's lock until the ranks have ended
             stdout=sys.__stderr__ if console.stderr else None,
             stderr=errors,
         )
@@ -139,6 +139,6 @@ def _torchrun(folder: Path, count: int, console: Console) -> int:
 
 
 def _interfaces() -> dict[str, str]:
-    """Ranks talk over the loopback interface."""
+    """Have the ranks communicate over the loopback interface."""
     name = _LOOPBACK.get(sys.platform)
     return {"GLOO_SOCKET_IFNAME": name, "NCCL_SOCKET_IFNAME": name} if name else {}

@@ -34,7 +34,7 @@ Validate = Callable[[Recommender], float]
 
 @dataclass
 class Position:
-    """Where the training stands; with the weights and the optimiser it is all there is to keep."""
+    """The progress of a training; with weights and optimiser, its whole state."""
 
     epoch: int = 1
     batch: int = 0
@@ -43,8 +43,9 @@ class Position:
     loss_sum: float = 0.0
     loss_count: int = 0
     windows: int = 0
-    """Trained in all, and in how many seconds, validations apart."""
+    """Windows trained so far."""
     seconds: float = 0.0
+    """Of training so far, without validations."""
     best_epoch: int = 0
     best_ndcg: float = -1.0
     validations_since_best: int = 0
@@ -62,21 +63,21 @@ class Fit:
     """Empty for a model that is not trained in epochs."""
     best_epoch: int = 0
     seconds: float = 0.0
-    """Of all steps, validations apart, and of processes that were interrupted too."""
+    """Of all steps, without validations, including those of interrupted processes."""
     sequences_per_second: float = 0.0
-    """Windows trained per second, extra samples counted and validations not."""
+    """Windows trained per second, with extra samples and without validations."""
     capped: bool = False
     """The best epoch was the last one allowed: more epochs might have been better."""
 
 
 class Trainer:
-    """Trains an encoder, resuming where a checkpoint left off.
+    """Trains an encoder, resuming from a checkpoint.
 
-    All randomness of a step comes from a generator seeded by (seed, epoch, batch) and the epoch's
-    plan from (seed, epoch): a training that was killed and resumed draws what an undisturbed one
-    draws, and on a CPU with the same number of threads ends with the same weights.
+    All randomness of a step comes from a generator seeded by (seed, epoch, batch), and the epoch's
+    plan from (seed, epoch): a training that was killed and resumed draws the same numbers as an
+    uninterrupted one, and on a CPU with the same number of threads ends with the same weights.
 
-    In a `world` of several processes each takes its share of every batch, and all have the same
+    In a `world` of several processes each trains on its share of every batch, and all have the same
     weights after each step; the position counts whole batches, whatever the number of processes.
     """
 
@@ -110,7 +111,7 @@ class Trainer:
         )
         self._generator = torch.Generator(device)
         self._on_host = torch.Generator()
-        """Draws negatives: few numbers, the same on every device."""
+        """Draws negatives on the CPU, so that they are the same for every device."""
         self._items = torch.from_numpy(np.array(train.items)).to(device)
         self._dtype = autocast_dtype(params.precision)
 
@@ -121,10 +122,10 @@ class Trainer:
         show: TrainingProgress,
         on_epoch: Callable[[Epoch], None] = lambda row: None,
     ) -> Fit:
-        """Train to the end: `patience` validations without a better one, or max_epochs.
+        """Train until `patience` validations brought no better one, or for max_epochs.
 
-        `on_epoch` is told each finished epoch of this process. Raises UserError when the loss is
-        no longer finite, or the checkpoint is damaged.
+        `on_epoch` is called with each epoch that this process finishes. Raises UserError when the
+        loss is no longer finite, or the checkpoint is damaged.
         """
         self._resume(checkpoint, show)
         while not self._finished():
@@ -173,7 +174,7 @@ class Trainer:
 
     @property
     def judged(self) -> SequenceEncoder:
-        """What is validated and kept: the averaged weights, or those of the last step."""
+        """The network that is validated and saved: averaged weights, or those of the last step."""
         return self.encoder if self._average is None else self._average.encoder
 
     def plan(self, epoch: int) -> Plan:
@@ -209,7 +210,7 @@ class Trainer:
         self._on_host.manual_seed(_number(step))
         number = _number([*step, self.world.rank] if self.world.rank else step)
         self._generator.manual_seed(number)
-        seed(self.device, number)  # torch's own dropout knows no other generator
+        seed(self.device, number)  # torch's own dropout uses no other generator
 
     def _step(self, plan: Plan, rows: tuple[Tensor, ...], rate: float) -> Tensor:
         self._seed_step()
@@ -222,10 +223,10 @@ class Trainer:
         return self.world.mean(loss.detach())
 
     def _batch(self, plan: Plan, rows: tuple[Tensor, ...]) -> tuple[Batch, float]:
-        """This process's share of the batch, and what its mean loss counts for.
+        """This process's share of the batch, and the weight of its mean loss.
 
-        The mean over all ranks is then that over the whole batch's targets. Where there are fewer
-        rows than ranks, the last ones train along with a row that counts nothing.
+        The weighted mean over all ranks is that over the whole batch's targets. With fewer rows
+        than ranks, the last ranks train on a row of weight zero.
         """
         begin, end = plan.bounds[self.position.batch : self.position.batch + 2].tolist()
         part = self.world.share(begin, end)
@@ -268,10 +269,10 @@ class Trainer:
         )
 
     def _count(self, losses: list[Tensor], began: float) -> float:
-        """Add up losses that wait on the device, and the time; when it is now.
+        """Add the losses that are still on the device, and the time since `began`; returns now.
 
-        Asking for each loss at once would stall a GPU. Raises UserError when one is not finite,
-        before a checkpoint could keep what it did.
+        Reading each loss immediately would stall a GPU. Raises UserError when one is not finite,
+        before a checkpoint is written.
         """
         here = self.position
         for loss in torch.stack(losses).tolist() if losses else []:
@@ -287,10 +288,10 @@ class Trainer:
     def _validate(self, validate: Validate) -> float:
         model, here = NEURAL[self.params.model](self.judged), self.position
         ndcg = validate(model)
-        # a loss comes before its step, so that the last step's shows here only
+        # a loss is computed before its step, so that the effect of the last step shows only here
         scores = model.score(self.train.select(slice(1)))
         if not all(bool(one.isfinite().all()) for one in (scores, *self.judged.parameters())):
-            raise self._diverged("what was learnt is")
+            raise self._diverged("the model's scores or weights are")
         here.validations_since_best += 1
         if ndcg > here.best_ndcg:
             here.best_ndcg, here.best_epoch, here.validations_since_best = ndcg, here.epoch, 0
@@ -324,8 +325,8 @@ class Trainer:
         }
 
     def _resume(self, checkpoint: Checkpoint, show: TrainingProgress) -> None:
-        for path in checkpoint.aside()[:1] if self.world.leads else []:  # it clears up, too
-            show.say(f"train: set aside, for it is of other params, data or code: {path}")
+        for path in checkpoint.aside()[:1] if self.world.leads else []:  # deletes old ones
+            show.say(f"train: not used, since params, data or code differ: checkpoint {path}")
         state = checkpoint.load()
         if state is None:
             return
@@ -338,7 +339,7 @@ class Trainer:
         here = self.position
         done = f"resumed in epoch {here.epoch} after {here.batch} batches"
         if self._finished():
-            done = "this training was finished before; nothing is left to train"
+            done = "this training was already finished; nothing is left to train"
         show.say(f"train: {done}, from {checkpoint.path}")
 
     def _fit(self) -> Fit:

@@ -1,4 +1,4 @@
-"""What is minimised: cross-entropy over the whole catalogue, or over a sample of it."""
+"""The training loss: cross-entropy over the whole catalogue, or over a sample of it."""
 
 import math
 from typing import Any
@@ -105,8 +105,8 @@ def catalogue_cross_entropy(
     """Mean cross-entropy of `targets` (n,) under softmax(hidden @ items.T + bias).
 
     hidden (n, size), items (n_items, size), bias (n_items,). Items that are `seen` are left out of
-    a target's softmax, the target itself never. The n x n_items matrix of logits never exists:
-    memory is one chunk of it on a CPU and two elsewhere, whatever n.
+    a target's softmax, the target itself never. The n x n_items matrix of logits is computed in
+    chunks: memory is one chunk on a CPU and two elsewhere, whatever n.
     """
     loss = _CatalogueCrossEntropy.apply(hidden, items, bias, targets, seen)  # type: ignore[no-untyped-call]
     assert isinstance(loss, Tensor)
@@ -137,7 +137,7 @@ def sampled_cross_entropy(
     """Cross-entropy of the targets under a softmax whose sum is estimated from a sample.
 
     `own` (n,) are the scores of the `targets`, `others` (n, k) those of the `negatives` (k,), drawn
-    with replacement with probability exp(log_share): each stands for 1 / (k share) items of the
+    with replacement with probability exp(log_share): each represents 1 / (k share) items of the
     sum (logQ correction; Bengio and Senecal 2008). One that is a row's target is left out there,
     for the target is counted itself, and so is one that is `seen`.
     """
@@ -147,7 +147,7 @@ def sampled_cross_entropy(
 
 
 def _no_rivals(targets: Tensor, negatives: Tensor, seen: Seen | None) -> Tensor:
-    """Which of the negatives (k,) a target is not compared with; (n, k)."""
+    """The negatives (k,) that a target is not compared with; (n, k)."""
     own = negatives == targets[:, None]
     return own if seen is None else own | seen.among(negatives)
 
@@ -164,7 +164,7 @@ def gbce(
     """Generalised binary cross-entropy (Petrov and Macdonald, RecSys 2023, equations 7 and 12).
 
     Scores as in `sampled_cross_entropy`; the `negatives` are drawn uniformly. The target's
-    log-sigmoid is weighted by beta, which undoes the overconfidence that sampling brings: with
+    log-sigmoid is weighted by beta, which corrects the overconfidence due to sampling: with
     a = k / (n_items - 1) and t the `calibration`, beta = a (t (1 - 1 / a) + 1 / a); t = 0 is plain
     binary cross-entropy, t = 1 calibrates fully. The mean is over the k + 1 items, too.
     """

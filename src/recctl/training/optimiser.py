@@ -29,10 +29,10 @@ class Optimiser:
         self._named = dict(encoder.named_parameters())
         encoder.item.sparse = lazy
         self._embedding = encoder.item.weight if lazy else None
-        dense = [one for one in self._named.values() if one is not self._embedding]
+        dense = [weight for weight in self._named.values() if weight is not self._embedding]
         groups = [
-            {"params": [one for one in dense if one.dim() > 1], "weight_decay": decay},
-            {"params": [one for one in dense if one.dim() == 1], "weight_decay": 0.0},
+            {"params": [weight for weight in dense if weight.dim() > 1], "weight_decay": decay},
+            {"params": [weight for weight in dense if weight.dim() == 1], "weight_decay": 0.0},
         ]
         fused = encoder.item.weight.device.type in ("cpu", "cuda")
         self._parts: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, fused=fused)]
@@ -85,7 +85,7 @@ class Optimiser:
 
 
 def _values(parameter: Tensor) -> Tensor:
-    """A gradient's numbers, of a sparse one those that there are, each row once."""
+    """The values of a gradient; of a sparse one those of its rows, each row once."""
     gradient = parameter.grad
     assert gradient is not None
     if not gradient.is_sparse:

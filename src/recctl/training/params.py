@@ -42,10 +42,10 @@ class TrainParams(Section):
     seed: int = Field(default=42, ge=0, le=limits.SEED)
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     processes: Annotated[int | Literal["auto"], BeforeValidator(_processes)] = 1
-    """That train together, each with its share of every batch; auto is one per GPU."""
+    """Processes that train together, each on its share of every batch; auto: one per GPU."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of matrix products; a GPU rounds what it multiplies to TF32. bfloat16 pays where these
-    products take most of the time: networks many times wider than usual here."""
+    """Of matrix products; a GPU rounds factors to TF32. bfloat16 is faster where these products
+    take most of the time: networks many times wider than the defaults."""
     compile: bool = False
     """Compile the encoder with torch.compile (slower on a CPU)."""
     max_epochs: int = Field(default=100, ge=1, le=limits.EPOCHS)
@@ -67,10 +67,10 @@ class TrainParams(Section):
     loss: Literal["full", "sampled", "gbce"] = "full"
     """Over the whole catalogue; sampled softmax and gBCE are for 100,000s of items."""
     negatives: int = Field(default=256, ge=1, le=limits.TRAIN_NEGATIVES)
-    """Items that a batch's targets are compared with, where the loss samples."""
+    """Items that a batch's targets are compared with by a sampled loss."""
     filter_seen: bool | None = None
-    """The loss compares a target with what the user has not seen yet, as a ranking without seen
-    items does; left out: as `evaluate.filter_seen`."""
+    """Whether the loss compares a target only with items that the user has not seen yet, as a
+    ranking with the seen filter does; default: `evaluate.filter_seen`."""
     gbce_calibration: float = Field(default=0.75, ge=0, le=1)
     """t of gBCE: 0 is plain binary cross-entropy, 1 gives calibrated scores."""
     bert4rec: Bert4RecParams = Bert4RecParams()
@@ -80,9 +80,9 @@ class TrainParams(Section):
     caser: CaserShape = CaserShape()
 
     def ranked(self, filter_seen: bool) -> Self:
-        """With what is left out because it follows from how the model will be ranked.
+        """With the default of `filter_seen`, which follows from how the model will be ranked.
 
-        Raises UserError where seen items are to be ranked and nothing is learnt about them.
+        Raises UserError where seen items will be ranked but nothing is learnt about them.
         """
         if self.filter_seen and not filter_seen:
             raise UserError(

@@ -1,8 +1,8 @@
-"""One of several processes that train a model: what torchrun starts.
+"""One of the processes that train a model together; torchrun starts them.
 
     torchrun --nproc-per-node N -m recctl.training.worker FOLDER
 
-The folder holds `job.json`; an error that the user can mend is left there in `error`.
+The folder holds `job.json`; the message of an error that the user can fix is written to `error`.
 """
 
 import ctypes
@@ -29,7 +29,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Job(BaseModel):
-    """What each of several processes must know."""
+    """What every process needs to know."""
 
     params: TrainParams
     sequences: Path
@@ -39,7 +39,7 @@ class Job(BaseModel):
 
 
 def main(folder: Path) -> int:
-    """Train with the other ranks to the end; the exit code."""
+    """Train with the other ranks; the exit code."""
     _die_with_parent()
     job = Job.model_validate_json((folder / "job.json").read_text(encoding="utf-8"))
     world = World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
@@ -61,20 +61,20 @@ def main(folder: Path) -> int:
                 world=world,
             )
         except Exception as error:
-            told = circumstance(error)
-            if told is None:
+            known = circumstance(error)
+            if known is None:
                 raise
             with replacing(folder / "error") as temporary:  # more than one rank may write it
-                temporary.write_text(str(told), encoding="utf-8")
+                temporary.write_text(str(known), encoding="utf-8")
             return 2
     return 0
 
 
 def _die_with_parent() -> None:
-    """Have the kernel kill this process when torchrun is gone, however it went."""
+    """Have the kernel kill this process when torchrun has ended, for whatever reason."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == 1:  # it was gone before
+        if os.getppid() == 1:  # it had ended before
             sys.exit(1)
 
 
