@@ -265,7 +265,12 @@ def test_the_report_can_be_printed_again(project, monkeypatch):
     runner = CliRunner()
     shown = runner.invoke(app, ["report"])
     assert shown.exit_code == 0
-    for words in ("full ranking", "popularity (model)", "beside the paper only", "1 cold, 1 in"):
+    for words in (
+        "full ranking",
+        "popularity (model)",
+        "comparison with the paper only",
+        "1 cold, 1 in",
+    ):
         assert words in shown.output
     as_json = runner.invoke(app, ["report", "--json"])
     assert json.loads(as_json.output) == read(project.evaluation / "report.json")

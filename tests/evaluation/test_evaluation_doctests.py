@@ -5,7 +5,7 @@ import importlib
 
 import pytest
 
-MODULES = ["beyond_accuracy", "metrics", "params", "ranking", "statistics", "tables"]
+MODULES = ["beyond_accuracy", "metrics", "params", "ranking", "statistics"]
 
 
 @pytest.mark.parametrize("name", MODULES)

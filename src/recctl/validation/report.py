@@ -5,11 +5,12 @@ from typing import Any
 
 from recctl.data.repeats import Repeats
 from recctl.errors import UserError
-from recctl.render.console import SIMPLE_HEAD, Console, Table, Text
+from recctl.render.console import Console
+from recctl.render.grid import Cell, Grid, Mark, left
 from recctl.validation.drift import Comparison, Profile
 from recctl.validation.suite import Outcome, Verdict
 
-_STYLES: dict[Verdict, str] = {"passed": "green", "failed": "bold red", "not checked": "dim"}
+_MARKS: dict[Verdict, Mark] = {"passed": "good", "failed": "bad", "not checked": "dim"}
 
 _METRICS = {
     "short-histories": "short_history_share",
@@ -19,7 +20,7 @@ _METRICS = {
     "popularity-drift": "popularity_divergence",
     "popularity-break": "popularity_divergence",
 }
-"""Rules whose observed number is worth following from version to version."""
+"""Rules whose observed number is tracked from version to version."""
 
 
 def failed(outcomes: Sequence[Outcome], severity: str) -> list[str]:
@@ -108,45 +109,37 @@ def metrics(outcomes: Sequence[Outcome], profile: Profile | None) -> dict[str, f
 
 def show(outcomes: Sequence[Outcome], console: Console) -> None:
     """Print every rule's outcome, why rules were not checked, and sample rows of failures."""
-    console.print(_overview(outcomes))
+    _overview(outcomes).print(console)
     for note in dict.fromkeys(outcome.note for outcome in outcomes if outcome.note):
         console.print(f"Not checked: {note}.")
     shown: list[list[dict[str, Any]]] = []
     for outcome in outcomes:
-        # Two rules may look at the same rows with different limits.
+        # Two rules may check the same rows against different limits.
         if outcome.samples and outcome.samples not in shown:
-            console.print(f"{outcome.rule.name}: {observed(outcome)}", style="bold")
-            console.print(_samples(outcome.samples, console))
-            shown.append(outcome.samples)
+            samples = outcome.samples
+            title = f"{outcome.rule.name}: {observed(outcome)}"
+            grid = Grid(title, left(*samples[0], cut=True))
+            for row in samples:
+                grid.add(*map(_plain, row.values()))
+            grid.print(console)
+            shown.append(samples)
 
 
-def _overview(outcomes: Sequence[Outcome]) -> Table:
-    table = Table(title="Validation", title_justify="left", box=SIMPLE_HEAD)
-    for heading in ("rule", "severity", "observed", "limit", "verdict"):
-        table.add_column(heading, no_wrap=heading in ("rule", "verdict"))
+def _overview(outcomes: Sequence[Outcome]) -> Grid:
+    columns = [
+        *left("rule", whole=True),
+        *left("severity", "observed", "limit"),
+        *left("verdict", whole=True),
+    ]
+    grid = Grid("Validation", columns)
     for outcome in outcomes:
-        verdict = "warning" if _is_warning(outcome) else outcome.verdict
-        style = "yellow" if _is_warning(outcome) else _STYLES[outcome.verdict]
-        table.add_row(
-            outcome.rule.name,
-            outcome.rule.severity,
-            observed(outcome),
-            outcome.rule.limit,
-            Text(verdict, style),
-        )
-    return table
-
-
-def _is_warning(outcome: Outcome) -> bool:
-    return outcome.verdict == "failed" and outcome.rule.severity == "warning"
-
-
-def _samples(rows: list[dict[str, Any]], console: Console) -> Table:
-    """Rows that failed."""
-    table = Table(*rows[0], box=SIMPLE_HEAD)
-    for row in rows:
-        table.add_row(*(console.cell(_plain(value)) for value in row.values()))
-    return table
+        rule = outcome.rule
+        if outcome.verdict == "failed" and rule.severity == "warning":
+            verdict = Cell("warning", "warning")
+        else:
+            verdict = Cell(outcome.verdict, _MARKS[outcome.verdict])
+        grid.add(rule.name, rule.severity, observed(outcome), rule.limit, verdict)
+    return grid
 
 
 def observed(outcome: Outcome) -> str:
