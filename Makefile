@@ -11,7 +11,7 @@ export GX_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# For what is not started by `recctl`; src/recctl/threads.py says why.
+# For processes that `recctl` does not start; src/recctl/threads.py gives the reason.
 ifndef OMP_WAIT_POLICY
 export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 5000
@@ -29,7 +29,7 @@ WORKERS ?= 2
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.installed ## Build .venv with recctl and all it needs (PYTHON=... picks the interpreter)
+setup: $(VENV)/.installed ## Build .venv with recctl and its dependencies (PYTHON=... picks the interpreter)
 
 setup-dev: $(VENV)/.installed-dev ## The same, with the tools for tests and checks
 
@@ -43,7 +43,7 @@ up: $(VENV)/.installed ## Start Prefect, MLflow's pages and a worker here; regis
 down: $(VENV)/.installed ## Stop what `make up` started; no process stays
 	@recctl down
 
-# Each process takes the next test file when it is through with one, the slow files first.
+# Each process takes the next test file when it has finished one, slow files first.
 test: $(VENV)/.installed-dev ## Run the whole test suite in 2 processes (WORKERS=... ARGS=... for pytest)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
@@ -70,7 +70,7 @@ bench: $(VENV)/.installed-dev ## Measure speed and memory (LOG=path of MovieLens
 	$(BIN)/python benchmarks/retraining.py
 	$(BIN)/python benchmarks/large_catalogue.py
 
-bench-peers: $(VENV)/.installed-dev ## Measure RePlay, RecTools and RecBole beside ours, in environments of their own
+bench-peers: $(VENV)/.installed-dev ## Measure RePlay, RecTools and RecBole beside recctl, each in its own environment
 	$(BIN)/python benchmarks/peers/run.py $(if $(LOG),--log $(LOG))
 	$(BIN)/python benchmarks/peers/run.py --shape shop
 

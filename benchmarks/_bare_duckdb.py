@@ -1,4 +1,4 @@
-"""What to compare ingest and sequence-split with: one short DuckDB script for one known file.
+"""The reference for ingest and sequence-split: one short DuckDB script for one known file.
 
     python benchmarks/_bare_duckdb.py ml-1m.txt.gz OUT
 

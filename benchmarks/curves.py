@@ -1,10 +1,10 @@
-"""Validation NDCG@10 by epoch, with and without each trick that changes what is computed.
+"""Validation NDCG@10 by epoch, with and without each technique that changes the result.
 
     python benchmarks/curves.py PROJECT [--epochs 20] [--set train.model=sasrec] [--variant ...]
 
 PROJECT is a folder where `dvc repro sequence-split` has run; its params.yaml gives the settings. A
 variant is 'name: key=value, ...' with keys of the train section, or pool=1 for batches that mix all
-lengths. Without any: what params.yaml says, without length buckets, with averaged weights, and
+lengths. Without any: as params.yaml says, without length buckets, with averaged weights, and
 without last-item samples.
 """
 
@@ -67,8 +67,8 @@ def curve(
         seconds += time.perf_counter() - began
         if epoch % every == 0 or epoch == params.max_epochs:
             points.append((epoch, seconds, validate(NEURAL[params.model](trainer.judged))))
-            told = f"epoch {epoch}, {seconds:.0f} s, loss {loss:.4f}, NDCG@10 {points[-1][2]:.4f}"
-            print(f"{name}: {told}", file=sys.stderr, flush=True)
+            line = f"epoch {epoch}, {seconds:.0f} s, loss {loss:.4f}, NDCG@10 {points[-1][2]:.4f}"
+            print(f"{name}: {line}", file=sys.stderr, flush=True)
     batching._POOL = before
     return points
 

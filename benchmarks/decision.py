@@ -2,10 +2,10 @@
 
     python benchmarks/decision.py [--users 1000000] [--resamples 10000]
 
-A process of its own per row, so that the peak memory is that row's: the evidence (ranks of
+Each row runs in its own process, so that the peak memory is that row's: the evidence (ranks of
 challenger, champion, best version and two baselines, eight slices) and the decision together. The
-last row is what counting replaces: one paired interval with every resample drawn user by user, at
-a hundredth of the resamples, scaled.
+last row is the method that counting replaces: one paired interval with every resample drawn user by
+user, at a hundredth of the resamples, scaled.
 """
 
 import argparse

@@ -3,8 +3,8 @@
     python benchmarks/evaluation.py [--log ml-1m.txt.gz] [--sequences FOLDER --model FOLDER]
 
 Without --log a log of MovieLens 1M's shape is generated, and without --model a BERT4Rec with random
-weights (d=64, 2 layers, length 200, learned positions alone) is ranked: what it says does not
-matter to the time. --model needs the --sequences it was trained on (artifacts/sequences). Rates are
+weights (d=64, 2 layers, length 200, learned positions alone) is ranked: its scores do not
+affect the time. --model needs the --sequences it was trained on (artifacts/sequences). Rates are
 medians over repeats.
 """
 

@@ -2,18 +2,20 @@
 
     python benchmarks/gate_calibration.py [--pairs 1000] [--users 1800 6000] [--retrains N]
 
-Simulated: a user's target has a difficulty that both models share, and each model errs on its own;
-log rank is normal, as it is for BERT4Rec on the starter data (HR@1 .105, HR@5 .310, HR@10 .431,
-NDCG@10 .248). How much is shared is set so that paired differences vary as those of two seeds of
-one model. A challenger's mean log rank is shifted until its true NDCG@10 differs by what is asked.
+Simulated: a user's target has a difficulty that both models share, and each model has errors
+independent of the other's; log rank is normal, as it is for BERT4Rec on the starter data (HR@1
+.105, HR@5 .310, HR@10 .431, NDCG@10 .248). The shared part is chosen so that paired differences
+vary as those of two seeds of one model. A challenger's mean log rank is shifted until its true
+NDCG@10 differs by the given amount.
 
 Equal challengers must be promoted at most 5% of the time, the primary gate's nominal level; those
-worse by the margin almost never. The rest is power: what the test set's size lets the gate see.
+worse by the margin almost never. The rest is power: the differences that a test set of this size
+can show.
 
 --retrains N trains the project's own model N times on the starter data with other seeds, in a
-scratch folder, and judges every ordered pair: challengers that are equal in all but chance. Two
-such models are not quite equal: one seed may truly have been luckier, and the gate, which judges
-models and not recipes, may say so. Pairs share trainings, so that the interval is too narrow.
+scratch folder, and judges every ordered pair: challengers that differ by chance only. Two such
+models are not quite equal: one seed may give a truly better model, and the gate, which judges
+models and not recipes, may find that. Pairs share trainings, so the interval is too narrow.
 """
 
 import argparse
@@ -396,7 +398,7 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--shared", type=float, default=SHARED)
     parser.add_argument("--retrains", type=int, default=0, help="train this often; minutes each")
-    parser.add_argument("--max-epochs", type=int, help="of those trainings, to try it out")
+    parser.add_argument("--max-epochs", type=int, help="epochs of those trainings")
     given = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 120)
     if given.pairs:

@@ -2,9 +2,9 @@
 
     python benchmarks/intake.py [--interactions 1000000]
 
-Each intake is a process of its own, imports and `dvc add` included, on two cores where the system
-lets one choose; each comes after the ones before it, so it is compared with more and more that is
-held. Less than 15 seconds each are wanted.
+Each intake is a separate process, imports and `dvc add` included, on two cores where the system
+allows choosing them. They run in sequence, so each is compared with more rows already held. The aim
+is less than 15 seconds each.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     python benchmarks/large_catalogue.py [--threads 2] [--items 10000 100000 1000000]
 
 SASRec, d=64, 2 layers, length 50, batch 128, generated histories with Zipf items. Each size and
-loss runs in a process of its own, so that its peak memory is its own.
+loss runs in a separate process, so that peak memory is measured for each.
 """
 
 import argparse

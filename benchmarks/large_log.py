@@ -2,8 +2,8 @@
 
     python benchmarks/large_log.py [--interactions 25000000] [--users 250000] [--items 50000]
 
-The log is generated. Each stage is a process of its own, on two cores where the system lets one
-choose; memory is the peak of its resident set. What is wanted of 25 million interactions: less
+The log is generated. Each stage is a separate process, on two cores where the system allows
+choosing them; memory is the peak of its resident set. The aim for 25 million interactions: less
 than three minutes in all, and never more than 6 GiB.
 """
 
@@ -48,8 +48,8 @@ def main() -> None:
     parser.add_argument("--interactions", type=int, default=25_000_000)
     parser.add_argument("--users", type=int, default=250_000)
     parser.add_argument("--items", type=int, default=50_000)
-    parser.add_argument("--folder", type=Path, help="where the log may lie (about 2 GB)")
-    parser.add_argument("--log", help="taken for the sake of 'make bench', and not used")
+    parser.add_argument("--folder", type=Path, help="where to put the log (about 2 GB)")
+    parser.add_argument("--log", help="accepted for 'make bench' and ignored")
     given = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])

@@ -3,8 +3,9 @@
     python benchmarks/pipeline.py [--log ml-1m.txt.gz] [--repeats 7]
 
 The log is `user item` lines; without --log one of MovieLens 1M's shape is generated. Times are
-medians; the two take turns. Within one process the first run of each is not counted; as processes
-of their own, Python's start and the imports are in. Both must arrive at the same arrays.
+medians; the two run alternately. Within one process the first run of each is not counted; as
+separate processes the time includes Python's start and the imports. Both must produce the same
+arrays.
 """
 
 import argparse

@@ -4,9 +4,9 @@
 
 The log is `user item` lines; without --log one of MovieLens 1M's shape is generated. Challenger and
 champion are BERT4Recs with random weights (d=64, 2 layers, length 200): what they recommend does
-not matter to the time. Policy: the repository's params.yaml. Each run has a new challenger, which
-is judged, registered, forced (so that aliases move) and written up; the champion is brought from
-the registry. The last rows are what else an operator waits for.
+not affect the time. Policy: the repository's params.yaml. Each run has a new challenger, which
+is judged, registered, forced (so that aliases move) and recorded; the champion is loaded from
+the registry. The last rows are the other commands that an operator waits for.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
     python benchmarks/retraining.py [--rounds 5]
 
-In a copy of this project with a trained, promoted model and a warm Prefect server, by turns: a bare
-`dvc repro`; the flow with nothing new; the flow through all its steps (the policy's number of
-resamples changes, so the same model is decided upon again). Needs `dvc repro` to have run here.
+In a copy of this project with a trained, promoted model and a warm Prefect server, alternately: a
+bare `dvc repro`; the flow with nothing new; the flow through all its steps (the policy's number of
+resamples changes, so the same model is decided upon again). Run `dvc repro` here first.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""What a figure among 100 popular negatives depends on, beside how good the model is.
+"""What a figure among 100 popular negatives depends on besides the model's quality.
 
     python benchmarks/sampled_protocols.py PROJECT [--cases validation] [--discount 0 0.1 0.3]
 
-PROJECT is a folder where `dvc repro` has run. The model is ranked as it is, and with
-`discount x log(training count)` taken off every item's score, in three protocols: the whole
+PROJECT is a folder where `dvc repro` has run. The model is ranked unchanged, and with
+`discount x log(training count)` subtracted from every item's score, in three protocols: the whole
 catalogue; 100 negatives drawn by popularity from what the user has not seen, as the code of Sun et
 al. (2019) draws them; and 100 drawn from everything but the target, of which those that the user
 has seen are then filtered, as asash/bert4rec_repro and blondered/bert4rec_repro do.
@@ -65,10 +65,10 @@ def main() -> None:
     cases = data.cases(options.cases)
     counts = np.array(data.vocabulary.counts, np.int64)
     logs = torch.from_numpy(np.log(counts)).float().to(device)
-    nobody = Cases(cases.users, Histories.of([[]] * len(cases)), cases.targets)
+    unfiltered = Cases(cases.users, Histories.of([[]] * len(cases)), cases.targets)
     negatives = {
         name: sampled_negatives(whose, counts, EvaluateParams())[PROTOCOL]
-        for name, whose in (("unseen", cases), ("any", nobody))
+        for name, whose in (("unseen", cases), ("any", unfiltered))
     }
     table = Table(
         title=f"{model.kind}, {len(cases):,} {options.cases} cases: HR@10 / NDCG@10",

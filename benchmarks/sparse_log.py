@@ -1,9 +1,9 @@
-"""A shop's sparsity with people's real behaviour: short stretches of the histories of a dense log.
+"""A log as sparse as a shop's with real behaviour: short stretches of the histories of a dense log.
 
     python benchmarks/sparse_log.py ml-1m.txt.gz sparse.txt.gz [--mean 9] [--seed 0]
 
-The log has a line `user item` per interaction, in time order, and so has what is written:
-`recctl data use amazon-beauty --from sparse.txt.gz` takes it, with the settings for sparse sets. Of
+The log has a line `user item` per interaction, in time order, and so has the output:
+`recctl data use amazon-beauty --from sparse.txt.gz` reads it, with the settings for sparse sets. Of
 each user one stretch is kept, at a random place, of 5 items and more, `--mean` on average. Of
 MovieLens 1M that leaves, after the 5-core, some 9 interactions per user and 28 per item.
 """

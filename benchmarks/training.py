@@ -3,9 +3,9 @@
     python benchmarks/training.py [--log ml-1m.txt.gz] [--threads 2]
     python benchmarks/training.py --device cuda [--set train.precision=bfloat16]
 
-Without --log a log of MovieLens 1M's shape is generated. A sequence is a user's last 200 items;
-the optimiser, clipping and masking are in, validation is not. Positions are the learned ones alone
-and no extra samples are drawn, so that an epoch is what public implementations call one. The rate
+Without --log a log of MovieLens 1M's shape is generated. A sequence is a user's last 200 items; the
+time includes the optimiser, clipping and masking, but not validation. Positions are learned ones
+only and no extra samples are drawn, so an epoch is the same as in public implementations. The rate
 is sequences over seconds of a whole epoch, the median of several; the peak is that of a large
 matrix product of the same precision, measured before and after. Memory is the process's on a CPU,
 what torch allocated on a GPU.

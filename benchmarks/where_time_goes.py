@@ -72,8 +72,8 @@ def main() -> None:
     parser.add_argument("--log", type=Path, help="a file of `user item` lines, such as ml-1m")
     parser.add_argument("--shape", choices=list(SHAPES), default="ml-1m")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batches", type=int, default=24, help="of training")
-    parser.add_argument("--users", type=int, default=3000, help="ranked")
+    parser.add_argument("--batches", type=int, default=24, help="batches of training")
+    parser.add_argument("--users", type=int, default=3000, help="users ranked")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     ranking._WORKERS = 1

@@ -1,4 +1,4 @@
-"""RecBole's BERT4Rec: its data set, trainer and evaluation, in a folder that is thrown away."""
+"""RecBole's BERT4Rec: its data set, trainer and evaluation, in a temporary folder."""
 
 # mypy: disable-error-code="import-not-found"
 

@@ -15,7 +15,7 @@ from rectools.models import BERT4RecModel
 
 
 def dataset(rows: pd.DataFrame) -> Dataset:
-    """Interactions as RecTools wants them; the position in the history stands for the time."""
+    """Interactions in RecTools' format; the position in the history is the time."""
     columns = {"timestamp": Columns.Datetime}
     return Dataset.construct(rows.drop(columns="left").rename(columns=columns).assign(weight=1))
 

@@ -2,7 +2,7 @@
 
     python benchmarks/peers/run.py [--log ml-1m.txt.gz] [--shape shop] [--threads 2] [--repeats 3]
 
-Each library runs in an environment of its own below --cache, made on the first call. The figures
+Each library runs in its own environment in the folder --cache, made on the first call. The figures
 are medians of repeats in turns, with their ranges; README.md beside this file says what each of
 them computes. Without --log a log of the shape is generated.
 """
@@ -42,7 +42,7 @@ class Entry:
 
 
 def environment(peer: str, cache: Path) -> str:
-    """The Python of a peer's environment, made anew when its requirements changed.
+    """The Python of a peer's environment, rebuilt when its requirements changed.
 
     Raises RuntimeError with one line when it cannot be made.
     """
@@ -173,11 +173,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="and processor cores")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
-    parser.add_argument("--batches", type=int, help="timed, of the peers")
-    parser.add_argument("--users", type=int, default=6000, help="evaluated")
+    parser.add_argument("--batches", type=int, help="batches timed, of the peers")
+    parser.add_argument("--users", type=int, default=6000, help="users evaluated")
     parser.add_argument("--workers", type=int, default=0, help="processes of the peers' loaders")
     parser.add_argument(
-        "--keep-memory", action="store_true", help="tell glibc to keep freed memory, as recctl does"
+        "--keep-memory", action="store_true", help="make glibc keep freed memory, as recctl does"
     )
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "recctl-peers")
     given = parser.parse_args()
