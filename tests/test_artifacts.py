@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from recctl.errors import MayPass, Unknown, UserError
-from recctl.promotion.ledger import registry as module
+from recctl.promotion.ledger import requests as module
 from recctl.promotion.ledger.registry import Gone, Registry
 from recctl.tracking import artifacts, failures
 from recctl.tracking.artifacts import Artifacts

@@ -102,7 +102,7 @@ def killed_promotion(root: Path, uri: str, word: str, request: int, after: bool)
 
 def killed_recovery(root: Path, uri: str, bad: int | None, request: int, after: bool) -> None:
     """Recover, with version `bad` unfit to serve, and be killed at the given request."""
-    from recctl.promotion.ledger.aliases import recover
+    from recctl.promotion.ledger.recovery import recover
 
     os.chdir(root)
     registry = connect(root, uri)

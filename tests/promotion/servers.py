@@ -17,8 +17,10 @@ from typing import Any
 
 import ports
 from recctl.layout import Layout
-from recctl.promotion.ledger.aliases import Serving, recover
-from recctl.promotion.ledger.registry import Registry, Version
+from recctl.promotion.ledger.aliases import Serving
+from recctl.promotion.ledger.recovery import recover
+from recctl.promotion.ledger.registry import Registry
+from recctl.promotion.ledger.versions import Version
 
 NAME = "recommender"
 

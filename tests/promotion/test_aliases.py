@@ -11,9 +11,11 @@ from servers import add_model, connect, fresh_sqlite, picture, promotion, recove
 
 from recctl.errors import UserError
 from recctl.promotion.ledger import aliases
-from recctl.promotion.ledger.aliases import Appended, Stale, append, follow, recover, serving
+from recctl.promotion.ledger.aliases import Appended, Stale, append, follow, serving
 from recctl.promotion.ledger.log import in_force
-from recctl.promotion.ledger.registry import DIGEST, ENTRY, Registry
+from recctl.promotion.ledger.recovery import recover
+from recctl.promotion.ledger.registry import Registry
+from recctl.promotion.ledger.versions import DIGEST, ENTRY
 
 BOTH = [(False, "before"), (True, "after")]
 

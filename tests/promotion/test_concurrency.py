@@ -24,8 +24,9 @@ from servers import (
 )
 
 from databases import postgresql
-from recctl.promotion.ledger.aliases import Appended, append, follow, recover, serving
+from recctl.promotion.ledger.aliases import Appended, append, follow, serving
 from recctl.promotion.ledger.log import in_force, moving
+from recctl.promotion.ledger.recovery import recover
 from recctl.promotion.ledger.registry import Registry
 
 BACKENDS = ("sqlite", "postgresql", "http")

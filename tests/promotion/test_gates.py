@@ -24,9 +24,9 @@ from scipy.stats import binom
 from recctl.evaluation.slices import Slice
 from recctl.promotion.judge import gate
 from recctl.promotion.judge.checks import checked
+from recctl.promotion.judge.comparison import Counter
 from recctl.promotion.judge.decision import decide
 from recctl.promotion.judge.evidence import Conduct, Training
-from recctl.promotion.judge.gates import Counter
 from recctl.promotion.judge.policy import (
     Guardrails,
     Leak,
@@ -60,7 +60,7 @@ def test_metrics_without_a_near_cutoff_are_counted_too(metric, monkeypatch):
     new, old = draws.integers(1, CATALOGUE + 2, (2, 500))
     judged = checked(evidence(new, old, slices=[]), only(primary=Primary()))[1]
     near = Counter(judged, [metric]).pairs(judged.ranks["champion"])
-    monkeypatch.setattr("recctl.promotion.judge.gates._TABLE", 0)  # the way of huge catalogues
+    monkeypatch.setattr("recctl.promotion.judge.comparison._TABLE", 0)  # the way of huge catalogues
     far = Counter(judged, [metric]).pairs(judged.ranks["champion"])
     expected = {"mrr": lambda r: (1 / r) * (r <= 50), "hr@50": lambda r: 1.0 * (r <= 50)}
     expected["ndcg@60"] = lambda r: (r <= 50) / np.log2(r + 1)

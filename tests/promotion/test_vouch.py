@@ -16,7 +16,8 @@ from recctl.promotion import history, manifest
 from recctl.promotion.compare import compare
 from recctl.promotion.ledger import log, vouch
 from recctl.promotion.ledger.log import Entry, canonical
-from recctl.promotion.ledger.registry import FILES, Registry, Version
+from recctl.promotion.ledger.registry import Registry
+from recctl.promotion.ledger.versions import FILES, Version
 from recctl.promotion.promote import promote
 from recctl.promotion.rollback import rollback
 from recctl.promotion.trial import contenders, package

@@ -7,6 +7,7 @@ from recctl.layout import Layout
 from recctl.promotion import history
 from recctl.promotion.draft import draft, measured
 from recctl.promotion.judge import checks, gates
+from recctl.promotion.judge.comparison import Counter
 from recctl.promotion.judge.evidence import Evidence
 from recctl.promotion.judge.gate import Gate
 from recctl.promotion.judge.policy import Leak, Primary, PromotionParams, Slices
@@ -54,7 +55,7 @@ def _differences(evidence: Evidence, policy: PromotionParams) -> list[Gate]:
     rows, judged = checks.checked(evidence, shown)
     if judged is None:
         raise UserError("; ".join(row.reason for row in rows if row.outcome == "refused"))
-    counter = gates.Counter(judged, shown.metrics)
+    counter = Counter(judged, shown.metrics)
     champion = judged.ranks["champion"]
     compared = [
         *gates.primary(counter.pairs(champion), shown),

@@ -6,7 +6,8 @@ from recctl.layout import Layout
 from recctl.promotion.judge.policy import PromotionParams
 from recctl.promotion.ledger import log
 from recctl.promotion.ledger.log import Entry
-from recctl.promotion.ledger.registry import DECISION, Registry, Version
+from recctl.promotion.ledger.registry import Registry
+from recctl.promotion.ledger.versions import DECISION, Version
 from recctl.promotion.view.schema import HistoryRow, ModelVersion, State
 
 WORKSPACE = "workspace"

@@ -15,7 +15,7 @@ from recctl.promotion.draft import contender, draft, measured
 from recctl.promotion.judge.decision import RULES, decide
 from recctl.promotion.judge.policy import PromotionParams
 from recctl.promotion.judge.record import Aliases, DecisionRecord, EvidenceFiles
-from recctl.promotion.ledger import aliases, log, vouch
+from recctl.promotion.ledger import aliases, log, recovery, vouch
 from recctl.promotion.ledger.log import Entry
 from recctl.promotion.ledger.registry import EVIDENCE, Registry
 from recctl.promotion.register import Judged, register
@@ -127,7 +127,7 @@ def check_reason(reason: str, what: str) -> None:
 def _looked_at(registry: Registry, say: Say, force: bool) -> aliases.Serving:
     """The registry as it is, where it is such that a promotion could go on from there."""
     state = aliases.serving(registry)
-    aliases.passable(registry, state, force=force)
+    recovery.passable(registry, state, force=force)
     if state.pending or not state.agree:
         say("something waits to be finished or undone, which this dry run leaves: 'recctl verify'")
     return state
@@ -165,14 +165,14 @@ def settled(registry: Registry, layout: Layout, say: Say, force: bool) -> aliase
 
     left = [one for one in line if one.state == "pending"]
     try:
-        state = aliases.recover(
+        state = recovery.recover(
             registry,
             unfit,
             say,
             describe=lambda: draft("recovery", registry.name).content(),
             force=force,
         )
-    except aliases.NoneCanServe:
+    except recovery.NoneCanServe:
         if not force:
             raise
         return aliases.serving(registry)

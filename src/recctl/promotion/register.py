@@ -13,7 +13,8 @@ from recctl.promotion.judge.policy import PromotionParams
 from recctl.promotion.judge.record import DecisionRecord
 from recctl.promotion.ledger import log, vouch
 from recctl.promotion.ledger.log import Entry
-from recctl.promotion.ledger.registry import FILES, Registry, Version
+from recctl.promotion.ledger.registry import Registry
+from recctl.promotion.ledger.versions import FILES, Version
 from recctl.promotion.trial import contenders, package
 from recctl.promotion.trial.scoring import Contender, TestSet
 from recctl.promotion.view import page

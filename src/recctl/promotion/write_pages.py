@@ -8,7 +8,8 @@ from recctl.errors import UserError
 from recctl.files import replacing
 from recctl.layout import Layout
 from recctl.promotion.ledger.log import Entry
-from recctl.promotion.ledger.registry import DECISION, EVIDENCE, Registry
+from recctl.promotion.ledger.registry import EVIDENCE, Registry
+from recctl.promotion.ledger.versions import DECISION
 from recctl.promotion.view import page, plots
 
 

@@ -2,7 +2,8 @@
 
 from pydantic.dataclasses import dataclass
 
-from recctl.promotion.judge import checks, gates
+from recctl.promotion.judge import checks, gates, guardrails
+from recctl.promotion.judge.comparison import Counter, Pairs
 from recctl.promotion.judge.evidence import Evidence
 from recctl.promotion.judge.gate import Gate, change, figure, label
 from recctl.promotion.judge.policy import PromotionParams
@@ -40,7 +41,7 @@ def decide(evidence: Evidence, policy: PromotionParams) -> Decision:
     """
     rows, judged = checks.checked(evidence, policy)
     if judged is not None:
-        counter = gates.Counter(judged, [*policy.metrics, *(policy.floors or {})])
+        counter = Counter(judged, [*policy.metrics, *(policy.floors or {})])
         rows += _against(counter, evidence, policy) if "champion" in judged.ranks else []
         rows += [] if "champion" in judged.ranks else _first(counter, evidence, policy)
         rows += _nothing_judged(rows)
@@ -48,7 +49,7 @@ def decide(evidence: Evidence, policy: PromotionParams) -> Decision:
     return Decision(verdict, rows, f"{verdict}: {_why(verdict, rows)}")
 
 
-def _against(counter: gates.Counter, evidence: Evidence, policy: PromotionParams) -> list[Gate]:
+def _against(counter: Counter, evidence: Evidence, policy: PromotionParams) -> list[Gate]:
     """All gates, where a champion serves."""
     champion = counter.judged.ranks["champion"]
     pairs = counter.pairs(champion)
@@ -58,13 +59,13 @@ def _against(counter: gates.Counter, evidence: Evidence, policy: PromotionParams
         *gates.floors(pairs, policy),
         *gates.baselines(counter, policy),
         *gates.ratchet(_best(counter) or _no_stricter_primary(pairs, policy), policy),
-        *gates.guardrails(evidence, policy),
+        *guardrails.guardrails(evidence, policy),
         *gates.suspicious_gain(pairs, policy),
-        *gates.convergence(evidence.training, policy),
+        *guardrails.convergence(evidence.training, policy),
     ]
 
 
-def _first(counter: gates.Counter, evidence: Evidence, policy: PromotionParams) -> list[Gate]:
+def _first(counter: Counter, evidence: Evidence, policy: PromotionParams) -> list[Gate]:
     """The gates that a first model can meet, and what the policy says of first models."""
     own, best = counter.pairs(counter.judged.ranks["challenger"]), _best(counter)
     rows = [
@@ -72,17 +73,17 @@ def _first(counter: gates.Counter, evidence: Evidence, policy: PromotionParams) 
         *gates.floors(own, policy),
         *gates.baselines(counter, policy),
         *(gates.ratchet(best, policy) if best is not None else []),
-        *gates.convergence(evidence.training, policy),
+        *guardrails.convergence(evidence.training, policy),
     ]
     return gates.first_model(rows, policy)
 
 
-def _best(counter: gates.Counter) -> gates.Pairs | None:
+def _best(counter: Counter) -> Pairs | None:
     best = counter.judged.ranks.get("best")
     return None if best is None else counter.pairs(best)
 
 
-def _no_stricter_primary(pairs: gates.Pairs, policy: PromotionParams) -> gates.Pairs | None:
+def _no_stricter_primary(pairs: Pairs, policy: PromotionParams) -> Pairs | None:
     """The champion as the best version so far; None where the primary gate holds it already."""
     if policy.primary is None or policy.ratchet is None:
         return pairs

@@ -18,190 +18,27 @@ What "better" and "not worse" mean here, and what it costs:
   sure of its side needs p <= 2.5%, the surest p <= 2.5% / m. Hence a margin wider than primary's.
 - A floor holds where the lower end of the challenger's own interval reaches it. It is a promise
   about users to come, of whom the test set is a sample; it costs 1.96 standard errors.
-
-Every row draws from a generator of its own, made from the policy's seed and the row's name: no row
-hangs on which others there are, nor on the order of users.
 """
 
-import math
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recctl.evaluation import metrics, statistics
+from recctl.evaluation import statistics
 from recctl.evaluation.slices import Slice
-from recctl.evaluation.statistics import Counted, Interval
-from recctl.promotion.judge.checks import Judged
-from recctl.promotion.judge.evidence import Conduct, Evidence, Training
-from recctl.promotion.judge.gate import Gate, Outcome, change, figure, label, percent, signed
+from recctl.evaluation.statistics import Counted
+from recctl.promotion.judge.comparison import (
+    SLACK,
+    TAIL,
+    Comparison,
+    Counter,
+    Pairs,
+    compare,
+    generator,
+)
+from recctl.promotion.judge.gate import Gate, Outcome, figure, label, percent
 from recctl.promotion.judge.policy import PromotionParams
-from recctl.training import curve
-
-TAIL = 0.025
-"""Each one-sided claim may be wrong this often."""
-FAST_MS = 20.0
-"""A recommendation below this is fast enough, however fast the champion's is."""
-SMALL_BYTES = 50_000_000.0
-"""Weights below this are small enough, however small the champion's are."""
-_SLACK = 1e-12
-"""Rounding that a limit forgives."""
-_TABLE = 2**22
-"""Cells of the largest table of rank pairs that is counted directly."""
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """How often each pair of ranks occurs, the challenger's beside a reference's.
-
-    Ranks beyond every cutoff are one rank, so that a cutoff of 10 makes a table of 11 x 11 cells,
-    whatever the users: every mean, interval and p-value of the pair is made from it.
-    """
-
-    catalogue: int
-    new: NDArray[np.int64]
-    old: NDArray[np.int64]
-    counts: NDArray[np.int64]
-    """(cells,) each"""
-
-    @property
-    def users(self) -> int:
-        return int(self.counts.sum())
-
-    def differences(self, metric: str) -> Counted:
-        """Challenger minus reference, per user, counted."""
-        gained = metrics.per_case(metric, self.new, self.catalogue)
-        return statistics.counted(
-            gained - metrics.per_case(metric, self.old, self.catalogue), self.counts
-        )
-
-    def values(self, metric: str) -> Counted:
-        """The challenger's own values, counted."""
-        return statistics.counted(metrics.per_case(metric, self.new, self.catalogue), self.counts)
-
-    def means(self, metric: str) -> tuple[float, float]:
-        """The challenger's mean and the reference's."""
-        sides = (metrics.per_case(metric, side, self.catalogue) for side in (self.new, self.old))
-        new, old = (float(self.counts @ side) / self.users for side in sides)
-        return new, old
-
-
-class Counter:
-    """Counts rank pairs of the challenger with others; ranks are clipped once per model."""
-
-    def __init__(self, judged: Judged, names: list[str]) -> None:
-        self.judged = judged
-        cutoffs = [metrics.parse(name)[1] or judged.catalogue for name in names]
-        self.beyond = min(max(cutoffs), judged.catalogue) + 1
-        self._values: NDArray[np.int64] | None = None
-        self._base = self.beyond + 1
-        if self._base**2 > np.iinfo(np.int64).max:  # a pair's code would not fit: number the ranks
-            every = np.concatenate([*judged.ranks.values(), *judged.baselines.values()])
-            self._values = np.unique(np.minimum(every, self.beyond))
-            self._base = len(self._values)
-        self._new = self._numbered(judged.ranks["challenger"])
-
-    def pairs(self, reference: NDArray[np.int64]) -> Pairs:
-        """The table over all users."""
-        return self._table(self._codes(reference))
-
-    def by_slice(self, reference: NDArray[np.int64]) -> dict[int, Pairs]:
-        """The tables over each slice that has users, by the slice's place."""
-        codes = self._codes(reference)
-        places = [i for i, one in enumerate(self.judged.slices) if one.users]
-        return {i: self._table(codes[self.judged.slices[i].members]) for i in places}
-
-    def _numbered(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
-        clipped = np.minimum(ranks, self.beyond)
-        return clipped if self._values is None else np.searchsorted(self._values, clipped)
-
-    def _codes(self, reference: NDArray[np.int64]) -> NDArray[np.int64]:
-        return self._new * self._base + self._numbered(reference)
-
-    def _table(self, codes: NDArray[np.int64]) -> Pairs:
-        if self._base**2 <= _TABLE:
-            every = np.bincount(codes)
-            cells = np.flatnonzero(every)
-            counts = every[cells]
-        else:
-            cells, counts = np.unique(codes, return_counts=True)
-        new, old = np.divmod(cells, self._base)
-        if self._values is not None:
-            new, old = self._values[new], self._values[old]
-        return Pairs(self.judged.catalogue, new, old, counts)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A challenger against a reference by one metric."""
-
-    metric: str
-    new: float
-    old: float
-    difference: Interval
-    means: NDArray[np.float64]
-    """Bootstrap means of the difference; (resamples,)"""
-    p_value: float
-    users: int
-    details: dict[str, float]
-
-    def better(self, gain: float = 0.0) -> bool:
-        """Proven to gain more than this."""
-        return self.difference.low > gain and self.p_value <= 2 * TAIL
-
-    def not_worse(self, margin: float) -> bool:
-        """Proven not to lose as much as the margin."""
-        return self.difference.low > -margin
-
-    def failed(self, margin: float) -> str:
-        """Why it is not: it is worse, or that cannot be told."""
-        if self.difference.high < -margin:
-            return f"worse by more than {figure(margin)}"
-        return f"not proven to be no worse: a loss of {figure(margin)} or more cannot be ruled out"
-
-    @property
-    def said(self) -> str:
-        return change(self.difference.value, self.difference.low, self.difference.high)
-
-    def row(self, gate: str, name: str, outcome: Outcome, reason: str, threshold: float) -> Gate:
-        """The row that shows this comparison."""
-        return Gate(
-            gate,
-            name,
-            outcome,
-            reason,
-            challenger=self.new,
-            reference=self.old,
-            difference=self.difference.value,
-            low=self.difference.low,
-            high=self.difference.high,
-            threshold=threshold,
-            p_value=self.p_value,
-            users=self.users,
-            details=dict(self.details),
-        )
-
-
-def generator(policy: PromotionParams, gate: str, name: str) -> np.random.Generator:
-    """A row's own source of chance."""
-    return np.random.default_rng([policy.seed, zlib.crc32(f"{gate}/{name}".encode())])
-
-
-def compare(pairs: Pairs, metric: str, policy: PromotionParams, gate: str, name: str) -> Comparison:
-    """Everything that paired ranks say about one metric."""
-    rng = generator(policy, gate, name)
-    sample = pairs.differences(metric)
-    means = statistics.bootstrap_means(sample, policy.resamples, rng)
-    p_value = statistics.sign_flip_p(sample, policy.resamples, rng)
-    effect = statistics.effect_size(sample)
-    details = {"resolvable": statistics.resolvable(sample)}
-    if effect is not None:
-        details["effect_size"] = effect
-    difference = statistics.interval_of(means, sample)
-    new, old = pairs.means(metric)
-    return Comparison(metric, new, old, difference, means, p_value, sample.users, details)
 
 
 def primary(pairs: Pairs, policy: PromotionParams) -> list[Gate]:
@@ -405,93 +242,6 @@ def _slice(
     return replace(row, p_value=p_value, details=details)
 
 
-def guardrails(evidence: Evidence, policy: PromotionParams) -> list[Gate]:
-    """What must not break, against the champion; a figure that is missing refuses."""
-    if policy.guardrails is None:
-        return []
-    new, old = (evidence.conduct.get(name, Conduct()) for name in ("challenger", "champion"))
-    limits = policy.guardrails
-    rows = [
-        _guardrail(
-            "catalogue coverage", new.coverage, old.coverage, limits.coverage_loss, _coverage
-        ),
-        _guardrail(
-            "popularity bias",
-            new.popularity_bias,
-            old.popularity_bias,
-            limits.popularity_bias_rise,
-            _popularity,
-        ),
-        _guardrail("overlap", evidence.overlap, 1.0, limits.minimum_overlap, _overlap),
-        _guardrail(
-            "p95 latency", new.latency_p95_ms, old.latency_p95_ms, limits.latency_ratio, _latency
-        ),
-        _guardrail("model size", new.weights_bytes, old.weights_bytes, limits.size_ratio, _size),
-    ]
-    return [row for row in rows if row is not None]
-
-
-Judge = Callable[[float, float, float], tuple[bool, str]]
-"""From the challenger's figure, the champion's and the limit: whether it holds, and a sentence."""
-
-
-def _guardrail(
-    name: str, new: float | None, old: float | None, limit: float | None, judge: Judge
-) -> Gate | None:
-    if limit is None:
-        return None
-    for whose, one in (("challenger", new), ("champion", old)):
-        negative = one is not None and one < 0 and judge is not _popularity
-        if one is None or not math.isfinite(one) or negative:
-            said = f"the {whose}'s {name} is not known: it cannot be judged"
-            return Gate("guardrails", name, "refused", said, threshold=limit)
-    assert new is not None
-    assert old is not None
-    held, said = judge(float(new), float(old), limit)
-    outcome: Outcome = "pass" if held else "fail"
-    if name == "overlap":
-        return Gate("guardrails", name, outcome, said, challenger=float(new), threshold=limit)
-    return Gate(
-        "guardrails",
-        name,
-        outcome,
-        said,
-        challenger=float(new),
-        reference=float(old),
-        difference=float(new) - float(old),
-        threshold=limit,
-    )
-
-
-def _coverage(new: float, old: float, limit: float) -> tuple[bool, str]:
-    said = f"lists cover {percent(new)} of the catalogue, the champion's {percent(old)}"
-    return old - new <= limit * old + _SLACK, f"{said}; at most {percent(limit)} of it may be lost"
-
-
-def _popularity(new: float, old: float, limit: float) -> tuple[bool, str]:
-    said = f"popularity bias {figure(new)} against {figure(old)} ({signed(new - old)})"
-    return new - old <= limit + _SLACK, f"{said}; it may rise by {figure(limit)}"
-
-
-def _overlap(new: float, old: float, limit: float) -> tuple[bool, str]:
-    said = f"{percent(new)} of a user's list of ten stays as the champion's"
-    return limit - _SLACK <= new <= old + _SLACK, f"{said}; at least {percent(limit)} must"
-
-
-def _latency(new: float, old: float, limit: float) -> tuple[bool, str]:
-    said = f"p95 of a recommendation {new:.1f} ms against {old:.1f} ms"
-    if new < FAST_MS:
-        return True, f"{said}; below {FAST_MS:.0f} ms is fast enough"
-    return new <= limit * old + _SLACK, f"{said}; at most {limit:g} times as long is allowed"
-
-
-def _size(new: float, old: float, limit: float) -> tuple[bool, str]:
-    said = f"{new / 1e6:,.1f} MB of weights against {old / 1e6:,.1f} MB"
-    if new < SMALL_BYTES:
-        return True, f"{said}; below {SMALL_BYTES / 1e6:.0f} MB is small enough"
-    return new <= limit * old + _SLACK, f"{said}; at most {limit:g} times as many are allowed"
-
-
 def suspicious_gain(pairs: Pairs, policy: PromotionParams) -> list[Gate]:
     """A relative gain over the champion that is too good to be true."""
     if policy.suspicious_gain is None:
@@ -502,7 +252,7 @@ def suspicious_gain(pairs: Pairs, policy: PromotionParams) -> list[Gate]:
 def _suspicious(pairs: Pairs, metric: str, limit: float) -> Gate:
     new, old = pairs.means(metric)
     relative = (new - old) / old if old > 0 else None
-    too_good = new > 0 if relative is None else relative > limit + _SLACK
+    too_good = new > 0 if relative is None else relative > limit + SLACK
     share = "from nothing" if relative is None else f"{relative:+.1%}"
     if not too_good:
         said = f"{label(metric)} changes by {'nothing' if relative is None else share}, "
@@ -542,41 +292,6 @@ def _ratchet(best: Pairs, metric: str, policy: PromotionParams, margin: float) -
     said = f"{label(metric)} {found.said} against the best version ever promoted is "
     said += "not worse" if held else f"not proven to be within {figure(margin)} of it"
     return found.row("ratchet", metric, "pass" if held else "fail", said, -margin)
-
-
-def convergence(training: Training | None, policy: PromotionParams) -> list[Gate]:
-    """Training must have ended because it was done: by its curve, not by the limit of epochs."""
-    if not policy.convergence:
-        return []
-    outcome, said = _converged(training)
-    return [Gate("convergence", "training", outcome, said)]
-
-
-def _converged(training: Training | None) -> tuple[Outcome, str]:
-    if training is None:
-        return "refused", "nothing is known of how the challenger's training ended"
-    if not training.finite:
-        return "fail", "a loss on the training curve was not a finite number"
-    if training.epochs == 0:
-        return "pass", "the model has no epochs"
-    at = f"the best epoch was {training.best_epoch} of {training.epochs}"
-    more = "raise train.max_epochs and train again"
-    if training.end is None:  # evidence of before the curve was kept
-        if training.best_epoch_is_cap:
-            return "fail", f"{at}, the last one allowed: {more}"
-        return "pass", f"{at}, before the cap"
-    if training.max_epochs is not None and training.epochs < training.max_epochs:
-        return "pass", f"{at}: validation stopped improving, which ended the training"
-    if len(training.end) < 2:
-        return "fail", f"{at}, and one validation does not show that it had flattened: {more}"
-    earlier, later = (figure(mean) for mean in curve.halves(training.end))
-    seen = f"over epochs {training.end[0][0]} to {training.end[-1][0]}"
-    if curve.still_rises(training.end, training.best_epoch):
-        return "fail", (
-            f"{at}, the limit, and validation NDCG@10 still rose {seen}, on average from "
-            f"{earlier} to {later}: {more}"
-        )
-    return "pass", f"{at}; validation NDCG@10 had flattened {seen} ({earlier}, then {later})"
 
 
 def alone(counter: Counter, policy: PromotionParams) -> list[Gate]:

@@ -10,24 +10,32 @@ client repeats a POST by itself. So what is written here is either the same when
 """
 
 import contextlib
-import datetime
-import json
-import random
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from recctl.errors import Gone as Gone
 from recctl.errors import MayPass, UserError
 from recctl.layout import Layout
 from recctl.promotion.ledger.log import Entry, digest
-from recctl.promotion.manifest import Manifest
+from recctl.promotion.ledger.requests import NotThere, T, again, naming_what_is_missing
+from recctl.promotion.ledger.versions import (
+    CONTENT_DIGEST,
+    DECISION,
+    DIGEST,
+    ENTRY,
+    FILES,
+    HEAD,
+    STATE,
+    Version,
+    entry_of,
+    version_of,
+)
 from recctl.redact import redact
-from recctl.tracking import batches, failures, server
+from recctl.tracking import batches, server
 from recctl.tracking.artifacts import place_of
 from recctl.tracking.failures import plainly
 from recctl.tracking.server import UNHURRIED, Tracking, patience
@@ -36,12 +44,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from recctl.tracking.artifacts import Artifacts
-
-CONTENT_DIGEST, FILES = "recctl.content_digest", "recctl.files"
-DECISION = "recctl.decision"
-"""On a version: the newest decision that judged it."""
-ENTRY, DIGEST, STATE, HEAD = "recctl.entry", "recctl.digest", "recctl.state", "recctl.head"
-"""Tags of ours; `recctl.head` lies on NAME, so that it outlives a deleted log."""
 
 MODEL = "model"
 """The folder of a registration's run that keeps the version's files."""
@@ -52,43 +54,8 @@ ENTRY_MAX = 100_000
 """Characters that MLflow takes in a tag of the registry."""
 
 PAGE = 200
-TRIES = 8
-"""Of a call in which two writers met."""
-UNANSWERED = 3
-"""Tries of a call whose answer breaks off, or is none of MLflow's."""
-SECONDS_OF_PAUSE = 0.5
-"""At most, before the second of these tries; it doubles with each."""
-
 ANSWER = 10
 """Seconds that a server gets for a question that it can answer in milliseconds."""
-
-_PASSING = {"BAD_REQUEST", "INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "RESOURCE_CONFLICT"}
-"""How MLflow reports that two writers met in its database; what it refuses has other codes."""
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Version:
-    """One version of the registered model."""
-
-    number: int
-    digest: str
-    """sha256 over the model's own files; empty where recctl did not register it."""
-    tags: dict[str, str]
-    run_id: str | None
-    source: str
-    created: str
-    """UTC, ISO 8601."""
-
-    @property
-    def files(self) -> Manifest:
-        """Its manifest; empty where recctl did not register it."""
-        try:
-            found = json.loads(self.tags.get(FILES, ""))
-        except (ValueError, RecursionError):
-            return {}
-        return found if isinstance(found, dict) else {}
 
 
 @dataclass(frozen=True)
@@ -115,7 +82,7 @@ class Registry:
 
     def versions(self) -> list[Version]:
         """Every version of the model, newest first."""
-        return [_version(found) for found in self._search(self.name, "DESC")]
+        return [version_of(found) for found in self._search(self.name, "DESC")]
 
     def version(self, number: int) -> Version:
         """One version; Gone, with the known ones, when there is none of that number."""
@@ -132,7 +99,7 @@ class Registry:
         """Whether there is a version of that number, asked for itself."""
         try:
             self._read(lambda: self.client.get_model_version(self.name, str(number)))
-        except _NotThere:
+        except NotThere:
             return False
         return True
 
@@ -173,7 +140,7 @@ class Registry:
         first = self.find(digest, tags.get(FILES))
         assert first is not None
         if first.number < made:
-            with contextlib.suppress(_NotThere):  # a repeated request finds it deleted
+            with contextlib.suppress(NotThere):  # a repeated request finds it deleted
                 self._write(lambda: self.client.delete_model_version(self.name, str(made)))
         return first
 
@@ -207,7 +174,7 @@ class Registry:
         what = f"the files of version {version.number} of '{self.name}'"
         try:
             artifacts = self._artifacts(version.run_id or "")
-        except _NotThere as error:
+        except NotThere as error:
             raise Gone(f"{what} are gone: {error}") from None
         if place_of(self.uri, version.source) != f"{artifacts.place}/{MODEL}":
             raise Gone(f"{what} are not where they were registered: {version.source}")
@@ -237,7 +204,7 @@ class Registry:
             self._write(
                 lambda: self.client.set_registered_model_alias(self.name, alias, str(number))
             )
-        except _NotThere as error:
+        except NotThere as error:
             raise Gone(f"'{alias}' cannot point to version {number}: {error}") from None
 
     def drop_alias(self, alias: str) -> None:
@@ -249,7 +216,7 @@ class Registry:
 
     def entries(self) -> list[Entry]:
         """The decision log, oldest first, void entries and all."""
-        return [_entry(found) for found in self._search(self.log_name, "ASC")]
+        return [entry_of(found) for found in self._search(self.log_name, "ASC")]
 
     def append(self, body: str, run_id: str) -> int:
         """Write an entry, in state pending; its position. `run_id` holds its evidence.
@@ -330,7 +297,7 @@ class Registry:
         """
         try:
             return self._copy(self._artifacts(run_id), sub, to, names)
-        except _NotThere as error:
+        except NotThere as error:
             raise Gone(f"run {run_id} keeps no {sub}: {error}") from None
 
     def _copy(self, artifacts: "Artifacts", sub: str, to: Path, names: Sequence[str]) -> Path:
@@ -358,9 +325,9 @@ class Registry:
     def _listed(self) -> Iterator[None]:
         """For what the store has just listed: that it is not there is no answer."""
         try:
-            with _naming_what_is_missing():
+            with naming_what_is_missing():
                 yield
-        except _NotThere as error:
+        except NotThere as error:
             raise self._contradicts(f"lists a file and does not give it ({error})") from None
 
     # How it is asked
@@ -392,7 +359,7 @@ class Registry:
     def _model(self, name: str) -> Any:
         try:
             model = self._read(lambda: self.client.get_registered_model(name))
-        except _NotThere:
+        except NotThere:
             return None
         if model.name != name:
             raise self._contradicts(f"answers for another model than '{name}'")
@@ -406,7 +373,7 @@ class Registry:
         """Call; where the registered model `name` is missing, make it and call again."""
         try:
             return call()
-        except _NotThere:
+        except NotThere:
             with contextlib.suppress(UserError):  # another process may make it at the same time
                 self._write(lambda: self.client.create_registered_model(name))
             return call()
@@ -418,7 +385,7 @@ class Registry:
         source = f"{self._artifacts(run_id).place}/{folder}"
 
         def create() -> Any:
-            with plainly(self.uri), patience(ANSWER, retries=0), _naming_what_is_missing():
+            with plainly(self.uri), patience(ANSWER, retries=0), naming_what_is_missing():
                 return self.client.create_model_version(
                     name,
                     source,
@@ -439,89 +406,8 @@ class Registry:
 
     def _read(self, call: Callable[[], T]) -> T:
         with plainly(self.uri), patience(ANSWER, retries=1):
-            return _again(call)
+            return again(call)
 
     def _write(self, call: Callable[[], Any]) -> None:
         """Only for what is the same when it is done twice."""
         self._read(call)
-
-
-class _NotThere(UserError):
-    """MLflow's answer that what was asked for does not exist."""
-
-
-@contextlib.contextmanager
-def _naming_what_is_missing() -> Iterator[None]:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        # by MLflow's own word; a 404 without it may be that of a proxy
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        raise _NotThere(_one_line(error)) from None
-
-
-def _again(call: Callable[[], T]) -> T:
-    """Call, and call again where that may help; only what may be repeated."""
-    tries = 0
-    while True:
-        tries += 1
-        try:
-            with _naming_what_is_missing():
-                return call()
-        except Exception as error:
-            left, base = _patience(error)
-            if tries >= left:
-                raise
-            time.sleep(random.uniform(base / 10, base) * 2 ** min(tries, 4))
-
-
-def _patience(error: Exception) -> tuple[int, float]:
-    """How often a call is tried that fails so, and the seconds of the first pause.
-
-    MLflow's client itself repeats what gets no answer, but not what breaks off in the middle.
-    """
-    from mlflow.exceptions import MlflowException
-    from requests import RequestException, Timeout
-
-    causes = (error, error.__cause__, error.__context__)
-    if any(isinstance(one, RequestException) for one in causes):
-        slow = any(isinstance(one, Timeout) for one in causes)
-        return (1 if slow or not failures.may_pass(error) else UNANSWERED), SECONDS_OF_PAUSE
-    if isinstance(error, MlflowException):
-        return (TRIES if error.error_code in _PASSING else 1), 0.1
-    return (UNANSWERED if isinstance(error, MayPass) else 1), SECONDS_OF_PAUSE
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(redact(str(error)).split())
-
-
-def _version(found: Any) -> Version:
-    created = datetime.datetime.fromtimestamp(found.creation_timestamp / 1000, datetime.UTC)
-    return Version(
-        number=int(found.version),
-        digest=_word(found.tags.get(CONTENT_DIGEST, "")),
-        tags=dict(found.tags),
-        run_id=found.run_id or None,
-        source=found.source,
-        created=created.isoformat(timespec="seconds"),
-    )
-
-
-def _word(digest: str) -> str:
-    """A digest from a tag, nothing where it is none: folders on disk are named by it."""
-    return digest if re.fullmatch(r"[\w ]*", digest) else ""
-
-
-def _entry(found: Any) -> Entry:
-    tags = found.tags
-    return Entry(
-        position=int(found.version),
-        body=tags.get(ENTRY, ""),
-        claimed=tags.get(DIGEST, ""),
-        state=tags.get(STATE, "pending"),
-        run_id=found.run_id or None,
-    )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from recctl.promotion.ledger.log import Entry, digest, moving
-from recctl.promotion.ledger.registry import FILES, Version
+from recctl.promotion.ledger.versions import FILES, Version
 
 _ROLES = ("challenger", "champion", "best")
 

@@ -18,7 +18,8 @@ from recctl.models.base import SETTINGS, read_settings
 from recctl.promotion.judge.evidence import Training
 from recctl.promotion.ledger import vouch
 from recctl.promotion.ledger.log import Entry
-from recctl.promotion.ledger.registry import Registry, Version
+from recctl.promotion.ledger.registry import Registry
+from recctl.promotion.ledger.versions import Version
 from recctl.promotion.manifest import Manifest
 from recctl.promotion.trial import package
 from recctl.promotion.trial.scoring import Contender, TestSet

@@ -1,0 +1,178 @@
+"""Carry out, or undo, what a killed process left, before anything else changes."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from recctl.errors import Gone, UserError
+from recctl.promotion.ledger.aliases import (
+    ALIASES,
+    ROUNDS,
+    Appended,
+    Serving,
+    append,
+    astray,
+    follow,
+    move,
+    moved_by_hand,
+    note_head,
+    serving,
+)
+from recctl.promotion.ledger.log import Entry
+from recctl.promotion.ledger.registry import Registry
+
+Check = Callable[[int], str | None]
+"""Why a version cannot serve (its files are gone or altered), None where it can; raises Unknown
+where that could not be read, such as when a store is away."""
+
+
+class NoneCanServe(UserError):
+    """Neither the champion nor the one before it is there and sound."""
+
+
+def recover(
+    registry: Registry,
+    check: Check,
+    say: Callable[[str], None],
+    *,
+    describe: Callable[[], dict[str, Any]] = dict,
+    force: bool = False,
+) -> Serving:
+    """Carry out, or undo, what a killed process left; what every changing command begins with.
+
+    Gives back the registry as it is then: what a decision is to be based on. `say` gets a sentence
+    for what was found and done. `describe` gives the keys of an entry's body that say who writes
+    it, when and from what. With `force` a damaged log is no obstacle.
+
+    Raises UserError when the log is damaged, when `champion` was moved by hand, or when no version
+    that could serve is left.
+    """
+    looks = 0
+    for _ in range(ROUNDS):
+        now = serving(registry)
+        _whole(registry, now, force)
+        if now.agree and not now.pending:
+            note_head(registry, now)
+            return now
+        if not _expected(now):
+            looks = astray(registry, now, looks)
+            continue
+        _settle(registry, now, check, say, describe)
+    raise UserError(f"the registry '{registry.name}' does not come to rest", "try again later")
+
+
+def passable(registry: Registry, now: Serving, *, force: bool) -> None:
+    """Raise what `recover` would raise and nobody but a person can mend; changes nothing."""
+    _whole(registry, now, force)
+    if not _expected(now):
+        raise moved_by_hand(registry, now)
+
+
+def _whole(registry: Registry, now: Serving, force: bool) -> None:
+    if now.broken and not force:
+        raise UserError(
+            f"the decision log of '{registry.name}' is damaged: {'; '.join(now.broken)}",
+            "look at 'recctl verify'; --force with --reason goes on from here",
+        )
+
+
+def _expected(now: Serving) -> bool:
+    """Whether `champion` is where decisions leave it: there, nowhere, or not moved yet."""
+    if now.latest is None:
+        return now.aliases["champion"] is None
+    places: set[int | None] = {None, now.says["champion"]}
+    if now.pending:
+        places.add(now.latest.saw.get("champion"))
+    return now.aliases["champion"] in places
+
+
+def _settle(
+    registry: Registry,
+    now: Serving,
+    check: Check,
+    say: Callable[[str], None],
+    describe: Callable[[], dict[str, Any]],
+) -> None:
+    latest = now.latest
+    if latest is None:  # aliases without a log, and no champion among them
+        for alias in ALIASES:
+            if now.aliases[alias] is not None:
+                say(f"the alias '{alias}' is taken away: no decision has set it")
+                move(registry, alias, None)
+        return
+    champion = now.says["champion"]
+    reason = None if champion is None else _unfit(registry, champion, check)
+    if reason is not None:
+        _undo(registry, now, latest, reason, check, say, describe)
+        return
+    if now.pending:
+        say(f"decision {latest.position} was not carried out to its end: finishing it")
+    else:
+        say(f"the aliases do not show decision {latest.position}: setting them again")
+    follow(registry, latest)
+
+
+def _unfit(registry: Registry, number: int, check: Check) -> str | None:
+    try:
+        registry.version(number)
+    except Gone as error:
+        return str(error)
+    return check(number)
+
+
+def _before(now: Serving, latest: Entry) -> dict[str, int | None]:
+    """Where the aliases point when the decision's champion is taken away again.
+
+    What a rollback that was carried out, or a recovery, took away does not come back: the champion
+    is the one below; where there is none it stays, and a person is asked.
+    """
+    former = latest.saw.get("champion")
+    kind = latest.content.get("kind")
+    if kind == "recovery" or (kind == "rollback" and now.aliases["champion"] != former):
+        below = now.says["previous"] or now.says["champion"]
+        return {**now.wanted, "champion": below, "previous": None}
+    if former == now.says["champion"]:
+        former = latest.saw.get("previous")
+    previous = latest.saw.get("previous")
+    return {**latest.saw, "champion": former, "previous": None if former == previous else previous}
+
+
+def _undo(
+    registry: Registry,
+    now: Serving,
+    latest: Entry,
+    reason: str,
+    check: Check,
+    say: Callable[[str], None],
+    describe: Callable[[], dict[str, Any]],
+) -> None:
+    """Let the champion before serve again, as a decision of its own."""
+    sets = _before(now, latest)
+    former = sets["champion"]
+    also = None if former is None else _unfit(registry, former, check)
+    if also is not None or former == now.says["champion"]:
+        raise NoneCanServe(
+            f"no version can serve: {reason}; {also or 'there is none before it'}",
+            "choose one with 'recctl rollback --to VERSION --reason ...', or let the workspace's "
+            "model serve with 'recctl promote --force --reason ...'",
+        )
+    after = f"version {former} serves" if former is not None else "no version serves"
+    sentence = f"Decision {latest.position} is undone, {after}: {reason}"
+    content = {
+        **describe(),
+        "previous": now.head,
+        "kind": "recovery",
+        "verdict": "refused",
+        "sentence": sentence,
+        "reason": reason,
+        "registered_model": registry.name,
+        "saw": now.aliases,
+        "sets": {alias: sets.get(alias) for alias in ALIASES},
+    }
+    run_id = registry.decision_run("recovery", {"recctl.run": "recovery"}, {})
+    outcome = append(registry, content, run_id)
+    if isinstance(outcome, Appended):
+        say(sentence)
+        with contextlib.suppress(Gone):
+            registry.mark(latest.position, "undone")
+        follow(registry, outcome.entry)
