@@ -149,7 +149,7 @@ def _run(test: TestSet, params: TrainParams, say: Say) -> Run:
     say(f"{params.model}, seed {params.seed}")
     device = devices.pick(params.device)
     devices.prepare(device)
-    # in a folder of its own: the pipeline's unfinished trainings are not to be pushed out
+    # a separate folder, so that the pipeline's unfinished trainings stay
     checkpoint = Checkpoint(layout.state / "checkpoints" / "leaderboard", key)
     done = fit_project(data, params, evaluate.filter_seen, checkpoint, console=Console(stderr=True))
     training = Training(

@@ -1,4 +1,4 @@
-"""`recctl monitor`: how the champion does on what came after its training."""
+"""`recctl monitor`: the champion's figures on events after its training."""
 
 from typing import TYPE_CHECKING, Annotated
 

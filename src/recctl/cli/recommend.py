@@ -1,4 +1,4 @@
-"""`recctl recommend`: what to show a user, or whoever has a given history."""
+"""`recctl recommend`: items for a user or for a given history."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any

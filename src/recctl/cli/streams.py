@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def prepare() -> None:
-    """Make the standard streams take any text, and go on where nobody reads them.
+    """Make the standard streams accept any text, and continue when their reader is gone.
 
     What the terminal's code cannot show is printed as escapes. A reader that went away (`| head`)
     does not end a command halfway, and a stream that the shell closed is the null device: else the

@@ -12,7 +12,7 @@ def beyond_accuracy(
 ) -> dict[str, float | None]:
     """Figures of the recommended lists `top` (users, k), given the training counts (n_items,).
 
-    - `coverage`: share of the catalogue that stands in at least one list
+    - `coverage`: share of the catalogue that is in at least one list
     - `novelty`: mean of -log2(share of training interactions) over all recommended items, in bits
       (Zhou et al., PNAS 2010): higher is less obvious
     - `popularity_recommended`, `popularity_history`: mean popularity percentile (see

@@ -7,7 +7,7 @@ Every case has one target, so that each metric of a case follows from the target
 - `ndcg@k`: 1 / log2(r + 1) where r <= k, else 0; the ideal gain is 1, as there is one target
 - `mrr`, `mrr@k` (mean reciprocal rank): 1 / r where r <= k, else 0; `mrr` has no cutoff
 
-A cutoff is never beyond the catalogue: a target that cannot be recommended has the rank
+A cutoff is at most the catalogue's size: a target that cannot be recommended has the rank
 n_items + 1 and scores zero by every metric.
 """
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from recctl.errors import unknown_name
 
 VERSION = 1
-"""Part of the fingerprint: raise it when a metric, a rank or a tie comes to mean something else."""
+"""Part of the fingerprint: raise it when the meaning of a metric, a rank or a tie changes."""
 
 METRICS: dict[str, Callable[[NDArray[np.int64]], NDArray[np.float64]]] = {
     "hr": lambda ranks: np.ones(len(ranks)),

@@ -19,7 +19,7 @@ _MARKERS = {"model": "o", "popularity": "s", "markov": "D", "item-knn": "^"}
 
 
 def plot_curve(path: Path, curve: "pd.DataFrame", labels: dict[str, str]) -> None:
-    """HR@k for k = 1..50 in full ranking; `labels` are the models' names for people."""
+    """HR@k for k = 1..50 in full ranking; `labels` are the names that the legend shows."""
     from matplotlib.figure import Figure
 
     with drawing.styled():

@@ -1,16 +1,16 @@
 """The target's rank: this module alone decides candidates, the seen filter and ties.
 
 - Candidates are the whole catalogue, less the history's items where the seen filter is on. PAD and
-  MASK lie outside the catalogue and are never scored.
+  MASK are not in the catalogue and are never scored.
 - rank = 1 + candidates (other than the target) whose score is not below the target's. Ties count
   against the model, and so does NaN: a constant scorer comes last.
 - A target whose own score is NaN or -inf has the rank n_items: last of the catalogue.
 - A target that cannot be recommended has the rank n_items + 1: an item that training never saw
   (COLD), or one of the history's own items where the seen filter is on.
 
-Ranks are counted, not sorted, batch by batch: all batches that are worked on together hold 64 MiB
-of scores. On a CPU each thread ranks batches of its own where the catalogue is small enough for
-that: threads that share out every operation wait for each other after each.
+Ranks are counted, not sorted, batch by batch: all batches in progress together hold 64 MiB
+of scores. On a CPU each thread ranks its own batches where the catalogue is small enough:
+threads that share every operation wait for each other after each.
 """
 
 import math
@@ -133,7 +133,7 @@ def rank_cases(
     """Score every case once and rank its target, in full and among the negatives.
 
     `negatives` holds (cases, count) items by protocol; `top` > 0 asks for lists of that length;
-    `progress` is told now and then how many cases are done.
+    `progress` is called every ten seconds at most with the number of cases done.
     """
     negatives = negatives or {}
     began = time.perf_counter()
@@ -143,7 +143,7 @@ def rank_cases(
     # batches of equal lengths waste no padding, and short ones at the end leave no thread alone
     order = np.argsort(-cases.histories.lengths, kind="stable")
     size = max(1, min(_BATCH, _SCORES // model.n_items))
-    told, done = began, 0
+    reported, done = began, 0
 
     def rank(rows: NDArray[np.int64]) -> torch.device:
         with torch.inference_mode():
@@ -157,10 +157,10 @@ def rank_cases(
         return batch.scores.device
 
     def ranked(rows: NDArray[np.int64]) -> None:
-        nonlocal told, done
+        nonlocal reported, done
         done += len(rows)
-        if time.perf_counter() - told > _SECONDS_BETWEEN_LINES:
-            told = time.perf_counter()
+        if time.perf_counter() - reported > _SECONDS_BETWEEN_LINES:
+            reported = time.perf_counter()
             progress(done)
 
     batches = [order[first : first + size] for first in range(0, len(order), size)]
@@ -239,7 +239,7 @@ class _Batch:
 
 
 def _target_seen(histories: Histories, targets: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Whether each target stands in its own history; (len(histories),)."""
+    """Whether each target is in its own history; (len(histories),)."""
     rows, items = histories.flat()
     seen = np.zeros(len(histories), np.bool_)
     seen[rows[items == targets[rows]]] = True

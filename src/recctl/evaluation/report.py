@@ -64,7 +64,7 @@ def intervals(
     found = {}
     for name in params.metrics:
         values = metrics.per_case(name, ranks, n_items)
-        # every cell draws from the same seed, so that its interval hangs on nothing else
+        # every cell draws from the same seed, so that its interval depends on nothing else
         rng = np.random.default_rng(params.seed)
         found[name] = vars(interval(values, params.bootstrap_resamples, rng))
     return found

@@ -27,7 +27,7 @@ class Slice:
     """Some of the test users, by a rule."""
 
     name: str
-    """What the users are told apart by."""
+    """The criterion by which users are grouped."""
     group: str
     rule: str
     """The group's bounds, in words."""

@@ -25,7 +25,7 @@ _DRAWS = 2**22
 POWER = 0.8
 """Of the difference that a test set is said to resolve."""
 _SAME = 1e-9
-"""Sums this near to each other (relative) are ties: they differ by rounding alone."""
+"""Sums this near to each other (relative) are ties: they differ only by rounding."""
 
 
 _CELLS = 512
@@ -141,7 +141,7 @@ def bootstrap_means(
 ) -> NDArray[np.float64]:
     """Means of bootstrap resamples of a counted sample; (resamples,).
 
-    They hang on the sample alone, never on the order of its users, and those of the negated
+    They depend only on the sample, never on the order of its users, and those of the negated
     sample are these negated: "a against b" and "b against a" cannot disagree by chance.
     The bootstrap of large samples with very many distinct values is approximate: see `condensed`.
     """
@@ -152,7 +152,7 @@ def bootstrap_means(
 
 
 def _key(sample: Counted) -> tuple[bytes, bytes]:
-    """By which a sample and its negation are told apart, whichever of them is given."""
+    """Distinguishes a sample from its negation, whichever is given."""
     return (sample.values + 0.0).tobytes(), sample.counts.astype(np.int64).tobytes()
 
 
@@ -211,7 +211,7 @@ def p_not_above(means: NDArray[np.float64], bound: float) -> float:
     """One-sided bootstrap p-value of the true mean being at most `bound`.
 
     The share of bootstrap means at or below it, the sample itself counting as one; it inverts the
-    percentile interval: p <= 2.5% where the lower end of the 95% interval lies above the bound.
+    percentile interval: p <= 2.5% where the lower end of the 95% interval is above the bound.
     """
     return (1 + int((means <= bound).sum())) / (1 + len(means))
 

@@ -1,4 +1,4 @@
-"""A report.json as tables for people."""
+"""The evaluation's report.json as tables."""
 
 from typing import Any
 

@@ -108,7 +108,7 @@ def of_points(number: int, points: dict[str, float], names: list[str]) -> Day | 
 def summary(events: Events, ranks: NDArray[np.int64], rules: Rules) -> Day:
     """The figures of events taken together; there is at least one.
 
-    The same events give the same interval, whatever else is looked at.
+    The same events always give the same interval.
     """
     first, last = int(events.days.min()), int(events.days.max())
     cases, primary = events.cases, rules.metrics[0]

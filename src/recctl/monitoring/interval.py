@@ -1,8 +1,8 @@
 """Intervals of a mean over events, where the events of one user are not independent.
 
-Users are drawn with replacement, each with all of his events, and the mean over the events drawn is
+Users are drawn with replacement, each with all their events, and the mean over the events drawn is
 taken: the bootstrap of clusters (Davison and Hinkley 1997, section 3.8). It is a ratio, the sum of
-the values over the number of events, for users differ in how many events they have.
+the values over the number of events, because users differ in how many events they have.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ _MANY = 16
 _DRAWS = 2**22
 """Numbers drawn at a time: memory is bounded, whatever the users and resamples."""
 _DIGITS = 12
-"""Sums that agree to so many digits are the same: they differ by rounding alone."""
+"""Sums that agree to so many digits are the same: they differ only by rounding."""
 
 
 def by_user(

@@ -1,6 +1,6 @@
 """The picture of the series: figures by day with their intervals, and how many events there were.
 
-Champions are told apart by marker and label, not by colour alone.
+Champions differ by marker and label, not only by colour.
 """
 
 from pathlib import Path

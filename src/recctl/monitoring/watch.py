@@ -1,6 +1,6 @@
 """How the champion does on the interactions that came after its training.
 
-Each such interaction is a test of its own: its user's earlier interactions are the history, the
+Each such interaction is one test: its user's earlier interactions are the history, the
 item taken is the target, the catalogue is the champion's own. What is scored is scored as in
 evaluation; what is kept of it is a series of days in MLflow, one run per champion.
 """
@@ -114,13 +114,13 @@ def _log_end(champion: Contender, layout: Layout) -> int:
     if without is not None:
         raise UserError(
             f"{without} has no times, so nothing in it is known to be later than a training",
-            "bring a log with times ('recctl data use'), or do without watching the champion",
+            "use a log with times ('recctl data use'), or do not monitor the champion",
         )
     return record.log_end
 
 
 def _tags(champion: Contender, layout: Layout) -> dict[str, str]:
-    """What figures of one series have in common beside the version."""
+    """Tags, besides the version, that all figures of one series share."""
     filter_seen = EvaluateParams.load(layout.params).filter_seen
     as_served = champion.served.leaves_out_seen(filter_seen)
     return {
@@ -198,11 +198,11 @@ def _figures(
 
 def _fewest(champion: Contender, layout: Layout) -> int:
     """Items of the history of a test user when the champion was promoted, at least."""
-    told = champion.record.about.get("split") if champion.record else None
+    recorded = champion.record.about.get("split") if champion.record else None
     split = SequenceSplitParams.load(layout.params)
-    if isinstance(told, str):
+    if isinstance(recorded, str):
         with contextlib.suppress(ValidationError):
-            split = SequenceSplitParams.model_validate_json(told)
+            split = SequenceSplitParams.model_validate_json(recorded)
     return max(1, split.minimum_user_interactions - 1)
 
 

@@ -64,7 +64,7 @@ class Console(rich.console.Console):
     def cell(self, text: str) -> str:
         """An id or a title in a table: cut visibly on a terminal, where it is very long.
 
-        At half the width, that the other columns are seen too.
+        At half the width, so that the other columns are visible.
         """
         found, most = self._shown(text), max(_FEWEST, self.width // 2)
         if not self.is_terminal or cell_len(found) <= most:

@@ -18,7 +18,7 @@ from recctl.validation.suite import Outcome, Suite, not_checked
 
 @dataclass(frozen=True)
 class Findings:
-    """All that validation has to say of one version of the data."""
+    """The results of validating one version of the data."""
 
     outcomes: list[Outcome]
     profile: drift.Profile | None

@@ -1,6 +1,6 @@
-"""How far this version of the data is from the one validated before it.
+"""How much this version of the data differs from the one validated before it.
 
-A profile is what is kept of a version: how many interactions each item has. The two newest lie
+A profile is what is kept of a version: how many interactions each item has. The two newest are
 in one folder, which DVC keeps when the stage runs again (`persist`), so the version before
 travels with git and the DVC cache. docs/decisions/0002 says why.
 """
@@ -60,7 +60,7 @@ class Comparison:
 
 
 def compare(now: Profile, before: Profile | None) -> Comparison:
-    """The drift between two versions of one data set; never fails for want of one."""
+    """The drift between two versions of one data set; without one it says why."""
     reason = _not_comparable(now, before)
     if reason is not None or before is None:
         return nothing_to_compare(reason)

@@ -1,4 +1,4 @@
-"""What the rules look at: narrow tables of the interactions, computed by ibis on DuckDB.
+"""What the rules check: narrow tables of the interactions, computed by ibis on DuckDB.
 
 Great Expectations on pandas would need many times the memory for the log as a whole, so it gets
 the log's rows in parts and all else as summaries. Both are exact: nothing is sampled.
@@ -24,7 +24,7 @@ PART_ROWS = 2_000_000
 """Rows of the log that Great Expectations sees at once."""
 
 MOST_GROUPS = 100_000
-"""Groups of suspected duplicates that are looked at."""
+"""Groups of suspected duplicates that are checked."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _found(schema: pa.Schema, name: str) -> str:
 
 
 def frame(table: ir.Table) -> pd.DataFrame:
-    """A table in memory; by way of arrow, for ibis uses what pandas 3 has deprecated."""
+    """A table in memory; through arrow, because ibis uses what pandas 3 has deprecated."""
     return pd.DataFrame(table.to_pyarrow().to_pandas())
 
 

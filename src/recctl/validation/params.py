@@ -63,7 +63,7 @@ class Counts(Settings):
 
 
 class Range(Settings):
-    """Between which numbers something may lie, both ends allowed; null is no limit."""
+    """The allowed values, both ends included; null: no limit."""
 
     minimum: FiniteFloat | None = None
     maximum: FiniteFloat | None = None
@@ -92,7 +92,7 @@ class ValidateParams(Section):
     earliest_time: IsoTime | None = None
     """No interaction is older (UTC if no offset); null for logs without real times."""
     future_tolerance_hours: float = Field(default=24.0, ge=0, le=limits.HOURS)
-    """How far in the future a time may lie: clocks and time zones are off now and then."""
+    """How far in the future a time may be: clocks and time zones can be wrong."""
     short_history: int = Field(default=5, ge=1, le=limits.COUNT)
     """A history with fewer interactions is short."""
     maximum_short_share: float = Field(default=0.5, ge=0, le=1)

@@ -1,4 +1,4 @@
-"""Outcomes for people and for programs: the table, report.json, metrics.json."""
+"""The outcomes as output: the table, report.json, metrics.json."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -13,7 +13,7 @@ from recctl.validation.params import SEVERITIES, Counts, Range, Severity, Valida
 Frame = Literal[
     "schema", "interactions", "duplicates", "users", "items", "quarantine", "volume", "popularity"
 ]
-"""The tables that rules look at; facts.py and drift.py make them."""
+"""The tables that rules check; facts.py and drift.py make them."""
 
 Measure = Literal["rows", "share", "value"]
 """What is observed: the rows that fail, their share, or a number of the whole table."""
@@ -29,7 +29,7 @@ class Rule:
     settings: dict[str, Any]
     """Its arguments."""
     limit: str
-    """The threshold, for people."""
+    """The threshold in words."""
     unit: str
     """What the observed number counts."""
     measure: Measure = "rows"
@@ -90,7 +90,7 @@ def _present(column: str) -> Rule:
 
 
 def _weights(limits: Range) -> Rule:
-    # Infinities lie outside the largest finite numbers.
+    # Infinities are outside the largest finite numbers.
     settings = {
         "column": "weight",
         "min_value": -sys.float_info.max if limits.minimum is None else limits.minimum,
@@ -134,7 +134,7 @@ def _total(limits: Counts) -> Rule:
 
 
 def _short(length: int, share: float) -> Rule:
-    # Rounded, for 1 - 0.7 is a little more than the 0.3 that was meant.
+    # Rounded, because 1 - 0.7 is a little more than the 0.3 that was meant.
     settings = {"column": "interactions", "min_value": length, "mostly": round(1 - share, 12)}
     limit = f"at most {_percent(share)} under {length}"
     return Rule("users", "ExpectColumnValuesToBeBetween", settings, limit, "of users", "share")

@@ -53,8 +53,8 @@ class Suite:
     ) -> list[Outcome]:
         """Check the rules of one frame on its table, which may come in parts.
 
-        Of several parts, the rows that fail are added up; only rules that look at each row by
-        itself allow that. Raises RuntimeError when an expectation cannot be evaluated.
+        Of several parts, the rows that fail are added up; only rules that check each row
+        separately allow that. Raises RuntimeError when an expectation cannot be evaluated.
         """
         assert all(rule.frame == frame for rule in rules)
         if not rules:
