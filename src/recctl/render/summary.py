@@ -1,15 +1,13 @@
-"""What a stage prints at its end: a short table of names and figures."""
+"""The summary that a stage prints at its end: names and figures."""
 
-from recctl.render.console import SIMPLE_HEAD, Console, Table
+from recctl.render.console import Console
+from recctl.render.grid import Cell, Grid, left, right
 
 
 def show(title: str, rows: dict[str, int | float | str], notes: dict[str, str]) -> None:
-    """Print one line per figure, with what a note says of it."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_column(style="dim")
+    """Print one row per figure, with its note if it has one."""
+    grid = Grid(title, [*left(""), *right(""), *left("")])
     for name, value in rows.items():
         figure = value if isinstance(value, str) else f"{value:,}"
-        table.add_row(name, figure, notes.get(name, ""))
-    Console().print(table)
+        grid.add(name, figure, Cell(notes.get(name, ""), "dim"))
+    grid.print(Console())
