@@ -4,7 +4,7 @@ Words, not colours, tell a pass from a fail.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from rich.console import RenderableType
@@ -25,39 +25,27 @@ from recctl.promotion.view.words import (
     signed,
     when,
 )
-from recctl.render.console import SIMPLE_HEAD, Console, Table, Text
+from recctl.render.console import Console, Table, Text
+from recctl.render.grid import STYLES, Cell, Column, Grid, Mark, left, right
 
 _WIDTH = 120
 """Columns where the output is no terminal: reasons are folded there."""
-_STYLES = {"fail": "bold red", "suspicious": "bold yellow", "refused": "bold red", "shown": "dim"}
-_VERDICT_STYLES = {"promoted": "bold green", "rejected": "bold red"}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a table: a first line, and smaller lines below it."""
-
-    text: str
-    more: str = ""
-    style: str = ""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table to print in a terminal or on a page; `note` says how to read it."""
-
-    title: str
-    note: str
-    header: list[str]
-    figures: set[int]
-    """Columns of figures: aligned to the right."""
-    rows: list[list[Cell]] = field(default_factory=list)
-    fold: frozenset[int] = frozenset({0})
-    """Columns whose words may be folded; the last of them takes the width that is left."""
+_MARKS: dict[str, Mark] = {
+    "pass": "good",
+    "fail": "bad",
+    "suspicious": "warning",
+    "refused": "bad",
+    "shown": "dim",
+}
+_VERDICT_MARKS: dict[str, Mark] = {"promoted": "good", "rejected": "bad"}
 
 
 def _cells(*texts: str | Cell) -> list[Cell]:
     return [text if isinstance(text, Cell) else Cell(text) for text in texts]
+
+
+_WHY = partial(Column, fold=True, ratio=1)
+"""A column of sentences: it takes the width that is left."""
 
 
 # --- printing
@@ -75,8 +63,8 @@ def decision(
     `row` is its place in the log: given that, one that does not count says so.
     """
     place = words.standing(row) if row else []
-    style = _VERDICT_STYLES.get(record.verdict or "", "bold")
-    verdict = (words.verdict(record, position), style)
+    mark = _VERDICT_MARKS.get(record.verdict or "", "strong")
+    verdict = (words.verdict(record, position), STYLES[mark])
     last = Text.assemble(verdict, f": {words.sentence(record)}")
     notes = [Text("\n".join(place), "bold")] if place else []
     _print([*_decision_parts(record, position), last, *notes], console)
@@ -113,10 +101,10 @@ def version(row: ModelVersion, console: Console | None = None) -> None:
 
 def checks(rows: Sequence[Check], console: Console | None = None) -> None:
     """Print every check, then one line that sums them up."""
-    grid = Grid("verify", "", ["what", "result", "detail"], set(), fold=frozenset({0, 2}))
+    grid = Grid("verify", [*left("what", fold=True), *left("result"), _WHY("detail")])
     for row in rows:
-        result = Cell("ok") if row.ok else Cell("NOT OK", style="bold red")
-        grid.rows.append(_cells(clean(row.name), result, clean(row.detail)))
+        result = Cell("ok") if row.ok else Cell("NOT OK", "bad")
+        grid.add(clean(row.name), result, clean(row.detail))
     wrong = sum(not row.ok for row in rows)
     summary = (
         f"{wrong} of {len(rows)} checks failed."
@@ -151,15 +139,16 @@ def grids(record: DecisionRecord) -> list[Grid]:
 def _primary(record: DecisionRecord) -> Grid:
     """The primary metrics: figures, difference, interval, what was needed, outcome."""
     names = words.sides(record)
-    header = ["metric", names["champion"], names["challenger"], "difference", "95% interval"]
-    header += [] if record.kind == "comparison" else ["needed", "verdict"]
+    columns = left("metric", fold=True)
+    columns += right(names["champion"], names["challenger"], "difference", "95% interval")
+    columns += [] if record.kind == "comparison" else [*right("needed"), *left("verdict")]
     note = "paired over users; 95% intervals"
     rows = [
-        _primary_cells(gate)[: len(header)]
+        _primary_cells(gate)[: len(columns)]
         for gate in record.of("primary")
         if gate.difference is not None
     ]
-    return Grid("primary metrics", note, header, {1, 2, 3, 4, 5}, rows)
+    return Grid("primary metrics", columns, note, rows)
 
 
 def _primary_cells(gate: Gate) -> list[Cell]:
@@ -173,33 +162,33 @@ def _primary_cells(gate: Gate) -> list[Cell]:
         clean(gate.name).upper(),
         figure(gate.reference),
         figure(gate.challenger),
-        Cell(signed(gate.difference), detail("effect", gate, "effect_size", 2)),
-        Cell(interval(gate), detail("resolves", gate, "resolvable", 4)),
-        Cell(needed, words.p_value(gate.p_value)),
+        Cell(signed(gate.difference), more=detail("effect", gate, "effect_size", 2)),
+        Cell(interval(gate), more=detail("resolves", gate, "resolvable", 4)),
+        Cell(needed, more=words.p_value(gate.p_value)),
         _outcome(gate, word.get(gate.outcome, "")),
     )
 
 
 def _outcome(gate: Gate, more: str = "") -> Cell:
-    return Cell(OUTCOMES[gate.outcome], more, _STYLES.get(gate.outcome, ""))
+    return Cell(OUTCOMES[gate.outcome], _MARKS[gate.outcome], more)
 
 
 def _other_gates(record: DecisionRecord) -> Grid:
     """Every gate but primary and slices in one line: what, outcome, why."""
-    grid = Grid("gates", "", ["gate", "what", "outcome", "why"], set(), fold=frozenset({0, 1, 3}))
+    grid = Grid("gates", [*left("gate", "what", fold=True), *left("outcome"), _WHY("why")])
     for gate in record.gates:
         if gate.gate not in ("primary", "slices"):
             name = clean(gate.gate).replace("_", " ")
             reason = clean(gate.reason)
-            grid.rows.append(_cells(name, clean(gate.name), _outcome(gate), reason))
+            grid.add(name, clean(gate.name), _outcome(gate), reason)
     return grid
 
 
 def _slices(record: DecisionRecord) -> Grid:
     """Groups of users: how many, difference, interval, Holm's p, outcome."""
     judged = record.kind != "comparison"
-    header = ["slice", "users", "difference", "95% interval"]
-    header += ["Holm p", "verdict"] if judged else []
+    columns = [*left("slice", fold=True), *right("users", "difference", "95% interval")]
+    columns += [*right("Holm p"), *left("verdict")] if judged else []
     rows = [
         _cells(
             clean(gate.name),
@@ -208,11 +197,11 @@ def _slices(record: DecisionRecord) -> Grid:
             interval(gate),
             words.short(gate.details.get("p_holm"), 4),
             _slice_outcome(gate, record),
-        )[: len(header)]
+        )[: len(columns)]
         for gate in record.of("slices")
     ]
     note = _slices_note(record) if judged else "95% intervals"
-    return Grid("slices", note, header, {1, 2, 3, 4}, rows)
+    return Grid("slices", columns, note, rows)
 
 
 def _slices_note(record: DecisionRecord) -> str:
@@ -226,7 +215,7 @@ def _slice_outcome(gate: Gate, record: DecisionRecord) -> Cell:
     if gate.outcome != "shown":
         return _outcome(gate)
     few = "no users" if not gate.users else "too few users"
-    return Cell("all users" if gate.users == record.users else few, style="dim")
+    return Cell("all users" if gate.users == record.users else few, "dim")
 
 
 def _means(record: DecisionRecord) -> Grid:
@@ -237,7 +226,10 @@ def _means(record: DecisionRecord) -> Grid:
     full = parts.get("full", {})
     judged = [gate.name for gate in record.of("primary")]  # the log sorts its keys by name
     names = _in_order({name for values in full.values() for name in values}, judged)
-    header = ["model", *(f"{clean(name).upper()}\n{where}" for where in parts for name in names)]
+    columns = [
+        *left("model", fold=True),
+        *right(*(f"{clean(name).upper()}\n{where}" for where in parts for name in names)),
+    ]
     baselines = (record.policy or {}).get("baselines") or []
     rows = [
         _cells(
@@ -249,8 +241,7 @@ def _means(record: DecisionRecord) -> Grid:
     note = f"full: {count(record.catalogue)} items"
     if record.common_catalogue is not None:
         note += f", which the gates use; common: {count(record.common_catalogue)} items"
-    title = "all models on today's test set"
-    return Grid(title, note, header, set(range(1, len(header))), rows)
+    return Grid("all models on today's test set", columns, note, rows)
 
 
 def _in_order(names: Iterable[str], first: Sequence[str]) -> list[str]:
@@ -263,42 +254,41 @@ def _in_order(names: Iterable[str], first: Sequence[str]) -> list[str]:
 
 
 def _history(rows: Sequence[HistoryRow]) -> Grid:
-    header = ["id", "when, who", "decision", "champion", "challenger", "difference"]
+    names = ("when, who", "decision", "champion", "challenger", "difference")
     note = "differences by the first primary metric"
-    grid = Grid("decisions", note, header, {0}, fold=frozenset(range(6)))
+    grid = Grid("decisions", [*right("id"), *left(*names, fold=True)], note)
     for row in rows:
-        unreadable = _cells("-", Cell("UNREADABLE", style="bold red"), "-", "-", "-")
+        unreadable = ["-", Cell("UNREADABLE", "bad"), "-", "-", "-"]
         cells = unreadable if row.body is None else _history_cells(row, row.body)
-        grid.rows.append([Cell(str(row.position)), *cells])
+        grid.add(str(row.position), *cells)
     return grid
 
 
-def _history_cells(row: HistoryRow, record: DecisionRecord) -> list[Cell]:
+def _history_cells(row: HistoryRow, record: DecisionRecord) -> list[Cell | str]:
     challenger = record.challenger
     gates = [gate for gate in record.of("primary") if gate.difference is not None]
-    style = _VERDICT_STYLES.get(record.verdict or "", "")
-    return _cells(
-        Cell(when(record.time), clean(record.who)),
-        Cell(words.row_verdict(row, record), record.kind, style),
+    mark = _VERDICT_MARKS.get(record.verdict or "", "")
+    return [
+        Cell(when(record.time), more=clean(record.who)),
+        Cell(words.row_verdict(row, record), mark, record.kind),
         words.moves(record) or "stays",
-        Cell(number(challenger.version), clean(challenger.model)) if challenger else "none",
-        Cell(signed(gates[0].difference), interval(gates[0])) if gates else "-",
-    )
+        Cell(number(challenger.version), more=clean(challenger.model)) if challenger else "none",
+        Cell(signed(gates[0].difference), more=interval(gates[0])) if gates else "-",
+    ]
 
 
 def _versions(rows: Sequence[ModelVersion]) -> Grid:
     """Every registered version in a row."""
-    header = ["version", "model, aliases", "digest", "registered", "from"]
-    grid = Grid("model versions", "", header, {0}, fold=frozenset(range(5)))
+    names = ("model, aliases", "digest", "registered", "from")
+    grid = Grid("model versions", [*right("version"), *left(*names, fold=True)])
     for row in rows:
-        cells = _cells(
+        grid.add(
             str(row.version),
-            Cell(clean(row.model), ", ".join(map(clean, row.aliases))),
+            Cell(clean(row.model), more=", ".join(map(clean, row.aliases))),
             brief(row.digest),
             when(row.registered),
-            Cell(f"data {brief(row.data_md5)}", f"commit {words.commit(row)}"),
+            Cell(f"data {brief(row.data_md5)}", more=f"commit {words.commit(row)}"),
         )
-        grid.rows.append(cells)
     return grid
 
 
@@ -311,38 +301,12 @@ def _fact(value: Any) -> list[str]:
     return [] if value in (None, "") else [str(value)]
 
 
-# --- rich
-
-
-def _rich(grid: Grid) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-    for place, name in enumerate(grid.header):
-        wide = place == max(grid.fold) and len(grid.fold) > 1 and not grid.figures
-        table.add_column(
-            Text(name),
-            justify="right" if place in grid.figures else "left",
-            overflow="fold" if place in grid.fold else "ellipsis",
-            ratio=1 if wide else None,
-        )
-    for row in grid.rows:
-        table.add_row(
-            *(
-                Text.assemble(
-                    (cell.text, cell.style), *([(f"\n{cell.more}", "dim")] if cell.more else [])
-                )
-                for cell in row
-            )
-        )
-    return table
-
-
 def _print(parts: Sequence[RenderableType | Grid], console: Console | None) -> None:
     console = console or Console(wide=_WIDTH)
     for place, part in enumerate(parts):
         if place:
             console.print()
-        if isinstance(part, Grid):  # the title is printed here: rich folds it at the table's width
-            note = (f"  {part.note}" if part.note else "", "dim")
-            console.print(Text.assemble((part.title, "bold"), note))
-            part = _rich(part)
-        console.print(part)
+        if isinstance(part, Grid):
+            part.print(console)
+        else:
+            console.print(part)
