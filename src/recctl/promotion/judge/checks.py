@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from recctl import limits
 from recctl.evaluation.slices import Slice
 from recctl.promotion.judge.evidence import Evidence, Scored
-from recctl.promotion.judge.gate import Gate, percent
+from recctl.promotion.judge.gate import Gate
 from recctl.promotion.judge.policy import PromotionParams
+from recctl.render.numbers import percent
 
 FEWEST_USERS = 6
 """Of five users even unanimous gains have a two-sided sign-flip p-value of 2 / 2**5 = 6.25%: fewer

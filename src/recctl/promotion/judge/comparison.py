@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from recctl.evaluation import metrics, statistics
 from recctl.evaluation.statistics import Counted, Interval
 from recctl.promotion.judge.checks import Judged
-from recctl.promotion.judge.gate import Gate, Outcome, change, figure
+from recctl.promotion.judge.gate import Gate, Outcome
 from recctl.promotion.judge.policy import PromotionParams
+from recctl.render.numbers import change, figure
 
 TAIL = 0.025
 """Each one-sided claim may be wrong this often."""

@@ -5,9 +5,10 @@ from pydantic.dataclasses import dataclass
 from recctl.promotion.judge import checks, gates, guardrails
 from recctl.promotion.judge.comparison import Counter, Pairs
 from recctl.promotion.judge.evidence import Evidence
-from recctl.promotion.judge.gate import Gate, change, figure, label
+from recctl.promotion.judge.gate import Gate
 from recctl.promotion.judge.policy import PromotionParams
 from recctl.promotion.judge.record import Verdict
+from recctl.render.numbers import change, figure, label
 
 __all__ = ["RULES", "Decision", "Verdict", "decide"]
 

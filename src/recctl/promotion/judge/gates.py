@@ -37,8 +37,9 @@ from recctl.promotion.judge.comparison import (
     compare,
     generator,
 )
-from recctl.promotion.judge.gate import Gate, Outcome, figure, label, percent
+from recctl.promotion.judge.gate import Gate, Outcome
 from recctl.promotion.judge.policy import PromotionParams
+from recctl.render.numbers import figure, label, percent
 
 
 def primary(pairs: Pairs, policy: PromotionParams) -> list[Gate]:

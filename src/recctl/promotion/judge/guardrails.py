@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 from recctl.promotion.judge.comparison import SLACK
 from recctl.promotion.judge.evidence import Conduct, Evidence, Training
-from recctl.promotion.judge.gate import Gate, Outcome, figure, percent, signed
+from recctl.promotion.judge.gate import Gate, Outcome
 from recctl.promotion.judge.policy import PromotionParams
+from recctl.render.numbers import figure, percent, signed
 from recctl.training import curve
 
 FAST_MS = 20.0

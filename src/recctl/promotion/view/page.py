@@ -10,6 +10,7 @@ from recctl.promotion.judge.record import DecisionRecord
 from recctl.promotion.view import plots, tables, words
 from recctl.render import page
 from recctl.render.grid import Cell, Grid, left
+from recctl.render.numbers import count, figure, signed
 from recctl.render.page import Block
 from recctl.render.text import markdown as _inline
 
@@ -41,11 +42,10 @@ def description(record: DecisionRecord, position: int | None = None) -> str:
     means = (record.means.full if record.means else {}).get("challenger", {})
     judged = [gate.name for gate in record.of("primary") if gate.name in means]
     if means:
-        figures = ", ".join(
-            f"{_inline(name)} {words.figure(means[name])}"
-            for name in dict.fromkeys([*judged, *means])
+        listed = ", ".join(
+            f"{_inline(name)} {figure(means[name])}" for name in dict.fromkeys([*judged, *means])
         )
-        lines.append(f"{figures}: {words.count(record.users)} test users, full ranking.")
+        lines.append(f"{listed}: {count(record.users)} test users, full ranking.")
     if position is not None:
         link = f"#/models/{quote(record.registered_model)}-decisions/versions/{position}"
         outcome = f"{words.when(record.time)} UTC: {words.verdict(record, position)}"
@@ -81,7 +81,7 @@ def _judgement(record: DecisionRecord, picture: str | None) -> list[Block]:
 def _in_words(record: DecisionRecord) -> str:
     """The plot for people who do not see it."""
     rows = [
-        f"{words.clean(gate.name)} {words.signed(gate.difference)} {words.interval(gate)}"
+        f"{words.clean(gate.name)} {signed(gate.difference)} {words.interval(gate)}"
         for gate in plots.drawable(record)
         if gate.gate == "primary"
     ]

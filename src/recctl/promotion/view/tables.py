@@ -17,16 +17,14 @@ from recctl.promotion.view.words import (
     OUTCOMES,
     brief,
     clean,
-    count,
     detail,
-    figure,
     interval,
     number,
-    signed,
     when,
 )
 from recctl.render.console import Console, Table, Text
 from recctl.render.grid import STYLES, Cell, Column, Grid, Mark, left, right
+from recctl.render.numbers import count, figure, signed
 
 _WIDTH = 120
 """Columns where the output is no terminal: reasons are folded there."""
@@ -195,7 +193,7 @@ def _slices(record: DecisionRecord) -> Grid:
             count(gate.users),
             signed(gate.difference),
             interval(gate),
-            words.short(gate.details.get("p_holm"), 4),
+            figure(gate.details.get("p_holm"), 4),
             _slice_outcome(gate, record),
         )[: len(columns)]
         for gate in record.of("slices")

@@ -1,9 +1,9 @@
 """A decision in words and figures: titles, verdicts, sides, notes; tables and pages share them."""
 
-from recctl.promotion.judge import gate as numbers
 from recctl.promotion.judge.gate import Gate
 from recctl.promotion.judge.record import Contender, DecisionRecord
 from recctl.promotion.view.schema import HistoryRow, ModelVersion
+from recctl.render.numbers import bounds, count, figure
 from recctl.render.text import one_line
 
 OUTCOMES = {
@@ -164,59 +164,22 @@ def number(version: int | None) -> str:
     return "none" if version is None else str(version)
 
 
-def figure(value: float | None) -> str:
-    """A metric's value without its leading zero; `-` for none.
-
-    >>> figure(0.15372), figure(None)
-    ('.1537', '-')
-    """
-    return "-" if value is None else numbers.figure(value)
-
-
-def short(value: float | None, digits: int) -> str:
-    """A number without its leading zero; `-` for none.
-
-    >>> short(-0.057, 2), short(10.06, 1), short(None, 1)
-    ('-.06', '10.1', '-')
-    """
-    if value is None:
-        return "-"
-    text = f"{value:.{digits}f}"
-    return text.replace("0.", ".", 1) if abs(value) < 1 and not text.startswith("1") else text
-
-
-def signed(value: float | None) -> str:
-    """A difference with its sign and without its leading zero; `-` for none.
-
-    >>> signed(0.0123), signed(-0.0123), signed(None)
-    ('+.0123', '-.0123', '-')
-    """
-    return "-" if value is None else numbers.signed(value)
-
-
 def interval(gate: Gate) -> str:
     """`[-.0012, +.0145]`, or `-` where none was computed."""
-    if gate.low is None or gate.high is None:
-        return "-"
-    return f"[{signed(gate.low)}, {signed(gate.high)}]"
+    return bounds(gate.low, gate.high)
 
 
 def p_value(value: float | None) -> str:
     """`p .0123`; empty where none was computed."""
     if value is None:
         return ""
-    return "p < .0001" if value < 0.0001 else f"p {short(value, 4)}"
+    return "p < .0001" if value < 0.0001 else f"p {figure(value, 4)}"
 
 
 def detail(word: str, gate: Gate, name: str, digits: int) -> str:
     """A further figure of a gate with its word; empty where it was not computed."""
     value = gate.details.get(name)
-    return "" if value is None else f"{word} {short(value, digits)}"
-
-
-def count(value: int | None) -> str:
-    """A whole number with commas."""
-    return "-" if value is None else f"{value:,}"
+    return "" if value is None else f"{word} {figure(value, digits)}"
 
 
 def when(time: str) -> str:
