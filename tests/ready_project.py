@@ -1,10 +1,10 @@
 """A project whose sequences are split, ready to train."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 
+import databases
 from recctl.files import write_json
 from recctl.sequences.vocabulary import Vocabulary
 
@@ -19,10 +19,10 @@ evaluate: {}
 USERS, N_ITEMS, LENGTH = 900, 50, 12
 
 
-def make(folder: Path, database: Path) -> Path:
-    """A project whose sequences are split, ready to train; it gets a copy of MLflow's database."""
+def make(folder: Path) -> Path:
+    """A project whose sequences are split, ready to train."""
     folder.mkdir()
-    shutil.copy(database, folder / "mlflow.db")
+    databases.mlflow(folder)
     (folder / "dvc.yaml").write_text("stages: {}\n")
     (folder / "params.yaml").write_text(PARAMS)
     made = folder / "artifacts" / "sequences"

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import requests
 
+import databases
 import ports
 from recctl.errors import UserError
 from recctl.files import write_json
@@ -30,27 +31,14 @@ CURVE = [{"epoch": n, "loss": 1.0 / n, "ndcg": 0.1 * n if n % 2 == 0 else None} 
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("MLFLOW_"):
-            monkeypatch.delenv(name)
     monkeypatch.setattr(training, "SECONDS_BETWEEN_BATCHES", 0.0)
 
 
-@pytest.fixture(scope="module")
-def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An initialised database without experiments of ours; making one takes seconds."""
-    from mlflow import MlflowClient
-
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
-def project(tmp_path: Path, fresh_database: Path) -> Layout:
+def project(tmp_path: Path) -> Layout:
     root = tmp_path / "project"
     root.mkdir()
-    shutil.copy(fresh_database, root / "mlflow.db")
+    databases.mlflow(root)
     return Layout(root)
 
 

@@ -1,16 +1,12 @@
 """One real Prefect server for all tests that need one."""
 
 import contextlib
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from prefect_server import PrefectServer, process, wait_for
 
 import ports
-
-sys.path.append(str(Path(__file__).parents[2] / "flows"))  # as `python flows/retrain.py` does
 
 
 @pytest.fixture(scope="session")

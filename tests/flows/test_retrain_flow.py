@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 import small_project as small
-import tiny_project as tiny
 from prefect import Flow
 from prefect.client.schemas.objects import State
 from prefect.events.worker import EventsWorker
@@ -25,12 +24,9 @@ from recctl.errors import MayPass, UserError
 from recctl.layout import Layout
 from recctl.promotion import history
 
+pytestmark = pytest.mark.usefixtures("quick_decisions")
+
 FLOWS = Path(__file__).parents[2] / "flows"
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.fresh_database(tmp_path_factory.mktemp("database"))
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +47,13 @@ def retrain(server: PrefectServer) -> Flow[Any, Any]:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch, retrain: Flow[Any, Any]) -> None:
     """The project's own MLflow, stages that run here, retries without a wait."""
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "RECCTL_LOCK"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pipeline, "stage", small.stage)
     monkeypatch.setattr(sys.modules["in_prefect"], "RETRIES", (0.0, 0.0))
 
 
 @pytest.fixture
-def project(tmp_path: Path, database: Path) -> Layout:
-    return small.make(tmp_path / "project", database)
+def project(tmp_path: Path) -> Layout:
+    return small.make(tmp_path / "project")
 
 
 class Run:

@@ -1,13 +1,11 @@
 """The series of days in MLflow, on a real sqlite database."""
 
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny_project as tiny
 
+import databases
 from recctl.layout import Layout
 from recctl.tracking import batches, server
 from recctl.tracking.live import live_series, log_live
@@ -16,17 +14,9 @@ from recctl.tracking.server import Tracking
 TAGS = {"recctl.content_digest": "d" * 64}
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.fresh_database(tmp_path_factory.mktemp("mlflow"))
-
-
 @pytest.fixture
-def reached(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Tracking:
-    for name in list(os.environ):
-        if name.startswith("MLFLOW_"):
-            monkeypatch.delenv(name)
-    shutil.copy(database, tmp_path / "mlflow.db")
+def reached(tmp_path: Path) -> Tracking:
+    databases.mlflow(tmp_path)
     return server.connect(Layout(tmp_path))
 
 

@@ -1,7 +1,6 @@
 """`recctl monitor`: what people and programs get."""
 
 import json
-import os
 from pathlib import Path
 
 import monitoring_cases as cases
@@ -17,8 +16,7 @@ from recctl.layout import Layout
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     """A champion that fell."""
-    folder = tmp_path_factory.mktemp("cli")
-    layout = tiny.make(folder / "project", tiny.fresh_database(folder))
+    layout = tiny.make(tmp_path_factory.mktemp("cli") / "project")
     cases.promoted(layout)
     later = tiny.log(days=2, seed=9)
     later["timestamp"] += 20 * tiny.DAY
@@ -29,9 +27,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Layout:
 
 @pytest.fixture(autouse=True)
 def _inside(monkeypatch: pytest.MonkeyPatch, project: Layout) -> None:
-    for name in list(os.environ):
-        if name.startswith("MLFLOW_"):
-            monkeypatch.delenv(name)
     monkeypatch.chdir(project.root)
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -26,25 +25,15 @@ from recctl.promotion.trial import contenders
 from recctl.promotion.trial.training_record import TrainingRecord
 from recctl.tracking import live, server
 
+pytestmark = pytest.mark.usefixtures("quick_decisions")
+
 DAYS = 12
 """Days that the first champion is trained on."""
 
 
-@pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("MLFLOW_"):
-            monkeypatch.delenv(name)
-
-
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.fresh_database(tmp_path_factory.mktemp("mlflow"))
-
-
-@pytest.fixture(scope="module")
-def promoted(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Layout:
-    layout = tiny.make(tmp_path_factory.mktemp("promoted") / "project", database)
+def promoted(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    layout = tiny.make(tmp_path_factory.mktemp("promoted") / "project")
     tiny.set_params(layout.root, monitor={"window_days": 3, "minimum_events": 100})
     cases.promoted(layout)
     return layout
@@ -88,11 +77,9 @@ def eventful() -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(("kind", "filter_seen"), [("markov", True), ("popularity", False)])
-def test_figures_are_those_of_plain_loops(
-    tmp_path: Path, database: Path, kind: str, filter_seen: bool
-) -> None:
+def test_figures_are_those_of_plain_loops(tmp_path: Path, kind: str, filter_seen: bool) -> None:
     """Popularity scores tie; with the filter off an item may be taken again."""
-    layout = tiny.make(tmp_path / "project", database)
+    layout = tiny.make(tmp_path / "project")
     tiny.set_params(layout.root, evaluate={"negatives": 5, "filter_seen": filter_seen})
     cases.promoted(layout, kind)
     log = eventful()
@@ -292,8 +279,8 @@ def test_the_report_and_its_picture_are_written_whole(project: Layout) -> None:
     assert sorted(path.name for path in project.monitoring.iterdir()) == [REPORT, PLOT]
 
 
-def test_without_a_champion_there_is_none_to_watch(tmp_path: Path, database: Path) -> None:
-    layout = tiny.make(tmp_path / "project", database)
+def test_without_a_champion_there_is_none_to_watch(tmp_path: Path) -> None:
+    layout = tiny.make(tmp_path / "project")
     with pytest.raises(NoChampion, match="no champion of 'tiny' serves"):
         look(layout, tiny.log())
 
@@ -312,10 +299,8 @@ def test_a_log_without_times_is_refused(project: Layout) -> None:
         look(project, tiny.log(days=DAYS + 2))
 
 
-def test_a_champion_trained_on_a_log_without_times_is_refused(
-    tmp_path: Path, database: Path
-) -> None:
-    layout = tiny.make(tmp_path / "project", database)
+def test_a_champion_trained_on_a_log_without_times_is_refused(tmp_path: Path) -> None:
+    layout = tiny.make(tmp_path / "project")
     rows = tiny.log().sort_values("timestamp", ignore_index=True)
     tiny.take_in(layout, rows.assign(timestamp=range(len(rows))))
     cases.promoted(layout)

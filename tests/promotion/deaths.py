@@ -15,20 +15,20 @@ nothing, so the moment after a step is the moment before the next one.
 
 import contextlib
 import dataclasses
-import importlib
 import itertools
 import json
 import os
 import shutil
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import tiny_project as tiny
 
+import databases
+from programs import apart, import_all, must
 from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.promotion import history, write_pages
@@ -200,37 +200,6 @@ def wrapped(name: str, function: Callable[..., Any], steps: Steps) -> Callable[.
     return step
 
 
-# --- processes
-
-
-def apart(work: Callable[[], Any]) -> tuple[int, Any]:
-    """Run something in a forked process; how that ended (minus the signal), and what it found."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        code = 1
-        try:
-            found = work()
-            with os.fdopen(writing, "w") as pipe:
-                json.dump(found, pipe)
-            code = 0
-        except BaseException:  # noqa: BLE001 - the child must end here, whatever happened
-            traceback.print_exc()
-        os._exit(code)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        text = pipe.read()
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status), json.loads(text) if text else None
-
-
-def must(work: Callable[[], Any]) -> Any:
-    code, found = apart(work)
-    assert code == 0, "a step of the test itself failed"
-    return found
-
-
 # --- what is found
 
 
@@ -308,21 +277,11 @@ def draw_nothing(body: dict[str, Any], path: Path) -> None:
     path.write_bytes(b"a picture")
 
 
-def import_all(names: list[str]) -> None:
-    """What every child would import for itself; nothing is opened, so it is safe to fork later."""
-    for name in names:
-        if not name.startswith("__"):
-            with contextlib.suppress(ImportError):
-                importlib.import_module(name)
-
-
 def main(folder: Path, jobs: list[str]) -> None:
-    database = folder / "database"
-    database.mkdir()
-    must(lambda: str(tiny.fresh_database(database)))
+    must(lambda: str(databases.mlflow(folder)))
 
     def everything() -> list[str]:
-        layout = tiny.make(folder / "warm", database / "mlflow.db")
+        layout = tiny.make(folder / "warm")
         better(layout)
         judge(layout, [])
         picture(layout)
@@ -333,14 +292,12 @@ def main(folder: Path, jobs: list[str]) -> None:
     plots.intervals = draw_nothing
     for job in jobs:
         scenario, way, *start = job.split(":")
-        run(folder / job.replace(":", "-"), database / "mlflow.db", scenario, way, *start)
+        run(folder / job.replace(":", "-"), scenario, way, *start)
 
 
-def run(
-    folder: Path, database: Path, scenario: str, way: str, start: str = "", every: str = "1"
-) -> None:
+def run(folder: Path, scenario: str, way: str, start: str = "", every: str = "1") -> None:
     layout, backup = Layout(folder / "project"), folder / "backup"
-    must(lambda: SCENARIOS[scenario][0](tiny.make(layout.root, database)))
+    must(lambda: SCENARIOS[scenario][0](tiny.make(layout.root)))
     shutil.copytree(layout.root, backup)
 
     def fresh() -> None:

@@ -67,7 +67,7 @@ def main(archive: Path) -> None:
     """Decide seven times, kill an eighth decision, and pack what is left."""
     shutil.rmtree(PROJECT.parent, ignore_errors=True)
     PROJECT.parent.mkdir()
-    layout = tiny.make(PROJECT, tiny.fresh_database(PROJECT.parent), POLICY)
+    layout = tiny.make(PROJECT, POLICY)
     tiny.train(layout, "item-knn")
     run("promote", "--yes")  # decision 1: version 1, the first model
     tiny.train(layout, "markov")

@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import http.server
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import databases
 import ports
 from recctl.layout import Layout
 from recctl.promotion.ledger.aliases import Serving
@@ -44,21 +44,9 @@ def connect(root: Path, uri: str, name: str = NAME) -> Registry:
         return Registry.connect(Layout(root), name)
 
 
-_TEMPLATE: list[Path] = []
-
-
 def fresh_sqlite(folder: Path) -> str:
-    """The address of an initialised, empty database; the first one takes seconds to make."""
-    from mlflow import MlflowClient
-
-    database = folder / "mlflow.db"
-    uri = f"sqlite:///{database}"
-    if _TEMPLATE and _TEMPLATE[0].exists():
-        shutil.copy(_TEMPLATE[0], database)
-        return uri
-    MlflowClient(uri, registry_uri=uri).search_registered_models()
-    _TEMPLATE[:] = [Path(shutil.copy(database, folder / "template.db"))]
-    return uri
+    """The address of an initialised, empty database."""
+    return f"sqlite:///{databases.mlflow(folder)}"
 
 
 @contextlib.contextmanager

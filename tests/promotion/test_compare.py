@@ -1,8 +1,5 @@
 """Any two models on today's test set."""
 
-import os
-from pathlib import Path
-
 import pytest
 import tiny_project as tiny
 
@@ -21,11 +18,7 @@ from recctl.promotion.trial.scoring import TestSet
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     """Version 1 is item-knn and serves; version 2 is nearly popularity; the workspace is markov."""
-    for name in list(os.environ):
-        if name.startswith("MLFLOW_"):
-            del os.environ[name]
-    folder: Path = tmp_path_factory.mktemp("compare")
-    made = tiny.make(folder / "project", tiny.fresh_database(folder))
+    made = tiny.make(tmp_path_factory.mktemp("compare") / "project")
     tiny.train(made, "item-knn")
     promote(made, confirm=lambda body: True, say=lambda line: None)
     tiny.train_markov(made, smoothing=1e9)

@@ -1,6 +1,5 @@
 """A project that was moved or copied reads and writes its own registry, and no other's."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,12 +22,9 @@ from recctl.promotion.view import plots
 def promoted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
     """Version 1 serves; the workspace holds a better model."""
     with pytest.MonkeyPatch.context() as patched:
-        for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
-            patched.delenv(name)
         patched.setattr(scoring, "TIMED_REQUESTS", 2)
         patched.setattr(plots, "intervals", lambda body, path: path.write_bytes(b"a picture"))
-        folder = tmp_path_factory.mktemp("moved")
-        layout = tiny.make(folder / "a project", tiny.fresh_database(folder))
+        layout = tiny.make(tmp_path_factory.mktemp("moved") / "a project")
         tiny.train(layout, "item-knn")
         promote(layout, confirm=lambda body: True, say=_nothing)
         tiny.train(layout, "markov")

@@ -1,6 +1,5 @@
 """The whole of a promotion, in a tiny project with a real registry."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -16,22 +15,12 @@ from recctl.promotion.rollback import rollback
 from recctl.promotion.trial import archive
 from recctl.promotion.verify import verify
 
-
-@pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("MLFLOW_"):
-            monkeypatch.delenv(name)
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.fresh_database(tmp_path_factory.mktemp("mlflow"))
+pytestmark = pytest.mark.usefixtures("quick_decisions")
 
 
 @pytest.fixture
-def project(tmp_path: Path, database: Path) -> Layout:
-    return tiny.make(tmp_path / "project", database)
+def project(tmp_path: Path) -> Layout:
+    return tiny.make(tmp_path / "project")
 
 
 def run(project: Layout, **more: object) -> Outcome:

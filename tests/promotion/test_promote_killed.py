@@ -4,11 +4,8 @@
 """
 
 import errno
-import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,13 +13,15 @@ from typing import Any
 import pytest
 import tiny_project as tiny
 
+import programs
+from programs import Found, Line, Work
 from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.promotion import history
 from recctl.promotion.promote import Outcome, promote
 from recctl.promotion.verify import verify
 
-Line = dict[str, Any]
+PROGRAM = str(Path(__file__).with_name("deaths.py"))
 
 KILLED = (("better:killed::3",),)
 """Every third moment."""
@@ -42,42 +41,20 @@ MORE = (
 )
 """The jobs of a line are done by one process, the lines at once."""
 
-Found = dict[tuple[str, str], list[Line]]
-
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Found:
     """What was found, by scenario and way, where the process was killed."""
-    return ended(tmp_path_factory, KILLED)
+    return programs.found(PROGRAM, tmp_path_factory, KILLED)
 
 
 @pytest.fixture(scope="module")
 def more(tmp_path_factory: pytest.TempPathFactory) -> Found:
     """The same for other scenarios, and where the server did not answer."""
-    return ended(tmp_path_factory, MORE)
+    return programs.found(PROGRAM, tmp_path_factory, MORE)
 
 
-def ended(folders: pytest.TempPathFactory, work: tuple[tuple[str, ...], ...]) -> Found:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
-    environment |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    program = Path(__file__).with_name("deaths.py")
-    started = []
-    for jobs in work:
-        folder = folders.mktemp("deaths")
-        with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
-            process = subprocess.Popen(
-                [sys.executable, program, folder, *jobs], env=environment, stdout=out, stderr=err
-            )
-        started.append((process, folder))
-    lines: Found = {}
-    for process, folder in started:
-        assert process.wait(500) == 0, (folder / "err").read_text()
-        for line in map(json.loads, (folder / "out").read_text().splitlines()):
-            lines.setdefault((line["scenario"], line["way"]), []).append(line)
-    return lines
-
-
-def pairs(work: tuple[tuple[str, ...], ...]) -> list[Any]:
+def pairs(work: Work) -> list[Any]:
     named = [tuple(job.split(":")[:2]) for jobs in work for job in jobs]
     return [pytest.param(*pair, id="-".join(pair)) for pair in named]
 
@@ -192,11 +169,8 @@ def met(found: Found) -> set[str]:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
-    for name in list(os.environ):
-        if name.startswith("MLFLOW_"):
-            monkeypatch.delenv(name)
-    layout = tiny.make(tmp_path / "project", tiny.fresh_database(tmp_path))
+def project(tmp_path: Path) -> Layout:
+    layout = tiny.make(tmp_path / "project")
     tiny.train(layout, "markov")
     return layout
 

@@ -27,14 +27,9 @@ from recctl.layout import Layout
 from recctl.promotion import history
 from recctl.promotion.promote import promote
 
+pytestmark = pytest.mark.usefixtures("quick_decisions")
+
 Damage = Callable[[Layout], None]
-
-
-@pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("MLFLOW_"):
-            monkeypatch.delenv(name)
 
 
 class Said(NamedTuple):
@@ -73,14 +68,10 @@ class Projects(NamedTuple):
 @pytest.fixture(scope="module")
 def projects(tmp_path_factory: pytest.TempPathFactory) -> Projects:
     folder = tmp_path_factory.mktemp("bad-input")
-    layout = tiny.make(folder / "empty", tiny.fresh_database(folder))
+    layout = tiny.make(folder / "empty")
     tiny.train(layout, "markov")
     champion = moved(layout.root, folder / "champion")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in list(os.environ):
-            if name.startswith("MLFLOW_"):
-                patch.delenv(name)
-        promote(champion, confirm=lambda body: True, say=lambda line: None)
+    promote(champion, confirm=lambda body: True, say=lambda line: None)
     shutil.rmtree(champion.state)  # versions are brought from the registry, not from a cache
     return Projects(champion.root, layout.root)
 

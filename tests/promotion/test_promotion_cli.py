@@ -29,22 +29,10 @@ from recctl.promotion.view.schema import Output
 RECCTL = Path(sys.executable).with_name("recctl")
 
 
-@pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("MLFLOW_"):
-            monkeypatch.delenv(name)
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.fresh_database(tmp_path_factory.mktemp("mlflow"))
-
-
 @pytest.fixture
-def project(tmp_path: Path, database: Path) -> Layout:
+def project(tmp_path: Path) -> Layout:
     """A model that was never promoted."""
-    layout = tiny.make(tmp_path / "project", database)
+    layout = tiny.make(tmp_path / "project")
     tiny.train(layout, "item-knn")
     return layout
 

@@ -4,7 +4,6 @@ A small world of versions whose quality is known. What promotes, rolls back and 
 own code over a real registry; judging is a comparison of two numbers, for it is tested elsewhere.
 """
 
-import os
 import random
 from pathlib import Path
 
@@ -18,9 +17,8 @@ from recctl.promotion.ledger import aliases, log
 from recctl.promotion.ledger.registry import Registry
 from recctl.promotion.promote import promote
 from recctl.promotion.rollback import rollback
-from recctl.promotion.trial import contenders, scoring
+from recctl.promotion.trial import contenders
 from recctl.promotion.verify import verify
-from recctl.promotion.view import plots
 
 SMOOTHINGS = (1e9, 1e4, 1e3, 1e2, 1e1)
 """From a Markov chain that is all but popularity to a good one."""
@@ -32,19 +30,8 @@ class Killed(BaseException):
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("MLFLOW_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setattr(scoring, "TIMED_REQUESTS", 2)
-    monkeypatch.setattr(aliases, "SECONDS_BETWEEN_LOOKS", 0.0)
-    monkeypatch.setattr(plots, "intervals", lambda body, path: path.write_bytes(b"a picture"))
+def _quick(quick_decisions: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write_pages, "pages", lambda *given: None)
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.fresh_database(tmp_path_factory.mktemp("mlflow"))
 
 
 class World:
@@ -159,9 +146,9 @@ class World:
     "seed", [0, *(pytest.param(seed, marks=pytest.mark.faults) for seed in (1, 2))]
 )
 def test_any_sequence_leaves_a_sound_champion_that_the_log_explains(
-    seed: int, tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    layout = tiny.make(tmp_path / "project", database)
+    layout = tiny.make(tmp_path / "project")
     tiny.train_markov(layout, SMOOTHINGS[1])
     world = World(layout, seed, monkeypatch)
     world._promote()
@@ -174,9 +161,9 @@ def test_any_sequence_leaves_a_sound_champion_that_the_log_explains(
         raise
 
 
-def test_a_digest_that_is_a_path_reaches_no_folder(tmp_path: Path, database: Path) -> None:
+def test_a_digest_that_is_a_path_reaches_no_folder(tmp_path: Path) -> None:
     """Downloaded versions lie in folders named by their digest; a tag can hold anything."""
-    layout = tiny.make(tmp_path / "project", database)
+    layout = tiny.make(tmp_path / "project")
     tiny.train_markov(layout, SMOOTHINGS[1])
     promote(layout, confirm=lambda body: True, say=lambda line: None)
     (layout.root / "own").mkdir()
@@ -190,8 +177,8 @@ def test_a_digest_that_is_a_path_reaches_no_folder(tmp_path: Path, database: Pat
     assert (layout.root / "own" / "work.txt").read_text() == "mine"
 
 
-def test_only_a_comparison_offers_the_workspace(tmp_path: Path, database: Path) -> None:
-    layout = tiny.make(tmp_path / "project", database)
+def test_only_a_comparison_offers_the_workspace(tmp_path: Path) -> None:
+    layout = tiny.make(tmp_path / "project")
     registry = history.open_registry(layout)
     with pytest.raises(UserError, match=r"known: a version's number$"):
         history.number(registry, history.WORKSPACE)
@@ -199,15 +186,15 @@ def test_only_a_comparison_offers_the_workspace(tmp_path: Path, database: Path) 
         history.number(registry, "workspce", history.WORKSPACE)
 
 
-def test_no_model_has_the_name_of_a_log(tmp_path: Path, database: Path) -> None:
-    layout = tiny.make(tmp_path / "project", database)
+def test_no_model_has_the_name_of_a_log(tmp_path: Path) -> None:
+    layout = tiny.make(tmp_path / "project")
     tiny.set_params(layout.root, promotion={**tiny.POLICY, "registered_model": "tiny-decisions"})
     with pytest.raises(UserError, match="those of decision logs"):
         history.open_registry(layout)
 
 
-def test_a_champion_from_before_recctl_has_a_way_out(tmp_path: Path, database: Path) -> None:
-    layout = tiny.make(tmp_path / "project", database)
+def test_a_champion_from_before_recctl_has_a_way_out(tmp_path: Path) -> None:
+    layout = tiny.make(tmp_path / "project")
     tiny.train_markov(layout, SMOOTHINGS[1])
     client = history.open_registry(layout).client
     client.create_registered_model("tiny")

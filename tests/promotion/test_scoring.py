@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -119,17 +118,9 @@ def test_overlap_counts_items_and_not_places() -> None:
     assert scoring._overlap(one, other) == pytest.approx(3 / 9)
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.fresh_database(tmp_path_factory.mktemp("mlflow"))
-
-
 @pytest.fixture
-def project(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
-    for name in list(os.environ):
-        if name.startswith("MLFLOW_"):
-            monkeypatch.delenv(name)
-    made = tiny.make(tmp_path / "project", database)
+def project(tmp_path: Path) -> Layout:
+    made = tiny.make(tmp_path / "project")
     tiny.train(made, "markov")
     return made
 

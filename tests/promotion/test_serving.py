@@ -27,6 +27,8 @@ from recctl.promotion.serving import Recommendations, histories
 from recctl.promotion.trial import package
 from recctl.recommend import Served
 
+pytestmark = pytest.mark.usefixtures("quick_decisions")
+
 SITE = sysconfig.get_paths()["purelib"]
 
 

@@ -1,8 +1,7 @@
 """A version is what the decisions say: no file and no tag of it changes without being noticed."""
 
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,7 @@ from recctl.promotion.trial import contenders, package
 from recctl.promotion.trial.scoring import TestSet
 from recctl.promotion.verify import verify
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _own_environment() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name in list(os.environ):
-            if name.startswith("MLFLOW_"):
-                patch.delenv(name)
-        yield
+pytestmark = pytest.mark.usefixtures("quick_decisions")
 
 
 def yes(body: dict[str, Any]) -> str:
@@ -49,8 +41,7 @@ def run(project: Layout, **more: Any) -> Any:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     """Version 2 serves and version 1 served; 3 was judged and rejected; 4 is the workspace's."""
-    folder = tmp_path_factory.mktemp("vouch")
-    made = tiny.make(folder / "project", tiny.fresh_database(folder))
+    made = tiny.make(tmp_path_factory.mktemp("vouch") / "project")
     for train in (
         lambda: tiny.train(made, "item-knn"),
         lambda: tiny.train(made, "markov"),

@@ -14,6 +14,7 @@ import pyarrow as pa
 import torch
 from ruamel.yaml import YAML
 
+import databases
 from recctl.evaluation import protocols, report
 from recctl.evaluation.params import EvaluateParams
 from recctl.evaluation.ranking import rank_cases
@@ -43,25 +44,15 @@ POLICY: dict[str, Any] = {
 """What most tests promote by: no guardrails, whose latency hangs on the machine."""
 
 
-def make(root: Path, database: Path | None = None, policy: dict[str, Any] | None = None) -> Layout:
-    """A project with data and no model; `database` is an initialised mlflow.db to copy."""
+def make(root: Path, policy: dict[str, Any] | None = None) -> Layout:
+    """A project with an empty registry, data and no model."""
     root.mkdir(parents=True)
     (root / "dvc.yaml").write_text("stages: {}\n")
     set_params(root, promotion=policy or POLICY)
-    if database is not None:
-        shutil.copy(database, root / "mlflow.db")
+    databases.mlflow(root)
     layout = Layout(root)
     take_in(layout, log())
     return layout
-
-
-def fresh_database(folder: Path) -> Path:
-    """An initialised MLflow database to copy; making one takes seconds."""
-    from mlflow import MlflowClient
-
-    path = folder / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
 
 
 def set_params(root: Path, **sections: dict[str, Any]) -> None:

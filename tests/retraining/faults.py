@@ -50,9 +50,11 @@ from typing import IO, Any
 
 import pytest
 import small_project as small
-import tiny_project as tiny
-from deaths import READS, apart, draw_nothing, import_all, must, unanswered
+from deaths import READS, draw_nothing, unanswered
 
+import databases
+import programs
+from programs import Found, Line, Work, apart, import_all, must
 from recctl import errors, lock, pipeline
 from recctl.errors import MayPass, UserError
 from recctl.intake import sync
@@ -75,8 +77,6 @@ WRITING = {"add", "commit", "push", "pull", "checkout", "repro", "fetch", "rebas
 """Commands of git and DVC that change something."""
 
 Wrong = list[str]
-Line = dict[str, Any]
-Found = dict[tuple[str, str], list[Line]]
 
 
 # --- the steps
@@ -265,10 +265,10 @@ def circumstance(layout: Layout, way: str) -> Iterator[None]:
 # --- the project
 
 
-def prepare(layout: Layout, database: Path, scenario: str) -> None:
+def prepare(layout: Layout, scenario: str) -> None:
     """A project with a champion, two files to take in, and a person's work in the tree."""
     serving, trained = SCENARIOS[scenario]
-    small.make(layout.root, database)
+    small.make(layout.root)
     remote = layout.root.parent / "remote"
     with (layout.root / ".dvc" / "config").open("a") as config:
         config.write(f"    remote = store\n['remote \"store\"']\n    url = {remote}\n")
@@ -487,44 +487,10 @@ def litter(layout: Layout) -> list[str]:
 
 # --- for the tests
 
-_TOLD: dict[Any, Found] = {}
 
-
-def told(folders: pytest.TempPathFactory, work: tuple[tuple[str, ...], ...]) -> Found:
-    """What this program tells of some jobs, by scenario and way; a process for each line of them.
-
-    It is asked once per session.
-    """
-    if work not in _TOLD:
-        _TOLD[work] = _ask(folders, work)
-    return _TOLD[work]
-
-
-def _ask(folders: pytest.TempPathFactory, work: tuple[tuple[str, ...], ...]) -> Found:
-    started = []
-    for jobs in work:
-        folder = folders.mktemp("faults")
-        with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
-            command = [sys.executable, __file__, str(folder), *jobs]
-            process = subprocess.Popen(command, env=environment(), stdout=out, stderr=err)
-        started.append((process, folder))
-    lines: Found = {}
-    for process, folder in started:
-        assert process.wait() == 0, (folder / "err").read_text()[-3000:]
-        for line in map(json.loads, (folder / "out").read_text().splitlines()):
-            lines.setdefault((line["scenario"], line["way"]), []).append(line)
-        shutil.rmtree(folder)
-    return lines
-
-
-def environment() -> dict[str, str]:
-    """For processes of the tests: no server of anybody's, this interpreter's commands first."""
-    foreign = ("MLFLOW_", "RECCTL_", "PREFECT")
-    ours = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
-    path = os.pathsep.join([str(Path(sys.executable).parent), ours["PATH"]])
-    found = os.pathsep.join([str(Path(tiny.__file__).parent), ours.get("PYTHONPATH", "")])
-    ours |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    return {**ours, "PATH": path, "PYTHONPATH": found.rstrip(os.pathsep)}
+def told(folders: pytest.TempPathFactory, work: Work) -> Found:
+    """What this program finds; a process for each line of jobs."""
+    return programs.found(__file__, folders, work)
 
 
 def judged(whole: Line, ends: list[Line], champions: set[int]) -> None:
@@ -580,16 +546,14 @@ def main(folder: Path, jobs: list[str]) -> None:
         del os.environ[name]
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the stages print is not for the reader of our lines
-    database = folder / "database"
-    database.mkdir()
-    must(lambda: str(tiny.fresh_database(database)))
+    must(lambda: str(databases.mlflow(folder)))
     pipeline.stage = with_lock
     scoring.TIMED_REQUESTS = 5  # what takes its time and is not at stake here
     plots.intervals = draw_nothing
 
     def everything() -> list[str]:
         layout = Layout(folder / "warm" / "project")
-        prepare(layout, database / "mlflow.db", "promoted")
+        prepare(layout, "promoted")
         aftermath(layout, DROPPED[-1][1])
         return sorted(sys.modules)
 
@@ -599,7 +563,6 @@ def main(folder: Path, jobs: list[str]) -> None:
         go = race if way == "race" else run
         go(
             folder / f"{scenario}-{way}",
-            database / "mlflow.db",
             scenario,
             way,
             int(every),
@@ -608,12 +571,10 @@ def main(folder: Path, jobs: list[str]) -> None:
         )
 
 
-def run(
-    folder: Path, database: Path, scenario: str, way: str, every: int, first: int, out: IO[str]
-) -> None:
+def run(folder: Path, scenario: str, way: str, every: int, first: int, out: IO[str]) -> None:
     layout, backup = Layout(folder / "project"), folder / "backup"
     folder.mkdir()
-    must(lambda: prepare(layout, database, scenario))
+    must(lambda: prepare(layout, scenario))
     code = key._code(layout)
     key._code = lambda layout: code  # whoever edits recctl meanwhile is no fault to test
     kept = [layout.root, folder / "remote"]
@@ -654,13 +615,11 @@ def run(
         )
 
 
-def race(
-    folder: Path, database: Path, scenario: str, way: str, rounds: int, first: int, out: IO[str]
-) -> None:
+def race(folder: Path, scenario: str, way: str, rounds: int, first: int, out: IO[str]) -> None:
     """Two retrainings at once of each day that comes."""
     layout = Layout(folder / "project")
     folder.mkdir()
-    must(lambda: prepare(layout, database, scenario))
+    must(lambda: prepare(layout, scenario))
     code = key._code(layout)
     key._code = lambda layout: code
     last = DROPPED[-1][1]

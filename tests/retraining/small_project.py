@@ -6,7 +6,6 @@ replaced; what they write is what recctl's own code writes.
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ import pandas as pd
 import tiny_project as tiny
 from ruamel.yaml import YAML
 
+import databases
 from recctl import lock, pipeline
 from recctl.data import versions
 from recctl.files import write_json
@@ -29,7 +29,7 @@ DAYS = 10
 COLUMNS = ["user", "item", "time"]
 
 
-def make(root: Path, database: Path, **sections: dict[str, Any]) -> Layout:
+def make(root: Path, **sections: dict[str, Any]) -> Layout:
     """A project in git and DVC, with data and no model; `sections` go into params.yaml."""
     root.mkdir(parents=True)
     git(root, "init", "--quiet", "--initial-branch=main")
@@ -51,7 +51,7 @@ def make(root: Path, database: Path, **sections: dict[str, Any]) -> Layout:
         intake={"sources": [{"kind": "folder", "path": "incoming"}]},
         **sections,
     )  # fmt: skip
-    shutil.copy(database, root / "mlflow.db")
+    databases.mlflow(root)
     layout = Layout(root)
     layout.data.mkdir()
     write_days(layout.data / "log.csv", 0, DAYS)

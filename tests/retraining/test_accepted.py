@@ -22,21 +22,16 @@ from recctl.retraining import accepted, publish
 from recctl.retraining.params import Publish
 from recctl.retraining.run import Hooks, collect
 
+pytestmark = pytest.mark.usefixtures("quick_decisions")
+
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.fresh_database(tmp_path_factory.mktemp("database"))
-
-
 @pytest.fixture
-def project(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     """A project whose dvc.lock names the first version of the data."""
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "RECCTL_LOCK"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pipeline, "stage", noting)
-    layout = small.make(tmp_path / "project", database)
+    layout = small.make(tmp_path / "project")
     note(layout, passed=True)
     small.git(layout.root, "add", ".")
     small.git(layout.root, "commit", "--quiet", "--message", "second")

@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import small_project as small
-import tiny_project as tiny
 
 from recctl import pipeline
 from recctl.data import versions
@@ -23,27 +22,22 @@ from recctl.retraining import curve
 from recctl.retraining.backfill import Day, backfill
 from recctl.retraining.run import Hooks
 
+pytestmark = pytest.mark.usefixtures("quick_decisions")
+
 FIRST = date(2020, 9, 13) + timedelta(days=small.DAYS - 2)
 """The day of the log's last but two; its first is 2020-09-13, from the afternoon on."""
 LAST = FIRST + timedelta(days=1)
 QUIET = Hooks(say=lambda line: None)
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.fresh_database(tmp_path_factory.mktemp("database"))
-
-
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "RECCTL_LOCK"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pipeline, "stage", small.stage)
 
 
 @pytest.fixture
-def project(tmp_path: Path, database: Path) -> Layout:
-    layout = small.make(tmp_path / "project", database)
+def project(tmp_path: Path) -> Layout:
+    layout = small.make(tmp_path / "project")
     small.STAGES["ingest"](layout)
     return layout
 
@@ -118,13 +112,11 @@ PROMOTES = {"promotion.primary": None, "promotion.ratchet": {"margin": 0.9}}
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Day:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Day:
     """The first day as a backfill that nobody kills has it."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "RECCTL_LOCK"):
-            patch.delenv(name, raising=False)
         patch.setattr(pipeline, "stage", small.stage)
-        layout = small.make(tmp_path_factory.mktemp("undisturbed") / "project", database)
+        layout = small.make(tmp_path_factory.mktemp("undisturbed") / "project")
         small.STAGES["ingest"](layout)
         [day] = backfill(layout, FIRST, FIRST, QUIET, settings=PROMOTES)
     assert (day.ending, day.champion) == ("promoted", 2)

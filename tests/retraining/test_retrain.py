@@ -17,23 +17,18 @@ from recctl.retraining import record
 from recctl.retraining.pages import Page
 from recctl.retraining.run import Hooks, collect
 
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.fresh_database(tmp_path_factory.mktemp("database"))
+pytestmark = pytest.mark.usefixtures("quick_decisions")
 
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """No tracking server but the project's, and stages that run here."""
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "RECCTL_LOCK"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pipeline, "stage", small.stage)
 
 
 @pytest.fixture
-def project(tmp_path: Path, database: Path) -> Layout:
-    return small.make(tmp_path / "project", database)
+def project(tmp_path: Path) -> Layout:
+    return small.make(tmp_path / "project")
 
 
 def decisions(layout: Layout) -> list[str]:

@@ -25,6 +25,7 @@ import tiny_project as tiny
 from faults import ERRORS, judged, told
 
 import ports
+import programs
 from lives import lives
 from recctl import lock
 from recctl.config import read_params
@@ -96,7 +97,7 @@ main()
 @pytest.fixture
 def real(tmp_path: Path) -> Layout:
     """A project with the real dvc.yaml and a small BERT4Rec that any verdict lets serve."""
-    layout = small.make(tmp_path / "project", tiny.fresh_database(tmp_path))
+    layout = small.make(tmp_path / "project")
     pipeline = (ROOT / "dvc.yaml").read_text()
     assert "cmd: recctl stage train\n" in pipeline
     often = pipeline.replace("cmd: recctl stage train\n", "cmd: python often.py\n")
@@ -126,7 +127,7 @@ def start(layout: Layout, *arguments: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [str(RECCTL), "retrain", *arguments],
         cwd=layout.root,
-        env={**faults.environment(), "PYTHONUNBUFFERED": "1"},
+        env={**programs.environment(), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -191,7 +192,7 @@ class Server:
 
     def environment(self) -> dict[str, str]:
         return {
-            **faults.environment(),
+            **programs.environment(),
             "PREFECT_HOME": str(self.folder / "home"),
             "PREFECT_API_URL": self.api,
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -261,7 +262,7 @@ def states(server: Server) -> list[str]:
 
 def test_prefect_restarted_in_the_middle(server: Server, tmp_path: Path) -> None:
     """The retraining does not depend on the server that shows it, and the next run is green."""
-    layout = small.make(tmp_path / "project", tiny.fresh_database(tmp_path))
+    layout = small.make(tmp_path / "project")
     flow = run_flow(server, layout)
 
     def waits() -> bool:

@@ -156,11 +156,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     patched.setattr(plots, "intervals", lambda body, path: path.write_bytes(b"a picture"))
     patched.setattr(pipeline, "stage", small.stage)
     patched.setattr(small, "STAGES", {**small.STAGES, "train": _train, "evaluate": _evaluate})
-    for name in [name for name in os.environ if name.startswith(("MLFLOW_", "RECCTL_LOCK"))]:
-        patched.delenv(name)
     with servers.mlflow_server(folder, workers=1) as server, faulty.proxy(server) as proxy:
         layout = Layout(folder / "project")
-        small.make(layout.root, folder / "mlflow.db", retrain=QUIET)
+        small.make(layout.root, retrain=QUIET)
         (layout.root / "mlflow.db").unlink()
         world = World(folder, layout, proxy, server)
         _prepare(world)

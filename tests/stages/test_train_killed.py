@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import ready_project
-from tiny_project import fresh_database
 
+import ready_project
 from recctl.files import digest
 
 SCRIPT = """
@@ -55,9 +54,8 @@ def finish(process: subprocess.Popen[bytes]) -> str:
 
 @pytest.mark.slow
 def test_sigkill_in_mid_epoch(tmp_path: Path) -> None:
-    database = fresh_database(tmp_path)
-    undisturbed = ready_project.make(tmp_path / "undisturbed", database)
-    killed = ready_project.make(tmp_path / "killed", database)
+    undisturbed = ready_project.make(tmp_path / "undisturbed")
+    killed = ready_project.make(tmp_path / "killed")
     finish(start(undisturbed, every=1000.0))
 
     victim = start(killed, saves=70)

@@ -11,7 +11,6 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from tiny_project import fresh_database
 
 import ready_project
 from lives import lives
@@ -33,7 +32,7 @@ BATCH = 31
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("processes")
-    return ready_project.make(folder / "project", fresh_database(folder))
+    return ready_project.make(folder / "project")
 
 
 def train(project: Path, checkpoints: Path, count: int, **settings: Any) -> Fit:
@@ -108,7 +107,7 @@ def is_rank(process: psutil.Process) -> bool:
 @pytest.mark.slow
 def test_no_rank_outlives_a_killed_stage(tmp_path: Path) -> None:
     """Nor the stage's lock while one of them runs; none listens where others could reach it."""
-    root = ready_project.make(tmp_path / "project", fresh_database(tmp_path))
+    root = ready_project.make(tmp_path / "project")
     text = ready_project.PARAMS.replace("max_epochs: 4", "max_epochs: 1000000\n  processes: 2")
     text = text.replace("patience: 4", "patience: 1000000")
     (root / "params.yaml").write_text(text)
