@@ -66,7 +66,7 @@ def _differences(evidence: Evidence, policy: PromotionParams) -> list[Gate]:
 
 
 def contender(registry: Registry, test: TestSet, name: str) -> Contender:
-    """The model that a name stands for."""
+    """The model that a name refers to."""
     if name == history.WORKSPACE:
         return contenders.workspace(test)
     number = history.number(registry, name, history.WORKSPACE)

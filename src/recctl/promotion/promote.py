@@ -26,7 +26,7 @@ EXIT_CODES = {"promoted": 0, "refused": 2, "rejected": 3, "suspicious": 4, "stal
 
 
 Confirm = Callable[[DecisionRecord], str | bool]
-"""Whether a version may serve: the name of who says yes, True where nobody is asked, else False."""
+"""The name of who approves that a version serves, True where no person is asked, else False."""
 
 
 class Declined(UserError):
@@ -100,7 +100,7 @@ def promote(
 
 
 def approved(record: DecisionRecord, confirm: Confirm) -> DecisionRecord | None:
-    """The record with the name of who agreed that it is carried out; None where nobody did."""
+    """The record with the name of who agreed that it is carried out; None where it was declined."""
     answer = confirm(record)
     if isinstance(answer, str):
         name = " ".join(answer.split())[:APPROVER].encode(errors="replace").decode()
@@ -296,7 +296,7 @@ def write(
 ) -> Outcome:
     """Append a decision and let the aliases follow it; `stale` where another one came first.
 
-    A decision whose pages cannot be kept stands all the same. Raises UserError when the registry
+    A decision without its pages is valid. Raises UserError when the registry
     stops to answer; what was recorded by then is finished by the next command.
     """
     landed = aliases.append(registry, record.content(), run_id)

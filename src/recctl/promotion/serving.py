@@ -18,7 +18,7 @@ from recctl.promotion import manifest
 from recctl.recommend import Recommendation, Served
 
 RECOMMENDER = PurePosixPath("artifacts/recommender")
-"""Where our own content lies in a version."""
+"""The folder of recctl's own content in a version."""
 DIGESTS = PurePosixPath("artifacts/digests.json")
 """The manifest that a version carries: of every file but this one."""
 HISTORY = "history"

@@ -129,7 +129,7 @@ class Comparison:
         return self.difference.low > -margin
 
     def failed(self, margin: float) -> str:
-        """Why it is not: it is worse, or that cannot be told."""
+        """Why it is not: it is worse, or that is not known."""
         if self.difference.high < -margin:
             return f"worse by more than {figure(margin)}"
         return f"not proven to be no worse: a loss of {figure(margin)} or more cannot be ruled out"

@@ -95,7 +95,7 @@ class PromotionParams(Section):
     leak: Leak | None = None
     first_model: Literal["baselines", "any", "none"] = "baselines"
     """Where no champion serves: `baselines` needs floors and baselines to hold, `any` takes any
-    sound model, `none` promotes no first model by itself (--force does)."""
+    sound model, `none` promotes no first model without --force."""
 
     @field_validator("registered_model")
     @classmethod

@@ -37,8 +37,8 @@ ROUNDS = 10
 """How often newer decisions may overtake one that is being carried out."""
 
 LOOKS = 3
-"""How often an alias must be found astray before a person is asked: another process that was held
-up while it moved the alias puts that right by itself, at once."""
+"""Number of disagreeing reads before a moved alias is reported: another process that was delayed
+while it moved the alias corrects it at once."""
 
 SECONDS_BETWEEN_LOOKS = 0.3
 
@@ -76,7 +76,7 @@ class Serving:
     noted: tuple[int, str] | None
     """The head of the log as the registry remembers it."""
     broken: list[str]
-    """What is wrong with the log and nobody has acknowledged yet."""
+    """What is wrong with the log and was not acknowledged."""
 
     @property
     def head(self) -> str | None:
@@ -213,7 +213,7 @@ def _retire(registry: Registry, late: list[Entry]) -> None:
 
 
 def follow(registry: Registry, entry: Entry) -> Entry:
-    """Move the aliases to where `entry` puts them, or a newer one that came into force meanwhile.
+    """Move the aliases to where `entry` puts them, or a newer one that has come into force.
 
     Afterwards that entry is marked done; it is given back. `champion` is moved only from where
     the entry saw it, from nowhere, or from where this process itself has put it: between looking
@@ -258,7 +258,7 @@ def _finish(registry: Registry, now: Serving, latest: Entry) -> None:
         if entry.state == "pending" and entry.position != latest.position:
             registry.mark(entry.position, "undone")
     note_head(registry, now)
-    if latest.state != "done":  # last: whoever is told that it was not finished may ask again
+    if latest.state != "done":  # last: until then an interrupted change is reported as unfinished
         registry.mark(latest.position, "done")
 
 

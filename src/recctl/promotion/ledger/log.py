@@ -4,7 +4,7 @@ MLflow's registry has no compare-and-set, but it numbers the versions of a regis
 one gets the next number, once, in one transaction, on every backend. So the log is a registered
 model whose versions are the entries. Each entry names the digest of the entry that its writer saw
 last. An entry that lands directly after the one it names is *in force*; one that finds another
-entry before it came too late and is *void*: nobody ever acts on it. All readers agree, for they
+entry before it came too late and is *void*: it never has an effect. All readers agree, for they
 read the same order. Aliases are only a picture of the log (see `aliases.py`).
 """
 

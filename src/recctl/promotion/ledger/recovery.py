@@ -62,7 +62,7 @@ def recover(
 
 
 def passable(registry: Registry, now: Serving, *, force: bool) -> None:
-    """Raise what `recover` would raise and nobody but a person can mend; changes nothing."""
+    """Raise the errors of `recover` that only a person can fix; changes nothing."""
     _whole(registry, now, force)
     if not _expected(now):
         raise moved_by_hand(registry, now)
@@ -146,7 +146,7 @@ def _undo(
     say: Callable[[str], None],
     describe: Callable[[], dict[str, Any]],
 ) -> None:
-    """Let the champion before serve again, as a decision of its own."""
+    """Let the previous champion serve again, as a separate decision."""
     sets = _before(now, latest)
     former = sets["champion"]
     also = None if former is None else _unfit(registry, former, check)

@@ -5,7 +5,7 @@ NAME holds the models; beside it NAME-decisions holds the decision log, a versio
 `log.py`). Reading from a registry that is empty gives nothing, it is not an error.
 
 A request that failed may have been carried out all the same: the answer can be lost, and MLflow's
-client repeats a POST by itself. So what is written here is either the same when done twice
+client repeats a POST. So what is written here is either the same when done twice
 (aliases, tags), or carries a digest by which its writer finds it again (versions, entries).
 """
 
@@ -135,8 +135,8 @@ class Registry:
             return existing
         run_id = self.decision_run(run_name, {**tags, "recctl.run": "registration"}, metrics or {})
         self.log_files(run_id, folder, MODEL)
-        told = {**tags, CONTENT_DIGEST: digest}
-        made = self._create(self.name, run_id, MODEL, told, description)
+        all_tags = {**tags, CONTENT_DIGEST: digest}
+        made = self._create(self.name, run_id, MODEL, all_tags, description)
         first = self.find(digest, tags.get(FILES))
         assert first is not None
         if first.number < made:
@@ -199,7 +199,7 @@ class Registry:
         return self.shown()[0]
 
     def move_alias(self, alias: str, number: int) -> None:
-        """Point an alias to a version, wherever it pointed before; Gone without that version."""
+        """Point an alias to a version, whatever it pointed to before; Gone without that version."""
         try:
             self._write(
                 lambda: self.client.set_registered_model_alias(self.name, alias, str(number))

@@ -13,7 +13,7 @@ CONTENT_DIGEST, FILES = "recctl.content_digest", "recctl.files"
 DECISION = "recctl.decision"
 """On a version: the newest decision that judged it."""
 ENTRY, DIGEST, STATE, HEAD = "recctl.entry", "recctl.digest", "recctl.state", "recctl.head"
-"""Tags of ours; `recctl.head` lies on NAME, so that it outlives a deleted log."""
+"""recctl's tags; `recctl.head` is a tag of NAME, so that it outlives a deleted log."""
 
 
 @dataclass(frozen=True)

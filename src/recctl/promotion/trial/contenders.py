@@ -45,7 +45,7 @@ def workspace(test: TestSet) -> Contender:
     """
     layout = test.layout
     digest = package.content_digest(layout.model) if layout.model.is_dir() else ""
-    served = Served.load(layout.model)  # after the digest: what changes meanwhile is noticed
+    served = Served.load(layout.model)  # after the digest: a change between the two is noticed
     if _about(layout.model).get("split_fingerprint") != test.data.fingerprint:
         raise UserError(
             f"the model in {layout.model} was trained on another split than that in "
@@ -106,7 +106,7 @@ def _finite(text: str | None) -> bool:
 
 
 def registered(registry: Registry, layout: Layout, number: int, line: Sequence[Entry]) -> Contender:
-    """A version as it lies in the registry, every file held against what was registered.
+    """A version of the registry, every file checked against what was registered.
 
     What was registered is what the decisions in force (`line`) vouch for; the tags say it of a
     version, or of its files, that no decision vouches for.

@@ -133,7 +133,7 @@ def check(folder: Path, expected: manifest.Manifest) -> None:
     """Hold a folder against its manifest, and look for anything that could be a pickle.
 
     Raises UserError, one line, when a file is missing, altered or not in the manifest, is a link,
-    lies elsewhere or could run code when it is read.
+    is elsewhere or could run code when it is read.
     """
     manifest.check(folder, expected)
     refuse_pickles(folder)

@@ -235,7 +235,7 @@ def _conduct(test: TestSet, one: Contender, ranks: Ranks, latency: float | None)
 
 
 def _overlap(one: Ranks, other: Ranks) -> float:
-    """The mean share of a list's places whose item stands in the other model's list as well."""
+    """The mean share of a list's places whose item is in the other model's list as well."""
     assert one.top is not None
     assert other.top is not None
     shared = 0

@@ -3,7 +3,7 @@
 Every version carries a record of its training: for each user how many interactions, hashes of them
 in their order (with times and without), the time of the last one and a hash of those at that
 time. That is enough to tell, for any later state of the log and any split, whether training held a
-target; where it cannot be told the answer is yes. docs/decisions/0004-leaks.md has the reasoning.
+target; where it is not known the answer is yes. docs/decisions/0004-leaks.md has the reasoning.
 """
 
 import hashlib
@@ -135,7 +135,7 @@ def leaking(record: TrainingRecord, data: SequenceData) -> NDArray[np.bool_]:
     """Which of today's test targets the model may have been trained on; (test cases,).
 
     In the order of `data.cases("test")`. Never false for a target that truly was a training
-    interaction, as long as an interaction keeps its time; true as well where that cannot be told.
+    interaction, as long as an interaction keeps its time; true as well where that is not known.
     """
     users = np.flatnonzero(np.asarray(data.test) >= 0)
     targets = np.asarray(data.test[users])
@@ -143,7 +143,7 @@ def leaking(record: TrainingRecord, data: SequenceData) -> NDArray[np.bool_]:
     first = np.searchsorted(record.users, hashes, side="left")
     found = np.searchsorted(record.users, hashes, side="right") - first
     known = np.flatnonzero(found > 0)
-    leaks = found > 1  # two users of one hash: which one is meant cannot be told
+    leaks = found > 1  # two users of one hash: which one is meant is not known
     leaks[known] |= _known_leaks(record, data, first[known], users[known], targets[known])
     return leaks
 
@@ -176,7 +176,7 @@ def _leaks_by_time(
     ends: NDArray[np.int64],
     targets: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
-    """Whether targets are not later than training's last interaction, equal times told apart.
+    """Whether targets are not later than training's last interaction, equal times distinguished.
 
     Where today's first interactions at that time are the recorded ones, a target behind them is
     another: a basket of one time, or a log of full seconds, need not count as a leak.

@@ -1,6 +1,6 @@
 """The picture of a decision: every difference with its 95% interval and what it needed.
 
-Outcomes are told apart by marker and fill, not by colour alone: the picture reads in greyscale.
+Outcomes differ by marker and fill, not by colour alone: the picture reads in greyscale.
 """
 
 from pathlib import Path
