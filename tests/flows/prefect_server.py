@@ -62,7 +62,7 @@ class PrefectServer:
     def _answer(self, request: urllib.request.Request) -> list[bytes]:
         """The answer as the one element of a list, none while the server says that it is busy."""
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=120) as answer:
                 return [answer.read()]
         except urllib.error.HTTPError as error:
             if error.code != 503:  # what Prefect says when sqlite is locked for too long
