@@ -12,7 +12,7 @@ from racers import promote
 from servers import NAME, add_model, connect, fresh_sqlite, recovered, tracked_at
 
 import ports
-from recctl.errors import UserError
+from recctl.errors import MayPass, UserError
 from recctl.layout import Layout
 from recctl.promotion.ledger import registry as registry_module
 from recctl.promotion.ledger.aliases import serving
@@ -272,3 +272,17 @@ def test_the_order_of_the_log_is_its_numbers(registry: Registry) -> None:
     registry.append(first, run_id)
     registry.append(canonical({"previous": None, "n": 2}), run_id)
     assert [entry.content["n"] for entry in in_force(registry.entries())] == [1]
+
+
+def test_a_state_that_was_not_kept_is_not_taken_for_set(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a server between answers 200 and passes nothing on."""
+    run_id = registry.decision_run("d", {}, {})
+    position = registry.append(canonical({"previous": None, "n": 1}), run_id)
+    with monkeypatch.context() as patched:
+        patched.setattr(registry.client, "set_model_version_tag", lambda *given: None)
+        with pytest.raises(MayPass, match=f"took the state of decision {position}"):
+            registry.mark(position, "done")
+    registry.mark(position, "done")
+    assert [entry.state for entry in registry.entries()] == ["done"]

@@ -10,7 +10,6 @@ client repeats a POST. So what is written here is either the same when done twic
 """
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -232,10 +231,16 @@ class Registry:
         return self._create(self.log_name, run_id, EVIDENCE, tags)
 
     def mark(self, position: int, state: str) -> None:
-        """Set an entry's state: pending, done or undone."""
-        self._write(
-            lambda: self.client.set_model_version_tag(self.log_name, str(position), STATE, state)
-        )
+        """Set an entry's state to done or undone.
+
+        Raises MayPass where it is pending afterwards: a server between may have answered in
+        MLflow's place. Another process may set it to the other state at the same time.
+        """
+        name, version = self.log_name, str(position)
+        self._write(lambda: self.client.set_model_version_tag(name, version, STATE, state))
+        held = self._read(lambda: self.client.get_model_version(name, version))
+        if held.tags.get(STATE) == "pending":
+            raise self._contradicts(f"took the state of decision {position} and does not hold it")
 
     def head(self) -> tuple[int, str] | None:
         """Position and digest of the newest entry in force, as it was last noted."""
@@ -256,10 +261,8 @@ class Registry:
 
     def decision_run(self, name: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> str:
         """A finished MLflow run that holds the evidence of a decision; its id."""
-        from mlflow.entities import Metric, RunTag
+        from mlflow.entities import RunTag
 
-        now = int(time.time() * 1000)
-        values = [Metric(batches.metric_name(k), float(v), now, 0) for k, v in metrics.items()]
         short = [RunTag(key, value) for key, value in tags.items() if len(value) <= 5000]
         with plainly(self.uri), patience(*UNHURRIED):
             run = self.client.create_run(self.tracking.experiment_id, run_name=name)
@@ -269,8 +272,7 @@ class Registry:
             for start in range(0, len(short), batches.BATCH_PARAMS):
                 batch = short[start : start + batches.BATCH_PARAMS]
                 self.client.log_batch(identifier, tags=batch)
-            for start in range(0, len(values), batches.BATCH_METRICS):
-                self.client.log_batch(identifier, values[start : start + batches.BATCH_METRICS])
+            batches.log_metrics(self.client, identifier, batches.metrics(metrics, 0))
             self.client.set_terminated(identifier, "FINISHED")
         return identifier
 
