@@ -26,7 +26,7 @@ from faulty import FAULTS, Call, Proxy
 from recctl import cli, pipeline
 from recctl.layout import Layout
 from recctl.promotion import promote
-from recctl.promotion.ledger import aliases, registry
+from recctl.promotion.ledger import aliases, registry, requests
 from recctl.promotion.trial import scoring
 from recctl.promotion.verify import verify
 from recctl.promotion.view import plots
@@ -150,9 +150,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("unread")
     patched = pytest.MonkeyPatch()
     patched.setattr(scoring, "TIMED_REQUESTS", 2)
-    patched.setattr(registry, "SECONDS_OF_PAUSE", 0.0)
+    patched.setattr(requests, "SECONDS_OF_PAUSE", 0.0)
     patched.setattr(aliases, "SECONDS_BETWEEN_LOOKS", 0.0)
-    patched.setattr(aliases.random, "uniform", lambda low, high: 0.0)
+    patched.setattr(requests.random, "uniform", lambda low, high: 0.0)
     patched.setattr(plots, "intervals", lambda body, path: path.write_bytes(b"a picture"))
     patched.setattr(pipeline, "stage", small.stage)
     patched.setattr(small, "STAGES", {**small.STAGES, "train": _train, "evaluate": _evaluate})
