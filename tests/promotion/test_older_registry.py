@@ -63,7 +63,9 @@ def unpacked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """An older project; the tests that use it only read."""
     root = tmp_path_factory.mktemp("older") / request.param
     with tarfile.open(ARCHIVES / f"{request.param}.tar.xz") as packed:
-        packed.extractall(root, filter="data")
+        # Python before 3.11.4 has no filters
+        packed.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
+        packed.extractall(root)
     (root / "dvc.yaml").write_text("stages: {}\n")
     return root
 
