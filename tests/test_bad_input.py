@@ -478,7 +478,7 @@ TRAIN = [
     ("a vocabulary of nothing", json_file(f"{SEQUENCES}/vocabulary.json", items=[], counts=[]),
      "vocabulary.json is damaged", "'dvc repro -f sequence-split'"),
     ("nobody to validate with", array("validation.npy", lambda a: a * 0 - 1),
-     "no validation target; look at"),
+     "no validation target; see "),
     ("an unknown model", setting("train.model", "bert5rec"),
      "unknown model 'bert5rec'; did you mean 'bert4rec'? known: "),
     ("an unknown device", setting("train.device", "tpu"), "'train.device'", "is 'tpu'; it should"),
