@@ -4,7 +4,7 @@
 
 prepares a project in FOLDER, lists the steps of the scenario's change, and then, for every moment
 of every step (from STEP on; with EVERY, for one moment of so many), carries out the change in a
-process of its own that is ended there, and looks at what is left in another one. A line of JSON per
+separate process that is ended there, and looks at what is left in another one. A line of JSON per
 moment goes to stdout. WAY is how it ends: `killed` (SIGKILL), `silent` (this one request gets no
 answer) or `away` (nor does any after).
 

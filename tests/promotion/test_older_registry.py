@@ -12,16 +12,15 @@ import sqlite3
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jsonschema
 import pytest
 import tiny_project as tiny
+from commands import Run, Said, runner
 
 import recctl
-from recctl.cli import main
 from recctl.config import Section
 from recctl.layout import Layout
 
@@ -47,17 +46,6 @@ SHOWN = ["PROMOTED", "PROMOTED", "REJECTED", "ROLLED BACK", "REFUSED", "SUSPICIO
 SHOWN += ["PROMOTED BY FORCE"]
 
 
-class Said(NamedTuple):
-    """What a command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Said]
-
-
 @pytest.fixture(scope="module", params=COVERED)
 def unpacked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An older project; the tests that use it only read."""
@@ -81,17 +69,13 @@ def copied(unpacked: Path, tmp_path: Path) -> Layout:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Run `recctl ...` in a project, in this process."""
+    """Run `recctl ...` in a project, without what an earlier command set for MLflow."""
+    inner = runner(monkeypatch, capfd)
 
     def call(root: Path, *arguments: str) -> Said:
         for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
             monkeypatch.delenv(name)
-        monkeypatch.chdir(root)
-        monkeypatch.setattr(sys, "argv", ["recctl", *arguments])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        return Said(int(end.value.code or 0), *capfd.readouterr())
+        return inner(root, *arguments)
 
     return call
 

@@ -12,7 +12,6 @@ import os
 import pickle
 import shutil
 import sqlite3
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,9 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import tiny_project as tiny
+from commands import Run, Said, runner
 from safetensors.numpy import load_file, save_file
 
-from recctl.cli import main
 from recctl.layout import Layout
 from recctl.promotion import history
 from recctl.promotion.promote import promote
@@ -32,30 +31,9 @@ pytestmark = pytest.mark.usefixtures("quick_decisions")
 Damage = Callable[[Layout], None]
 
 
-class Said(NamedTuple):
-    """What a command left on the terminal."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Said]
-
-
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Run `recctl ...` in a project, in this process, with all that the libraries print."""
-
-    def call(root: Path, *arguments: str) -> Said:
-        monkeypatch.chdir(root)
-        monkeypatch.setattr(sys, "argv", ["recctl", *arguments])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        return Said(int(end.value.code or 0), *capfd.readouterr())
-
-    return call
+    return runner(monkeypatch, capfd)
 
 
 class Projects(NamedTuple):

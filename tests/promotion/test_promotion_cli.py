@@ -13,13 +13,14 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import tiny_project as tiny
+from commands import Run, Said, runner
 
-from recctl.cli import main
 from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.promotion import history
@@ -37,30 +38,11 @@ def project(tmp_path: Path) -> Layout:
     return layout
 
 
-class Said(NamedTuple):
-    """What a command left on the terminal."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Said]
-
-
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], project: Layout) -> Run:
     """Run `recctl ...` in the project, in this process, with all that the libraries print."""
 
-    def call(*arguments: str) -> Said:
-        monkeypatch.chdir(project.root)
-        monkeypatch.setattr(sys, "argv", ["recctl", *arguments])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        return Said(int(end.value.code or 0), *capfd.readouterr())
-
-    return call
+    return partial(runner(monkeypatch, capfd), project.root)
 
 
 def output(said: Said) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The files of MLflow's runs: where they are now, and whether they are there at all.
 
 MLflow records absolute addresses. The files of a local database are in `mlartifacts/` in its
-folder; in a project that was moved or copied they are read from the folder of its own database.
+folder; in a project that was moved or copied they are read from the folder of its database.
 
 Whether a file exists is decided by requests to its store, for the file and the folders above it,
 never by the text of an error. Imports mlflow inside functions only.

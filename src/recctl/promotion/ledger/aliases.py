@@ -232,7 +232,7 @@ def follow(registry: Registry, entry: Entry) -> Entry:
             _finish(registry, now, latest)
             return latest
         if now.aliases["champion"] not in put | {latest.saw.get("champion"), now.says["champion"]}:
-            looks = astray(registry, now, looks)
+            looks = wait_to_reread(registry, now, looks)
             continue
         for alias in ALIASES:
             if now.aliases[alias] != now.wanted[alias]:
@@ -272,7 +272,7 @@ def note_head(registry: Registry, now: Serving) -> None:
         registry.set_head(last.position, last.claimed)
 
 
-def astray(registry: Registry, now: Serving, times: int) -> int:
+def wait_to_reread(registry: Registry, now: Serving, times: int) -> int:
     """Wait before `champion` is read again; UserError after LOOKS reads that disagree."""
     if times + 1 == LOOKS:
         raise moved_by_hand(registry, now)

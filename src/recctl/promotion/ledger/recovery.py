@@ -11,12 +11,12 @@ from recctl.promotion.ledger.aliases import (
     Appended,
     Serving,
     append,
-    astray,
     follow,
     move,
     moved_by_hand,
     note_head,
     serving,
+    wait_to_reread,
 )
 from recctl.promotion.ledger.log import Entry
 from recctl.promotion.ledger.registry import Registry
@@ -55,7 +55,7 @@ def recover(
             note_head(registry, now)
             return now
         if not _expected(now):
-            looks = astray(registry, now, looks)
+            looks = wait_to_reread(registry, now, looks)
             continue
         _settle(registry, now, check, say, describe)
     raise UserError(f"the registry '{registry.name}' does not come to rest", "try again later")

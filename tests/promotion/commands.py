@@ -1,0 +1,35 @@
+"""`recctl ...` in this process, with all that the libraries print."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from recctl.cli import main
+
+
+class Said(NamedTuple):
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Said]
+
+
+def runner(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Runs `recctl` in a folder: the folder, then the arguments."""
+
+    def run(root: Path, *arguments: str) -> Said:
+        monkeypatch.chdir(root)
+        monkeypatch.setattr(sys, "argv", ["recctl", *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        return Said(int(end.value.code or 0), *capfd.readouterr())
+
+    return run
