@@ -10,8 +10,8 @@ import pytest
 
 from recctl import dvc
 from recctl.files import replacing, replacing_folder
+from recctl.git import git
 from recctl.layout import Layout
-from recctl.retraining.git import git
 
 ROOT = Path(__file__).parents[1]
 

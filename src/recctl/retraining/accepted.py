@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recctl import git
 from recctl.config import yaml_value
 from recctl.data import batches, versions
 from recctl.data.batches import Batch
@@ -21,7 +22,6 @@ from recctl.errors import UserError
 from recctl.files import digest, locked, replacing, replacing_folder, write_json
 from recctl.intake import folder, sync
 from recctl.layout import Layout
-from recctl.retraining import git
 
 Say = Callable[[str], None]
 

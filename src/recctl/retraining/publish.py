@@ -9,14 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from recctl import dvc
+from recctl import dvc, git
 from recctl.config import read_yaml
 from recctl.errors import MayPass, UserError
+from recctl.git import FILES
 from recctl.layout import Layout
 from recctl.lock import Lock
 from recctl.redact import redact
-from recctl.retraining import accepted, git
-from recctl.retraining.git import FILES
+from recctl.retraining import accepted
 from recctl.retraining.params import Publish
 
 Say = Callable[[str], None]

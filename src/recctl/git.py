@@ -1,4 +1,4 @@
-"""The git commands of a retraining."""
+"""The one client of git: what a retraining commits and pushes, and where a run comes from."""
 
 import contextlib
 import os

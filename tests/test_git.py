@@ -10,8 +10,8 @@ from typing import NoReturn
 
 import pytest
 
+from recctl import git
 from recctl.errors import MayPass, UserError
-from recctl.retraining import git
 
 MINE = ["data.dvc", "dvc.lock"]
 
