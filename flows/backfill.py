@@ -38,9 +38,7 @@ def backfill(
     days: list[Day] = []
     for day in replay(layout, first, last, hooks, settings=settings):
         days.append(day)
-        in_prefect.show(
-            Page("backfill", f"{first} to {last}", markdown=curve.table(days).markdown())
-        )
+        in_prefect.show(Page("backfill", f"{first} to {last}", curve.table(days)))
         curve.plot(days, layout.root / "artifacts" / "backfill" / f"{first}-{last}.png")
     console = Console(force_terminal=False)  # lines of a log: whole, however wide
     with console.capture() as captured:

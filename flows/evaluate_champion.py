@@ -52,7 +52,7 @@ def look(layout: Layout, held: Lock) -> Report:
     if found := pages.drifted(layout):
         in_prefect.emit("recctl.data.drifted", layout, "evaluate-champion", {"expectations": found})
     report = in_prefect.step("score", lambda: watch(layout, print))
-    in_prefect.show(Page("champion", report.sentence, markdown=page.markdown(report)))
+    in_prefect.show(Page("champion", report.sentence, page.markdown(report)))
     return report
 
 

@@ -36,8 +36,8 @@ from recctl.layout import Layout
 from recctl.lock import Lock
 from recctl.pipeline import StageFailed, StageMayPass
 from recctl.promotion.judge.policy import PromotionParams
-from recctl.render.text import markdown
-from recctl.retraining.pages import Page, Row
+from recctl.render.grid import Grid
+from recctl.retraining.pages import Page
 
 T = TypeVar("T")
 
@@ -85,27 +85,17 @@ def _best_effort() -> Iterator[None]:
 def show(page: Page) -> None:
     """Add a page to the run."""
     with _best_effort():
-        text = as_markdown(page.table) if page.table else page.markdown
-        create_markdown_artifact(text, key=page.key, description=page.title)
+        create_markdown_artifact(as_markdown(page.content), key=page.key, description=page.title)
 
 
-def as_markdown(rows: list[Row]) -> str:
-    """A table as markdown, because Prefect's pages truncate the cells of a table artifact.
+def as_markdown(content: str | Grid) -> str:
+    """A page as markdown, because Prefect's pages truncate the cells of a table artifact.
 
     A table with too many columns for the page becomes a line per row, which the page can wrap.
     """
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [
-        {name: markdown("" if value is None else str(value)) for name, value in row.items()}
-        for row in rows
-    ]
-    if len(names) > MOST_COLUMNS:
-        return "\n".join(
-            "- " + "; ".join(f"{name} {cell}" for name, cell in row.items() if cell)
-            for row in cells
-        )
-    lines = [names, ["---"] * len(names), *([row.get(name, "") for name in names] for row in cells)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    if isinstance(content, str):
+        return content
+    return content.listed() if len(content.columns) > MOST_COLUMNS else content.markdown()
 
 
 def link(key: str, address: str, text: str) -> None:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -24,8 +24,7 @@ from recctl.files import users_umask
 from recctl.layout import Layout
 from recctl.lock import Lock
 from recctl.redact import redact
-
-OnLine = Callable[[str], None]
+from recctl.render.text import Say
 
 _BUSY_SECONDS = 15.0
 """How long `output` waits for another DVC command, perhaps that of a killed process, to end."""
@@ -81,7 +80,7 @@ def ask(layout: Layout, *arguments: str, seconds: float | None = None) -> Answer
 def run(
     layout: Layout,
     arguments: list[str],
-    on_line: OnLine = lambda line: None,
+    on_line: Say = lambda line: None,
     *,
     lock: Lock | None = None,
     umask: int = -1,
@@ -376,7 +375,7 @@ def remote(layout: Layout) -> tuple[str, str] | None:
         ) from None
 
 
-def push(layout: Layout, on_line: OnLine, *targets: str, lock: Lock | None = None) -> None:
+def push(layout: Layout, on_line: Say, *targets: str, lock: Lock | None = None) -> None:
     """Push what the cache holds of this version, or of some targets of it, to the default remote.
 
     Raises MayPass or UserError when that fails.

@@ -13,10 +13,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from recctl import limits
 from recctl.errors import MayPass, UserError
+
+T = TypeVar("T")
 
 _USERS_UMASK = "RECCTL_UMASK"
 
@@ -167,19 +169,54 @@ def read_json(
     return content
 
 
+def read_state(path: Path, kind: type[T], fix: str | None = None) -> T | None:
+    """What `write_json` kept of a dataclass or of plain values; None where there is no file.
+
+    A damaged file raises UserError with `fix` where that is given, and counts as none otherwise.
+    """
+    from pydantic import TypeAdapter
+
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        if fix is None:
+            return None
+        raise UserError(f"{path} is damaged", fix) from None
+
+
 def read_table(path: Path, made_by: str, columns: list[str]) -> Any:
     """Some columns of a parquet file that the stage `made_by` wrote, as an arrow table.
 
     Raises UserError when the file is missing, not parquet, or lacks a column.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
+
+    with _parquet(path, made_by):
+        return pq.read_table(path, columns=columns)
+
+
+def require_columns(path: Path, made_by: str, columns: Sequence[str]) -> None:
+    """UserError unless the stage `made_by` wrote this parquet file with these columns."""
+    import pyarrow.parquet as pq
+
+    with _parquet(path, made_by):
+        names = pq.read_schema(path).names
+    if absent := [name for name in columns if name not in names]:
+        raise damaged(path, made_by, f"it has no column {', '.join(absent)}")
+
+
+@contextlib.contextmanager
+def _parquet(path: Path, made_by: str) -> Iterator[None]:
+    """UserError for a file that is missing or that pyarrow cannot read."""
+    import pyarrow as pa
 
     if not path.is_file():
         raise missing(path, made_by)
     try:
         with naming(path):
-            return pq.read_table(path, columns=columns)
+            yield
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise

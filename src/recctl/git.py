@@ -51,16 +51,11 @@ def root(folder: Path) -> Path | None:
         if any((parent / ".git").exists() for parent in (folder, *folder.parents)):
             raise
         return None
-    if _is_no_repository(folder, done):
+    none = done.returncode != 0 and "not a git repository (or any" in done.stderr
+    if none and not (folder / ".git").exists():  # of a damaged repository git says the same
         return None
     _require(done, "rev-parse")
     return Path(done.stdout.splitlines()[-1])
-
-
-def _is_no_repository(folder: Path, done: subprocess.CompletedProcess[str]) -> bool:
-    """Whether git found no repository; of a damaged one it says the same."""
-    said = "not a git repository (or any" in done.stderr
-    return done.returncode != 0 and said and not (folder / ".git").exists()
 
 
 def at_head(folder: Path, name: str) -> str | None:
@@ -208,7 +203,8 @@ def _require_quiet(folder: Path) -> None:
             f"the branch of {folder} has no commit yet",
             "commit the project, or set retrain.publish.commit: false",
         )
-    paths = git(folder, "rev-parse", *_each("--git-path", _UNDER_WAY)).splitlines()
+    asked = [word for name in _UNDER_WAY for word in ("--git-path", name)]
+    paths = git(folder, "rev-parse", *asked).splitlines()
     begun = [name for name, path in zip(_UNDER_WAY, paths, strict=True) if (folder / path).exists()]
     if begun or git(folder, "ls-files", "--unmerged", ":/"):
         raise UserError(
@@ -216,10 +212,6 @@ def _require_quiet(folder: Path) -> None:
             f"({begun[0] if begun else 'unmerged files'}): nothing was changed",
             "finish or abort it, then run the command again",
         )
-
-
-def _each(option: str, values: Sequence[str]) -> list[str]:
-    return [word for value in values for word in (option, value)]
 
 
 _UNDER_WAY = (

@@ -1,6 +1,6 @@
 """Models side by side: trained under one budget, ranked on one test set, compared user by user."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -22,12 +22,12 @@ from recctl.layout import Layout
 from recctl.models import COUNTED
 from recctl.published import Published, published
 from recctl.render.console import Console
+from recctl.render.text import Say
 from recctl.training.checkpoint import Checkpoint, training_fingerprint
 from recctl.training.fit import check_model, fingerprint
 from recctl.training.launch import fit_project
 from recctl.training.params import TrainParams
 
-Say = Callable[[str], None]
 Ranks = dict[str, NDArray[np.int64]]
 """The test targets' ranks by protocol; (users,) each."""
 
@@ -97,18 +97,14 @@ class Board:
     rows: list[Row]
     pairs: list[Pair]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return asdict(self)
-
 
 def leaderboard(
     layout: Layout, models: Sequence[str], seeds: Sequence[int], params: TrainParams, say: Say
 ) -> Board:
     """Train each model with each seed under the same settings, and rank the test targets.
 
-    What was done before, by the same settings on the same data, is not done again; an interrupted
-    training goes on from its checkpoint. Raises UserError for an unknown model, a model named
+    Trainings with the same settings on the same data are read, not repeated; an interrupted
+    training continues from its checkpoint. Raises UserError for an unknown model, a model named
     twice, no sequences, no test targets, and what a training raises.
     """
     for name in models:
@@ -133,7 +129,7 @@ def leaderboard(
         rows=rows,
         pairs=_pairs({row.model: runs[row.model] for row in rows}, test),
     )
-    write_json(layout.root / "artifacts" / "leaderboard" / "report.json", board.as_dict())
+    write_json(layout.root / "artifacts" / "leaderboard" / "report.json", asdict(board))
     return board
 
 

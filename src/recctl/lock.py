@@ -18,19 +18,18 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from recctl.errors import MayPass, UserError
 from recctl.layout import Layout
+from recctl.render.text import Say
 from recctl.user_identity import user
 
 VARIABLE = "RECCTL_LOCK"
 """Environment variable of a retraining's children: the token in its lock file."""
-
-Say = Callable[[str], None]
 
 _DVC = "a command of DVC"
 _POLL = 0.2
@@ -120,11 +119,11 @@ def stage(layout: Layout, name: str) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         who = f"{user()}'s 'dvc repro' or 'recctl stage'"
         if _token_of_parent(layout) is None:
-            _close_after(stack, _within_grace(layout, _path(layout), fcntl.LOCK_SH))
+            stack.callback(os.close, _within_grace(layout, _path(layout), fcntl.LOCK_SH))
         elif retraining := _read(_path(layout))[0]:
             who = f"a stage of {retraining.who}"
         file = _within_grace(layout, _stage_path(layout), fcntl.LOCK_EX)
-        _close_after(stack, file)
+        stack.callback(os.close, file)
         os.set_inheritable(file, True)
         _write(file, replace(_holder(who), doing=name), "")
         yield
@@ -171,10 +170,6 @@ def _holder(who: str) -> Holder:
 
 def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-
-
-def _close_after(stack: contextlib.ExitStack, file: int) -> None:
-    stack.callback(os.close, file)
 
 
 # Taking

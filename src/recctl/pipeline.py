@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from recctl import dvc
-from recctl.config import read_yaml
-from recctl.dvc import OnLine
+from recctl.config import yaml_value
 from recctl.errors import MayPass, UserError
 from recctl.layout import Layout
 from recctl.lock import Lock
+from recctl.render.text import Say
 
 Outcome = Literal["ran", "cached", "unchanged"]
 """Its command ran; its outputs came from DVC's cache or remote; they were up to date."""
@@ -48,7 +48,7 @@ class StageMayPass(_OfStage, MayPass):
     """The same, for a cause that may pass: worth running again."""
 
 
-def stage(layout: Layout, name: str, on_line: OnLine, *, lock: Lock | None = None) -> StageRun:
+def stage(layout: Layout, name: str, on_line: Say, *, lock: Lock | None = None) -> StageRun:
     """Bring one stage, and what it depends on, up to date; passes on each line that is printed.
 
     With the project's `lock` the stage is part of the retraining that holds it, which lasts until
@@ -64,7 +64,7 @@ def stage(layout: Layout, name: str, on_line: OnLine, *, lock: Lock | None = Non
     return StageRun(name, _outcome(name, lines), time.monotonic() - began)
 
 
-def repro(layout: Layout, on_line: OnLine, *, lock: Lock | None = None) -> None:
+def repro(layout: Layout, on_line: Say, *, lock: Lock | None = None) -> None:
     """Bring the whole pipeline up to date; passes on lines and raises as `stage` does."""
     code, lines = _repro(layout, [], on_line, lock)
     if code != 0:
@@ -72,17 +72,16 @@ def repro(layout: Layout, on_line: OnLine, *, lock: Lock | None = None) -> None:
         raise _failure(what, code, lines, None)
 
 
-def refill(layout: Layout, on_line: OnLine, *, lock: Lock | None = None) -> None:
+def refill(layout: Layout, on_line: Say, *, lock: Lock | None = None) -> None:
     """Add outputs that DVC's cache lacks to it again, where they are here as dvc.lock names them.
 
     Otherwise DVC would run their stages again. Outputs that dvc.lock does not name are left alone.
     """
     path = layout.root / "dvc.lock"
-    document = read_yaml(path) if path.is_file() else None
-    stages = document.get("stages") if isinstance(document, dict) else None
+    known = recorded(path.read_text(encoding="utf-8") if path.is_file() else None)
     cache = dvc.cache(layout)
-    for name, entry in (stages or {}).items():
-        outs = {out["path"]: out["md5"] for out in entry.get("outs", []) if "md5" in out}
+    for name, stage in known.items():
+        outs = stage["outs"]
         here = all((layout.root / out).exists() for out in outs)
         if here and not all(dvc.is_whole(cache, md5) for md5 in outs.values()):
             # without --force DVC takes nothing that differs from dvc.lock
@@ -91,8 +90,26 @@ def refill(layout: Layout, on_line: OnLine, *, lock: Lock | None = None) -> None
                 on_line(f"{name}: DVC's cache lacked its outputs; they were added again")
 
 
+def recorded(lock: str | None) -> dict[str, dict[str, dict[str, str]]]:
+    """What the text of a dvc.lock records: by stage and `deps` or `outs`, the md5 of each path."""
+    document = yaml_value(lock, "dvc.lock") if lock else None
+    stages = document.get("stages") if isinstance(document, dict) else None
+    return {
+        str(stage): {
+            kind: {
+                str(one.get("path")): str(one["md5"])
+                for one in entry.get(kind) or []
+                if isinstance(one, dict) and "md5" in one
+            }
+            for kind in ("deps", "outs")
+        }
+        for stage, entry in (stages if isinstance(stages, dict) else {}).items()
+        if isinstance(entry, dict)
+    }
+
+
 def _repro(
-    layout: Layout, targets: list[str], on_line: OnLine, lock: Lock | None
+    layout: Layout, targets: list[str], on_line: Say, lock: Lock | None
 ) -> tuple[int, list[str]]:
     """`dvc repro`, again where it refused to replace outputs of which it holds no copy.
 

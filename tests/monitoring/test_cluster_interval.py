@@ -31,7 +31,7 @@ def busy_and_idle() -> tuple[list[int], list[float]]:
 
 @pytest.mark.parametrize("many", [0, 10**9], ids=["multinomial", "user by user"])
 def test_it_is_the_bootstrap_of_whole_users(monkeypatch: pytest.MonkeyPatch, many: int) -> None:
-    monkeypatch.setattr(module, "_MANY", many)
+    monkeypatch.setattr(module, "MANY", many)
     users, values = busy_and_idle()
     low, high = cases.quantiles(by_loops(users, values, 3000, seed=1))
     found = interval(np.array(users), np.array(values), 3000, np.random.default_rng(2))

@@ -12,8 +12,14 @@ def entry(value: object, version: int = 1, **changes: Any) -> Entry:
     """A decision by which a version came to serve; `claimed` may be another's digest."""
     claimed = changes.pop("claimed", None)
     content = {
+        "schema": 1,
+        "verdict": "promoted",
+        "sentence": "",
+        "time": "",
+        "who": "",
         "kind": "promotion",
-        "challenger": {"version": version},
+        "registered_model": "tiny",
+        "challenger": {"version": version, "digest": "", "model": "markov"},
         "sets": {"champion": version, "previous": None, "best": version},
         "means": {"full": {"challenger": {"ndcg@10": value}}},
         **changes,

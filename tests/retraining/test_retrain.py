@@ -13,6 +13,7 @@ from recctl.errors import MayPass, UserError
 from recctl.layout import Layout
 from recctl.promotion import history
 from recctl.promotion.rollback import rollback
+from recctl.render.grid import Grid
 from recctl.retraining import record
 from recctl.retraining.pages import Page
 from recctl.retraining.run import Hooks, collect
@@ -77,7 +78,8 @@ def test_a_failed_validation_changes_nothing_and_is_shown(project: Layout) -> No
     assert error.value.stage == "validate"
     page = shown[-1]
     assert (page.key, page.title) == ("validation", "Failed: volume-break")
-    assert page.table[0]["observed"] == 99.0
+    assert isinstance(page.content, Grid)
+    assert "99.0" in map(str, page.content.rows[0])
     assert decisions(project) == ["promoted"]
     (project.root / "bad-data").unlink()
     mended = small.retrain(project)
@@ -169,7 +171,8 @@ def test_what_came_is_shown_though_another_source_failed(project: Layout) -> Non
     assert tries == 2
     [page] = shown
     assert (page.key, page.title) == ("intake", f"{tiny.USERS:,} new events")
-    assert [row["name"] for row in page.table] == ["days-10-11.csv", "readme.xyz"]
+    assert isinstance(page.content, Grid)
+    assert [str(row[1]) for row in page.content.rows] == ["days-10-11.csv", "readme.xyz"]
 
 
 def test_a_report_that_validate_did_not_write_is_not_shown(
@@ -200,7 +203,7 @@ def test_a_person_is_asked_and_says_yes(project: Layout) -> None:
 
     def yes(body: dict[str, Any]) -> str:
         asked.append(body)
-        assert "promotion of tiny" in shown[-1].markdown
+        assert "promotion of tiny" in str(shown[-1].content)
         return "Ann\n Lee"
 
     result = small.retrain(project, Hooks(say=lambda line: None, show=shown.append, approve=yes))
@@ -208,7 +211,7 @@ def test_a_person_is_asked_and_says_yes(project: Layout) -> None:
     assert result.name == "promoted-v1"
     (entry,) = history.open_registry(project).entries()
     assert entry.content["approved_by"] == "Ann Lee"
-    assert "approved by Ann Lee" in shown[-1].markdown
+    assert "approved by Ann Lee" in str(shown[-1].content)
 
 
 def test_no_is_no_and_is_not_asked_again(project: Layout) -> None:

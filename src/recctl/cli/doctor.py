@@ -21,19 +21,14 @@ def doctor(
 
     checks = examine()
     if as_json:
-        _print_json(checks)
+        import dataclasses
+
+        usable = all(check.state != "blocked" for check in checks)
+        echo_json({"usable": usable, "checks": [dataclasses.asdict(check) for check in checks]})
     else:
         _print(checks)
     if any(check.state == "blocked" for check in checks):
         raise typer.Exit(2)
-
-
-def _print_json(checks: "list[Check]") -> None:
-    import dataclasses
-
-    usable = all(check.state != "blocked" for check in checks)
-    content = {"usable": usable, "checks": [dataclasses.asdict(check) for check in checks]}
-    echo_json(content)
 
 
 def _print(checks: "list[Check]") -> None:

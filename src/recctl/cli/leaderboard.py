@@ -19,10 +19,10 @@ ALPHA = 0.05
 
 def leaderboard(
     models: Annotated[
-        list[str] | None, typer.Argument(help="Names of models; left out: all there are.")
+        list[str] | None, typer.Argument(help="Names of models; default: all.")
     ] = None,
     seeds: Annotated[
-        str, typer.Option(help="Seeds to train with, such as 1,2,3; left out: train.seed.")
+        str, typer.Option(help="Seeds to train with, such as 1,2,3; default: train.seed.")
     ] = "",
     setting: Annotated[
         list[str] | None,
@@ -32,9 +32,10 @@ def leaderboard(
 ) -> None:
     """Train models under one budget and show them in one table, with every pair compared.
 
-    The settings are those of params.yaml. Interrupted, the same command goes on where it was;
+    The settings are those of params.yaml. Interrupted, the same command continues;
     registry, champion and the pipeline's artifacts are not touched.
     """
+    import dataclasses
 
     from recctl import lock
     from recctl.layout import Layout
@@ -49,7 +50,7 @@ def leaderboard(
     with lock.stage(layout, "leaderboard"):
         board = work(layout, models or list(MODELS), chosen, params, _say)
     if as_json:
-        echo_json(board.as_dict())
+        echo_json(dataclasses.asdict(board))
         return
     console = Console()
     models_table(board).print(console)
@@ -134,7 +135,7 @@ def _cells(row: "Row", board: "Board") -> list[str]:
 def _protocols(board: "Board") -> "Iterator[tuple[str, bool]]":
     """The columns of HR@10 / NDCG@10: a protocol, and whether they are ours or published ones.
 
-    Ours in full ranking have columns of their own; published ones are shown where there are any.
+    Our full ranking has separate columns; a column of published figures is shown where some exist.
     """
     from recctl.evaluation.params import FULL
 

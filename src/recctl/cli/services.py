@@ -73,4 +73,4 @@ def status(
 
 
 _NOT_MISSED = ("mlflow", "down")
-"""As `recctl up` leaves it where a server of the team's is used."""
+"""The state of MLflow where `recctl up` found a server of the team."""

@@ -19,8 +19,7 @@ from recctl.datasets.preview import Preview, as_lines, of_files
 from recctl.datasets.recognise import Entry, Found
 from recctl.errors import UserError, unknown_name
 from recctl.layout import Layout
-
-Say = Callable[[str], None]
+from recctl.render.text import Say
 
 ITEMS = "items.csv"
 

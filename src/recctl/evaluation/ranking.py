@@ -107,7 +107,7 @@ def target_ranks(scores: Tensor, targets: Tensor, reachable: Tensor) -> Tensor:
     """
     n_items = scores.shape[1]
     own = scores.gather(1, targets[:, None])
-    # -inf at what is no candidate counts as beaten, so n_items stands for the candidates
+    # items that are no candidates have -inf, so they count as below the target
     ranks = n_items - (scores < own).sum(1, dtype=torch.int32)
     return torch.where(reachable, ranks, n_items + 1)
 
@@ -140,7 +140,7 @@ def rank_cases(
     full = np.empty(len(cases), np.int64)
     sampled = {name: np.empty(len(cases), np.int64) for name in negatives}
     lists = np.full((len(cases), top), NO_ITEM, np.int32) if top else None
-    # batches of equal lengths waste no padding, and short ones at the end leave no thread alone
+    # batches of equal lengths waste no padding, and short ones at the end keep all threads busy
     order = np.argsort(-cases.histories.lengths, kind="stable")
     size = max(1, min(_BATCH, _SCORES // model.n_items))
     reported, done = began, 0
@@ -174,7 +174,7 @@ def _each(
     ranked: Callable[[NDArray[np.int64]], None],
     at_once: int,
 ) -> None:
-    """Rank all batches and tell each that is done; on a CPU up to `at_once` at a time.
+    """Rank all batches and report each to `ranked`; on a CPU up to `at_once` at a time.
 
     The first, the longest one, is ranked alone: it shows on which device that happens.
     """

@@ -9,6 +9,7 @@ numbers instead of one per user. It is the same distribution, not an approximati
 for the sign-flip test: of n users with the same |difference|, how many keep their sign is binomial.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEVEL = 0.95
-_MANY = 16
+MANY = 16
 """A multinomial count costs about as much as drawing this many users."""
 _DRAWS = 2**22
 """Numbers drawn at a time: memory is bounded, whatever the users and resamples."""
@@ -94,30 +95,40 @@ def interval(values: NDArray[np.float64], resamples: int, rng: np.random.Generat
     return percentile(float(values.mean()), means)  # the metric's own mean, to the last bit
 
 
+def in_parts(
+    draw: Callable[[int], NDArray[np.float64]], resamples: int, width: int
+) -> NDArray[np.float64]:
+    """Bootstrap means, drawn some at a time so that memory is bounded; (resamples,).
+
+    `draw` gives that many means, and draws `width` numbers for each.
+    """
+    size = max(1, _DRAWS // width)
+    starts = range(0, resamples, size)
+    return np.concatenate([draw(min(size, resamples - first)) for first in starts])
+
+
 def _counted_means(
     sample: Counted, resamples: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     shares = sample.counts / sample.users
-    means = np.empty(resamples)
-    size = max(1, _DRAWS // len(sample.values))
-    for first in range(0, resamples, size):
-        rows = min(size, resamples - first)
+
+    def draw(rows: int) -> NDArray[np.float64]:
         drawn = rng.multinomial(sample.users, shares, size=rows)
-        means[first : first + rows] = drawn @ sample.values / sample.users
-    return means
+        return np.asarray(drawn @ sample.values / sample.users)
+
+    return in_parts(draw, resamples, len(sample.values))
 
 
 def plain_means(
     values: NDArray[np.float64], resamples: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """The bootstrap user by user, in bounded memory; (resamples,)."""
-    means = np.empty(resamples)
-    size = max(1, _DRAWS // len(values))
-    for first in range(0, resamples, size):
-        rows = min(size, resamples - first)
-        drawn = rng.integers(0, len(values), size=(rows, len(values)), dtype=np.int32)
-        means[first : first + rows] = values[drawn].mean(axis=1)
-    return means
+    size = len(values)
+
+    def draw(rows: int) -> NDArray[np.float64]:
+        return np.asarray(values[rng.integers(0, size, (rows, size), np.int32)].mean(axis=1))
+
+    return in_parts(draw, resamples, size)
 
 
 def counted(values: NDArray[np.float64], counts: NDArray[np.int64] | None = None) -> Counted:
@@ -160,7 +171,7 @@ def _bootstrap_means(
     sample: Counted, resamples: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     sample = condensed(sample)
-    if len(sample.values) * _MANY > sample.users:
+    if len(sample.values) * MANY > sample.users:
         return plain_means(np.repeat(sample.values, sample.counts), resamples, rng)
     return _counted_means(sample, resamples, rng)
 

@@ -17,8 +17,7 @@ from recctl.intake import folder, read, sync
 from recctl.intake.params import Folder, IntakeParams, Source, Sql, Url
 from recctl.intake.read import Arrival, Changed, Known, NoGoodRow, NotInteractions
 from recctl.layout import Layout
-
-Say = Callable[[str], None]
+from recctl.render.text import Say
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,15 +2,14 @@
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 from recctl.data import batches, versions
 from recctl.errors import UserError
 from recctl.files import locked, recover_folder, write_json
 from recctl.layout import Layout
+from recctl.render.text import Say
 
-Say = Callable[[str], None]
 Listing = dict[str, list[int]]
 
 BUSY = "another intake or 'recctl data use' is running in this project"

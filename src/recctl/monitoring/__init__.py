@@ -1,1 +1,1 @@
-"""How the champion does on what came after its training."""
+"""The champion's figures on the interactions after its training."""

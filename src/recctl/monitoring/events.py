@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from recctl.data import engine
-from recctl.files import damaged, missing
+from recctl.files import require_columns
 from recctl.sequences.store import Cases, Histories
 from recctl.sequences.vocabulary import COLD, Vocabulary
 
@@ -66,8 +65,7 @@ def read(path: Path, vocabulary: Vocabulary, since: int, state: Path) -> Events:
     Only users who have such an event are loaded. Users are numbered in the order of their ids;
     items as the vocabulary has them. Raises UserError where the file is missing or damaged.
     """
-    if not path.is_file():
-        raise missing(path, "ingest")
+    require_columns(path, "ingest", _COLUMNS)
     known = pa.table(
         {
             "item_id": pa.array(vocabulary.items, pa.string()),
@@ -76,7 +74,6 @@ def read(path: Path, vocabulary: Vocabulary, since: int, state: Path) -> Events:
     )
     values = {"path": str(path), "since": since, "cold": COLD}
     with engine.duckdb(state) as connection, engine.reading(path, "ingest"):
-        _check_columns(path)
         connection.con.register("vocabulary", known)
         found = connection.con.sql(_QUERY, params=values).to_arrow_table()
     return build(
@@ -107,13 +104,6 @@ def by_day(events: Events) -> dict[int, NDArray[np.int64]]:
     order = np.argsort(days, kind="stable")
     numbers, first = np.unique(days[order], return_index=True)
     return dict(zip(numbers.tolist(), np.split(order, first[1:]), strict=False))
-
-
-def _check_columns(path: Path) -> None:
-    names = pq.read_schema(path).names
-    absent = [name for name in _COLUMNS if name not in names]
-    if absent:
-        raise damaged(path, "ingest", f"it has no column {', '.join(absent)}")
 
 
 def _numbers(table: pa.Table, name: str, kind: Any) -> NDArray[Any]:

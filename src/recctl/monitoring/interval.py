@@ -8,12 +8,8 @@ the values over the number of events, because users differ in how many events th
 import numpy as np
 from numpy.typing import NDArray
 
-from recctl.evaluation.statistics import Interval, percentile
+from recctl.evaluation.statistics import MANY, Interval, in_parts, percentile
 
-_MANY = 16
-"""A multinomial count costs about as much as drawing this many users."""
-_DRAWS = 2**22
-"""Numbers drawn at a time: memory is bounded, whatever the users and resamples."""
 _DIGITS = 12
 """Sums that agree to so many digits are the same: they differ only by rounding."""
 
@@ -63,25 +59,14 @@ def resampled(
     pairs = np.stack([np.round(sums, _DIGITS), counts], axis=1)
     distinct, sizes = np.unique(pairs, axis=0, return_counts=True)
     users = len(sums)
-    if len(distinct) * _MANY > users:
-        return _user_by_user(pairs, resamples, rng)
-    means = np.empty(resamples)
-    size = max(1, _DRAWS // len(distinct))
-    for first in range(0, resamples, size):
-        rows = min(size, resamples - first)
-        drawn = rng.multinomial(users, sizes / users, size=rows) @ distinct
-        means[first : first + rows] = drawn[:, 0] / drawn[:, 1]
-    return means
+    one_by_one = len(distinct) * MANY > users
 
+    def draw(rows: int) -> NDArray[np.float64]:
+        if one_by_one:
+            drawn = rng.integers(0, users, (rows, users), np.int32)
+            return np.asarray(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
+        summed = rng.multinomial(users, sizes / users, size=rows) @ distinct
+        return np.asarray(summed[:, 0] / summed[:, 1])
 
-def _user_by_user(
-    pairs: NDArray[np.float64], resamples: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    means = np.empty(resamples)
-    size = max(1, _DRAWS // len(pairs))
-    for first in range(0, resamples, size):
-        rows = min(size, resamples - first)
-        drawn = rng.integers(0, len(pairs), size=(rows, len(pairs)), dtype=np.int32)
-        summed = pairs[:, 0][drawn].sum(axis=1), pairs[:, 1][drawn].sum(axis=1)
-        means[first : first + rows] = summed[0] / summed[1]
-    return means
+    sums, counts = pairs.T.copy()
+    return in_parts(draw, resamples, users if one_by_one else len(distinct))

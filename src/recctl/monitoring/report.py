@@ -53,6 +53,7 @@ class Report:
 
     @property
     def verdict(self) -> Verdict:
+        """Fallen: even the upper end of the interval is below the promotion figure less margin."""
         window = self.window
         if window is None:
             return "nothing after its training"
@@ -63,7 +64,7 @@ class Report:
             return "no promotion figure"
         if found.events < self.minimum_events or found.users < self.minimum_users:
             return "not comparable"
-        return judge(found, self.promoted_value, self.margin)
+        return "fallen" if found.high < self.promoted_value - self.margin else "holds"
 
     @property
     def judged(self) -> Alike:
@@ -73,10 +74,6 @@ class Report:
         value = window.values[self.metric]
         every = Alike(window.events, window.users, 0, value, window.low, window.high)
         return self.alike or every
-
-    @property
-    def fallen(self) -> bool:
-        return self.verdict == "fallen"
 
     @property
     def sentence(self) -> str:
@@ -111,7 +108,7 @@ class Report:
         if self.promoted_value is None:
             return f"{seen}; the decision that made it champion has no {metric} to compare with."
         before, margin = figure(self.promoted_value), figure(self.margin)
-        if self.fallen:
+        if self.verdict == "fallen":
             return (
                 f"Fallen: {seen}, below {before} at its promotion by more than the margin {margin}."
             )
@@ -120,13 +117,3 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """Everything, as JSON takes it."""
         return {"schema": 1, "verdict": self.verdict, "sentence": self.sentence, **asdict(self)}
-
-
-def judge(found: Alike, promoted: float | None, margin: float) -> Verdict:
-    """Whether the champion does clearly worse than when it was promoted.
-
-    Fallen: even the upper end of the interval is below the promotion figure less the margin.
-    """
-    if promoted is None:
-        return "no promotion figure"
-    return "fallen" if found.high < promoted - margin else "holds"

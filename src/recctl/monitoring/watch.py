@@ -1,13 +1,12 @@
-"""How the champion does on the interactions that came after its training.
+"""The champion's figures on the interactions after its training.
 
 Each such interaction is one test: its user's earlier interactions are the history, the
-item taken is the target, the catalogue is the champion's own. What is scored is scored as in
-evaluation; what is kept of it is a series of days in MLflow, one run per champion.
+item taken is the target, the catalogue is the champion's own. Ranks are those of evaluation.
+MLflow keeps a series of days, one run per champion.
 """
 
 import contextlib
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +32,8 @@ from recctl.promotion.ledger import aliases
 from recctl.promotion.ledger.log import Entry
 from recctl.promotion.ledger.registry import Registry
 from recctl.promotion.trial import contenders
-from recctl.promotion.trial.scoring import Contender, Say
+from recctl.promotion.trial.scoring import Contender
+from recctl.render.text import Say
 from recctl.sequences.params import SequenceSplitParams
 from recctl.tracking import live
 from recctl.tracking.live import LiveSeries
@@ -226,23 +226,11 @@ def _ranks(
 def promoted_value(line: list[Entry], version: int, metric: str) -> float | None:
     """The metric of a version in the newest decision that made it champion; None without one."""
     for entry in reversed(line):
-        body = entry.content
-        judged, sets = body.get("challenger"), entry.sets or {}
-        if (
-            body.get("kind") == "promotion"
-            and not entry.altered
-            and sets.get("champion") == version
-            and isinstance(judged, dict)
-            and judged.get("version") == version
-        ):
-            value = _figure(body, metric)
-            return float(value) if isinstance(value, int | float) else None
+        record = None if entry.altered else entry.record
+        if record is None or record.kind != "promotion":
+            continue
+        judged = record.challenger and record.challenger.version
+        if judged == version and record.sets and record.sets.champion == version:
+            means = record.means.full if record.means else {}
+            return means.get("challenger", {}).get(metric)
     return None
-
-
-def _figure(body: dict[str, Any], metric: str) -> object:
-    """means.full.challenger.METRIC of a decision, None where a part of that is missing."""
-    found: Any = body.get("means")
-    for key in ("full", "challenger", metric):
-        found = found.get(key) if isinstance(found, dict) else None
-    return found

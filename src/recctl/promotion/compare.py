@@ -15,7 +15,8 @@ from recctl.promotion.judge.record import DecisionRecord
 from recctl.promotion.ledger import log
 from recctl.promotion.ledger.registry import Registry
 from recctl.promotion.trial import contenders
-from recctl.promotion.trial.scoring import Contender, Say, TestSet, gather
+from recctl.promotion.trial.scoring import Contender, TestSet, gather
+from recctl.render.text import Say
 
 
 def compare(layout: Layout, first: str, second: str, say: Say) -> DecisionRecord:

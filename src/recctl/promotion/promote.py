@@ -20,7 +20,8 @@ from recctl.promotion.ledger.log import Entry
 from recctl.promotion.ledger.registry import EVIDENCE, Registry
 from recctl.promotion.register import Judged, register
 from recctl.promotion.trial import archive, contenders
-from recctl.promotion.trial.scoring import Contender, Say, TestSet, disagreement, gather
+from recctl.promotion.trial.scoring import Contender, TestSet, disagreement, gather
+from recctl.render.text import Say
 
 EXIT_CODES = {"promoted": 0, "refused": 2, "rejected": 3, "suspicious": 4, "stale": 5}
 

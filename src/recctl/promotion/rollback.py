@@ -11,7 +11,7 @@ from recctl.promotion.ledger.registry import Registry
 from recctl.promotion.ledger.vouch import served
 from recctl.promotion.promote import Confirm, Outcome, approved, check_reason, settled, write
 from recctl.promotion.trial import contenders
-from recctl.promotion.trial.scoring import Say
+from recctl.render.text import Say
 
 
 def rollback(

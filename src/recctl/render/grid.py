@@ -5,7 +5,7 @@ Cells are data and are shown literally. Only a cell's mark carries meaning, and 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, Self
 
 from recctl.render.console import SIMPLE_HEAD, Console, Table, Text
 from recctl.render.text import markdown as inline
@@ -91,6 +91,15 @@ class Grid:
     rules: set[int] = field(default_factory=set)
     """Numbers of the rows below which a terminal draws a line."""
 
+    @classmethod
+    def of(cls, rows: list[dict[str, Any]]) -> Self:
+        """A table of dictionaries: a column for each key, empty where a row has None or nothing."""
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        grid = cls("", left(*names))
+        for row in rows:
+            grid.add(*("" if row.get(name) is None else str(row[name]) for name in names))
+        return grid
+
     def add(self, *cells: Cell | str, mark: Mark = "") -> None:
         """Add a row; `mark` is that of the cells given as str."""
         assert len(cells) == len(self.columns), f"{len(cells)} cells, {len(self.columns)} columns"
@@ -129,6 +138,15 @@ class Grid:
             note = f"  {self.note}" if self.note else ""
             console.print(Text.assemble((self.title, "bold"), (note, "dim")))
         console.print(self.table(console))
+
+    def listed(self) -> str:
+        """A line of markdown for each row, where a page is too narrow; without empty cells."""
+        names = [inline(column.name) for column in self.columns]
+        lines = [zip(names, row, strict=True) for row in self.rows]
+        return "\n".join(
+            "- " + "; ".join(f"{name} {cell.as_markdown()}" for name, cell in line if cell.text)
+            for line in lines
+        )
 
     def markdown(self, *, for_html: bool = False) -> str:
         """The note and the table as markdown (GFM)."""

@@ -9,7 +9,11 @@ import json
 import re
 import sys
 import unicodedata
+from collections.abc import Callable
 from typing import Any
+
+Say = Callable[[str], None]
+"""Shows a line, as `echo` does."""
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode's categories of control, format (bidirectional, zero width) and half characters."""

@@ -1,1 +1,1 @@
-"""One retraining, step by step; DVC, MLflow and git keep what came of it."""
+"""Retrainings, step by step; DVC, MLflow and git keep the results."""

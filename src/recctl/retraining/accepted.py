@@ -7,23 +7,20 @@ that version, and `reject` takes it out of `data/`.
 """
 
 import dataclasses
-import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recctl import git
-from recctl.config import yaml_value
+from recctl import git, pipeline
 from recctl.data import batches, versions
 from recctl.data.batches import Batch
 from recctl.errors import UserError
-from recctl.files import digest, locked, replacing, replacing_folder, write_json
+from recctl.files import digest, locked, read_state, replacing, replacing_folder, write_json
 from recctl.intake import folder, sync
 from recctl.layout import Layout
-
-Say = Callable[[str], None]
+from recctl.render.text import Say
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class Rejection:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON."""
-        return {**dataclasses.asdict(self), "batches": [one.as_dict() for one in self.batches]}
+        return vars(self) | {"batches": [one.as_dict() for one in self.batches]}
 
 
 def current(layout: Layout) -> Accepted | None:
@@ -174,10 +171,7 @@ def _path(layout: Layout) -> Path:
 
 
 def _kept(layout: Layout) -> Accepted | None:
-    try:
-        return Accepted(**json.loads(_path(layout).read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError, TypeError):
-        return None
+    return read_state(_path(layout), Accepted)
 
 
 def _committed(layout: Layout) -> Accepted | None:
@@ -195,32 +189,23 @@ def _committed(layout: Layout) -> Accepted | None:
 
 def _passed(layout: Layout) -> bool:
     """Whether dvc.lock notes that validate passed on what ingest made of today's data."""
-    text = _text(layout, "dvc.lock")
-    stages = _stages(text)
-    made = _digests(stages, "ingest", "outs").get("artifacts/interactions")
-    checked = _digests(stages, "validate", "deps").get("artifacts/interactions")
-    known = _digests(stages, "ingest", "deps").get("data")
-    return made is not None and made == checked and known == versions.digest(layout)
+    lock = _text(layout, "dvc.lock")
+    made = _md5(lock, "ingest", "outs", "artifacts/interactions")
+    checked = _md5(lock, "validate", "deps", "artifacts/interactions")
+    return made is not None and made == checked and _data(lock) == versions.digest(layout)
 
 
 def _is_of(lock: str | None, version: str | None) -> bool:
     """Whether a dvc.lock names this version of data/, or no version."""
-    return _digests(_stages(lock), "ingest", "deps").get("data", version) == version
+    return _data(lock) in (None, version)
 
 
-def _stages(lock: str | None) -> dict[str, Any]:
-    document = yaml_value(lock, "dvc.lock") if lock else None
-    stages = document.get("stages") if isinstance(document, dict) else None
-    return stages if isinstance(stages, dict) else {}
+def _data(lock: str | None) -> str | None:
+    return _md5(lock, "ingest", "deps", "data")
 
 
-def _digests(stages: dict[str, Any], stage: str, kind: str) -> dict[str, str]:
-    """The digests that dvc.lock records of a stage's `deps` or `outs`, by path."""
-    entry = stages.get(stage)
-    listed = entry.get(kind) if isinstance(entry, dict) else None
-    return {
-        str(one.get("path")): str(one.get("md5")) for one in listed or [] if isinstance(one, dict)
-    }
+def _md5(lock: str | None, stage: str, kind: str, path: str) -> str | None:
+    return pipeline.recorded(lock).get(stage, {}).get(kind, {}).get(path)
 
 
 def _write_lock(layout: Layout, text: str | None) -> None:

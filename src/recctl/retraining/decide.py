@@ -1,7 +1,5 @@
 """The decision of a retraining: taken once for a key, and found again by later retrainings."""
 
-from collections.abc import Callable
-
 from recctl.errors import MayPass
 from recctl.layout import Layout
 from recctl.promotion import history
@@ -10,9 +8,8 @@ from recctl.promotion.ledger import log
 from recctl.promotion.ledger.log import Entry
 from recctl.promotion.ledger.registry import Registry
 from recctl.promotion.promote import Confirm, Declined, promote, settled
+from recctl.render.text import Say
 from recctl.retraining.record import Record
-
-Say = Callable[[str], None]
 
 _TRIES = 3
 """How often a stale decision is retried; each time another decision came first."""
@@ -64,7 +61,7 @@ def decide(
         try:
             outcome = promote(layout, confirm=approve, say=say, key=key)
         except Declined:
-            return Record(key, "decided", "not-promoted", "nobody said that it may serve"), None
+            return Record(key, "decided", "not-promoted", "its promotion was not approved"), None
         if outcome.record is None:
             assert outcome.note is not None
             return Record(key, "decided", "unchanged", outcome.note), None

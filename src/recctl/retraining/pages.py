@@ -1,9 +1,9 @@
-"""What people see of a retraining beside its lines: pages of markdown and tables, and a plot."""
+"""The pages of a retraining for people (markdown or a table), and the lines of its stages."""
 
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from recctl.evaluation.params import FULL
@@ -12,24 +12,23 @@ from recctl.intake.intake import Intake
 from recctl.layout import Layout
 from recctl.promotion.judge.record import DecisionRecord
 from recctl.promotion.view import page
-
-Row = dict[str, Any]
+from recctl.render.grid import Grid
 
 
 @dataclass(frozen=True)
 class Page:
-    """Something to look at: a table, or markdown."""
+    """A page for people."""
 
     key: str
     """Lower case and dashes; pages of one key are a history of one thing."""
     title: str
-    markdown: str = ""
-    table: list[Row] = field(default_factory=list)
+    content: str | Grid
+    """Markdown or a table."""
 
 
 def intake(taken: Intake) -> Page:
     """What was taken in, file by file."""
-    rows: list[Row] = [
+    rows: list[dict[str, Any]] = [
         {
             "source": batch.source,
             "name": batch.name,
@@ -46,42 +45,33 @@ def intake(taken: Intake) -> Page:
     ]
     rows += [{"source": "refused", "name": name, "rows": reason} for name, reason in taken.refused]
     title = f"{taken.new:,} new events" if rows else "No new events"
-    return Page("intake", title, table=rows or [{"source": "all", "new events": 0}])
-
-
-def validated(layout: Layout) -> bool:
-    """Whether validate got as far as a report; DVC takes a former one away before it runs."""
-    return (layout.validation / "report.json").is_file()
+    return Page("intake", title, Grid.of(rows or [{"source": "all", "new events": 0}]))
 
 
 def validation(layout: Layout) -> Page:
-    """Every expectation and what came of it, failures first."""
-    rules = read_json(layout.validation / "report.json", "validate", ["rules"])["rules"]
+    """Every expectation with its verdict, failures first."""
+    rules, names = _rules(layout), ("verdict", "severity", "observed", "limit", "unit")
     order = {"failed": 0, "not checked": 1, "passed": 2}
     rows = [
-        {
-            "expectation": rule["rule"],
-            "verdict": rule["verdict"],
-            "severity": rule["severity"],
-            "observed": rule["observed"],
-            "limit": rule["limit"],
-            "unit": rule["unit"],
-        }
+        {"expectation": rule["rule"], **{name: rule[name] for name in names}}
         for rule in sorted(rules, key=lambda rule: order[rule["verdict"]])
     ]
-    failed = [row["expectation"] for row in rows if row["verdict"] == "failed"]
+    failed = _failed(rules)
     title = f"Failed: {', '.join(failed)}" if failed else f"{len(rows)} expectations, none failed"
-    return Page("validation", title, table=rows)
+    return Page("validation", title, Grid.of(rows))
 
 
 def drifted(layout: Layout) -> list[str]:
     """The expectations about drift that the newest data did not meet."""
-    rules = read_json(layout.validation / "report.json", "validate", ["rules"])["rules"]
-    return [
-        rule["rule"]
-        for rule in rules
-        if rule["verdict"] == "failed" and rule["rule"].endswith(("-drift", "-break"))
-    ]
+    return [name for name in _failed(_rules(layout)) if name.endswith(("-drift", "-break"))]
+
+
+def _rules(layout: Layout) -> list[dict[str, Any]]:
+    return list(read_json(layout.validation / "report.json", "validate", ["rules"])["rules"])
+
+
+def _failed(rules: list[dict[str, Any]]) -> list[str]:
+    return [rule["rule"] for rule in rules if rule["verdict"] == "failed"]
 
 
 def metrics(layout: Layout) -> Page:
@@ -91,13 +81,12 @@ def metrics(layout: Layout) -> Page:
         {"model": name, **{metric: round(value, 4) for metric, value in values.items()}}
         for name, values in content[FULL].items()
     ]
-    return Page("metrics", f"Full ranking, {content.get('users', 0):,} users", table=rows)
+    return Page("metrics", f"Full ranking, {content.get('users', 0):,} users", Grid.of(rows))
 
 
 def decision(record: DecisionRecord, position: int | None) -> Page:
     """A decision with its gates."""
-    text = page.markdown(record, position, picture=False)
-    return Page("decision", record.sentence[:200], markdown=text)
+    return Page("decision", record.sentence[:200], page.markdown(record, position, picture=False))
 
 
 _EPOCH = re.compile(r"^train: epoch (\d+)/(\d+)\b")
@@ -105,12 +94,12 @@ _HINT = re.compile(
     r"\s*$|To track the changes|To enable auto staging|\s+git add |\s+dvc config |Use `dvc"
     r"|(Stage )?'.*' didn't change, skipping"
 )
-"""Empty lines, stages that others depend on, and what DVC tells people to do next."""
+"""Lines left out: empty ones, unchanged stages, and DVC's hints on what to do next."""
 
 
 @dataclass
 class Lines:
-    """Hands on a stage's lines, of a training's progress no more than people will read."""
+    """Passes on a stage's lines, those of a training's progress only every so often."""
 
     say: Callable[[str], None]
     epoch: Callable[[int, int], None] = lambda done, total: None

@@ -5,7 +5,6 @@ import os
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +15,9 @@ from recctl.git import FILES
 from recctl.layout import Layout
 from recctl.lock import Lock
 from recctl.redact import redact
+from recctl.render.text import Say
 from recctl.retraining import accepted
 from recctl.retraining.params import Publish
-
-Say = Callable[[str], None]
 
 _ANSWER_SECONDS = 10.0
 """Timeout of the request that checks whether the server of a remote answers."""

@@ -4,17 +4,16 @@ The decisions themselves are in the registry's log.
 """
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from recctl.files import write_json
+from recctl.files import read_state, write_json
 from recctl.layout import Layout
 
 Ending = Literal["promoted", "rejected", "refused", "suspicious", "unchanged", "not-promoted"]
 """The verdicts of a decision; `unchanged`: the model that was trained serves already;
-`not-promoted`: it passed, but nobody approved it."""
+`not-promoted`: it passed the gates and was not approved."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,7 @@ class Record:
 
 def read(layout: Layout) -> Record | None:
     """The last record; None where there is none that can be read."""
-    try:
-        return Record(**json.loads(_path(layout).read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError, TypeError):
-        return None
+    return read_state(_path(layout), Record)
 
 
 def write(layout: Layout, record: Record) -> None:

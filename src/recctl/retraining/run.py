@@ -1,4 +1,4 @@
-"""One retraining, from new data to a decision that is published, whoever starts it."""
+"""One retraining, from new data to a published decision."""
 
 import dataclasses
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from recctl.pipeline import StageFailed
 from recctl.promotion.judge.policy import PromotionParams
 from recctl.promotion.judge.record import DecisionRecord
 from recctl.promotion.promote import Confirm
+from recctl.render.text import Say
 from recctl.retraining import accepted, decide, key, pages, publish, record
 from recctl.retraining.cleanup import clean_up
 from recctl.retraining.pages import Page
@@ -24,7 +25,6 @@ from recctl.retraining.params import RetrainParams
 from recctl.retraining.record import Record
 
 T = TypeVar("T")
-Say = Callable[[str], None]
 
 
 class Step(Protocol):
@@ -143,10 +143,10 @@ Finished = tuple[Record, DecisionRecord | None, publish.Published]
 
 
 def collect(layout: Layout, lock: Lock, hooks: Hooks) -> tuple[Finished | None, Intake]:
-    """What precedes the stages: data/ in line, the last retraining published, new data taken in.
+    """The steps before the stages: sync data/, finish the last retraining, take in new data.
 
-    A decision must be published before more is taken in, or git never names the data it rests on.
-    What was taken in is shown also where a source failed.
+    A decision is published before more is taken in, or no commit would name its data.
+    The page of the intake is shown also where a source failed.
     """
     at = _Run(layout, lock, hooks, RetrainParams.load(layout.params))
     at.step("sync", at.sync)
@@ -167,7 +167,7 @@ def validated(layout: Layout, hooks: Hooks, validate: Callable[[], object]) -> N
     except StageFailed as failed:
         if failed.stage == "validate":
             accepted.restore_lock(layout)
-            if pages.validated(layout):
+            if (layout.validation / "report.json").is_file():  # DVC removes a former one
                 hooks.show(pages.validation(layout))
             if accepted.current(layout) is not None:
                 hooks.say("'recctl intake --reject' removes what was taken in since from data/")
@@ -261,7 +261,7 @@ class _Run:
             return None
 
     def _agreed(self) -> Confirm:
-        """Whether a model may serve; nobody is asked about one that would not pass.
+        """Whether a model may serve; a person is asked only about one that passed its gates.
 
         Raises _Another when the model or the champion is not the one that was shown.
         """

@@ -1,4 +1,4 @@
-"""`recctl down` and `recctl status`: stop the services and what they started; say what is up."""
+"""`recctl down` and `recctl status`: stop the services; report their states."""
 
 from dataclasses import dataclass
 
@@ -45,14 +45,14 @@ class State:
 
 def status(layout: Layout) -> list[State]:
     """The state of every service, in the order of starting."""
-    return [_state(layout, name) for name in processes.NAMES]
-
-
-def _state(layout: Layout, name: str) -> State:
-    log = str(processes.log_file(layout, name).relative_to(layout.root))
-    service = processes.known(layout, name)
-    if service is None:
-        return State(name, "down", None, None, log)
-    if not processes.is_alive(layout, service):
-        return State(name, "dead", service.address, None, log)
-    return State(name, "up", service.address, service.pid, log)
+    found = []
+    for name in processes.NAMES:
+        log = str(processes.log_file(layout, name).relative_to(layout.root))
+        service = processes.known(layout, name)
+        if service is None:
+            found.append(State(name, "down", None, None, log))
+        elif processes.is_alive(layout, service):
+            found.append(State(name, "up", service.address, service.pid, log))
+        else:
+            found.append(State(name, "dead", service.address, None, log))
+    return found

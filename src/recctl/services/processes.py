@@ -11,12 +11,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recctl.errors import UserError
-from recctl.files import read_json, write_json
+from recctl.files import read_state, write_json
 from recctl.layout import Layout
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Service:
     command: list[str]
     address: str | None
     port: int | None
-    told: dict[str, str]
+    addresses: dict[str, str] = field(default_factory=dict)
     """The addresses of other services that it was started with."""
 
 
@@ -96,8 +96,8 @@ def start(
     process.returncode = 0
     created = _created(process.pid)
     address = None if port is None else f"http://127.0.0.1:{port}"
-    known_addresses = dict(addresses or {})
-    service = Service(name, process.pid, created, list(command), address, port, known_addresses)
+    others = dict(addresses or {})
+    service = Service(name, process.pid, created, list(command), address, port, others)
     write_json(state_file(layout, name), asdict(service))
     return service
 
@@ -122,13 +122,7 @@ def _created(pid: int) -> float:
 
 def known(layout: Layout, name: str) -> Service | None:
     """The service as its state file says, alive or not; a damaged file counts as none."""
-    path = state_file(layout, name)
-    if not path.exists():
-        return None
-    try:
-        return Service(**read_json(path, "recctl up"))
-    except (UserError, TypeError):
-        return None
+    return read_state(state_file(layout, name), Service)
 
 
 def running(layout: Layout, name: str) -> Service | None:

@@ -33,8 +33,8 @@ def has_worker(api: str, name: str, since: float, key: str) -> bool:
 def settle(api: str, state: str, reason: str, key: str = "") -> int:
     """Set the final state of our work pool's flow runs that count as running; their number.
 
-    For runs whose processes are known to have ended: they would count as running for ever, and
-    block the next one. A suspended run has no process and is left alone.
+    The processes of these runs have ended; Prefect would count them as running and not start the
+    next one. A suspended run has no process and is left alone.
     """
     wanted = {
         "flow_runs": {"state": {"type": {"any_": _UNDER_WAY}}},

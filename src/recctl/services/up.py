@@ -157,7 +157,7 @@ def _ensure_worker(
 ) -> None:
     """Start a worker; one that was started with other addresses is replaced."""
     now = processes.running(layout, "worker")
-    if now and now.told != addresses:
+    if now and now.addresses != addresses:
         say("restarting the worker: a server was restarted")
         processes.stop(layout, "worker")
     if processes.running(layout, "worker") is None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from recctl.data import engine
 from recctl.data.params import IngestParams
-from recctl.files import damaged, missing, read_table, replacing_folder, write_json
+from recctl.files import read_table, replacing_folder, require_columns, write_json
 from recctl.layout import Layout
 from recctl.render import summary
 from recctl.sequences import split as splitting
@@ -40,16 +40,13 @@ def run(layout: Layout) -> None:
 def _log(layout: Layout, params: SequenceSplitParams) -> tuple[int, Log]:
     """How many interactions there are, and those of the core."""
     path = layout.interactions / "interactions.parquet"
-    if not path.is_file():
-        raise missing(path, "ingest")
+    require_columns(path, "ingest", splitting.COLUMNS)
     used = IngestParams.load(layout.params).engine
     with engine.connected(used, layout.state) as connection, engine.reading(path, "ingest"):
-        found = pq.read_metadata(path)
-        absent = [name for name in splitting.COLUMNS if name not in found.schema.names]
-        if absent:
-            raise damaged(path, "ingest", f"it has no column {', '.join(absent)}")
         core = splitting.core(connection.read_parquet(path), params)
-        return found.num_rows, splitting.encode(engine.batches(connection, core), params)
+        return pq.read_metadata(path).num_rows, splitting.encode(
+            engine.batches(connection, core), params
+        )
 
 
 def _titles(path: Path) -> dict[str, str]:

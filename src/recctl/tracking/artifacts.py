@@ -1,4 +1,4 @@
-"""The files of MLflow's runs: where they are now, and whether they are there at all.
+"""The files of MLflow's runs: where they are now, and whether they exist.
 
 MLflow records absolute addresses. The files of a local database are in `mlartifacts/` in its
 folder; in a project that was moved or copied they are read from the folder of its database.

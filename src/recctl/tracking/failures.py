@@ -1,10 +1,11 @@
-"""What MLflow and the libraries below it raise, as one line without secrets."""
+"""Errors of MLflow and of the libraries that it uses, in one line without secrets."""
 
 import contextlib
 import errno
 import re
 from collections.abc import Iterator
 
+from recctl.dvc import disk_is_full
 from recctl.errors import MayPass, Unknown, UserError
 from recctl.redact import redact
 from recctl.tracking.artifacts import sqlite_file
@@ -12,7 +13,7 @@ from recctl.tracking.artifacts import sqlite_file
 
 @contextlib.contextmanager
 def plainly(uri: str) -> Iterator[None]:
-    """Raise what MLflow and the libraries below it raise as Unknown, in one line without secrets.
+    """Raise errors of MLflow and of the libraries that it uses as Unknown, without secrets.
 
     It is MayPass where the cause may pass. Callers check before, by MLflow's own error code,
     whether something is merely absent (see `registry.py`).
@@ -56,7 +57,7 @@ def may_pass(error: BaseException) -> bool:
     from mlflow.exceptions import RestException
 
     reason = str(error)
-    if _disk_is_full(reason):
+    if disk_is_full(reason):
         return False
     if isinstance(error, RestException):
         return _passing_status(int(error.get_http_status_code()))
@@ -84,10 +85,6 @@ def _passing_status(status: int) -> bool:
     return status in (408, 429) or status >= 500
 
 
-def _disk_is_full(reason: str) -> bool:
-    return "disk is full" in reason or "No space left" in reason
-
-
 _CAUSES = (
     (r"Failed to establish a new connection: (.*?)['\")]*$", r"\1"),
     (r"(Failed to resolve '[^']*')", r"\1"),
@@ -109,7 +106,7 @@ def _short(reason: str) -> str:
 
 
 def _fix(uri: str, error: Exception, reason: str) -> str:
-    if _disk_is_full(reason):
+    if disk_is_full(reason):
         return "free some disk space and run the command again"
     if "out-of-date database schema" in reason:
         return f"back it up and run 'mlflow db upgrade {redact(uri)}'"

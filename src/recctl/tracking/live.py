@@ -1,4 +1,4 @@
-"""The champion's figures day by day, in a run of their own for each version."""
+"""The champion's figures day by day, in a separate MLflow run for each version."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,11 @@ def log_live(
     with plainly(tracking.uri), patience(*UNHURRIED):
         kept = _series_of(tracking, model, version, tags)
         new = {day: row for day, row in days.items() if _differs(kept.days.get(day), row)}
-        rows = [_day_metrics(day, row, kept.corrected.get(day, -1) + 1) for day, row in new.items()]
+        # each correction of a day is a millisecond later, which keeps their order
+        rows = [
+            batches.metrics(row, day, _day_end(day) + kept.corrected.get(day, -1) + 1)
+            for day, row in new.items()
+        ]
         _log_rows(tracking.client, kept.run_id, rows)
         tracking.client.set_terminated(kept.run_id, "FINISHED")
     return len(new)
@@ -114,18 +118,8 @@ def _day_end(day: int) -> int:
     return (day + 1) * _DAY_MS - 1
 
 
-def _day_metrics(day: int, row: Mapping[str, float], times: int) -> list[Any]:
-    """The points of a day; each correction is a millisecond later, which keeps their order."""
-    return batches.metrics(row, day, _day_end(day) + times)
-
-
 def _log_rows(client: "MlflowClient", run_id: str, rows: Sequence[list[Any]]) -> None:
     """Log rows of metrics, many in a request and no row in two."""
-    batch: list[Any] = []
-    for row in rows:
-        if len(batch) + len(row) > batches.BATCH_METRICS:
-            client.log_batch(run_id, batch)
-            batch = []
-        batch += row
-    if batch:
-        client.log_batch(run_id, batch)
+    size = max(1, batches.BATCH_METRICS // max(map(len, rows), default=1))
+    for first in range(0, len(rows), size):
+        client.log_batch(run_id, [point for row in rows[first : first + size] for point in row])

@@ -4,10 +4,10 @@ import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from recctl.errors import UserError
-from recctl.files import read_json, write_json
+from recctl.files import read_state, write_json
 from recctl.layout import Layout
 from recctl.render.text import echo
 from recctl.tracking import batches, server
@@ -131,16 +131,13 @@ def training_run(
 
 def _unfinished(layout: Layout) -> dict[str, str]:
     """Unfinished runs by the fingerprint of their training, the oldest first."""
-    path = layout.state / "tracking.json"
-    if not path.exists():
-        return {}
-    try:
-        runs = read_json(path, "train", ["unfinished"])["unfinished"]
-    except UserError:
-        runs = None
-    if not isinstance(runs, dict) or not all(isinstance(run, str) for run in runs.values()):
-        raise UserError(f"{path} is damaged", "delete it: interrupted runs are then not continued")
-    return runs
+    fix = "delete it: interrupted runs are then not continued"
+    kept = read_state(_state(layout), dict[Literal["unfinished"], dict[str, str]], fix)
+    return kept["unfinished"] if kept else {}
+
+
+def _state(layout: Layout) -> Path:
+    return layout.state / "tracking.json"
 
 
 def _remember(layout: Layout, fingerprint: str, run_id: str | None) -> None:
@@ -148,7 +145,7 @@ def _remember(layout: Layout, fingerprint: str, run_id: str | None) -> None:
     if run_id is not None:
         runs[fingerprint] = run_id
     recent = dict(list(runs.items())[-_REMEMBERED:])
-    write_json(layout.state / "tracking.json", {"unfinished": recent})
+    write_json(_state(layout), {"unfinished": recent})
 
 
 def _close_others(client: "MlflowClient", unfinished: Mapping[str, str], fingerprint: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,7 @@ def check(
     outcomes = suite.check("schema", first, [facts.schema(log)])
     if any(outcome.verdict == "failed" for outcome in outcomes):
         reason = "the schema is wrong"
-        return Findings(
-            outcomes + not_checked(rest, reason), None, drift.nothing_to_compare(reason)
-        )
+        return Findings(outcomes + not_checked(rest, reason), None, drift.Comparison(None, reason))
     with engine.reading(log.folder, "ingest"):
         return _check_rows(log, outcomes, rest, suite, connection, profiles)
 
@@ -57,7 +56,7 @@ def _check_rows(
     profiles: Path,
 ) -> Findings:
     interactions = connection.read_parquet(log.interactions)
-    users, items = facts.per_user(interactions), facts.per_item(interactions)
+    users, items = (facts.counts(interactions, key) for key in ("user_id", "item_id"))
     profile = drift.Profile(log.name(), len(users), items)
     change = drift.compare(profile, drift.version_before(profile, profiles))
     quarantined = connection.read_parquet(log.quarantine)
@@ -70,19 +69,13 @@ def _check_rows(
     }
     if change.reason is None:
         tables |= {"volume": [change.volume], "popularity": [change.popularity]}
-    for frame, group in groupby(sorted(rules, key=_frame), key=_frame):
+    by_frame = attrgetter("frame")
+    for frame, group in groupby(sorted(rules, key=by_frame), key=by_frame):
         if frame in tables:
             outcomes = outcomes + suite.check(frame, list(group), tables[frame])
         else:
             outcomes = outcomes + not_checked(group, change.reason or "")
     again = repeats.count(interactions, "timestamp")
-    return Findings(_in_order(outcomes), profile, change, again)
-
-
-def _frame(rule: Rule) -> Frame:
-    return rule.frame
-
-
-def _in_order(outcomes: list[Outcome]) -> list[Outcome]:
     order = list(SEVERITIES)
-    return sorted(outcomes, key=lambda outcome: order.index(outcome.rule.name))
+    outcomes = sorted(outcomes, key=lambda outcome: order.index(outcome.rule.name))
+    return Findings(outcomes, profile, change, again)

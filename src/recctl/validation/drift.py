@@ -7,7 +7,7 @@ travels with git and the DVC cache. docs/decisions/0002 says why.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -53,28 +53,23 @@ class Comparison:
     """The digest of the version before."""
     reason: str | None
     """Why there is no comparison."""
-    volume: pd.DataFrame
+    volume: pd.DataFrame = field(default_factory=pd.DataFrame)
     """One row `before`, `now`, `ratio`, in interactions; none without a comparison."""
-    popularity: pd.DataFrame
+    popularity: pd.DataFrame = field(default_factory=pd.DataFrame)
     """`item_id`, `share_before`, `share_now`, `divergence` in bits; the largest first."""
 
 
 def compare(now: Profile, before: Profile | None) -> Comparison:
-    """The drift between two versions of one data set; without one it says why."""
+    """The drift between two versions of one data set; with the reason where there is none."""
     reason = _not_comparable(now, before)
     if reason is not None or before is None:
-        return nothing_to_compare(reason)
+        return Comparison(None, reason)
     volume = {
         "before": [before.interactions],
         "now": [now.interactions],
         "ratio": [now.interactions / before.interactions],
     }
     return Comparison(before.digest, None, pd.DataFrame(volume), popularity(now, before))
-
-
-def nothing_to_compare(reason: str | None) -> Comparison:
-    """The comparison where there is none, and why."""
-    return Comparison(None, reason, pd.DataFrame(), pd.DataFrame())
 
 
 def _not_comparable(now: Profile, before: Profile | None) -> str | None:
@@ -157,6 +152,6 @@ def _read(path: Path) -> Profile | None:
         reason = " ".join(str(error).split())
         raise UserError(
             f"{path} is not a profile of the data ({reason})",
-            f"remove {path.parent}: the next version then has nothing to differ from",
+            f"remove {path.parent}: the next version is then compared with none",
         ) from None
     return Profile(name, users, items)

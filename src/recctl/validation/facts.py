@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from recctl.data import engine
 from recctl.data.interactions import INTERACTIONS, ON_PURPOSE
-from recctl.files import damaged, missing, read_json
+from recctl.files import read_json, require_columns
 
 PART_ROWS = 2_000_000
 """Rows of the log that Great Expectations sees at once."""
@@ -68,12 +68,8 @@ def schema(log: Log) -> pd.DataFrame:
 
     Raises UserError when ingest's files are missing or not parquet.
     """
-    for path in (log.interactions, log.quarantine):
-        if not path.is_file():
-            raise missing(path, made_by="ingest")
-    with engine.reading(log.quarantine, "ingest"):
-        if "cause" not in pq.read_schema(log.quarantine).names:
-            raise damaged(log.quarantine, "ingest", "it has no column cause")
+    require_columns(log.interactions, "ingest", [])
+    require_columns(log.quarantine, "ingest", ["cause"])
     with engine.reading(log.interactions, "ingest"):
         found = pq.read_schema(log.interactions)
     expected = {column.name: str(column.type) for column in INTERACTIONS.to_pyarrow()}
@@ -88,7 +84,7 @@ def schema(log: Log) -> pd.DataFrame:
 def _found(schema: pa.Schema, name: str) -> str:
     if name not in schema.names:
         return "absent"
-    # Whether text has 32 or 64 bit offsets is the writer's business.
+    # text may have offsets of 32 or of 64 bits
     return str(schema.field(name).type).removeprefix("large_")
 
 
@@ -97,17 +93,8 @@ def frame(table: ir.Table) -> pd.DataFrame:
     return pd.DataFrame(table.to_pyarrow().to_pandas())
 
 
-def per_user(interactions: ir.Table) -> pd.DataFrame:
-    """`user_id`, `interactions`: one row per user, ordered by user."""
-    return _counts(interactions, "user_id")
-
-
-def per_item(interactions: ir.Table) -> pd.DataFrame:
-    """`item_id`, `interactions`: one row per item, ordered by item."""
-    return _counts(interactions, "item_id")
-
-
-def _counts(interactions: ir.Table, key: str) -> pd.DataFrame:
+def counts(interactions: ir.Table, key: str) -> pd.DataFrame:
+    """`key` (`user_id` or `item_id`), `interactions`: one row for each, ordered by it."""
     named = interactions.filter(interactions[key].notnull())
     counted = named.group_by(key).agg(interactions=named.count())
     return frame(counted.order_by(key))

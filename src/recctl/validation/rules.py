@@ -39,23 +39,7 @@ class Rule:
 
 def rules(params: ValidateParams, now: datetime) -> list[Rule]:
     """The rules in the order of SEVERITIES, without those that are ignored or have no limit."""
-    checks = {
-        "schema": _schema(),
-        **{f"{noun}-present": _present(column) for noun, column in _COLUMNS.items()},
-        "weights-in-range": _weights(params.weight),
-        "times-not-early": _not_early(params.earliest),
-        "times-not-future": _not_future(now, params.future_tolerance_hours),
-        "interactions-unique": _unique(),
-        "user-count": _count("users", params.users),
-        "item-count": _count("items", params.items),
-        "interaction-count": _total(params.interactions),
-        "short-histories": _short(params.short_history, params.maximum_short_share),
-        "quarantine-share": _quarantine(params.maximum_quarantine_share),
-        "volume-drift": _volume(params.volume_drift),
-        "volume-break": _volume(params.volume_break),
-        "popularity-drift": _popularity(params.popularity_drift),
-        "popularity-break": _popularity(params.popularity_break),
-    }
+    checks = {**_row_rules(params, now), **_summary_rules(params)}
     assert set(checks) == set(SEVERITIES)
     return [
         replace(check, name=name, severity=params.severity_of(name))
@@ -64,104 +48,93 @@ def rules(params: ValidateParams, now: datetime) -> list[Rule]:
     ]
 
 
-_COLUMNS = {
-    "users": "user_id",
-    "items": "item_id",
-    "times": "timestamp",
-    "weights": "weight",
-}
+_ROWS, _SUM = "ExpectColumnValuesToBeBetween", "ExpectColumnSumToBeBetween"
+_COLUMNS = {"users": "user_id", "items": "item_id", "times": "timestamp", "weights": "weight"}
 
 
-def _schema() -> Rule:
+def _row_rules(params: ValidateParams, now: datetime) -> dict[str, Rule | None]:
+    """Rules about each column or row; None where there is no limit."""
     pair = {"column_A": "found", "column_B": "expected"}
-    return Rule(
-        "schema",
-        "ExpectColumnPairValuesToBeEqual",
-        pair,
-        "these columns and types",
-        "wrong columns",
-    )
-
-
-def _present(column: str) -> Rule:
-    # To pandas, which Great Expectations runs on, a NaN is as missing as a null.
-    settings = {"column": column}
-    return Rule("interactions", "ExpectColumnValuesToNotBeNull", settings, "none missing", "rows")
-
-
-def _weights(limits: Range) -> Rule:
-    # Infinities are outside the largest finite numbers.
-    settings = {
+    weight, early, ahead = params.weight, params.earliest, params.future_tolerance_hours
+    finite = {  # infinities are outside the largest finite numbers
         "column": "weight",
-        "min_value": -sys.float_info.max if limits.minimum is None else limits.minimum,
-        "max_value": sys.float_info.max if limits.maximum is None else limits.maximum,
+        "min_value": -sys.float_info.max if weight.minimum is None else weight.minimum,
+        "max_value": sys.float_info.max if weight.maximum is None else weight.maximum,
     }
-    text = "finite" if limits == Range() else f"finite, {_between(limits)}"
-    return Rule("interactions", "ExpectColumnValuesToBeBetween", settings, text, "rows")
+    range_ = "finite" if weight == Range() else f"finite, {_between(weight)}"
+    since = {"column": "timestamp", "min_value": early}
+    until = {"column": "timestamp", "max_value": now + timedelta(hours=ahead)}
+    latest = f"at most {ahead:g} h ahead"  # no time of day: each run of the stage reports the same
+    whole = {"column_list": ["user_id", "item_id", "timestamp", "weight"]}
+    return {
+        "schema": Rule(
+            "schema",
+            "ExpectColumnPairValuesToBeEqual",
+            pair,
+            "these columns and types",
+            "wrong columns",
+        ),
+        **{  # to pandas, which Great Expectations runs on, a NaN is as missing as a null
+            f"{noun}-present": Rule(
+                "interactions",
+                "ExpectColumnValuesToNotBeNull",
+                {"column": column},
+                "none missing",
+                "rows",
+            )
+            for noun, column in _COLUMNS.items()
+        },
+        "weights-in-range": Rule("interactions", _ROWS, finite, range_, "rows"),
+        "times-not-early": None
+        if early is None
+        else Rule("interactions", _ROWS, since, f"from {early:%Y-%m-%d %H:%M}", "rows"),
+        "times-not-future": Rule("interactions", _ROWS, until, latest, "rows"),
+        "interactions-unique": Rule(
+            "duplicates", "ExpectCompoundColumnsToBeUnique", whole, "no duplicates", "rows"
+        ),
+    }
 
 
-def _not_early(earliest: datetime | None) -> Rule | None:
-    if earliest is None:
-        return None
-    settings = {"column": "timestamp", "min_value": earliest}
-    limit = f"from {earliest:%Y-%m-%d %H:%M}"
-    return Rule("interactions", "ExpectColumnValuesToBeBetween", settings, limit, "rows")
-
-
-def _not_future(now: datetime, hours: float) -> Rule:
-    settings = {"column": "timestamp", "max_value": now + timedelta(hours=hours)}
-    # Without the time of day: the report is the same whenever the stage runs.
-    limit = f"at most {hours:g} h ahead"
-    return Rule("interactions", "ExpectColumnValuesToBeBetween", settings, limit, "rows")
-
-
-def _unique() -> Rule:
-    settings = {"column_list": ["user_id", "item_id", "timestamp", "weight"]}
-    return Rule("duplicates", "ExpectCompoundColumnsToBeUnique", settings, "no duplicates", "rows")
+def _summary_rules(params: ValidateParams) -> dict[str, Rule | None]:
+    """Rules about numbers of the whole data set; None where there is no limit."""
+    total, share = params.interactions, params.maximum_quarantine_share
+    sums = {"column": "interactions", **_bounds(total)}
+    length, most = params.short_history, params.maximum_short_share
+    # rounded, because 1 - 0.7 is a little more than the 0.3 that was meant
+    enough = {"column": "interactions", "min_value": length, "mostly": round(1 - most, 12)}
+    under, bad = f"at most {_percent(most)} under {length}", {"column": "share", "max_value": share}
+    return {
+        "user-count": _count("users", params.users),
+        "item-count": _count("items", params.items),
+        "interaction-count": Rule("users", _SUM, sums, _between(total), "interactions", "value"),
+        "short-histories": Rule("users", _ROWS, enough, under, "of users", "share"),
+        "quarantine-share": Rule(
+            "quarantine", _SUM, bad, f"at most {_percent(share)}", "of source rows", "value"
+        ),
+        "volume-drift": _volume(params.volume_drift),
+        "volume-break": _volume(params.volume_break),
+        "popularity-drift": _popularity(params.popularity_drift),
+        "popularity-break": _popularity(params.popularity_break),
+    }
 
 
 def _count(frame: Literal["users", "items"], limits: Counts) -> Rule:
-    return Rule(
-        frame, "ExpectTableRowCountToBeBetween", _bounds(limits), _between(limits), frame, "value"
-    )
-
-
-def _total(limits: Counts) -> Rule:
-    settings = {"column": "interactions", **_bounds(limits)}
-    return Rule(
-        "users", "ExpectColumnSumToBeBetween", settings, _between(limits), "interactions", "value"
-    )
-
-
-def _short(length: int, share: float) -> Rule:
-    # Rounded, because 1 - 0.7 is a little more than the 0.3 that was meant.
-    settings = {"column": "interactions", "min_value": length, "mostly": round(1 - share, 12)}
-    limit = f"at most {_percent(share)} under {length}"
-    return Rule("users", "ExpectColumnValuesToBeBetween", settings, limit, "of users", "share")
-
-
-def _quarantine(share: float) -> Rule:
-    settings = {"column": "share", "max_value": share}
-    limit = f"at most {_percent(share)}"
-    return Rule(
-        "quarantine", "ExpectColumnSumToBeBetween", settings, limit, "of source rows", "value"
-    )
+    expectation = "ExpectTableRowCountToBeBetween"
+    return Rule(frame, expectation, _bounds(limits), _between(limits), frame, "value")
 
 
 def _volume(limits: Range) -> Rule | None:
     if limits == Range():
         return None
-    settings = {"column": "ratio", **_bounds(limits)}
+    ratio = {"column": "ratio", **_bounds(limits)}
     return Rule(
-        "volume", "ExpectColumnMaxToBeBetween", settings, _between(limits), "x before", "value"
+        "volume", "ExpectColumnMaxToBeBetween", ratio, _between(limits), "x before", "value"
     )
 
 
 def _popularity(most: float) -> Rule:
-    settings = {"column": "divergence", "max_value": most}
-    return Rule(
-        "popularity", "ExpectColumnSumToBeBetween", settings, f"at most {most:g}", "bits", "value"
-    )
+    divergence = {"column": "divergence", "max_value": most}
+    return Rule("popularity", _SUM, divergence, f"at most {most:g}", "bits", "value")
 
 
 def _bounds(limits: Counts | Range) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Great Expectations at work: rules and tables in, outcomes and Data Docs out."""
+"""Runs Great Expectations: rules and tables in, outcomes and Data Docs out."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ Verdict = Literal["passed", "failed", "not checked"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one rule."""
+    """The result of one rule."""
 
     rule: Rule
     verdict: Verdict
@@ -34,12 +34,12 @@ class Outcome:
 
 
 def not_checked(rules: Iterable[Rule], note: str) -> list[Outcome]:
-    """The outcomes of rules that there was no way to check."""
+    """The outcomes of rules that could not be checked."""
     return [Outcome(rule, "not checked", note=note) for rule in rules]
 
 
 class Suite:
-    """A Great Expectations context that lives in memory and remembers what it checked."""
+    """A Great Expectations context in memory that keeps the verdicts for Data Docs."""
 
     def __init__(self) -> None:
         self._gx = _great_expectations()
@@ -213,7 +213,7 @@ def _check_evaluated(rule: Rule, result: dict[str, Any]) -> None:
 
 
 def _great_expectations() -> Any:
-    """The package, imported without telemetry and without its neighbours' warnings."""
+    """The package, imported without telemetry and without the warnings of what it imports."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,7 +1,7 @@
 """Every contender is scored again on today's test set: no figure is remembered from before."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,7 @@ from recctl.promotion.judge.evidence import Conduct, Evidence, Scored
 from recctl.promotion.judge.policy import PromotionParams
 from recctl.promotion.trial.training_record import TrainingRecord, leaking
 from recctl.recommend import Served
+from recctl.render.text import Say
 from recctl.sequences.store import Cases, Histories
 from recctl.sequences.vocabulary import COLD, Vocabulary
 from recctl.training.params import TrainParams
@@ -168,9 +169,6 @@ class Restricted:
         scores = self.model.score(histories)
         barred = torch.from_numpy(~self.allowed).to(scores.device)
         return scores.masked_fill(barred, -torch.inf)
-
-
-Say = Callable[[str], None]
 
 
 def gather(
