@@ -1,6 +1,11 @@
-"""Whether a process runs, also when it ends while it is asked."""
+"""Whether processes run, and waiting for what they do."""
+
+import time
+from collections.abc import Callable
+from typing import Any
 
 import psutil
+import pytest
 
 
 def lives(pid: int) -> bool:
@@ -9,3 +14,13 @@ def lives(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def wait_for(what: str, condition: Callable[[], Any], seconds: float = 120.0) -> Any:
+    """The first true answer of the condition; the test fails after so many seconds."""
+    end = time.monotonic() + seconds
+    while not (answer := condition()):
+        if time.monotonic() > end:
+            pytest.fail(f"waited {seconds:.0f} s in vain for {what}")
+        time.sleep(0.02)
+    return answer

@@ -19,6 +19,7 @@ import zc.lockfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lives import wait_for
 from recctl import lock
 from recctl.errors import MayPass
 from recctl.layout import Layout
@@ -66,13 +67,6 @@ def run_stage(layout: Layout, name: str) -> None:
         time.sleep(600)
 
 
-def wait_for(path: Path, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < deadline, f"no {path}"
-        time.sleep(0.02)
-
-
 def test_a_free_project_has_no_holder_and_looking_leaves_no_file(project: Layout) -> None:
     assert lock.holder(project) is None
     assert not project.state.exists()
@@ -95,7 +89,7 @@ def test_the_second_is_told_who_is_first_and_how_to_wait(
     project: Layout, start: Callable[..., BaseProcess]
 ) -> None:
     first = start(hold, project, "train")
-    wait_for(project.root / "held")
+    wait_for("the holder", (project.root / "held").exists)
     with pytest.raises(lock.Busy) as refused, lock.held(project, "me"):
         pass
     assert refused.value.holder is not None
@@ -112,7 +106,7 @@ def test_it_is_had_once_the_first_has_let_go(
     project: Layout, start: Callable[..., BaseProcess]
 ) -> None:
     start(hold, project, "train")
-    wait_for(project.root / "held")
+    wait_for("the holder", (project.root / "held").exists)
     said: list[str] = []
 
     def say(line: str) -> None:
@@ -132,7 +126,7 @@ def test_a_dead_holder_holds_nothing(
     project: Layout, start: Callable[..., BaseProcess], number: signal.Signals
 ) -> None:
     first = start(hold, project, "train")
-    wait_for(project.root / "held")
+    wait_for("the holder", (project.root / "held").exists)
     assert first.pid is not None
     os.kill(first.pid, number)
     first.join()
@@ -239,7 +233,7 @@ def test_a_retraining_waits_for_a_persons_stage(
     project: Layout, start: Callable[..., BaseProcess]
 ) -> None:
     person = start(run_stage, project, "train")
-    wait_for(project.root / "held")
+    wait_for("the holder", (project.root / "held").exists)
     with (
         pytest.raises(lock.Busy, match=r"'dvc repro' or .* now at 'train'"),
         lock.held(project, "me", wait=0.3),
@@ -303,7 +297,7 @@ def test_a_training_that_lost_everything_above_it_still_counts(
     with lock.held(project, "the night's flow") as mine:
         monkeypatch.setenv(*next(iter(mine.environment().items())))
         training = start(run_stage, project, "train")
-        wait_for(project.root / "held")
+        wait_for("the holder", (project.root / "held").exists)
     monkeypatch.delenv(lock.VARIABLE)
     with pytest.raises(lock.Busy, match="a stage of the night's flow"), lock.held(project, "me"):
         pass

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import zc.lockfile
 
+from lives import lives, wait_for
 from recctl import dvc as dvc_client
 from recctl import lock, pipeline
 from recctl.errors import MayPass, UserError
@@ -191,7 +192,7 @@ def test_a_dvc_that_writes_makes_it_busy(make: Make) -> None:
     other = subprocess.Popen(["sh", "-c", "sleep 600; :", "dvc repro"], start_new_session=True)
     try:
         words = Path(f"/proc/{other.pid}/cmdline")  # empty for a moment after it was started
-        assert wait_until(lambda: "dvc" in words.read_text(), MINUTE)
+        wait_for("its command line", lambda: "dvc" in words.read_text())
         blocked_by(layout, other.pid)
         with pytest.raises(StageMayPass, match="DVC is busy"):
             pipeline.stage(layout, "one", quiet)
@@ -340,7 +341,7 @@ def test_those_who_look_see_the_stage(make: Make) -> None:
     seen: list[str] = []
 
     def look() -> None:
-        wait_until(lambda: (layout.root / "running").exists(), 20)
+        wait_for("the stage", (layout.root / "running").exists)
         found = lock.holder(layout)
         seen.append(found.doing if found else "nobody")
         (layout.root / "go").touch()
@@ -354,24 +355,6 @@ def test_those_who_look_see_the_stage(make: Make) -> None:
 
 
 # What is left
-
-
-def wait_until(true: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def alive(pid: int) -> bool:
-    """Whether it runs; a dead child that nobody has waited for does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
 
 
 PARENT = """
@@ -394,18 +377,18 @@ def test_a_killed_parent_leaves_nothing_and_the_lock_until_then(make: Make) -> N
     layout = make(one=WRITES)
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(layout.root)])
     note = layout.root / "pid"
-    assert wait_until(lambda: note.exists() and note.read_text().endswith("\n"), 20)
+    wait_for("the stage", lambda: note.exists() and note.read_text().endswith("\n"))
     stage = int(note.read_text())
     parent.kill()
     parent.wait()
-    while alive(stage):
+    while lives(stage):
         before = lock.holder(layout)  # it may die between the two looks, then it is asked again
-        assert before is not None or not alive(stage)
+        assert before is not None or not lives(stage)
         time.sleep(0.02)
-    assert wait_until(lambda: lock.holder(layout) is None, MINUTE)
+    wait_for("the lock", lambda: lock.holder(layout) is None)
     size = (layout.root / "log").stat().st_size
     with lock.held(layout, "the next"):
-        assert not alive(stage)
+        assert not lives(stage)
     assert (layout.root / "log").stat().st_size == size
 
 
@@ -414,10 +397,10 @@ def test_a_parent_that_is_told_to_end_leaves_nothing(make: Make, number: signal.
     layout = make(one=WRITES)
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(layout.root)])
     note = layout.root / "pid"
-    assert wait_until(lambda: note.exists() and note.read_text().endswith("\n"), 20)
+    wait_for("the stage", lambda: note.exists() and note.read_text().endswith("\n"))
     parent.send_signal(number)
-    assert wait_until(lambda: lock.holder(layout) is None, MINUTE)
-    assert not alive(int(note.read_text()))
+    wait_for("the lock", lambda: lock.holder(layout) is None)
+    assert not lives(int(note.read_text()))
     parent.wait(MINUTE)
 
 
@@ -433,7 +416,7 @@ def test_a_cancel_stops_everything_before_it_goes_on(make: Make) -> None:
     with lock.held(layout, "the night's flow") as mine:
         with pytest.raises(TimeoutError):
             pipeline.stage(layout, "one", cancel, lock=mine)
-        assert not alive(int((layout.root / "pid").read_text()))
+        assert not lives(int((layout.root / "pid").read_text()))
     with lock.held(layout, "the next"):
         pass
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lives import lives
+from lives import lives, wait_for
 from recctl import pipeline
 from recctl.errors import UserError
 from recctl.layout import Layout
@@ -49,7 +49,4 @@ def test_an_interrupt_stops_the_stage_too(tmp_path: Path) -> None:
         pipeline.repro(layout, interrupt)
     assert time.monotonic() - began < 60
     pid = int((tmp_path / "pid").read_text())
-    deadline = time.monotonic() + 60
-    while lives(pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_for("the end of the stage", lambda: not lives(pid))

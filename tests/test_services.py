@@ -24,7 +24,7 @@ from mlflow.server.constants import (
 )
 
 import ports
-from lives import lives
+from lives import lives, wait_for
 from recctl.cli import services as commands
 from recctl.errors import UserError
 from recctl.layout import Layout
@@ -58,13 +58,6 @@ def start(layout: Layout, name: str, script: str, port: int | None = None) -> Se
     return processes.start(layout, name, command, os.environ, port=port)
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
 def family(layout: Layout, name: str) -> list[int]:
     return [process.pid for process in processes.descendants(layout, name)]
 
@@ -77,7 +70,7 @@ def test_what_is_started_is_known_and_alive(layout: Layout) -> None:
 
 def test_stopping_ends_children_in_sessions_of_their_own(layout: Layout) -> None:
     start(layout, "worker", FAMILY)
-    wait_for(lambda: len(family(layout, "worker")) == 2)
+    wait_for("its child", lambda: len(family(layout, "worker")) == 2)
     pids = family(layout, "worker")
     assert processes.stop(layout, "worker")
     assert not any(lives(pid) for pid in pids)
@@ -86,9 +79,9 @@ def test_stopping_ends_children_in_sessions_of_their_own(layout: Layout) -> None
 
 def test_what_a_killed_service_left_is_ended(layout: Layout) -> None:
     service = start(layout, "worker", FAMILY)
-    wait_for(lambda: len(family(layout, "worker")) == 2)
+    wait_for("its child", lambda: len(family(layout, "worker")) == 2)
     os.kill(service.pid, signal.SIGKILL)
-    wait_for(lambda: processes.running(layout, "worker") is None)
+    wait_for("its end", lambda: processes.running(layout, "worker") is None)
     assert len(family(layout, "worker")) == 1
     assert processes.stop(layout, "worker")
     assert family(layout, "worker") == []
@@ -96,7 +89,7 @@ def test_what_a_killed_service_left_is_ended(layout: Layout) -> None:
 
 def test_what_does_not_obey_is_killed(layout: Layout) -> None:
     service = start(layout, "mlflow", STUBBORN)
-    wait_for(lambda: "SigIgn" not in ignored(service.pid))
+    wait_for("its handler", lambda: "SigIgn" not in ignored(service.pid))
     assert processes.stop(layout, "mlflow", grace=0.3)
     assert not processes.is_alive(layout, service)
 
@@ -117,7 +110,9 @@ def test_another_process_of_the_same_number_is_left_alone(layout: Layout) -> Non
         path = processes.state_file(layout, "prefect")
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(vars(service)))
-        wait_for(lambda: psutil.Process(stranger.pid).cmdline()[-1:] == [SLEEPS])
+        wait_for(
+            "its command line", lambda: psutil.Process(stranger.pid).cmdline()[-1:] == [SLEEPS]
+        )
         assert processes.running(layout, "prefect") is None
         assert not processes.stop(layout, "prefect")
         assert stranger.poll() is None
@@ -176,7 +171,7 @@ def test_status_tells_the_living_from_the_dead(layout: Layout) -> None:
     start(layout, "prefect", SLEEPS, port=4321)
     service = start(layout, "worker", SLEEPS)
     os.kill(service.pid, signal.SIGKILL)
-    wait_for(lambda: processes.running(layout, "worker") is None)
+    wait_for("its end", lambda: processes.running(layout, "worker") is None)
     assert [(state.name, state.state) for state in status(layout)] == [
         ("prefect", "up"),
         ("mlflow", "down"),
@@ -217,9 +212,9 @@ def test_ending_the_flows_of_a_killed_worker_is_said(layout: Layout) -> None:
     bring_up._end_orphans(layout, nobody, said.append)
     assert said == []
     service = start(layout, "worker", FAMILY)
-    wait_for(lambda: len(family(layout, "worker")) == 2)
+    wait_for("its child", lambda: len(family(layout, "worker")) == 2)
     os.kill(service.pid, signal.SIGKILL)
-    wait_for(lambda: processes.running(layout, "worker") is None)
+    wait_for("its end", lambda: processes.running(layout, "worker") is None)
     bring_up._end_orphans(layout, nobody, said.append)
     assert said == [
         "ended the flows of a killed worker; the next run continues from its checkpoint"
@@ -236,7 +231,7 @@ def test_a_service_that_ends_as_it_starts_is_told_with_its_last_line(layout: Lay
 def test_the_last_words_of_a_service_outlive_its_next_start(layout: Layout) -> None:
     for word in ("first", "second"):
         service = start(layout, "prefect", f"print('{word}')")
-        wait_for(lambda service=service: not processes.is_alive(layout, service))
+        wait_for("its end", lambda service=service: not processes.is_alive(layout, service))
     log = processes.log_file(layout, "prefect")
     assert [processes.last_line(log), processes.last_line(Path(f"{log}.1"))] == ["second", "first"]
 
@@ -384,7 +379,7 @@ def test_the_key_is_told_to_our_server_alone_and_not_to_who_took_its_port(layout
     command = [sys.executable, "-c", LISTENS, str(port)]
     impostor = subprocess.Popen(command, start_new_session=True)
     try:
-        wait_for(lambda: not bring_up._free(port))
+        wait_for("the impostor", lambda: not bring_up._free(port))
         service = start(layout, "prefect", SLEEPS, port=port)
         assert not processes.listens(layout, "prefect")
         assert not bring_up._answers(layout, service, "/")  # would wait for an answer
@@ -393,6 +388,6 @@ def test_the_key_is_told_to_our_server_alone_and_not_to_who_took_its_port(layout
         impostor.wait()
     processes.stop(layout, "prefect", grace=0.2)
     processes.start(layout, "prefect", command, os.environ, port=port)
-    wait_for(lambda: processes.listens(layout, "prefect"))
+    wait_for("our server", lambda: processes.listens(layout, "prefect"))
     processes.stop(layout, "prefect", grace=0.2)
     assert not processes.listens(layout, "prefect")

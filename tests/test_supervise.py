@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from lives import lives, wait_for
 from recctl import supervise
 
 MINUTE = 60.0
@@ -26,26 +27,8 @@ POLITE = (
 )
 
 
-def wait_until(true: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def alive(pid: int) -> bool:
-    """Whether it runs; a dead child that nobody has waited for does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
-
-
 def number_in(path: Path) -> int:
-    assert wait_until(lambda: path.exists() and path.read_text().endswith("\n"), 10), path
+    wait_for(path.name, lambda: path.exists() and path.read_text().endswith("\n"))
     return int(path.read_text())
 
 
@@ -54,7 +37,7 @@ def pids(tmp_path: Path) -> Iterator[Path]:
     """A folder in which commands note their numbers; what a failed test left is killed."""
     yield tmp_path
     for note in tmp_path.glob("*.pid"):
-        if alive(number_in(note)):
+        if lives(number_in(note)):
             os.kill(number_in(note), signal.SIGKILL)
 
 
@@ -97,7 +80,7 @@ def test_the_end_of_its_input_interrupts_the_command(pids: Path) -> None:
     process.stdin.close()
     assert process.wait(MINUTE) == 3
     assert process.stdout.read() == b"2\n"
-    assert not alive(polite)
+    assert not lives(polite)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -106,7 +89,7 @@ def test_a_signal_interrupts_the_command(pids: Path, number: signal.Signals) -> 
     sleep = number_in(pids / "shell.pid")
     process.send_signal(number)
     assert process.wait(MINUTE) == 128 + signal.SIGINT
-    assert not alive(sleep)
+    assert not lives(sleep)
 
 
 def test_a_command_that_ignores_the_interrupt_is_killed(pids: Path) -> None:
@@ -120,7 +103,7 @@ def test_a_command_that_ignores_the_interrupt_is_killed(pids: Path) -> None:
     assert time.monotonic() - began >= supervise.GRACE_SECONDS
     # a cancelled run is to end within ten seconds
     assert supervise.GRACE_SECONDS + supervise._KILLED_SECONDS < 10
-    assert not alive(stubborn)
+    assert not lives(stubborn)
 
 
 def test_children_that_outlive_the_command_are_swept_up(pids: Path) -> None:
@@ -128,8 +111,8 @@ def test_children_that_outlive_the_command_are_swept_up(pids: Path) -> None:
     noted = "until [ -s $pid/deep.pid ]; do sleep 0.01; done"
     process = start(pids, f"{deep} echo $! > $pid/background.pid; {noted}; exit 5")
     assert process.wait(MINUTE) == 5
-    assert not alive(number_in(pids / "background.pid"))
-    assert not alive(number_in(pids / "deep.pid"))
+    assert not lives(number_in(pids / "background.pid"))
+    assert not lives(number_in(pids / "deep.pid"))
 
 
 PARENT = """
@@ -154,7 +137,7 @@ def test_a_killed_parent_leaves_nothing(pids: Path, fork: bool) -> None:
     running = [number_in(pids / "shell.pid"), number_in(pids / "deep.pid")]
     if fork:
         number_in(pids / "fork.pid")
-    assert all(map(alive, running))
+    assert all(map(lives, running))
     parent.kill()
     parent.wait()
-    assert wait_until(lambda: not any(map(alive, running)), MINUTE)
+    wait_for("their end", lambda: not any(map(lives, running)))

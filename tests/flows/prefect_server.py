@@ -6,16 +6,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
+
+from lives import wait_for
 
 QUICK = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -27,16 +27,6 @@ QUICK = {
     "OMP_WAIT_POLICY": "PASSIVE",
 }
 """Nothing waits longer than it must: the worker's look for runs, a run's for its turn."""
-
-
-def wait_for(what: str, condition: Callable[[], Any], seconds: float = 120.0) -> Any:
-    """The first true answer of the condition; the test fails after so many seconds."""
-    end = time.monotonic() + seconds
-    while not (answer := condition()):
-        if time.monotonic() > end:
-            pytest.fail(f"waited {seconds:.0f} s in vain for {what}")
-        time.sleep(0.1)
-    return answer
 
 
 @dataclass(frozen=True)
@@ -137,11 +127,27 @@ class PrefectServer:
 
 
 @contextlib.contextmanager
+def running(server: PrefectServer, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Prefect's server with all its services at this address, as long as the block lasts."""
+    port = server.api.rpartition(":")[2].partition("/")[0]
+    command = ["server", "start", "--host", "127.0.0.1", "--port", port]
+
+    def healthy() -> bool:
+        with contextlib.suppress(OSError):
+            return server.ask("/health") is True
+        return False
+
+    with process(command, folder, server.environment(), folder / "server.log") as started:
+        wait_for("Prefect's server", healthy)
+        yield started
+
+
+@contextlib.contextmanager
 def process(
     arguments: list[str], folder: Path, environment: dict[str, str], log: Path
-) -> Iterator[None]:
+) -> Iterator["subprocess.Popen[bytes]"]:
     """A `prefect` command in a process group of its own, which is ended with the block."""
-    with log.open("wb") as output:
+    with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "prefect", *arguments],
             cwd=folder,
@@ -152,9 +158,10 @@ def process(
             start_new_session=True,
         )
     try:
-        yield
+        yield process
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(10)
         with contextlib.suppress(ProcessLookupError):

@@ -11,10 +11,10 @@ import psutil
 import pytest
 import scheduled_project
 from prefect.flows import load_flow_from_entrypoint
-from prefect_server import PrefectServer, wait_for
+from prefect_server import PrefectServer
 from ruamel.yaml import YAML
 
-from lives import lives
+from lives import lives, wait_for
 from recctl.services.server import settle
 
 ROOT = Path(__file__).parents[2]

@@ -17,8 +17,9 @@ from prefect.events.worker import EventsWorker
 from prefect.flows import load_flow_from_entrypoint
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
-from prefect_server import PrefectServer, wait_for
+from prefect_server import PrefectServer
 
+from lives import wait_for
 from recctl import lock, pipeline
 from recctl.errors import MayPass, UserError
 from recctl.layout import Layout

@@ -15,8 +15,8 @@ from typing import Any
 import psutil
 import pytest
 import scheduled_project
-from prefect_server import wait_for
 
+from lives import wait_for
 from recctl.services import server
 
 RECCTL = Path(sys.executable).with_name("recctl")

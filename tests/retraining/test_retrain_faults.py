@@ -4,17 +4,13 @@
 the commands themselves, on a project with DVC's real stages, and a real Prefect server.
 """
 
-import contextlib
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import faults
@@ -23,10 +19,11 @@ import pytest
 import small_project as small
 import tiny_project as tiny
 from faults import ERRORS, judged, told
+from prefect_server import PrefectServer, running
 
 import ports
 import programs
-from lives import lives
+from lives import lives, wait_for
 from recctl import lock
 from recctl.config import read_params
 from recctl.layout import Layout
@@ -134,13 +131,6 @@ def start(layout: Layout, *arguments: str) -> "subprocess.Popen[str]":
     )
 
 
-def wait_until(what: str, true: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain for {what}"
-        time.sleep(0.02)
-
-
 def test_killed_while_training_it_resumes(real: Layout) -> None:
     victim = start(real)
     checkpoints = real.state / "checkpoints"
@@ -149,7 +139,7 @@ def test_killed_while_training_it_resumes(real: Layout) -> None:
         assert victim.poll() is None, victim.communicate()
         return any(checkpoints.glob("*.pt"))
 
-    wait_until("a checkpoint", trained, 300)
+    wait_for("a checkpoint", trained, 300)
     children = psutil.Process(victim.pid).children(recursive=True)
     assert any("often.py" in " ".join(one.cmdline()) for one in children)
     victim.send_signal(signal.SIGKILL)
@@ -162,7 +152,7 @@ def test_killed_while_training_it_resumes(real: Layout) -> None:
         assert time.monotonic() - began < 10, "what it started outlives it"
         time.sleep(0.05)
     assert all(held), "somebody could have begun while its training ran"
-    wait_until("the lock", lambda: lock.holder(real) is None, 2)
+    wait_for("the lock", lambda: lock.holder(real) is None, 2)
     print(f"\nall {len(children)} processes had ended after {time.monotonic() - began:.1f} s")
     victim.communicate()
 
@@ -181,107 +171,47 @@ def test_killed_while_training_it_resumes(real: Layout) -> None:
 # --- Prefect
 
 
-class Server:
-    """A Prefect server that can be killed and started again at the same place."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = ports.free()
-        self.api = f"http://127.0.0.1:{self.port}/api"
-        self.folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def environment(self) -> dict[str, str]:
-        return {
-            **programs.environment(),
-            "PREFECT_HOME": str(self.folder / "home"),
-            "PREFECT_API_URL": self.api,
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "DO_NOT_TRACK": "1",
-        }
-
-    def start(self) -> None:
-        command = ["server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
-        with (self.folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "prefect", *command],
-                env=self.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        wait_until("Prefect's server", self._healthy, 120)
-
-    def _healthy(self) -> bool:
-        with contextlib.suppress(OSError):
-            return self.ask("/health") is True
-        return False
-
-    def ask(self, path: str, body: object = None) -> object:
-        """What the API answers; a `body` makes it a POST."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"{self.api}{path}", data, {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return json.load(answer)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    one = Server(tmp_path)
-    try:
-        one.start()
-        yield one
-    finally:
-        one.kill()
-
-
-def run_flow(server: Server, layout: Layout) -> "subprocess.Popen[str]":
+def run_flow(server: PrefectServer, layout: Layout) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, faults.__file__, "flow", str(layout.root)],
-        env=server.environment(),
+        env={**server.environment(), **programs.environment()},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
 
 
-def states(server: Server) -> list[str]:
+def states(server: PrefectServer) -> list[str]:
     found = server.ask("/flow_runs/filter", {"sort": "START_TIME_ASC"})
     assert isinstance(found, list)
     return [one["state"]["name"] for one in found]
 
 
-def test_prefect_restarted_in_the_middle(server: Server, tmp_path: Path) -> None:
+def test_prefect_restarted_in_the_middle(tmp_path: Path) -> None:
     """The retraining does not depend on the server that shows it, and the next run is green."""
+    server = PrefectServer(f"http://127.0.0.1:{ports.free()}/api", tmp_path / "home")
     layout = small.make(tmp_path / "project")
-    flow = run_flow(server, layout)
 
     def waits() -> bool:
         assert flow.poll() is None, flow.communicate()[0]
         return (tmp_path / "at-train").exists()
 
-    wait_until("the training", waits, 180)
-    server.kill()
+    with running(server, tmp_path) as first:
+        flow = run_flow(server, layout)
+        wait_for("the training", waits, 180)
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
     (tmp_path / "go").touch()
-    server.start()
-    output = flow.communicate(timeout=300)[0]
-    print(output)
-    assert flow.returncode == 0, output
-    assert small.commits(layout)[0] == "Retraining: version 1 promoted (decision 1)"
-    registry = history.open_registry(layout)
-    assert registry.aliases()["champion"] == 1
-    assert lock.holder(layout) is None
-    again = run_flow(server, layout)
-    output = again.communicate(timeout=300)[0]
-    assert again.returncode == 0, output
-    assert "NothingNew" in output
-    assert states(server) == ["Promoted", "NothingNew"]
+    with running(server, tmp_path):
+        output = flow.communicate(timeout=300)[0]
+        print(output)
+        assert flow.returncode == 0, output
+        assert small.commits(layout)[0] == "Retraining: version 1 promoted (decision 1)"
+        registry = history.open_registry(layout)
+        assert registry.aliases()["champion"] == 1
+        assert lock.holder(layout) is None
+        again = run_flow(server, layout)
+        output = again.communicate(timeout=300)[0]
+        assert again.returncode == 0, output
+        assert "NothingNew" in output
+        assert states(server) == ["Promoted", "NothingNew"]
