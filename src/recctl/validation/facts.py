@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from recctl.data import engine
 from recctl.data.interactions import INTERACTIONS, ON_PURPOSE
-from recctl.files import read_json, require_columns
+from recctl.files import missing, read_json, require_columns
 
 PART_ROWS = 2_000_000
 """Rows of the log that Great Expectations sees at once."""
@@ -68,7 +68,9 @@ def schema(log: Log) -> pd.DataFrame:
 
     Raises UserError when ingest's files are missing or not parquet.
     """
-    require_columns(log.interactions, "ingest", [])
+    for path in (log.interactions, log.quarantine):
+        if not path.is_file():
+            raise missing(path, made_by="ingest")
     require_columns(log.quarantine, "ingest", ["cause"])
     with engine.reading(log.interactions, "ingest"):
         found = pq.read_schema(log.interactions)
