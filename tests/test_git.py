@@ -396,18 +396,21 @@ def colleague(upstream: Path, name: str, text: str) -> None:
     run(other, "push", "--quiet")
 
 
-def test_a_push_goes_on_top_of_what_others_pushed(tree: Path, upstream: Path) -> None:
-    colleague(upstream, "readme.txt", "theirs")
+def diverge(tree: Path, upstream: Path, name: str = "readme.txt") -> None:
+    """Somebody else pushes a file, and we commit data.dvc."""
+    colleague(upstream, name, "theirs")
     (tree / "data.dvc").write_text("two\n")
     git.commit_only(tree, ["data.dvc"], "ours")
+
+
+def test_a_push_goes_on_top_of_what_others_pushed(tree: Path, upstream: Path) -> None:
+    diverge(tree, upstream)
     git.push(tree)
     assert run(upstream, "log", "--format=%s").split() == ["ours", "theirs", "first"]
 
 
 def test_a_push_never_decides_between_two_versions_of_the_data(tree: Path, upstream: Path) -> None:
-    colleague(upstream, "data.dvc", "theirs")
-    (tree / "data.dvc").write_text("two\n")
-    git.commit_only(tree, ["data.dvc"], "ours")
+    diverge(tree, upstream, "data.dvc")
     with pytest.raises(UserError, match="disagree on"):
         git.push(tree)
     assert run(upstream, "log", "--format=%s").split() == ["theirs", "first"]
@@ -416,9 +419,7 @@ def test_a_push_never_decides_between_two_versions_of_the_data(tree: Path, upstr
 
 
 def test_a_push_that_is_cancelled_is_on_its_branch_again(tree: Path, upstream: Path) -> None:
-    colleague(upstream, "readme.txt", "theirs")
-    (tree / "data.dvc").write_text("two\n")
-    git.commit_only(tree, ["data.dvc"], "ours")
+    diverge(tree, upstream)
     begun = sleeping_hook(tree, "post-checkout")
     with pytest.raises(Cancelled), cancelled_at(begun):
         git.push(tree)
@@ -430,9 +431,7 @@ def test_a_push_that_is_cancelled_is_on_its_branch_again(tree: Path, upstream: P
 
 
 def test_a_lock_in_the_way_of_a_push_is_no_disagreement(tree: Path, upstream: Path) -> None:
-    colleague(upstream, "readme.txt", "theirs")
-    (tree / "data.dvc").write_text("two\n")
-    git.commit_only(tree, ["data.dvc"], "ours")
+    diverge(tree, upstream)
     lock = tree / ".git" / "index.lock"
     lock.touch()
     with pytest.raises(MayPass, match=f"remove {lock}$"):
@@ -459,9 +458,7 @@ def test_what_would_refuse_a_push_refuses_before(tree: Path, upstream: Path) -> 
 
 
 def test_a_push_leaves_uncommitted_work_alone(tree: Path, upstream: Path) -> None:
-    colleague(upstream, "readme.txt", "theirs")
-    (tree / "data.dvc").write_text("two\n")
-    git.commit_only(tree, ["data.dvc"], "ours")
+    diverge(tree, upstream)
     (tree / "notes.txt").write_text("half a thought\n")
     with pytest.raises(UserError, match="uncommitted changes here"):
         git.push(tree)

@@ -149,7 +149,7 @@ def test_the_pipelines_checkpoints_are_left_alone(project: Layout) -> None:
     ],
     ids=" ".join,
 )
-def test_bad_input_is_told_before_anything_is_trained(
+def test_bad_input_is_an_error_before_anything_is_trained(
     project: Layout, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
     monkeypatch.chdir(project.root)

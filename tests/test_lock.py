@@ -67,6 +67,12 @@ def run_stage(layout: Layout, name: str) -> None:
         time.sleep(600)
 
 
+def who(layout: Layout) -> str:
+    found = lock.holder(layout)
+    assert found is not None
+    return found.who
+
+
 def test_a_free_project_has_no_holder_and_looking_leaves_no_file(project: Layout) -> None:
     assert lock.holder(project) is None
     assert not project.state.exists()
@@ -85,7 +91,7 @@ def test_who_holds_it_since_when_and_what_it_is_at(project: Layout) -> None:
     assert lock.holder(project) is None
 
 
-def test_the_second_is_told_who_is_first_and_how_to_wait(
+def test_the_error_of_the_second_names_the_first_and_how_to_wait(
     project: Layout, start: Callable[..., BaseProcess]
 ) -> None:
     first = start(hold, project, "train")
@@ -114,9 +120,7 @@ def test_it_is_had_once_the_first_has_let_go(
         (project.root / "release").touch()
 
     with lock.held(project, "me", wait=20, say=say):
-        found = lock.holder(project)
-        assert found is not None
-        assert found.who == "me"
+        assert who(project) == "me"
     assert len(said) == 1
     assert said[0].startswith("waiting for the night's flow (pid ")
 
@@ -132,9 +136,7 @@ def test_a_dead_holder_holds_nothing(
     first.join()
     assert lock.holder(project) is None
     with lock.held(project, "me"):
-        found = lock.holder(project)
-        assert found is not None
-        assert found.who == "me"
+        assert who(project) == "me"
 
 
 def test_what_a_dead_holder_wrote_is_not_believed(project: Layout) -> None:
@@ -152,9 +154,7 @@ def test_what_is_half_written_is_another_process(project: Layout) -> None:
     file = project.state / "retrain.lock"
     with lock.held(project, "me"):
         file.write_text('{"who": "m')
-        found = lock.holder(project)
-    assert found is not None
-    assert found.who == "another process"
+        assert who(project) == "another process"
 
 
 @given(st.text(max_size=200), st.text(max_size=200))
@@ -200,7 +200,7 @@ def test_two_contenders_are_never_both_inside(
     assert (project.root / "done-two").exists()
 
 
-def test_looking_refuses_nobody(project: Layout) -> None:
+def test_reading_the_holder_refuses_no_other_process(project: Layout) -> None:
     """Those who only look take the lock for an instant; who tries then gets it all the same."""
     stop = threading.Event()
 

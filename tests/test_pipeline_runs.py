@@ -279,7 +279,7 @@ def test_what_dvc_says_of_remotes_that_do_not_answer(error: str) -> None:
         "ERROR: unexpected error - s3 is supported, but requires 'dvc-s3' to be installed",
     ],
 )
-def test_what_does_not_pass_by_itself(error: str) -> None:
+def test_errors_that_do_not_pass(error: str) -> None:
     failed = pipeline._failure("it failed", 255, ["before", error], "one")
     assert isinstance(failed, StageFailed)
 
@@ -313,7 +313,7 @@ cli.main()
 # Who may run a stage
 
 
-def test_a_persons_dvc_repro_is_told_who_retrains_and_how_to_wait(make: Make) -> None:
+def test_the_error_of_a_persons_dvc_repro_names_the_holder_and_how_to_wait(make: Make) -> None:
     layout = make(one="recctl stage ingest")
     with lock.held(layout, "the night's flow") as mine:
         mine.doing("train")
@@ -393,7 +393,7 @@ def test_a_killed_parent_leaves_nothing_and_the_lock_until_then(make: Make) -> N
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_parent_that_is_told_to_end_leaves_nothing(make: Make, number: signal.Signals) -> None:
+def test_a_parent_that_gets_a_signal_leaves_nothing(make: Make, number: signal.Signals) -> None:
     layout = make(one=WRITES)
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(layout.root)])
     note = layout.root / "pid"
@@ -404,7 +404,7 @@ def test_a_parent_that_is_told_to_end_leaves_nothing(make: Make, number: signal.
     parent.wait(MINUTE)
 
 
-def test_a_cancel_stops_everything_before_it_goes_on(make: Make) -> None:
+def test_a_cancel_stops_everything_first(make: Make) -> None:
     layout = make(
         one="echo $$ > pid; echo started; trap 'exit 1' INT; while :; do sleep 0.05; done"
     )

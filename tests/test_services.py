@@ -68,7 +68,7 @@ def test_what_is_started_is_known_and_alive(layout: Layout) -> None:
     assert (service.address, os.getsid(service.pid)) == ("http://127.0.0.1:4321", service.pid)
 
 
-def test_stopping_ends_children_in_sessions_of_their_own(layout: Layout) -> None:
+def test_stopping_ends_children_in_other_sessions(layout: Layout) -> None:
     start(layout, "worker", FAMILY)
     wait_for("its child", lambda: len(family(layout, "worker")) == 2)
     pids = family(layout, "worker")
@@ -137,7 +137,7 @@ def test_a_damaged_state_file_counts_as_none(layout: Layout) -> None:
     assert down(layout) == ["worker"]
 
 
-def test_down_with_nothing_up_says_so_and_removes_a_settings_file_of_ours(layout: Layout) -> None:
+def test_down_with_nothing_up_removes_a_settings_file_of_ours(layout: Layout) -> None:
     environment.write_settings(layout, "http://127.0.0.1:4200/api")
     assert down(layout) == []
     assert not environment.settings_file(layout).exists()
@@ -167,7 +167,7 @@ def test_one_up_or_down_at_a_time(layout: Layout) -> None:
         down(layout)
 
 
-def test_status_tells_the_living_from_the_dead(layout: Layout) -> None:
+def test_status_distinguishes_running_and_dead_services(layout: Layout) -> None:
     start(layout, "prefect", SLEEPS, port=4321)
     service = start(layout, "worker", SLEEPS)
     os.kill(service.pid, signal.SIGKILL)
@@ -222,7 +222,7 @@ def test_ending_the_flows_of_a_killed_worker_is_said(layout: Layout) -> None:
     assert family(layout, "worker") == []
 
 
-def test_a_service_that_ends_as_it_starts_is_told_with_its_last_line(layout: Layout) -> None:
+def test_the_error_of_a_service_that_ends_as_it_starts_has_its_last_line(layout: Layout) -> None:
     service = start(layout, "prefect", "import sys; print('a', flush=True); sys.exit('no room')")
     with pytest.raises(UserError, match=r"prefect ended while it started \(no room\)"):
         bring_up._wait(layout, service, lambda: False)
@@ -317,7 +317,7 @@ def test_an_address_of_mlflow_with_a_password_is_in_no_command(layout: Layout) -
     assert "s3cret" not in json.dumps(vars(service))
 
 
-def test_mlflows_server_is_told_by_the_names_that_it_reads(layout: Layout) -> None:
+def test_mlflows_server_reads_the_names_that_we_set(layout: Layout) -> None:
     names = {
         ARTIFACT_ROOT_ENV_VAR,
         ARTIFACTS_DESTINATION_ENV_VAR,
@@ -329,7 +329,7 @@ def test_mlflows_server_is_told_by_the_names_that_it_reads(layout: Layout) -> No
     assert {name for name in told if name.startswith("_MLFLOW_SERVER_")} == names
 
 
-def test_a_server_has_a_key_of_its_own_that_only_its_user_can_read(layout: Layout) -> None:
+def test_each_server_has_a_new_key_that_only_its_user_can_read(layout: Layout) -> None:
     assert environment.key(layout) == ""
     keys = set()
     for _ in range(2):
@@ -374,7 +374,9 @@ time.sleep(600)
 """
 
 
-def test_the_key_is_told_to_our_server_alone_and_not_to_who_took_its_port(layout: Layout) -> None:
+def test_the_key_is_sent_to_our_server_only_and_not_to_another_program_on_its_port(
+    layout: Layout,
+) -> None:
     port = ports.free()
     command = [sys.executable, "-c", LISTENS, str(port)]
     impostor = subprocess.Popen(command, start_new_session=True)

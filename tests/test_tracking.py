@@ -149,7 +149,7 @@ class Raises(dict[str, Any]):
 @pytest.mark.parametrize(
     ("error", "status"), [(ValueError("no"), "FAILED"), (KeyboardInterrupt(), "KILLED")]
 )
-def test_an_interrupted_run_says_so_and_is_continued(
+def test_an_interrupted_run_has_that_status_and_is_continued(
     project: Layout, error: BaseException, status: str
 ) -> None:
     with pytest.raises(type(error)):
@@ -325,7 +325,7 @@ def test_evaluation_joins_the_run_that_trained_the_model(project: Layout) -> Non
     assert kept.exists()
 
 
-def test_a_restored_model_gets_one_run_of_its_own(project: Layout) -> None:
+def test_a_restored_model_gets_one_separate_run(project: Layout) -> None:
     write_json(project.training / "run.json", {"run_id": "0" * 32, "experiment": "elsewhere"})
     first = runs.log_evaluation(project, metrics={"hr@10": 0.5})
     second = runs.log_evaluation(project, metrics={"hr@10": 0.5})

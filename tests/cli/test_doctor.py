@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -140,49 +141,43 @@ def test_a_device_that_is_not_there(project: Layout) -> None:
     assert "'mps' is not available" in found.found
 
 
-def test_data_that_was_not_fetched_yet(project: Layout) -> None:
-    shutil.rmtree(project.data)
-    shutil.rmtree(project.root / ".dvc" / "cache")
-    found = look(project, "data")
-    assert (found.state, found.fix) == ("warning", "fetch it: 'dvc pull data.dvc'")
-    assert look(project, "remote").state == "ok"
+def lose(root: Path, *names: str) -> None:
+    for name in names:
+        shutil.rmtree(root / name)
 
 
-def test_data_that_is_nowhere(project: Layout) -> None:
-    shutil.rmtree(project.data)
-    shutil.rmtree(project.root / ".dvc" / "cache")
-    shutil.rmtree(project.root / "starter")
-    assert look(project, "remote").state == "blocked"
+def change(root: Path) -> None:
+    (root / "data" / "log.csv").write_text("another\n")
 
 
-def test_data_changed_by_hand(project: Layout) -> None:
-    (project.data / "log.csv").write_text("another\n")
-    found = look(project, "data")
-    assert found.state == "warning"
-    assert "differs" in found.found
-    assert "dvc add data" in str(found.fix)
+def change_and_add(root: Path) -> None:
+    change(root)
+    dvc(root, "add", "data")
 
 
-def test_data_that_the_remote_lacks(project: Layout) -> None:
-    (project.data / "log.csv").write_text("another\n")
-    dvc(project.root, "add", "data")
-    assert look(project, "data").state == "ok"
-    found = look(project, "remote")
-    assert (found.state, found.fix) == ("warning", "push it: 'dvc push data.dvc'")
+NOT_FETCHED, NOWHERE = ("data", ".dvc/cache"), ("data", ".dvc/cache", "starter")
 
 
-def test_no_data_at_all(project: Layout) -> None:
-    (project.root / "data.dvc").unlink()
-    found = look(project, "data")
-    assert found.state == "blocked"
-    assert "recctl data use" in str(found.fix)
-
-
-def test_no_remote(project: Layout) -> None:
-    dvc(project.root, "remote", "remove", "starter")
-    found = look(project, "remote")
-    assert found.state == "warning"
-    assert "dvc remote add" in str(found.fix)
+@pytest.mark.parametrize(
+    ("spoil", "name", "state", "fix"),
+    [
+        (lambda root: lose(root, *NOT_FETCHED), "data", "warning", "fetch it: 'dvc pull data.dvc'"),
+        (lambda root: lose(root, *NOT_FETCHED), "remote", "ok", None),
+        (lambda root: lose(root, *NOWHERE), "remote", "blocked", "dvc push data.dvc"),
+        (change, "data", "warning", "dvc add data"),
+        (change_and_add, "data", "ok", None),
+        (change_and_add, "remote", "warning", "push it: 'dvc push data.dvc'"),
+        (lambda root: (root / "data.dvc").unlink(), "data", "blocked", "recctl data use"),
+        (lambda root: dvc(root, "remote", "remove", "starter"), "remote", "warning", "remote add"),
+    ],
+)
+def test_data_and_its_remote(
+    project: Layout, spoil: Callable[[Path], None], name: str, state: str, fix: str | None
+) -> None:
+    spoil(project.root)
+    found = look(project, name)
+    assert found.state == state
+    assert (fix is None and found.fix is None) or str(fix) in str(found.fix)
 
 
 def test_a_remote_that_cannot_be_reached_keeps_its_secrets(project: Layout) -> None:

@@ -83,7 +83,7 @@ def approve(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], str | bool]:
     return lambda hours: _approve(hours, False, {})
 
 
-def test_a_question_that_nobody_answers_does_not_hold_the_project_for_ever(
+def test_an_unanswered_question_ends_after_its_hours(
     keyboard: Callable[[bytes], object],
     approve: Callable[[float], str | bool],
     capsys: pytest.CaptureFixture[str],

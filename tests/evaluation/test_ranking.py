@@ -192,7 +192,7 @@ def fifty_cases():
     return Scripted(rng.normal(size=(20, 20))), cases(histories, rng.integers(20, size=50)), options
 
 
-def test_threads_with_batches_of_their_own_rank_as_one_does(monkeypatch, two_threads):
+def test_several_threads_rank_as_one_does(monkeypatch, two_threads):
     """From the second batch on two are worked on at a time: each waits for another one."""
     monkeypatch.setattr(ranking, "_BATCH", 2)  # one batch, and twelve times two
     model, asked, options = fifty_cases()
@@ -294,7 +294,7 @@ def test_unreachable_targets_are_counted_by_cause():
     assert unreachable(some, filter_seen=False) == {"cold": 1, "seen": 0}
 
 
-def test_progress_is_told(monkeypatch):
+def test_progress_is_reported(monkeypatch):
     monkeypatch.setattr(ranking, "_BATCH", 1)
     monkeypatch.setattr(ranking, "_SECONDS_BETWEEN_LINES", -1.0)
     told = []

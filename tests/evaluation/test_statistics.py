@@ -59,7 +59,7 @@ def test_many_distinct_values_take_the_plain_way_with_the_right_spread():
     assert found.std() == pytest.approx(values.std() / sqrt(500), rel=0.05)
 
 
-def test_plain_means_do_not_hang_on_the_size_of_chunks(monkeypatch):
+def test_plain_means_do_not_depend_on_the_size_of_chunks(monkeypatch):
     whole = plain_means(HITS, 50, rng())
     monkeypatch.setattr("recctl.evaluation.statistics._DRAWS", 3000)
     assert len(plain_means(HITS, 50, rng())) == len(whole) == 50

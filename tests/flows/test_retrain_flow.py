@@ -311,7 +311,7 @@ def test_without_a_champion_there_is_nothing_to_evaluate(
     assert "promote a model first" in run.message
 
 
-def test_a_champion_that_has_fallen_is_told_to_automations(
+def test_a_fallen_champion_is_an_event(
     server: PrefectServer, evaluate: Flow[Any, Any], retrain: Flow[Any, Any], project: Layout
 ) -> None:
     go(server, retrain, project)

@@ -61,7 +61,7 @@ def test_a_deployment_that_executes_anything_else_is_refused(other: dict[str, An
         asked(NIGHTLY | other)
 
 
-def test_a_run_of_no_deployment_or_with_a_say_of_its_own_is_refused(
+def test_a_run_of_no_deployment_or_with_other_settings_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(worker.Refused, match="not those of a deployment in"):

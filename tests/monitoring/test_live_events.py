@@ -134,7 +134,7 @@ def test_no_event_is_no_day(tmp_path: Path) -> None:
     assert reading.by_day(events) == {}
 
 
-def test_a_file_that_is_missing_or_damaged_says_so(tmp_path: Path) -> None:
+def test_a_missing_or_damaged_file_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "interactions.parquet"
     with pytest.raises(UserError, match="it is written by 'ingest'"):
         reading.read(path, VOCABULARY, NOON, tmp_path)

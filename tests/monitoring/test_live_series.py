@@ -65,7 +65,9 @@ def test_a_point_stands_at_its_days_end(reached: Tracking) -> None:
     assert (point.step, point.timestamp) == (1, 2 * 86_400_000 - 1)
 
 
-def test_a_namesake_of_another_content_has_a_series_of_its_own(reached: Tracking) -> None:
+def test_a_version_of_the_same_number_and_other_content_has_a_separate_series(
+    reached: Tracking,
+) -> None:
     add(reached, {1: row(3, 0.5)})
     add(reached, {1: row(3, 1.0)}, tags={"recctl.content_digest": "e" * 64})
     assert [one.days for one in live_series(reached, "m")] == [{1: row(3, 0.5)}, {1: row(3, 1.0)}]

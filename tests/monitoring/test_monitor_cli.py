@@ -49,7 +49,7 @@ def test_programs_get_json_alone() -> None:
     assert content == json.loads(Path("artifacts/monitoring/report.json").read_text())
 
 
-def test_a_project_without_a_champion_is_told_so(
+def test_a_project_without_a_champion_is_an_error(
     monkeypatch: pytest.MonkeyPatch, project: Layout
 ) -> None:
     tiny.set_params(project.root, promotion={**tiny.POLICY, "registered_model": "another"})

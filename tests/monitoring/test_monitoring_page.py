@@ -168,7 +168,7 @@ def test_names_from_outside_are_plain_text() -> None:
     assert r"version 7 of a\_b (x\|y\<b\>)" in text
 
 
-def test_a_page_without_events_says_so_and_has_no_table_of_days() -> None:
+def test_a_page_without_events_has_no_table_of_days() -> None:
     text = page.markdown(report(days=0))
     assert "Nothing came after" in text
     assert "## By day" not in text

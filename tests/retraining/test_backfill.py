@@ -21,6 +21,7 @@ from recctl.retraining import backfill as backfilling
 from recctl.retraining import curve
 from recctl.retraining.backfill import Day, backfill
 from recctl.retraining.run import Hooks
+from recctl.retraining.workspace import Replay
 
 pytestmark = pytest.mark.usefixtures("quick_decisions")
 
@@ -85,7 +86,9 @@ def test_each_day_is_met_then_taken_in_then_judged_upon(project: Layout) -> None
     assert {path.name for path in changed} <= {"mlflow.db"}
 
 
-def test_it_goes_on_where_it_was(project: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_backfill_continues(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
     running = backfill(project, FIRST, LAST, QUIET)
     first = next(running)
     running.close()
@@ -101,6 +104,16 @@ def test_it_goes_on_where_it_was(project: Layout, monkeypatch: pytest.MonkeyPatc
     assert len(days) == 2
     assert trained.count("train") == 1
     assert list(backfill(project, FIRST, LAST, QUIET)) == days
+
+
+@pytest.mark.parametrize("content", ["[{", '[{"day": 7}]'])
+def test_a_damaged_state_is_one_line(project: Layout, content: str) -> None:
+    state = workspace_of(project, LAST) / ".recctl"
+    Replay(project, FIRST, LAST).prepare({})
+    state.mkdir(exist_ok=True)
+    (state / "backfill.json").write_text(content)
+    with pytest.raises(UserError, match=r"backfill\.json is damaged; remove the folder"):
+        next(backfill(project, FIRST, LAST, QUIET))
 
 
 class Killed(BaseException):

@@ -89,7 +89,7 @@ def test_a_failed_validation_changes_nothing_and_is_shown(project: Layout) -> No
 
 
 @pytest.mark.parametrize("edited", [False, True], ids=["same-settings", "other-settings"])
-def test_what_was_decided_and_not_told_is_told_first(
+def test_an_unpublished_decision_is_published_first(
     project: Layout, monkeypatch: pytest.MonkeyPatch, edited: bool
 ) -> None:
     """The remote is away after the decision; the next run tells git before it takes in more."""
@@ -117,7 +117,7 @@ def test_what_was_decided_and_not_told_is_told_first(
     assert len(decisions(project)) == 3
 
 
-def test_a_decision_told_late_is_the_result_of_the_run_that_tells_it(
+def test_a_decision_published_late_is_the_result_of_the_run_that_publishes_it(
     project: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*arguments: Any, **more: Any) -> None:
@@ -228,7 +228,7 @@ def test_no_is_no_and_is_not_asked_again(project: Layout) -> None:
     assert (asked, decisions(project), versions(project)) == (["promoted"], [], [])
 
 
-def test_nobody_is_asked_about_a_model_that_would_not_pass(project: Layout) -> None:
+def test_a_model_that_would_not_pass_raises_no_question(project: Layout) -> None:
     small.retrain(project)
     small.settings(
         project,
@@ -303,7 +303,7 @@ def test_a_model_that_serves_already_is_unchanged(project: Layout) -> None:
     assert versions(project) == [1]
 
 
-def test_steps_are_told_in_their_order(project: Layout) -> None:
+def test_steps_are_named_in_their_order(project: Layout) -> None:
     steps: list[str] = []
 
     def step(name: str, work: Any, /) -> Any:

@@ -33,7 +33,7 @@ def load(tmp_path: Path, text: str) -> ValidateParams:
         ("  popularity_drift: .nan", "validate.popularity_drift"),
     ],
 )
-def test_a_mistake_is_one_line_that_says_how_to_mend_it(tmp_path, text, message):
+def test_a_mistake_is_one_line_with_a_fix(tmp_path, text, message):
     with pytest.raises(UserError) as caught:
         load(tmp_path, text)
     assert message in str(caught.value)

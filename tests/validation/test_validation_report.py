@@ -68,7 +68,7 @@ def test_rows_that_two_rules_share_are_shown_once():
     assert shown(both).count("before") == 1
 
 
-def test_rows_without_a_user_are_told_with_the_setting_that_allows_them():
+def test_the_error_about_rows_without_a_user_names_the_setting_that_allows_them():
     samples = [{"cause": "no-user", "rows": 35, "share": 0.35}]
     failed = outcome("quarantine-share", "failed", samples=samples)
     assert str(report.failure([failed])).endswith(

@@ -335,7 +335,7 @@ def test_an_expectation_that_cannot_be_evaluated_is_no_verdict():
         Suite().check("interactions", rule, [pd.DataFrame({"other": [1]})])
 
 
-def test_damaged_files_are_the_users_to_mend(tmp_path):
+def test_damaged_files_are_user_errors(tmp_path):
     folder = tmp_path / "interactions"
     folder.mkdir()
     for name in ("interactions.parquet", "quarantine.parquet"):
@@ -346,7 +346,7 @@ def test_damaged_files_are_the_users_to_mend(tmp_path):
         facts.schema(facts.Log(folder))
 
 
-def test_ids_mean_nothing_in_the_pages(tmp_path: Path) -> None:
+def test_ids_are_escaped_in_the_pages(tmp_path: Path) -> None:
     """Great Expectations puts values into its pages as they are."""
     names = ["<script>x()</script>", "<script>x()</script>", "a&b", None]
     rows = {"user_id": names, "item_id": "i", "timestamp": DAY, "weight": 1.0, "row": range(4)}

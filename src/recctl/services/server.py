@@ -1,13 +1,7 @@
-"""Requests to Prefect's server and MLflow's over plain HTTP, without their packages."""
+"""Requests to Prefect's server and MLflow's without their packages."""
 
-import base64
 import datetime
 import http
-import http.client
-import json
-import time
-import urllib.error
-import urllib.request
 from typing import Any
 
 from recctl.services.environment import POOL
@@ -57,27 +51,34 @@ def ask(address: str, body: Any = None, key: str = "") -> Any:
     With a `body` the request is a POST. It is repeated while the server is busy; proxies of the
     environment are not used.
     """
-    data = None if body is None else json.dumps(body).encode()
-    headers = {"Content-Type": "application/json"}
-    if key:
-        headers["Authorization"] = f"Basic {base64.b64encode(key.encode()).decode()}"
-    request = urllib.request.Request(address, data, headers)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    for pause in (0.5, 1.0, 2.0, None):
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3 import Retry
+
+    busy = Retry(
+        total=3,
+        connect=0,
+        read=0,
+        status_forcelist=[http.HTTPStatus.SERVICE_UNAVAILABLE],
+        allowed_methods=None,
+        backoff_factor=0.5,
+        raise_on_status=False,
+    )
+    user, _, password = key.partition(":")
+    with requests.Session() as session:
+        session.trust_env = False  # no proxies
+        session.mount("http://", HTTPAdapter(max_retries=busy))
         try:
-            with opener.open(request, timeout=_SECONDS_TO_ANSWER) as answer:
-                return _content(answer.read().decode("utf-8", "replace"))
-        except urllib.error.HTTPError as error:
-            if error.code != http.HTTPStatus.SERVICE_UNAVAILABLE or pause is None:
-                return None
-            time.sleep(pause)
-        except (http.client.HTTPException, OSError):
+            answer = session.request(
+                "GET" if body is None else "POST",
+                address,
+                json=body,
+                auth=(user, password) if key else None,
+                timeout=_SECONDS_TO_ANSWER,
+            )
+        except requests.RequestException:
             return None
-    return None
-
-
-def _content(text: str) -> Any:
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+        return answer.json() if answer.ok else None
+    except requests.JSONDecodeError:
+        return answer.text
