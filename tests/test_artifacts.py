@@ -166,7 +166,7 @@ def test_a_server_without_room_for_the_copy_to_come(
 
 
 def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The address of a local database, beside which the run's files lie."""
+    """The address of a local database, with the run's files beside it."""
     for name, content in HELD.items():
         path = tmp_path / "mlartifacts" / RUN / "artifacts" / name
         path.parent.mkdir(parents=True, exist_ok=True)

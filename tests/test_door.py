@@ -88,7 +88,7 @@ def test_hosts_and_pages(kind: str, headers: list[tuple[str, str]], found: int) 
         ([basic("")], 401),
         ([("authorization", f"Bearer {KEY}")], 401),
         ([("authorization", "Basic \xff")], 401),
-        ([basic(KEY), ("origin", "http://evil.example")], 403),  # a browser adds the key by itself
+        ([basic(KEY), ("origin", "http://evil.example")], 403),  # a browser adds the key
     ],
 )
 def test_the_key(key: Path, headers: list[tuple[str, str]], found: int) -> None:

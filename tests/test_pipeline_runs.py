@@ -105,7 +105,7 @@ def test_no_secret_of_an_address_is_handed_on(make: Make) -> None:
 
 
 def test_lines_come_as_they_are_printed(make: Make) -> None:
-    """The stage goes on only when its first line was seen, though it is no terminal's."""
+    """The stage continues only when its first line was seen; its output is no terminal."""
     layout = make(one=f"{sys.executable} show.py; echo 1 > one")
     script = "import os, time\nprint(1)\nwhile not os.path.exists('seen'): time.sleep(0.01)\n"
     (layout.root / "show.py").write_text(script)
@@ -124,12 +124,12 @@ def test_lines_come_as_they_are_printed(make: Make) -> None:
 
 
 def test_the_reason_is_what_the_stage_said_last(make: Make) -> None:
-    failing = "echo 'recctl: a note'; echo 'recctl: bad rows: 7; mend them'; echo after; exit 2"
+    failing = "echo 'recctl: a note'; echo 'recctl: bad rows: 7; fix them'; echo after; exit 2"
     with pytest.raises(StageFailed) as failed:
         pipeline.stage(make(one=failing), "one", quiet)
     assert failed.value.stage == "one"
-    assert failed.value.reason == "bad rows: 7; mend them"
-    assert str(failed.value) == "stage 'one' failed: bad rows: 7; mend them"
+    assert failed.value.reason == "bad rows: 7; fix them"
+    assert str(failed.value) == "stage 'one' failed: bad rows: 7; fix them"
     assert not isinstance(failed.value, MayPass)
 
 
@@ -206,7 +206,7 @@ def test_a_killed_dvc_whose_number_another_process_has_does_not(make: Make) -> N
     other = subprocess.Popen(["sleep", "600"])
     try:
         blocked_by(layout, other.pid)
-        assert "is busy" in dvc(layout.root, "repro").stderr  # what DVC makes of it by itself
+        assert "is busy" in dvc(layout.root, "repro").stderr  # DVC's own answer
         assert pipeline.stage(layout, "one", quiet).ran
     finally:
         other.kill()

@@ -95,7 +95,7 @@ def test_what_does_not_obey_is_killed(layout: Layout) -> None:
 
 
 def ignored(pid: int) -> str:
-    """`SigIgn` until the process ignores SIGTERM, where /proc tells."""
+    """`SigIgn` until the process ignores SIGTERM, where there is /proc."""
     file = Path(f"/proc/{pid}/status")
     if not file.exists():
         return ""

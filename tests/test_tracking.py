@@ -193,7 +193,7 @@ def test_another_training_gets_its_own_run_and_the_killed_one_is_closed(project:
     other = train(project, fingerprint="f2")
     assert other != killed.run_id
     assert get_run(project, killed.run_id).info.status == "KILLED"
-    assert train(project, fingerprint="f1") == killed.run_id  # its checkpoint lay aside meanwhile
+    assert train(project, fingerprint="f1") == killed.run_id  # its checkpoint was kept
 
 
 def test_a_finished_training_done_again_is_a_new_run(project: Layout) -> None:
@@ -375,7 +375,7 @@ def test_a_moved_or_copied_project_has_its_runs_and_leaves_the_old_folder_alone(
 
 
 def test_runs_of_a_project_moved_before_stay_together(project: Layout, tmp_path: Path) -> None:
-    """Earlier versions of recctl made NAME-2 after a move; it is the one that goes on."""
+    """Earlier versions of recctl made NAME-2 after a move; new runs go there."""
     train(project)
     client = server.connect(project).client
     client.create_experiment("recctl-2", artifact_location=(tmp_path / "b/mlartifacts").as_uri())

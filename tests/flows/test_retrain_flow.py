@@ -58,7 +58,7 @@ def project(tmp_path: Path) -> Layout:
 
 
 class Run:
-    """A flow run that has ended, as the server tells of it."""
+    """A flow run that has ended, as the server shows it."""
 
     def __init__(self, server: PrefectServer, flow: str, state: State[Any]) -> None:
         self.server = server
@@ -83,7 +83,7 @@ class Run:
     def tries(self, last: str) -> dict[str, int]:
         """How often each task ran, once the server knows how the `last` one ended.
 
-        It is told in the background, in the order in which things happened.
+        Prefect reports it in the background, in the order of the events.
         """
 
         def found() -> dict[str, int] | None:
@@ -174,7 +174,7 @@ def test_what_may_pass_is_tried_again_and_nothing_else(
     tries = run.tries("publish")
     assert (tries["train"], tries["ingest"]) == (3, 1)
 
-    left[:] = [UserError("not to be mended by waiting")]  # type: ignore[list-item]
+    left[:] = [UserError("not to be fixed by waiting")]  # type: ignore[list-item]
     small.settings(project, train={"device": "cpu", "seed": 5})
     failed = go(server, retrain, project)
     assert failed.state[0] == "FAILED"

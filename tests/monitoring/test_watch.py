@@ -171,7 +171,7 @@ def test_it_has_fallen_when_they_do_something_else(project: Layout) -> None:
 
 
 def test_the_window_is_the_last_days_that_have_events(project: Layout) -> None:
-    """Three days of five, though a week without any event lies between them."""
+    """Three days of five, with a week without any event between them."""
     end = end_of(tiny.log(days=DAYS))
     later = [
         (f"u{n:03d}", "i3", end + day * tiny.DAY + n) for day in (1, 2, 9, 10) for n in range(5)

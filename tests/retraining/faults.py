@@ -25,7 +25,7 @@ runs the flow of flows/retrain.py once, with the stages of `small_project`; its 
 there is a file `go` in the project.
 
 Nothing in recctl knows of this: the calls that change files are seen by an audit hook, child
-processes and requests to MLflow are wrapped from the outside. What lies between two steps changes
+processes and requests to MLflow are wrapped from the outside. What happens between two steps changes
 nothing that lasts, so the moment after a step is the moment before the next one.
 """
 
@@ -293,7 +293,7 @@ MINE = """\
 AM staged.md
 ?? untracked.md
 """
-"""What a person changed, as git tells it."""
+"""What a person changed, as git shows it."""
 
 
 def with_lock(layout: Layout, name: str, on_line: Callable[[str], None], **_: Any) -> Any:
@@ -408,7 +408,7 @@ def events(layout: Layout, last: int) -> Wrong:
 
 
 def files(layout: Layout, last: int) -> Wrong:
-    """Every dropped file was put away, and nothing else lies around in data/."""
+    """Every dropped file was put away, and data/ holds nothing else."""
     wanted = [f"days-{day}-{day + 1}.csv" for day in range(DROPPED[0][0], last)]
     incoming = layout.root / "incoming"
     here = sorted(path.name for path in incoming.iterdir() if path.name != "taken")
@@ -494,7 +494,7 @@ def told(folders: pytest.TempPathFactory, work: Work) -> Found:
 
 
 def judged(whole: Line, ends: list[Line], champions: set[int]) -> None:
-    """Nothing is lost right after the fault; the next run mends all, and the one after is idle."""
+    """Nothing is lost right after the fault; the next run repairs all; the one after is idle."""
     assert whole["then"].get("wrong", []) == []
     assert ends
     for end in ends:

@@ -106,8 +106,8 @@ def test_the_way_back_word_by_word(project: Layout) -> None:
 
     (project.root / "bad-data").unlink()
     small.drop(project, 10, 11, "night.csv")
-    mended = small.retrain(project)
-    assert mended.intake.new == tiny.USERS
+    fixed = small.retrain(project)
+    assert fixed.intake.new == tiny.USERS
     assert at_head(project, "data.dvc") == (project.root / "data.dvc").read_text()
     assert json.loads(at_head(project, "dvc.lock"))["stages"]["ingest"]["deps"][0]["md5"] == (
         versions.digest(project)

@@ -65,7 +65,9 @@ def test_what_models_are_made_and_judged_by_changes_the_key(
         ("intake", "retrain: {approval: manual}\nintake"),
     ],
 )
-def test_schedules_and_publishing_do_not(project: Path, before: str, after: str) -> None:
+def test_schedules_and_publishing_are_no_part_of_the_key(
+    project: Path, before: str, after: str
+) -> None:
     first = digest(project)
     change(project / "params.yaml", before, after)
     assert digest(project) == first

@@ -1,6 +1,8 @@
-"""A retraining from new data to a decision that is told; data, git, DVC and MLflow are real."""
+"""A retraining from new data to a published decision; data, git, DVC and MLflow are real."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,27 +84,35 @@ def test_a_failed_validation_changes_nothing_and_is_shown(project: Layout) -> No
     assert "99.0" in map(str, page.content.rows[0])
     assert decisions(project) == ["promoted"]
     (project.root / "bad-data").unlink()
-    mended = small.retrain(project)
-    assert mended.intake.new == 0  # taken in the night before
-    assert decisions(project)[1:] == [mended.record.ending]
+    fixed = small.retrain(project)
+    assert fixed.intake.new == 0  # taken in the night before
+    assert decisions(project)[1:] == [fixed.record.ending]
     assert small.commits(project)[0].startswith("Retraining: ")
+
+
+@contextlib.contextmanager
+def remote_away(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Publishing fails in this block, and so does the retraining."""
+
+    def away(*arguments: Any, **more: Any) -> None:
+        raise MayPass("no answer from the remote")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("recctl.retraining.run.publish.publish", away)
+        with pytest.raises(MayPass, match="no answer"):
+            yield
 
 
 @pytest.mark.parametrize("edited", [False, True], ids=["same-settings", "other-settings"])
 def test_an_unpublished_decision_is_published_first(
     project: Layout, monkeypatch: pytest.MonkeyPatch, edited: bool
 ) -> None:
-    """The remote is away after the decision; the next run tells git before it takes in more."""
+    """The remote is away after the decision; the next run commits it before it takes in more."""
     small.retrain(project)
 
-    def away(*arguments: Any, **more: Any) -> None:
-        raise MayPass("no answer from the remote")
-
     small.drop(project, 10, 11)
-    with monkeypatch.context() as broken:
-        broken.setattr("recctl.retraining.run.publish.publish", away)
-        with pytest.raises(MayPass, match="no answer"):
-            small.retrain(project)
+    with remote_away(monkeypatch):
+        small.retrain(project)
     left = record.read(project)
     assert left is not None
     assert left.state == "decided"
@@ -120,9 +130,6 @@ def test_an_unpublished_decision_is_published_first(
 def test_a_decision_published_late_is_the_result_of_the_run_that_publishes_it(
     project: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*arguments: Any, **more: Any) -> None:
-        raise MayPass("no answer from the remote")
-
     told: list[str | None] = []
     shown: list[str] = []
     hooks = Hooks(
@@ -130,10 +137,8 @@ def test_a_decision_published_late_is_the_result_of_the_run_that_publishes_it(
         show=lambda page: shown.append(page.key),
         finished=lambda done: told.append(done.ending),
     )
-    with monkeypatch.context() as broken:
-        broken.setattr("recctl.retraining.run.publish.publish", away)
-        with pytest.raises(MayPass, match="no answer"):
-            small.retrain(project, hooks)
+    with remote_away(monkeypatch):
+        small.retrain(project, hooks)
     assert told == []
     shown.clear()
     late = small.retrain(project, hooks)
@@ -178,7 +183,7 @@ def test_what_came_is_shown_though_another_source_failed(project: Layout) -> Non
 def test_a_report_that_validate_did_not_write_is_not_shown(
     project: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DVC is busy: what lies there is of older data."""
+    """DVC is busy: the report that is there is of older data."""
     small.retrain(project)
     small.drop(project, 10, 11)
 
@@ -333,7 +338,7 @@ def test_settings_changed_while_training_are_not_decided_upon(
 
 
 def test_what_was_refused_is_judged_again(project: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its cause may be mended where no key sees it."""
+    """Its cause may be fixed where no key sees it."""
     small.retrain(project)
     small.drop(project, 10, 11)
     small.settings(project, train={"device": "cpu", "model": "popularity"})
@@ -345,8 +350,8 @@ def test_what_was_refused_is_judged_again(project: Layout, monkeypatch: pytest.M
         broken.setattr("recctl.promotion.promote.disagreement", spoilt)
         assert small.retrain(project).name == "refused"
         assert small.retrain(project).name == "refused"
-    mended = small.retrain(project)
-    assert (mended.name, mended.nothing_new) == ("rejected", False)
+    fixed = small.retrain(project)
+    assert (fixed.name, fixed.nothing_new) == ("rejected", False)
     assert versions(project) == [2, 1]
     assert decisions(project) == ["promoted", "refused", "refused", "rejected"]
 

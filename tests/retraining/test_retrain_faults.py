@@ -47,7 +47,7 @@ HINDERED = [tuple(job.split(":")[:2]) for jobs in WORK for job in jobs if "race"
 def test_hindered_at_any_step(
     tmp_path_factory: pytest.TempPathFactory, scenario: str, way: str
 ) -> None:
-    """It ends in a line for people, nothing is lost, and the next run mends what is left."""
+    """It ends in a line for people, nothing is lost, and the next run repairs what is left."""
     whole, *ends = told(tmp_path_factory, WORK)[scenario, way]
     judged(whole, ends, {1, 2} if scenario == "promoted" else {1})
     for end in ends:

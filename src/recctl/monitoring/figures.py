@@ -1,7 +1,6 @@
 """Figures of some events: means over the events, an interval over their users."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,9 +133,9 @@ def iso(number: int) -> str:
     >>> iso(0), iso(20_780)
     ('1970-01-01', '2026-11-23')
     """
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=number)).date().isoformat()
+    return str(np.datetime64(number, "D"))
 
 
 def number_of(day: str) -> int:
     """The inverse of `iso`."""
-    return (datetime.fromisoformat(day) - datetime(1970, 1, 1)).days
+    return int(np.datetime64(day, "D").astype(np.int64))

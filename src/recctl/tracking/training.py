@@ -64,12 +64,12 @@ class TrainingRun:
 
     def log_files(self, files: Sequence[Path], folder: str = "training") -> None:
         """Keep copies of files (or whole folders) with the run."""
-        with self._forgiving(), plainly(self.tracking.uri), patience(*UNHURRIED):
+        with self._forgiving():
             log_files(self.tracking.client, self.run_id, files, folder)
 
     def _send(self, timeout: int = SECONDS_TO_ANSWER, retries: int = 0) -> None:
         self._next = time.monotonic() + SECONDS_AFTER_FAILURE
-        with self._forgiving(), plainly(self.tracking.uri), patience(timeout, retries):
+        with self._forgiving(timeout, retries):
             while self._waiting:
                 self.tracking.client.log_batch(self.run_id, self._waiting[: batches.BATCH_METRICS])
                 del self._waiting[: batches.BATCH_METRICS]
@@ -77,13 +77,17 @@ class TrainingRun:
 
     def _end(self, status: str) -> None:
         self._send(*UNHURRIED)
-        with self._forgiving(), plainly(self.tracking.uri), patience(*UNHURRIED):
+        with self._forgiving():
             self.tracking.client.set_terminated(self.run_id, status)
 
     @contextlib.contextmanager
-    def _forgiving(self) -> Iterator[None]:
+    def _forgiving(
+        self, timeout: int = UNHURRIED[0], retries: int = UNHURRIED[1]
+    ) -> Iterator[None]:
+        """Requests whose failure is a warning, printed once."""
         try:
-            yield
+            with plainly(self.tracking.uri), patience(timeout, retries):
+                yield
         except UserError as error:
             if not self._warned:
                 going_on = "the training continues without MLflow until it answers again"

@@ -50,18 +50,6 @@ def _utc(text: str) -> datetime:
 IsoTime = Annotated[str, BeforeValidator(iso_text), AfterValidator(_iso_time)]
 
 
-class Counts(Settings):
-    """How many of something there may be, both ends allowed; null is no limit."""
-
-    minimum: int = Field(default=1, ge=1, le=limits.COUNT)
-    maximum: int | None = Field(default=None, ge=1, le=limits.COUNT)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        _check_order(self.minimum, self.maximum)
-        return self
-
-
 class Range(Settings):
     """The allowed values, both ends included; null: no limit."""
 
@@ -70,13 +58,17 @@ class Range(Settings):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        _check_order(self.minimum, self.maximum)
+        low, high = self.minimum, self.maximum
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"minimum {low} is above maximum {high}")
         return self
 
 
-def _check_order(low: float | None, high: float | None) -> None:
-    if low is not None and high is not None and low > high:
-        raise ValueError(f"minimum {low} is above maximum {high}")
+class Counts(Range):
+    """How many of something there may be, both ends included; null: no limit."""
+
+    minimum: int = Field(default=1, ge=1, le=limits.COUNT)
+    maximum: int | None = Field(default=None, ge=1, le=limits.COUNT)
 
 
 class ValidateParams(Section):

@@ -137,11 +137,11 @@ def _popularity(most: float) -> Rule:
     return Rule("popularity", _SUM, divergence, f"at most {most:g}", "bits", "value")
 
 
-def _bounds(limits: Counts | Range) -> dict[str, Any]:
+def _bounds(limits: Range) -> dict[str, Any]:
     return {"min_value": limits.minimum, "max_value": limits.maximum}
 
 
-def _between(limits: Counts | Range) -> str:
+def _between(limits: Range) -> str:
     low, high = limits.minimum, limits.maximum
     if low is None and high is None:
         return "any"
