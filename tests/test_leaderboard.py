@@ -122,7 +122,7 @@ def test_a_damaged_result_is_named(
 
 
 def test_the_pipelines_checkpoints_are_left_alone(project: Layout) -> None:
-    """An interrupted `dvc repro` continues from its own checkpoint, however many models are tried in between."""
+    """An interrupted `dvc repro` continues from its own checkpoint afterwards."""
     folder = project.state / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
     left = folder / f"{'a' * 16}.pt"

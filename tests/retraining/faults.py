@@ -25,7 +25,7 @@ runs the flow of flows/retrain.py once, with the stages of `small_project`; its 
 there is a file `go` in the project.
 
 Nothing in recctl knows of this: the calls that change files are seen by an audit hook, child
-processes and requests to MLflow are wrapped from the outside. What happens between two steps changes
+processes and requests to MLflow are wrapped from the outside. What happens between steps changes
 nothing that lasts, so the moment after a step is the moment before the next one.
 """
 
