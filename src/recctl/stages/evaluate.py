@@ -45,7 +45,7 @@ def run(layout: Layout) -> None:
     served = Served.load(layout.model, device)
     _check_catalogue(layout, served, test.data)
     served.check(filter_seen=test.params.filter_seen)
-    _check_readable(layout, test.data)
+    _ = test.data.user_ids, test.data.fingerprint, trained_run(layout)  # damaged: before the work
     ranks = _rank_all(served.model, test)
     result = _report(served.model, test, ranks)
     means = report.mean_metrics(ranks, test.params, test.n_items)
@@ -81,11 +81,6 @@ def _check_catalogue(layout: Layout, served: Served, data: SequenceData) -> None
             f"{layout.sequences}",
             "run 'dvc repro train'",
         )
-
-
-def _check_readable(layout: Layout, data: SequenceData) -> None:
-    """Find out before the ranking and not after it that a small file is damaged."""
-    _ = data.user_ids, data.fingerprint, trained_run(layout)
 
 
 def _rank_all(model: Recommender, test: TestSet) -> dict[str, Ranks]:
