@@ -229,12 +229,8 @@ def _wait(layout: Layout, service: Service, ready: Callable[[], bool]) -> None:
     log = processes.log_file(layout, service.name)
     end = time.monotonic() + SECONDS_TO_START
     while not ready():
-        if not processes.is_alive(layout, service):
-            reason = processes.last_line(log)
-            raise UserError(f"{service.name} ended while it started ({reason})", f"see {log}")
-        if time.monotonic() > end:
-            reason = processes.last_line(log)
-            raise UserError(
-                f"{service.name} did not answer in {SECONDS_TO_START} s ({reason})", f"see {log}"
-            )
+        alive = processes.is_alive(layout, service)
+        if not alive or time.monotonic() > end:
+            what = f"did not answer in {SECONDS_TO_START} s" if alive else "ended while it started"
+            raise UserError(f"{service.name} {what} ({processes.last_line(log)})", f"see {log}")
         time.sleep(0.1)
