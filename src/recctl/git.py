@@ -1,4 +1,4 @@
-"""The one client of git: what a retraining commits and pushes, and where a run comes from."""
+"""The client of git: what a retraining reads, commits and pushes."""
 
 import contextlib
 import os

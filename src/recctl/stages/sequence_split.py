@@ -1,5 +1,6 @@
 """The stage `sequence-split`: interactions to histories with held-out targets."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from recctl.data import engine
-from recctl.data.batches import iso
 from recctl.data.params import IngestParams
 from recctl.files import read_table, replacing_folder, require_columns, write_json
 from recctl.layout import Layout
@@ -106,8 +106,12 @@ def _report(log: Log, split: Split, params: SequenceSplitParams, found: int) -> 
             "users_without_history": without,
         }
     if positions.cuts is not None:
-        report["validation_from"], report["test_from"] = map(iso, positions.cuts)
+        report["validation_from"], report["test_from"] = map(_iso, positions.cuts)
     return report
+
+
+def _iso(microseconds: int) -> str:
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)).isoformat()
 
 
 _PART_NOTES = {

@@ -5,7 +5,6 @@ import errno
 import re
 from collections.abc import Iterator
 
-from recctl.dvc import disk_is_full
 from recctl.errors import MayPass, Unknown, UserError
 from recctl.redact import redact
 from recctl.tracking.artifacts import sqlite_file
@@ -57,7 +56,7 @@ def may_pass(error: BaseException) -> bool:
     from mlflow.exceptions import RestException
 
     reason = str(error)
-    if disk_is_full(reason):
+    if _disk_is_full(reason):
         return False
     if isinstance(error, RestException):
         return _passing_status(int(error.get_http_status_code()))
@@ -85,6 +84,10 @@ def _passing_status(status: int) -> bool:
     return status in (408, 429) or status >= 500
 
 
+def _disk_is_full(reason: str) -> bool:
+    return "disk is full" in reason or "No space left" in reason
+
+
 _CAUSES = (
     (r"Failed to establish a new connection: (.*?)['\")]*$", r"\1"),
     (r"(Failed to resolve '[^']*')", r"\1"),
@@ -106,7 +109,7 @@ def _short(reason: str) -> str:
 
 
 def _fix(uri: str, error: Exception, reason: str) -> str:
-    if disk_is_full(reason):
+    if _disk_is_full(reason):
         return "free some disk space and run the command again"
     if "out-of-date database schema" in reason:
         return f"back it up and run 'mlflow db upgrade {redact(uri)}'"

@@ -6,10 +6,10 @@ Environment variables are never recorded, and addresses only without passwords.
 import importlib.metadata
 import platform
 import re
+import subprocess
 from pathlib import Path
 
-from recctl import __version__, git
-from recctl.errors import UserError
+from recctl import __version__
 from recctl.files import read_json
 from recctl.layout import Layout
 from recctl.redact import redact
@@ -55,11 +55,23 @@ def _split_fingerprint(layout: Layout) -> str:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """What git prints; None without git or outside a repository."""
+    """What git prints, or None without git or outside a repository.
+
+    Not by `recctl.git`: train and evaluate would depend on it, and run again when it changes.
+    """
     try:
-        return git.git(root, *arguments).strip()
-    except (UserError, OSError):
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=root,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=20,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
         return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def environment() -> dict[str, str]:
