@@ -241,9 +241,9 @@ CASES: dict[str, Case] = {
         "promote --yes --force --reason=", nothing, "--force needs a reason",
     ),
     "a rollback with an empty reason": ("rollback --yes --reason=", nothing, "reason"),
-    "nobody to ask": ("promote", nothing, "nobody is at a terminal", "--yes"),
+    "nobody to ask": ("promote", nothing, "no terminal to ask", "--yes"),
     "nobody to ask for a rollback": (
-        "rollback --reason x", nothing, "nobody is at a terminal", "--yes",
+        "rollback --reason x", nothing, "no terminal to ask", "--yes",
     ),
     # params.yaml
     "no section": (PROMOTE, no_section, "no section 'promotion'"),

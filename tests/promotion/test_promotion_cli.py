@@ -188,7 +188,7 @@ def test_nobody_to_ask_is_said_before_any_work(
     monkeypatch.setattr(Layout, "find", never)
     said = run(*command.split())
     assert (said.code, said.out) == (2, "")
-    assert said.err == "recctl: nobody is at a terminal to be asked; give --yes (or --dry-run)\n"
+    assert said.err == "recctl: no terminal to ask for confirmation; give --yes (or --dry-run)\n"
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def _confirmation(yes: bool, as_json: bool, question: str) -> "Confirm":
     from recctl.user_identity import user
 
     if not yes and not sys.stdin.isatty():
-        raise UserError("nobody is at a terminal to be asked", "give --yes (or --dry-run)")
+        raise UserError("no terminal to ask for confirmation", "give --yes (or --dry-run)")
 
     def ask(record: "DecisionRecord") -> str | bool:
         from recctl.cli.asking import yes_or_no
