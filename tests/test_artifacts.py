@@ -12,9 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from recctl.errors import MayPass, Unknown, UserError
+from recctl.errors import Gone, MayPass, Unknown, UserError
 from recctl.promotion.ledger import requests as module
-from recctl.promotion.ledger.registry import Gone, Registry
+from recctl.promotion.ledger.registry import Registry
 from recctl.tracking import artifacts, failures
 from recctl.tracking.artifacts import Artifacts
 from recctl.tracking.server import Tracking
@@ -79,7 +79,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def brought(uri: str, to: Path, names: list[str]) -> Path:
     """What a registry brings of the run's folder `model`."""
     client: Any = None
-    one = Registry(client, uri, "m", Tracking(client, uri, "e", "1"))
+    one = Registry(Tracking(client, uri, "e", "1"), "m")
     return one._copy(
         Artifacts(RUN, f"mlflow-artifacts:/1/{RUN}/artifacts", uri), "model", to, names
     )

@@ -33,7 +33,7 @@ def race(pipe: Connection, root: Path, uri: str, number: int) -> None:
             late = promotion(now, version, verdict="stale", sets=None)
             append(registry, late, run_id)
         else:
-            follow(registry, outcome.entry)
+            follow(registry, outcome)
         pipe.send("stale" if isinstance(outcome, Stale) else "promoted")
         pipe.recv()
 
@@ -90,7 +90,7 @@ def promote(registry: Registry, root: Path, word: str) -> None:
     run_id = registry.decision_run("decision", {"a": "b"}, {"ndcg@10": 0.25})
     outcome = append(registry, promotion(now, version.number), run_id)
     assert not isinstance(outcome, Stale)
-    follow(registry, outcome.entry)
+    follow(registry, outcome)
 
 
 def killed_promotion(root: Path, uri: str, word: str, request: int, after: bool) -> None:
@@ -112,4 +112,4 @@ def killed_recovery(root: Path, uri: str, bad: int | None, request: int, after: 
 
 def with_client(registry: Registry, client: Any) -> Registry:
     """The same registry asked through another client."""
-    return replace(registry, client=client)
+    return replace(registry, tracking=replace(registry.tracking, client=client))

@@ -153,4 +153,4 @@ def recovered(registry: Registry) -> tuple[Serving, list[str]]:
 
 def picture(registry: Registry) -> Any:
     """All that can be seen of aliases and log."""
-    return registry.aliases(), registry.entries(), registry.head()
+    return registry.shown(), registry.entries()

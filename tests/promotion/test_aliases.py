@@ -11,8 +11,8 @@ from servers import add_model, connect, fresh_sqlite, picture, promotion, recove
 
 from recctl.errors import UserError
 from recctl.promotion.ledger import aliases
-from recctl.promotion.ledger.aliases import Appended, Stale, append, follow, serving
-from recctl.promotion.ledger.log import in_force
+from recctl.promotion.ledger.aliases import Stale, append, follow, serving
+from recctl.promotion.ledger.log import Entry, in_force
 from recctl.promotion.ledger.recovery import recover
 from recctl.promotion.ledger.registry import Registry
 from recctl.promotion.ledger.versions import DIGEST, ENTRY
@@ -37,8 +37,11 @@ def two(registry: Registry, tmp_path: Path) -> Registry:
     return registry
 
 
-def decide(registry: Registry, content: dict[str, Any]) -> Appended | Stale:
-    return append(registry, content, registry.decision_run("d", {}, {}))
+def decide(registry: Registry, content: dict[str, Any]) -> Entry:
+    """The decision in force."""
+    written = append(registry, content, registry.decision_run("d", {}, {}))
+    assert isinstance(written, Entry)
+    return written
 
 
 def unfit(*numbers: int) -> Any:
@@ -51,7 +54,7 @@ def test_a_first_and_a_second_champion(two: Registry) -> None:
     assert now.agree
     assert not now.pending
     assert [entry.state for entry in now.entries] == ["done", "done"]
-    assert two.head() == (2, now.head)
+    assert two.shown()[1] == (2, now.head)
 
 
 def test_an_empty_registry_is_at_rest(registry: Registry) -> None:
@@ -63,9 +66,8 @@ def test_an_empty_registry_is_at_rest(registry: Registry) -> None:
 def test_one_that_moves_is_stale_after_another_and_leaves_no_trace(two: Registry) -> None:
     now = serving(two)
     won = decide(two, promotion(now, 1))
-    assert isinstance(won, Appended)
     before = picture(two)
-    lost = decide(two, promotion(now, 2))
+    lost = append(two, promotion(now, 2), two.decision_run("d", {}, {}))
     assert isinstance(lost, Stale)
     assert lost.winner.position == won.position
     assert picture(two) == before
@@ -75,17 +77,15 @@ def test_one_that_moves_nothing_goes_upon_what_came_since(two: Registry) -> None
     now = serving(two)
     decide(two, promotion(now, 1))
     outcome = decide(two, promotion(now, 2, sets=None, verdict="rejected"))
-    assert isinstance(outcome, Appended)
     assert outcome.position == 4
-    assert two.head() == (4, outcome.entry.claimed)
-    moves = decide(two, promotion(serving(two), 2))
-    assert isinstance(moves, Appended)
+    assert two.shown()[1] == (4, outcome.claimed)
+    decide(two, promotion(serving(two), 2))
 
 
 def test_one_that_moves_survives_others_that_move_nothing(two: Registry) -> None:
     now = serving(two)
     decide(two, promotion(now, 1, sets=None, verdict="rejected"))
-    assert isinstance(decide(two, promotion(now, 1)), Appended)
+    decide(two, promotion(now, 1))
 
 
 class Failing:
@@ -148,7 +148,6 @@ def test_an_entry_whose_answer_was_lost_is_found_again(two: Registry) -> None:
     run_id = two.decision_run("d", {}, {})
     deaf = with_client(two, Failing(two.client, 1, after=True))
     outcome = append(deaf, promotion(serving(two), 1), run_id)
-    assert isinstance(outcome, Appended)
     assert outcome.position == 3
     assert len(two.entries()) == 3
 
@@ -163,9 +162,8 @@ def test_a_request_that_arrives_twice_leaves_a_void_copy_marked_so(two: Registry
 
     run_id = two.decision_run("d", {}, {})
     outcome = append(with_client(two, Doubling()), promotion(serving(two), 1), run_id)
-    assert isinstance(outcome, Appended)
     assert outcome.position == 3
-    follow(two, outcome.entry)
+    follow(two, outcome)
     assert [entry.state for entry in two.entries()] == ["done", "done", "done", "undone"]
     assert serving(two).agree
     assert not serving(two).broken
@@ -189,7 +187,6 @@ def test_a_replica_that_lags_behind_is_said_and_not_written_to_again(two: Regist
 
 def test_the_champion_moves_last_when_all_else_is_in_place(two: Registry) -> None:
     outcome = decide(two, promotion(serving(two), 1))
-    assert isinstance(outcome, Appended)
     moved: list[str] = []
 
     class Watched:
@@ -200,7 +197,7 @@ def test_the_champion_moves_last_when_all_else_is_in_place(two: Registry) -> Non
             moved.append(alias)
             two.client.set_registered_model_alias(name, alias, version)
 
-    follow(with_client(two, Watched()), outcome.entry)
+    follow(with_client(two, Watched()), outcome)
     assert sorted(moved[:-1]) == ["best", "previous"]
     assert moved[-1] == "champion"
 
@@ -301,8 +298,7 @@ def test_a_champion_moved_by_hand_stays_and_is_said(
     # taken under the log: a decision whose `saw` is what the alias really is
     now = serving(two)
     outcome = decide(two, promotion(now, third, kind="rollback"))
-    assert isinstance(outcome, Appended)
-    follow(two, outcome.entry)
+    follow(two, outcome)
     assert recovered(two)[0].aliases["champion"] == third
     assert {entry.state for entry in two.entries()} <= {"done", "undone"}
 
@@ -321,7 +317,6 @@ def test_a_writer_held_up_between_look_and_move_follows_the_newer_decision(
 ) -> None:
     """MLflow's last writer wins: the older decision's alias lands over the newer one's."""
     slow = decide(two, promotion(serving(two), 1))
-    assert isinstance(slow, Appended)
     overtaken: list[int] = []
 
     class HeldUp:
@@ -339,7 +334,7 @@ def test_a_writer_held_up_between_look_and_move_follows_the_newer_decision(
                 return
             two.client.set_registered_model_alias(name, alias, version)
 
-    shown = follow(with_client(two, HeldUp()), slow.entry)
+    shown = follow(with_client(two, HeldUp()), slow)
     assert shown.position == slow.position + 1
     assert two.aliases() == {"champion": 3, "previous": 1, "best": 3}
     assert recovered(two)[1] == []
@@ -354,8 +349,7 @@ def test_a_damaged_log_stops_changes_until_it_is_acknowledged(two: Registry) -> 
     assert now.broken == [told]
     assert now.aliases["champion"] == 2
     outcome = decide(two, promotion(now, 1, forced=True, acknowledges=now.broken))
-    assert isinstance(outcome, Appended)
-    follow(two, outcome.entry)
+    follow(two, outcome)
     assert recovered(two)[0].broken == []
 
 
@@ -380,7 +374,7 @@ def test_what_was_rolled_back_does_not_come_back_when_its_successor_is_deleted(
     promote(two, tmp_path, "three")
     back = {**promotion(serving(two), 2), "kind": "rollback"}
     back["sets"] = {"champion": 2, "previous": 1, "best": 2}
-    follow(two, decide(two, back).entry)
+    follow(two, decide(two, back))
     two.client.delete_model_version(two.name, "2")
     now, _ = recovered(two)
     assert now.aliases == {"champion": 1, "previous": None, "best": None}
@@ -389,7 +383,7 @@ def test_what_was_rolled_back_does_not_come_back_when_its_successor_is_deleted(
 def test_where_nothing_lies_below_a_rollback_a_person_is_asked(two: Registry) -> None:
     back = {**promotion(serving(two), 1), "kind": "rollback"}
     back["sets"] = {"champion": 1, "previous": None, "best": 1}
-    follow(two, decide(two, back).entry)
+    follow(two, decide(two, back))
     two.client.delete_model_version(two.name, "1")
     with pytest.raises(UserError, match="no version can serve"):
         recovered(two)

@@ -24,8 +24,8 @@ from servers import (
 )
 
 from databases import postgresql
-from recctl.promotion.ledger.aliases import Appended, append, follow, serving
-from recctl.promotion.ledger.log import in_force, moving
+from recctl.promotion.ledger.aliases import append, follow, serving
+from recctl.promotion.ledger.log import Entry, in_force, moving
 from recctl.promotion.ledger.recovery import recover
 from recctl.promotion.ledger.registry import Registry
 
@@ -264,7 +264,7 @@ def test_a_recovery_killed_at_any_request_leaves_one_champion(
             assert old is not None
             new = 3 - old
             run_id = registry.decision_run("d", {}, {})
-            assert isinstance(append(registry, promotion(now, new), run_id), Appended)
+            assert isinstance(append(registry, promotion(now, new), run_id), Entry)
             bad = new if unfit else None
             code = run(processes, racers.killed_recovery, tmp_path, uri, bad, request, False)
             assert registry.aliases()["champion"] in {old, new}
@@ -302,8 +302,8 @@ def test_a_lost_answer_makes_mlflow_write_twice_and_the_log_counts_once(
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
         lost.clear()
         outcome = append(registry, promotion(now, 1), run_id)
-        assert isinstance(outcome, Appended)
-        follow(registry, outcome.entry)
+        assert isinstance(outcome, Entry)
+        follow(registry, outcome)
         now = serving(registry)
         assert len(lost) == 2
         assert [entry.position for entry in now.entries] == [1, 2, 3, 4, 5]
@@ -314,7 +314,7 @@ def test_a_lost_answer_makes_mlflow_write_twice_and_the_log_counts_once(
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         lost[:] = ["already one"]
         outcome = append(registry, promotion(now, 2), run_id)
-        assert isinstance(outcome, Appended)
+        assert isinstance(outcome, Entry)
         assert outcome.position == 6
         assert len(registry.entries()) == 6
 

@@ -12,12 +12,13 @@ from racers import promote
 from servers import NAME, add_model, connect, fresh_sqlite, recovered, tracked_at
 
 import ports
-from recctl.errors import MayPass, UserError
+from recctl.errors import Gone, MayPass, UserError
 from recctl.layout import Layout
 from recctl.promotion.ledger import registry as registry_module
+from recctl.promotion.ledger import runs
 from recctl.promotion.ledger.aliases import serving
 from recctl.promotion.ledger.log import canonical, in_force
-from recctl.promotion.ledger.registry import Gone, Registry
+from recctl.promotion.ledger.registry import Registry
 from recctl.tracking import server
 
 
@@ -31,9 +32,8 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 
 def test_an_empty_registry_reads_as_empty(registry: Registry) -> None:
     assert registry.versions() == []
-    assert registry.aliases() == {}
     assert registry.entries() == []
-    assert registry.head() is None
+    assert registry.shown() == ({}, None)
     assert registry.find("d") is None
     with pytest.raises(Gone, match="'recommender' has no version 1; known: none"):
         registry.version(1)
@@ -250,13 +250,13 @@ def test_an_unreachable_registry_is_one_line_within_seconds(
 def test_a_registry_that_falls_silent_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry_module, "ANSWER", 1)
+    monkeypatch.setattr(runs, "ANSWER", 1)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
         client = server._mlflow_client(uri)
-        registry = Registry(client, uri, NAME, server.Tracking(client, uri, "e", "1"))
+        registry = Registry(server.Tracking(client, uri, "e", "1"), NAME)
         for call in (registry.versions, registry.aliases, registry.entries):
             began = time.monotonic()
             with pytest.raises(UserError, match="MLflow at http://127") as caught:

@@ -300,11 +300,10 @@ def write(
     A decision without its pages is valid. Raises UserError when the registry
     stops to answer; what was recorded by then is finished by the next command.
     """
-    landed = aliases.append(registry, record.content(), run_id)
-    if isinstance(landed, aliases.Stale):
-        landed = aliases.append(registry, _stale(record, landed.winner).content(), run_id)
-    assert isinstance(landed, aliases.Appended), "what moves nothing is never stale"
-    entry = landed.entry
+    entry = aliases.append(registry, record.content(), run_id)
+    if isinstance(entry, aliases.Stale):
+        entry = aliases.append(registry, _stale(record, entry.winner).content(), run_id)
+    assert isinstance(entry, Entry), "what moves nothing is never stale"
     _carried_out(registry, entry)
     write_pages.described(registry, [entry], say)
     write_pages.pages(layout, registry, entry, say)

@@ -22,7 +22,7 @@ def verify(registry: Registry, layout: Layout, *, everything: bool = False) -> l
     state = aliases.serving(registry)
     line = state.line
     return [
-        _chain(registry, state),
+        _chain(state),
         _pending(line),
         _aliases(state),
         _named(registry, state),
@@ -35,7 +35,7 @@ def _check(name: str, wrong: list[str], fine: str) -> Check:
     return Check(name=name, ok=not wrong, detail="; ".join(wrong) or fine)
 
 
-def _chain(registry: Registry, state: aliases.Serving) -> Check:
+def _chain(state: aliases.Serving) -> Check:
     line = state.line
     void = len(state.entries) - len(line)
     fine = f"{len(line)} decisions in one chain"
@@ -43,9 +43,7 @@ def _chain(registry: Registry, state: aliases.Serving) -> Check:
         fine += f", the last one's sha256 is {line[-1].claimed[:16]}..."
     if void:
         fine += f"; {void} more came too late and count for nothing"
-    accepted = [
-        one for one in log.broken(state.entries, registry.head()) if one not in state.broken
-    ]
+    accepted = [one for one in log.broken(state.entries, state.noted) if one not in state.broken]
     if accepted:
         fine += f"; damaged, and accepted in a later decision: {'; '.join(accepted)}"
     return _check("decision log", state.broken, fine)

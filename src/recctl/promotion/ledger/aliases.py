@@ -44,14 +44,6 @@ SECONDS_BETWEEN_LOOKS = 0.3
 
 
 @dataclass(frozen=True)
-class Appended:
-    """The decision is in force."""
-
-    position: int
-    entry: Entry
-
-
-@dataclass(frozen=True)
 class Stale:
     """Another decision moved the aliases first; this one is not in force and never will be."""
 
@@ -141,8 +133,8 @@ def _shows(shown: dict[str, int], entries: list[Entry]) -> bool:
     return says == {alias: shown.get(alias) for alias in ALIASES}
 
 
-def append(registry: Registry, content: dict[str, Any], run_id: str) -> Appended | Stale:
-    """Write a decision into the log.
+def append(registry: Registry, content: dict[str, Any], run_id: str) -> Entry | Stale:
+    """Write a decision into the log; the entry in force.
 
     `content` is the body, `previous` in it the head (`Serving.head`) at which it was decided. One
     that moves nothing is written upon whatever came since. One that moves aliases (`sets`) is
@@ -163,7 +155,12 @@ def append(registry: Registry, content: dict[str, Any], run_id: str) -> Appended
         moved = _since(line, content["previous"])
         if mine is not None or (content["sets"] is not None and moved):
             _retire(registry, [it for it in entries if it.claimed in tried and it != mine])
-            return _appended(registry, mine) if mine is not None else Stale(moved[-1])
+            if mine is None:
+                return Stale(moved[-1])
+            if mine.sets is None:  # one that moves something is noted when that is done
+                with contextlib.suppress(UserError):
+                    registry.set_head(mine.position, mine.claimed)
+            return mine
         if len(failures) == FAILURES:
             raise failures[-1]
         try:
@@ -179,13 +176,6 @@ def append(registry: Registry, content: dict[str, Any], run_id: str) -> Appended
         except UserError as error:
             failures.append(error)
             time.sleep(random.uniform(0.05, 0.3) * len(failures))
-
-
-def _appended(registry: Registry, entry: Entry) -> Appended:
-    if entry.sets is None:  # one that moves something is noted when that is done
-        with contextlib.suppress(UserError):
-            registry.set_head(entry.position, entry.claimed)
-    return Appended(entry.position, entry)
 
 
 def _read_after(registry: Registry, failures: list[UserError]) -> list[Entry]:

@@ -8,8 +8,8 @@ from recctl.errors import Gone, UserError
 from recctl.promotion.ledger.aliases import (
     ALIASES,
     ROUNDS,
-    Appended,
     Serving,
+    Stale,
     append,
     follow,
     move,
@@ -171,8 +171,8 @@ def _undo(
     }
     run_id = registry.decision_run("recovery", {"recctl.run": "recovery"}, {})
     outcome = append(registry, content, run_id)
-    if isinstance(outcome, Appended):
+    if not isinstance(outcome, Stale):
         say(sentence)
         with contextlib.suppress(Gone):
             registry.mark(latest.position, "undone")
-        follow(registry, outcome.entry)
+        follow(registry, outcome)

@@ -1,8 +1,7 @@
 """The model registry: every call to it, and nothing that decides.
 
-The one module of promotion that imports mlflow, and only inside its functions. A registered model
-NAME holds the models; beside it NAME-decisions holds the decision log, a version per entry (see
-`log.py`). Reading from a registry that is empty gives nothing, it is not an error.
+A registered model NAME holds the models; beside it NAME-decisions holds the decision log, a version
+per entry (see `log.py`). Reading from a registry that is empty gives nothing, it is not an error.
 
 A request that failed may have been carried out all the same: the answer can be lost, and MLflow's
 client repeats a POST. So what is written here is either the same when done twice
@@ -10,17 +9,17 @@ client repeats a POST. So what is written here is either the same when done twic
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recctl.errors import Gone as Gone
-from recctl.errors import MayPass, UserError
+from recctl.errors import Gone, UserError
 from recctl.layout import Layout
 from recctl.promotion.ledger.log import Entry, digest
-from recctl.promotion.ledger.requests import NotThere, T, again, naming_what_is_missing
+from recctl.promotion.ledger.requests import NotThere, T, naming_what_is_missing
+from recctl.promotion.ledger.runs import ANSWER, Runs
 from recctl.promotion.ledger.versions import (
     CONTENT_DIGEST,
     DECISION,
@@ -33,15 +32,12 @@ from recctl.promotion.ledger.versions import (
     entry_of,
     version_of,
 )
-from recctl.redact import redact
-from recctl.tracking import batches, server
+from recctl.tracking import server
 from recctl.tracking.artifacts import place_of
 from recctl.tracking.failures import plainly
-from recctl.tracking.server import UNHURRIED, Tracking, patience
+from recctl.tracking.server import patience
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from recctl.tracking.artifacts import Artifacts
 
 MODEL = "model"
@@ -53,24 +49,18 @@ ENTRY_MAX = 100_000
 """Characters that MLflow takes in a tag of the registry."""
 
 PAGE = 200
-ANSWER = 10
-"""Seconds that a server gets for a question that it can answer in milliseconds."""
 
 
 @dataclass(frozen=True)
-class Registry:
+class Registry(Runs):
     """A registry that answered, and the registered model in it that this project promotes."""
 
-    client: "MlflowClient"
-    uri: str
     name: str
-    tracking: Tracking
 
     @classmethod
     def connect(cls, layout: Layout, name: str) -> "Registry":
         """Reach the registry; UserError in one line, within seconds, when it does not answer."""
-        reached = server.connect(layout)
-        return cls(reached.client, reached.uri, name, reached)
+        return cls(server.connect(layout), name)
 
     @property
     def log_name(self) -> str:
@@ -242,10 +232,6 @@ class Registry:
         if held.tags.get(STATE) == "pending":
             raise self._contradicts(f"took the state of decision {position} and does not hold it")
 
-    def head(self) -> tuple[int, str] | None:
-        """Position and digest of the newest entry in force, as it was last noted."""
-        return self.shown()[1]
-
     def set_head(self, position: int, digest: str) -> None:
         """Note the newest entry in force, so that a log cut off at its end is noticed.
 
@@ -259,80 +245,7 @@ class Registry:
             ),
         )
 
-    def decision_run(self, name: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> str:
-        """A finished MLflow run that holds the evidence of a decision; its id."""
-        from mlflow.entities import RunTag
-
-        short = [RunTag(key, value) for key, value in tags.items() if len(value) <= 5000]
-        with plainly(self.uri), patience(*UNHURRIED):
-            run = self.client.create_run(self.tracking.experiment_id, run_name=name)
-            identifier: str = run.info.run_id
-            if not identifier:
-                raise self._contradicts("gives no id for a new run")
-            for start in range(0, len(short), batches.BATCH_PARAMS):
-                batch = short[start : start + batches.BATCH_PARAMS]
-                self.client.log_batch(identifier, tags=batch)
-            batches.log_metrics(self.client, identifier, batches.metrics(metrics, 0))
-            self.client.set_terminated(identifier, "FINISHED")
-        return identifier
-
-    def log_files(self, run_id: str, folder: Path, sub: str) -> None:
-        """Keep a copy of a folder's content with a run, below `sub`.
-
-        Raises MayPass where the store does not hold all of it afterwards: a server between may
-        have answered in its place.
-        """
-        with plainly(self.uri), patience(*UNHURRIED):
-            self.client.log_artifacts(run_id, str(folder), sub)
-        artifacts = self._artifacts(run_id)
-        held = self._read(lambda: artifacts.sizes(sub))
-        files = {path: path.relative_to(folder).as_posix() for path in folder.rglob("*")}
-        for path, name in files.items():
-            if path.is_file() and held.get(f"{sub}/{name}", -1) not in (None, path.stat().st_size):
-                raise self._contradicts(f"took {name} and does not hold it")
-
-    def fetch(self, run_id: str, sub: str, to: Path, names: Sequence[str]) -> Path:
-        """A local copy of what a run keeps below `sub`, where the files `names` should be.
-
-        Raises Gone where the store says that there is nothing of it, Unknown where that could not
-        be read.
-        """
-        try:
-            return self._copy(self._artifacts(run_id), sub, to, names)
-        except NotThere as error:
-            raise Gone(f"run {run_id} keeps no {sub}: {error}") from None
-
-    def _copy(self, artifacts: "Artifacts", sub: str, to: Path, names: Sequence[str]) -> Path:
-        def copy() -> Path:
-            sizes = self._sizes(artifacts, sub, names)
-            with self._listed():
-                artifacts.copy(sizes, to)
-            return to / sub
-
-        return self._read(copy)
-
-    def _sizes(
-        self, artifacts: "Artifacts", sub: str, names: Sequence[str]
-    ) -> dict[str, int | None]:
-        """What there is; that a file is not is asked again, of that file (see `artifacts.py`)."""
-        found = artifacts.sizes(sub)
-        lacking = [name for name in names if f"{sub}/{name}" not in found]
-        if lacking and not artifacts.lacks(f"{sub}/{lacking[0]}"):
-            raise self._contradicts(f"does not list {sub}/{lacking[0]} and holds it")
-        if not found:
-            raise Gone(f"{artifacts.place}/{sub} holds nothing")
-        return found
-
-    @contextlib.contextmanager
-    def _listed(self) -> Iterator[None]:
-        """For what the store has just listed: that it is not there is no answer."""
-        try:
-            with naming_what_is_missing():
-                yield
-        except NotThere as error:
-            raise self._contradicts(f"lists a file and does not give it ({error})") from None
-
-    # How it is asked
+    # Pages, versions and models
 
     def _search(self, name: str, order: str) -> Iterator[Any]:
         token = None
@@ -367,10 +280,6 @@ class Registry:
             raise self._contradicts(f"answers for another model than '{name}'")
         return model
 
-    def _contradicts(self, what: str) -> MayPass:
-        """The error for an answer that cannot be MLflow's own, or not a whole one."""
-        return MayPass(f"MLflow at {redact(self.uri)} {what}", "run the command again")
-
     def _with(self, name: str, call: Callable[[], T]) -> T:
         """Call; where the registered model `name` is missing, make it and call again."""
         try:
@@ -401,15 +310,3 @@ class Registry:
         if not number.isdecimal():
             raise self._contradicts(f"gives no number for a new version of '{name}'")
         return int(number)
-
-    def _artifacts(self, run_id: str) -> "Artifacts":
-        found: Artifacts = self._read(lambda: self.client.get_artifacts(run_id))
-        return found
-
-    def _read(self, call: Callable[[], T]) -> T:
-        with plainly(self.uri), patience(ANSWER, retries=1):
-            return again(call)
-
-    def _write(self, call: Callable[[], Any]) -> None:
-        """Only for what is the same when it is done twice."""
-        self._read(call)
