@@ -21,6 +21,7 @@ from recctl.promotion.manifest import Manifest
 from recctl.promotion.manifest import of as manifest_of
 from recctl.promotion.trial import package
 from recctl.promotion.trial.package import RECOMMENDER
+from recctl.promotion.trial.training_record import TrainingRecord
 from recctl.recommend import Served
 
 
@@ -146,11 +147,11 @@ def test_every_kind_of_model_recommends_as_it_did_before(tmp_path: Path, kind: s
     for history in ([], ["a"], ["c", "b", "a"]):
         before, after = (
             served.recommend(history, 3, filter_seen=True)
-            for served in (Served.load(tmp_path / "model"), package.load(folder))
+            for served in (Served.load(tmp_path / "model"), Served.load(folder / RECOMMENDER))
         )
         assert after == before
         assert len(after) > 0
-    assert package.load_record(folder).about["lineage"] == {"data_md5": "d41d8"}
+    assert TrainingRecord.load(folder / RECOMMENDER).about["lineage"] == {"data_md5": "d41d8"}
 
 
 def test_a_model_of_another_split_is_not_packaged(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def version(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def served(version: Path) -> Served:
-    return package.load(version)
+    return Served.load(version / package.RECOMMENDER)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import doctest
 import io
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -44,20 +45,17 @@ from recctl.render.console import Console
 from recctl.render.text import literal
 
 
-def _console(width: int = 120) -> Console:
-    """A terminal without colours."""
-    return Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
-
-
-def _printed(console: Console) -> str:
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
+def _shown(show: Callable[..., None], *given: Any, width: int = 120) -> str:
+    """What is printed on a terminal without colours."""
+    file = io.StringIO()
+    console = Console(file=file, width=width, force_terminal=True, color_system=None)
+    show(*given, console=console)
+    return file.getvalue()
 
 
 def _decision(content: dict[str, Any], position: int | None = 7, width: int = 120) -> str:
-    console = _console(width)
-    tables.decision(record(content), position, console)
-    return _printed(console)
+    place = None if position is None else row(position, content)
+    return _shown(tables.decision, record(content), place, width=width)
 
 
 def _line(text: str, start: str) -> str:
@@ -175,12 +173,10 @@ def test_the_verdicts_word_is_not_said_twice() -> None:
 
 
 def test_a_decision_that_does_not_count_says_so() -> None:
-    console = _console()
-    tables.decision(record(PROMOTED), 5, console, row=row(5, PROMOTED, in_force=False))
-    assert "void: another decision came first" in _printed(console)
-    console = _console()
-    tables.decision(record(PROMOTED), 5, console, row=row(5, PROMOTED))
-    assert "void" not in _printed(console)
+    void = row(5, PROMOTED, in_force=False)
+    text = _shown(tables.decision, record(PROMOTED), void)
+    assert "void: another decision came first" in text
+    assert "void" not in _decision(PROMOTED)
 
 
 def test_every_reason_of_every_gate_is_shown() -> None:
@@ -192,9 +188,7 @@ def test_every_reason_of_every_gate_is_shown() -> None:
 
 
 def test_a_comparison_names_both_sides_and_judges_nothing() -> None:
-    console = _console()
-    tables.comparison(record(COMPARISON), console)
-    text = _printed(console)
+    text = _shown(tables.comparison, record(COMPARISON))
     assert _line(text, "metric").split() == [
         *["metric", "version", "3", "workspace", "difference", "95%", "interval"]
     ]
@@ -233,7 +227,7 @@ def test_figures_stay_on_their_line_at_80_columns() -> None:
 
 
 def test_without_a_terminal_lines_are_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    tables.decision(record(PROMOTED), 7)
+    tables.decision(record(PROMOTED), row(7, PROMOTED))
     assert max(map(len, capsys.readouterr().out.splitlines())) > 80
 
 
@@ -259,9 +253,7 @@ def test_any_text_prints(text: str) -> None:
 
 
 def _history(rows: list[HistoryRow], width: int = 120) -> str:
-    console = _console(width)
-    tables.history(rows, console)
-    return _printed(console)
+    return _shown(tables.history, rows, width=width)
 
 
 def test_history_tells_who_what_and_what_moved() -> None:
@@ -307,32 +299,24 @@ def test_a_rejection_that_was_first_moves_nothing() -> None:
 
 
 def test_versions_in_a_list() -> None:
-    console = _console(80)
-    tables.versions(VERSIONS, console)
-    text = _printed(console)
+    text = _shown(tables.versions, VERSIONS, width=80)
     assert "champion, previous" in text
     assert "commit 0123456789ab (dirty)" in " ".join(text.split())
     assert _line(text, "      4").split()[:3] == ["4", "bert4rec", "a1a1a1a1a1a1"]
 
 
 def test_no_versions() -> None:
-    console = _console()
-    tables.versions([], console)
-    assert _printed(console) == "No version is registered yet.\n"
+    assert _shown(tables.versions, []) == "No version is registered yet.\n"
 
 
 def test_one_version_with_its_files() -> None:
-    console = _console(80)
-    tables.version(VERSIONS[0], console)
-    text = _squeezed(_printed(console))
+    text = _squeezed(_shown(tables.version, VERSIONS[0], width=80))
     assert "b2" * 32 in text
     assert "f6f6f6f6f6f6artifacts/recommender/model.safetensors" in text
 
 
 def test_checks_say_what_is_wrong() -> None:
-    console = _console(80)
-    tables.checks(CHECKS, console)
-    text = _printed(console)
+    text = _shown(tables.checks, CHECKS, width=80)
     assert _line(text, "version 4").split()[2:4] == ["NOT", "OK"]
     assert _line(text, "decision log").split()[2] == "ok"
     assert _squeezed(CHECKS[1].detail) in _squeezed(
@@ -342,9 +326,8 @@ def test_checks_say_what_is_wrong() -> None:
 
 
 def test_checks_that_all_hold() -> None:
-    console = _console()
-    tables.checks([CHECKS[0], CHECKS[2]], console)
-    assert _printed(console).splitlines()[-1] == "2 checks, everything is consistent."
+    text = _shown(tables.checks, [CHECKS[0], CHECKS[2]])
+    assert text.splitlines()[-1] == "2 checks, everything is consistent."
 
 
 # --- a decision as `decide` makes it

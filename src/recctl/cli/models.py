@@ -44,7 +44,7 @@ def _print(rows: "list[ModelVersion]", as_json: bool, one: bool) -> None:
     from recctl.promotion.view import tables as showing
 
     if as_json:
-        echo_json(schema.versions_output(rows))
+        echo_json(schema.output("versions", versions=rows))
     elif one:
         showing.version(rows[0])
     else:

@@ -76,7 +76,11 @@ def compare(
     from recctl.promotion.view import schema, tables
 
     record = comparing.compare(Layout.find(), first, second, _say)
-    _out(as_json, lambda: schema.comparison_output(record), lambda: tables.comparison(record))
+    _out(
+        as_json,
+        lambda: schema.output("comparison", comparison=record),
+        lambda: tables.comparison(record),
+    )
 
 
 def history(as_json: AsJson = False) -> None:
@@ -86,7 +90,7 @@ def history(as_json: AsJson = False) -> None:
     from recctl.promotion.view import schema, tables
 
     rows = history.decisions(history.open_registry(Layout.find()))
-    _out(as_json, lambda: schema.history_output(rows), lambda: tables.history(rows))
+    _out(as_json, lambda: schema.output("history", rows=rows), lambda: tables.history(rows))
 
 
 def explain(
@@ -103,12 +107,12 @@ def explain(
 
     registry = history.open_registry(Layout.find())
     row = history.decision(registry, decision)
-    assert row.body is not None
     record = row.body
+    assert record is not None
     same, sentence = archive.repeat(registry, record)
 
     def people() -> None:
-        tables.decision(record, decision, row=row)
+        tables.decision(record, row)
         echo(f"{'Checked' if same else 'NOT CONFIRMED'}: {sentence}.")
 
     code = 0 if same else 2
@@ -130,8 +134,13 @@ def verify(
 
     layout = Layout.find()
     rows = check(history.open_registry(layout), layout, everything=everything)
-    _out(as_json, lambda: schema.verification_output(rows), lambda: tables.checks(rows))
-    if not all(row.ok for row in rows):
+    whole = all(row.ok for row in rows)
+    _out(
+        as_json,
+        lambda: schema.output("verification", consistent=whole, checks=rows),
+        lambda: tables.checks(rows),
+    )
+    if not whole:
         raise typer.Exit(2)
 
 
@@ -173,7 +182,7 @@ def _finish(done: "Outcome", as_json: bool, shown: bool) -> None:
         if done.record is None:
             echo(done.note or "")
         else:
-            tables.decision(done.record, row.position if row else None, row=row)
+            tables.decision(done.record, row)
 
     output = schema.decision_output(done.record, done.exit_code, row, done.note)
     _out(as_json, lambda: output, people)

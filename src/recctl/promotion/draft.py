@@ -55,16 +55,9 @@ def measured(
     evidence: Evidence,
 ) -> dict[str, Any]:
     """The fields of models that were scored on today's test set, and of the policy."""
-    scored = {
-        "challenger": evidence.challenger,
-        "champion": evidence.champion,
-        "best": evidence.best,
-        **evidence.baselines,
-    }
     full = {
-        name: _means(policy.metrics, one, evidence.catalogue)
-        for name, one in scored.items()
-        if one is not None
+        name: _means(policy.metrics, scored, evidence.catalogue)
+        for name, scored in {**evidence.models, **evidence.baselines}.items()
     }
     return {
         **{name: contender(one) for name, one in contenders.items()},

@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 from recctl import limits
 from recctl.evaluation.slices import Slice
 from recctl.promotion.judge.evidence import Evidence, Scored
-from recctl.promotion.judge.gate import Gate
+from recctl.promotion.judge.gate import Gate, Outcome
 from recctl.promotion.judge.policy import PromotionParams
 from recctl.render.numbers import percent
 
 FEWEST_USERS = 6
 """Of five users even unanimous gains have a two-sided sign-flip p-value of 2 / 2**5 = 6.25%: fewer
 than six can prove nothing, whatever their ranks."""
+
+_GATES = {"primary", "floors", "baselines", "slices", "guardrails", "suspicious_gain", "ratchet"}
+_GATES |= {"convergence", "leak"}
 
 
 @dataclass(frozen=True)
@@ -63,35 +66,18 @@ def _problems(evidence: Evidence) -> list[Gate]:
 
 def _policy(evidence: Evidence, policy: PromotionParams) -> list[Gate]:
     """An empty policy refuses: by nothing, nothing is proven."""
-    guardrails = policy.guardrails is not None and any(
-        limit is not None for limit in policy.guardrails.model_dump().values()
-    )
-    others = [
-        policy.primary,
-        policy.floors,
-        policy.baselines,
-        policy.slices,
-        policy.suspicious_gain,
-        policy.ratchet,
-        policy.convergence,
-        policy.leak,
-    ]
-    if guardrails or any(others):
+    gates = policy.model_dump(include=_GATES)
+    limits_set = [limit for limit in (gates.pop("guardrails") or {}).values() if limit is not None]
+    if limits_set or any(gates.values()):
         return []
-    return [
-        _refuse("policy", "the promotion section of params.yaml turns every gate off: turn one on")
-    ]
+    said = "the promotion section of params.yaml turns every gate off: turn one on"
+    return [_refuse("policy", said)]
 
 
 def models(evidence: Evidence) -> dict[str, Scored]:
     """Every model that was scored, by the name that reasons give it."""
-    three = {
-        "challenger": evidence.challenger,
-        "champion": evidence.champion,
-        "best": evidence.best,
-    }
-    found = {name: scored for name, scored in three.items() if scored is not None}
-    return {**found, **{f"baseline {name}": one for name, one in evidence.baselines.items()}}
+    baselines = {f"baseline {name}": scored for name, scored in evidence.baselines.items()}
+    return {**evidence.models, **baselines}
 
 
 def _protocol(evidence: Evidence) -> list[Gate]:
@@ -205,7 +191,7 @@ def leak(evidence: Evidence, policy: PromotionParams) -> tuple[list[Gate], NDArr
         said = "the gate is off: whether a model was trained on today's targets was not checked"
         return [Gate("leak", "all models", "shown", said)], everyone
     measures = ("challenger", "champion", *(["best"] if policy.ratchet is not None else []))
-    judged = [name for name in measures if name in models(evidence)]
+    judged = [name for name in measures if name in evidence.models]
     rows = [_leak_of(name, evidence, policy.leak.excluded_share) for name in judged]
     if refused(rows):
         return rows, everyone
@@ -219,35 +205,23 @@ def _leak_of(name: str, evidence: Evidence, allowed: float) -> Gate:
     if mask is None or not _mask(mask, evidence.users.shape):
         said = f"no record of what the {name} was trained on: it could not be checked for leaks"
         return Gate("leak", name, "refused", said, threshold=allowed)
-    share = float(mask.mean())
-    said = (
-        f"the {name} may have been trained on the targets of {int(mask.sum()):,} of {len(mask):,}"
-    )
-    said += f" test users ({percent(share)}"
-    if share > allowed:
-        return Gate(
-            "leak",
-            name,
-            "refused",
-            f"{said}, allowed {percent(allowed)}): {_LEAK_CURES[name]}",
-            threshold=allowed,
-            users=int(mask.sum()),
-            details={"share": share},
+    share, users = float(mask.mean()), int(mask.sum())
+    said = f"no target of today is among the {name}'s training interactions"
+    if users:
+        remedy = _LEAK_CURES[name] if share > allowed else "they are left out for every model"
+        said = (
+            f"the {name} may have been trained on the targets of {users:,} of {len(mask):,} test "
+            f"users ({percent(share)}, allowed {percent(allowed)}): {remedy}"
         )
-    if not mask.any():
-        said = f"no target of today is among the {name}'s training interactions"
-    else:
-        said += f", allowed {percent(allowed)}): they are left out for every model"
-    return Gate(
-        "leak",
-        name,
-        "pass",
-        said,
-        None,
-        threshold=allowed,
-        users=int(mask.sum()),
-        details={"share": share},
-    )
+    outcome: Outcome = "refused" if share > allowed else "pass"
+    return _leak_row(name, outcome, said, allowed, users, share)
+
+
+def _leak_row(
+    name: str, outcome: Outcome, reason: str, allowed: float, users: int, share: float
+) -> Gate:
+    details: dict[str, float | None] = {"share": share}
+    return Gate("leak", name, outcome, reason, threshold=allowed, users=users, details=details)
 
 
 _RAISE = "raise promotion.leak.excluded_share where interactions are deleted regularly"
@@ -272,15 +246,8 @@ def _left_out(kept: NDArray[np.bool_], allowed: float) -> Gate:
         said += f", more than {percent(allowed)}: {_RAISE}"
     elif left_out and kept.sum() < FEWEST_USERS:
         held, said = False, f"{said}: too few stay"
-    return Gate(
-        "leak",
-        "users left out",
-        "pass" if held else "refused",
-        said,
-        threshold=allowed,
-        users=left_out,
-        details={"share": share},
-    )
+    outcome: Outcome = "pass" if held else "refused"
+    return _leak_row("users left out", outcome, said, allowed, left_out, share)
 
 
 def _without(judged: Judged, kept: NDArray[np.bool_]) -> Judged:

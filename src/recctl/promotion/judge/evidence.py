@@ -76,3 +76,9 @@ class Evidence:
     problems: list[str] = field(default_factory=list)
     """What made a part of this impossible to gather, such as a digest that did not fit: each is a
     sentence, and any of them refuses."""
+
+    @property
+    def models(self) -> dict[str, Scored]:
+        """By `challenger`, `champion`, `best`: those that were scored."""
+        three = {name: getattr(self, name) for name in ("challenger", "champion", "best")}
+        return {name: scored for name, scored in three.items() if scored is not None}

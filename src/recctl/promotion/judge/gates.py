@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 
 from recctl.evaluation import statistics
 from recctl.evaluation.slices import Slice
-from recctl.evaluation.statistics import Counted
 from recctl.promotion.judge.comparison import (
     SLACK,
     TAIL,
@@ -104,31 +103,28 @@ def _one_better(found: list[Comparison], gain: float) -> Gate:
 
 def floors(pairs: Pairs, policy: PromotionParams) -> list[Gate]:
     """The challenger's own interval must lie on or above each floor."""
-    return [
-        _floor(pairs.values(metric), metric, least, policy)
-        for metric, least in (policy.floors or {}).items()
-    ]
+    return [_floor(pairs, metric, least, policy) for metric, least in (policy.floors or {}).items()]
 
 
-def _floor(sample: Counted, metric: str, least: float, policy: PromotionParams) -> Gate:
-    rng = generator(policy, "floors", metric)
+def _floor(pairs: Pairs, metric: str, least: float, policy: PromotionParams) -> Gate:
+    own = _own(pairs, "floors", metric, policy)
+    held = own.low is not None and own.low >= least
+    said = f"{own.reason} {'holds' if held else 'is not proven to hold'} the floor {figure(least)}"
+    return replace(own, outcome="pass" if held else "fail", reason=said, threshold=least)
+
+
+def _own(pairs: Pairs, gate: str, metric: str, policy: PromotionParams) -> Gate:
+    """A row of the challenger's own figure with its interval, shown."""
+    sample, rng = pairs.values(metric), generator(policy, gate, metric)
     own = statistics.interval_of(statistics.bootstrap_means(sample, policy.resamples, rng), sample)
-    held = own.low >= least
-    said = f"{label(metric)} {figure(own.value)} [{figure(own.low)}, {figure(own.high)}] "
-    said += (
-        f"holds the floor {figure(least)}"
-        if held
-        else f"is not proven to hold the floor {figure(least)}"
-    )
     return Gate(
-        "floors",
+        gate,
         metric,
-        "pass" if held else "fail",
-        said,
+        "shown",
+        f"{label(metric)} {figure(own.value)} [{figure(own.low)}, {figure(own.high)}]",
         challenger=own.value,
         low=own.low,
         high=own.high,
-        threshold=least,
         users=sample.users,
     )
 
@@ -297,34 +293,21 @@ def _ratchet(best: Pairs, metric: str, policy: PromotionParams, margin: float) -
 
 def alone(counter: Counter, policy: PromotionParams) -> list[Gate]:
     """A first model's own figures and, by the best baseline, its gain: shown, there is no judge."""
-    own = counter.pairs(counter.judged.ranks["challenger"])
-    return [_alone(own, counter, metric, policy) for metric in policy.metrics]
+    pairs = counter.pairs(counter.judged.ranks["challenger"])
+    return [_alone(pairs, counter, metric, policy) for metric in policy.metrics]
 
 
-def _alone(own: Pairs, counter: Counter, metric: str, policy: PromotionParams) -> Gate:
-    sample = own.values(metric)
-    rng = generator(policy, "primary", metric)
-    found = statistics.interval_of(
-        statistics.bootstrap_means(sample, policy.resamples, rng), sample
-    )
-    said = f"{label(metric)} {figure(found.value)} [{figure(found.low)}, {figure(found.high)}]"
+def _alone(pairs: Pairs, counter: Counter, metric: str, policy: PromotionParams) -> Gate:
+    own = _own(pairs, "primary", metric, policy)
+    said = own.reason
     others = {
         name: counter.pairs(ranks).means(metric)[1]
         for name, ranks in counter.judged.baselines.items()
     }
     best = max(others, key=others.__getitem__, default=None)
-    if best is not None and others[best] > 0:
-        said += f", {found.value / others[best] - 1:+.0%} against the best baseline ({best})"
-    return Gate(
-        "primary",
-        metric,
-        "shown",
-        f"{said}; there is no champion to compare with",
-        challenger=found.value,
-        low=found.low,
-        high=found.high,
-        users=sample.users,
-    )
+    if best is not None and others[best] > 0 and own.challenger is not None:
+        said += f", {own.challenger / others[best] - 1:+.0%} against the best baseline ({best})"
+    return replace(own, reason=f"{said}; there is no champion to compare with")
 
 
 def first_model(rows: list[Gate], policy: PromotionParams) -> list[Gate]:

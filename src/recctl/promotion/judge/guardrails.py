@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from recctl.promotion.judge.comparison import SLACK
 from recctl.promotion.judge.evidence import Conduct, Evidence, Training
@@ -60,18 +61,10 @@ def _guardrail(
     assert old is not None
     held, said = judge(float(new), float(old), limit)
     outcome: Outcome = "pass" if held else "fail"
-    if name == "overlap":
-        return Gate("guardrails", name, outcome, said, challenger=float(new), threshold=limit)
-    return Gate(
-        "guardrails",
-        name,
-        outcome,
-        said,
-        challenger=float(new),
-        reference=float(old),
-        difference=float(new) - float(old),
-        threshold=limit,
-    )
+    row = Gate("guardrails", name, outcome, said, challenger=float(new), threshold=limit)
+    if judge is _overlap:  # a figure of both models: there is no champion's
+        return row
+    return replace(row, reference=float(old), difference=float(new) - float(old))
 
 
 def _coverage(new: float, old: float, limit: float) -> tuple[bool, str]:

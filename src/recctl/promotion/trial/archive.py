@@ -48,9 +48,8 @@ def save(evidence: Evidence, user_ids: list[str], folder: Path) -> list[str]:
 
 
 def _scored(evidence: Evidence) -> dict[str, Scored]:
-    three = {name: getattr(evidence, name) for name in ("challenger", "champion", "best")}
     baselines = {f"baseline/{name}": one for name, one in evidence.baselines.items()}
-    return {name: one for name, one in (three | baselines).items() if one is not None}
+    return {**evidence.models, **baselines}
 
 
 def _order(one: Scored, evidence: Evidence) -> Any:

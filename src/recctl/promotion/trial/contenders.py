@@ -122,8 +122,7 @@ def registered(registry: Registry, layout: Layout, number: int, line: Sequence[E
         with _unsound(number):
             if package.content_digest(own) != version.digest:
                 raise UserError("its model is not the one that its digest was taken of")
-            served = package.load(folder)
-            record = package.load_record(folder)
+            served, record = Served.load(own), TrainingRecord.load(own)
     manifest = vouch.manifest_of(version)
     return Contender(own, served, version.digest, number, record, manifest)
 
@@ -161,7 +160,8 @@ def _manifest(registry: Registry, version: Version, line: Sequence[Entry]) -> Ma
 def _folder(registry: Registry, layout: Layout, version: Version, expected: Manifest) -> Path:
     """A copy of the version's files as they are in the registry now, which is what serves."""
     folder = layout.state / "versions" / f"{version.number}-{version.digest[:16]}"
-    with tempfile.TemporaryDirectory(dir=_made(folder.parent), prefix=".fetched-") as temporary:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetched-") as temporary:
         fetched = registry.download(version, Path(temporary))
         with _unsound(version.number):
             package.check(fetched, expected)
@@ -178,11 +178,6 @@ def _sound(folder: Path, expected: Manifest) -> bool:
     except UserError:
         return False
     return True
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _prune(newest: Path) -> None:

@@ -48,7 +48,6 @@ SOURCES = (
     "redact.py",
     "settings.py",
     "recommend.py",
-    "redact.py",
     "evaluation/__init__.py",
     "evaluation/ranking.py",
     "models/*.py",
@@ -137,16 +136,6 @@ def check(folder: Path, expected: manifest.Manifest) -> None:
     """
     manifest.check(folder, expected)
     refuse_pickles(folder)
-
-
-def load(folder: Path) -> Served:
-    """A version's model, read with recctl's own code; `check` the folder first."""
-    return Served.load(folder / RECOMMENDER)
-
-
-def load_record(folder: Path) -> TrainingRecord:
-    """A version's training record; `check` the folder first."""
-    return TrainingRecord.load(folder / RECOMMENDER)
 
 
 def refuse_pickles(folder: Path) -> None:

@@ -13,6 +13,7 @@ from recctl.render.grid import Cell, Grid, left
 from recctl.render.numbers import count, figure, signed
 from recctl.render.page import Block
 from recctl.render.text import markdown as _inline
+from recctl.render.text import one_line
 
 
 def html(record: DecisionRecord, png: bytes, position: int | None = None) -> str:
@@ -36,7 +37,7 @@ def markdown(record: DecisionRecord, position: int | None = None, *, picture: bo
 
 def description(record: DecisionRecord, position: int | None = None) -> str:
     """What MLflow shows beside the challenger's version, in markdown; links work in its pages."""
-    model = _inline(words.clean(record.challenger.model if record.challenger else "model"))
+    model = _inline(one_line(record.challenger.model if record.challenger else "model"))
     data = words.brief(record.lineage.data_md5 if record.lineage else None)
     lines = [f"{model} trained on data {data}, commit {words.commit(record)}."]
     means = (record.means.full if record.means else {}).get("challenger", {})
@@ -81,7 +82,7 @@ def _judgement(record: DecisionRecord, picture: str | None) -> list[Block]:
 def _in_words(record: DecisionRecord) -> str:
     """The plot for people who do not see it."""
     rows = [
-        f"{words.clean(gate.name)} {signed(gate.difference)} {words.interval(gate)}"
+        f"{one_line(gate.name)} {signed(gate.difference)} {words.interval(gate)}"
         for gate in plots.drawable(record)
         if gate.gate == "primary"
     ]
@@ -116,7 +117,7 @@ def _origin(record: DecisionRecord, position: int | None) -> list[Block]:
         if model is not None
     ]
     lineage = record.lineage.content() if record.lineage else {}
-    facts = [[words.clean(name).replace("_", " "), _text(lineage[name])] for name in lineage]
+    facts = [[one_line(name).replace("_", " "), _text(lineage[name])] for name in lineage]
     facts.append(["decision before this one", _text(record.previous)])
     files = record.evidence.files if record.evidence else {}
     run_id = record.evidence.run_id if record.evidence else None
@@ -160,4 +161,4 @@ def _command(record: DecisionRecord) -> str:
 
 
 def _text(value: str | None) -> str:
-    return words.clean(value) if value else "-"
+    return one_line(value) if value else "-"

@@ -13,6 +13,7 @@ from recctl.render import drawing
 from recctl.render.drawing import BLUE as _BLUE
 from recctl.render.drawing import GREY as _GREY
 from recctl.render.drawing import ORANGE as _ORANGE
+from recctl.render.text import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +34,11 @@ _MEANINGS = {
     "refused": "cannot be judged",
     "shown": "decides nothing",
 }
+_LINES: dict[str, tuple[Any, str, str]] = {
+    "margin": ("--", _ORANGE, "the interval must lie right of this"),
+    "gain": (":", _BLUE, "one metric's right of this: better"),
+}
+"""Thresholds: a line's style, colour and meaning."""
 _ROW = 0.32
 """Inches per row."""
 _PANELS = {
@@ -101,12 +107,9 @@ def _panel(axes: "Axes", rows: list[Gate], record: DecisionRecord) -> None:
             markerfacecolor=fill,
             zorder=3,
         )
-        needed = _needed(gate)
-        if needed is not None:
-            axes.vlines(needed, at - 0.42, at + 0.42, **_line("margin"))
-        gain = _min_gain(gate, record)
-        if gain:
-            axes.vlines(gain, at - 0.42, at + 0.42, **_line("gain"))
+        for name, value in _thresholds(gate, record).items():
+            style, colour, _ = _LINES[name]
+            axes.vlines(value, at - 0.42, at + 0.42, colour, style, linewidth=1.5, zorder=1.5)
     axes.set_yticks(range(len(rows)), [_label(gate) for gate in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
@@ -116,28 +119,21 @@ def _panel(axes: "Axes", rows: list[Gate], record: DecisionRecord) -> None:
 
 def _label(gate: Gate) -> str:
     """The gate's name."""
-    name = words.clean(gate.name)
+    name = one_line(gate.name)
     name = name.upper() if gate.gate in ("primary", "ratchet") else name
     users = gate.users if gate.gate == "slices" else None
     return f"{name}  ({users:,} users)" if users is not None else name
 
 
-def _needed(gate: Gate) -> float | None:
-    """What the lower end must exceed; None for a gate that decides nothing."""
-    return None if gate.outcome == "shown" else gate.threshold
-
-
-def _min_gain(gate: Gate, record: DecisionRecord) -> float | None:
-    """What a primary metric must exceed to count as better; None where that is the zero line."""
+def _thresholds(gate: Gate, record: DecisionRecord) -> dict[str, float]:
+    """What the lower end must exceed, by the name of its line; none where nothing is decided."""
+    found = {}
+    if gate.outcome != "shown" and gate.threshold is not None:
+        found["margin"] = gate.threshold
     policy = (record.policy or {}).get("primary") or {}
-    return policy.get("min_gain") if gate.gate == "primary" else None
-
-
-def _line(name: str) -> Any:
-    """How a threshold is drawn: dashes for not worse, dots for better."""
-    styles = {"margin": ("--", _ORANGE), "gain": (":", _BLUE)}
-    style, colour = styles[name]
-    return {"linestyles": style, "colors": colour, "linewidth": 1.5, "zorder": 1.5}
+    if gate.gate == "primary" and policy.get("min_gain"):  # else it is the zero line
+        found["gain"] = policy["min_gain"]
+    return found
 
 
 def _legend(figure: "Figure", panels: dict[str, list[Gate]], record: DecisionRecord) -> None:
@@ -145,30 +141,25 @@ def _legend(figure: "Figure", panels: dict[str, list[Gate]], record: DecisionRec
     from matplotlib.lines import Line2D
 
     rows = [gate for found in panels.values() for gate in found]
-    handles = []
-    for outcome, (marker, edge, fill) in _MARKS.items():
-        if any(gate.outcome == outcome for gate in rows):
-            handles.append(
-                Line2D(
-                    *([], []),
-                    marker=marker,
-                    color=edge,
-                    markerfacecolor=fill,
-                    markersize=7,
-                    label=_MEANINGS[outcome],
-                )
-            )
-    drawn = {
-        "margin": (
-            "the interval must lie right of this",
-            any(_needed(gate) is not None for gate in rows),
-        ),
-        "gain": ("one metric's right of this: better", any(_min_gain(one, record) for one in rows)),
-    }
-    for name, (text, shown) in drawn.items():
-        line = _line(name)
-        style = {"linestyle": line["linestyles"], "color": line["colors"]}
-        handles += [Line2D([], [], **style, label=text)] if shown else []
+    outcomes = {gate.outcome for gate in rows}
+    handles = [
+        Line2D(
+            *([], []),
+            marker=marker,
+            color=edge,
+            markerfacecolor=fill,
+            markersize=7,
+            label=_MEANINGS[outcome],
+        )
+        for outcome, (marker, edge, fill) in _MARKS.items()
+        if outcome in outcomes
+    ]
+    drawn = {name for gate in rows for name in _thresholds(gate, record)}
+    handles += [
+        Line2D([], [], linestyle=style, color=colour, label=text)
+        for name, (style, colour, text) in _LINES.items()
+        if name in drawn
+    ]
     figure.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False)
 
 

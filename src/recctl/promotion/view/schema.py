@@ -6,7 +6,6 @@ its kind. New keys may appear within a schema's number; a key that changes its m
 raises the number.
 """
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, RootModel
@@ -138,6 +137,13 @@ class Output(
     """What promotion's commands print with --json: one of these, told apart by `output`."""
 
 
+def output(kind: str, **fields: Any) -> dict[str, Any]:
+    """An output for `--json`; `kind` names it."""
+    made = Output.model_validate({"schema": SCHEMA, "output": kind, **fields})
+    content: dict[str, Any] = made.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return content
+
+
 def decision_output(
     record: DecisionRecord | None,
     exit_code: int,
@@ -146,33 +152,7 @@ def decision_output(
 ) -> dict[str, Any]:
     """A decision for `--json`; `row` is its place in the log where it is kept."""
     place = {key: getattr(row, key, None) for key in ("position", "state", "in_force", "digest")}
-    return _printed("decision", **place, exit_code=exit_code, note=note, decision=record)
-
-
-def comparison_output(record: DecisionRecord) -> dict[str, Any]:
-    """A comparison for `--json`."""
-    return _printed("comparison", comparison=record)
-
-
-def history_output(rows: Sequence[HistoryRow]) -> dict[str, Any]:
-    """The log for `--json`."""
-    return _printed("history", rows=rows)
-
-
-def verification_output(checks: Sequence[Check]) -> dict[str, Any]:
-    """The checks of `recctl verify` for `--json`."""
-    return _printed("verification", consistent=all(one.ok for one in checks), checks=checks)
-
-
-def versions_output(rows: Sequence[ModelVersion]) -> dict[str, Any]:
-    """Registered versions for `--json`."""
-    return _printed("versions", versions=rows)
-
-
-def _printed(kind: str, **fields: Any) -> dict[str, Any]:
-    output = Output.model_validate({"schema": SCHEMA, "output": kind, **fields})
-    content: dict[str, Any] = output.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    return content
+    return output("decision", **place, exit_code=exit_code, note=note, decision=record)
 
 
 def document() -> dict[str, Any]:

@@ -16,7 +16,6 @@ from recctl.promotion.view.schema import Check, HistoryRow, ModelVersion
 from recctl.promotion.view.words import (
     OUTCOMES,
     brief,
-    clean,
     detail,
     interval,
     number,
@@ -25,6 +24,7 @@ from recctl.promotion.view.words import (
 from recctl.render.console import Console, Table, Text
 from recctl.render.grid import STYLES, Cell, Column, Grid, Mark, left, right
 from recctl.render.numbers import count, figure, signed
+from recctl.render.text import one_line
 
 _WIDTH = 120
 """Columns where the output is no terminal: reasons are folded there."""
@@ -50,16 +50,10 @@ _WHY = partial(Column, fold=True, ratio=1)
 
 
 def decision(
-    record: DecisionRecord,
-    position: int | None = None,
-    console: Console | None = None,
-    *,
-    row: HistoryRow | None = None,
+    record: DecisionRecord, row: HistoryRow | None = None, console: Console | None = None
 ) -> None:
-    """Print a decision so that a person can decide from it; `position` is its id in the log.
-
-    `row` is its place in the log: given that, one that does not count says so.
-    """
+    """Print a decision so that a person can decide from it; `row` is its place in the log."""
+    position = row.position if row else None
     place = words.standing(row) if row else []
     mark = _VERDICT_MARKS.get(record.verdict or "", "strong")
     verdict = (words.verdict(record, position), STYLES[mark])
@@ -92,7 +86,7 @@ def version(row: ModelVersion, console: Console | None = None) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in row.content().items():
-        lines = [clean(line) for line in _fact(value)]
+        lines = [one_line(line) for line in _fact(value)]
         table.add_row(Text(name.replace("_", " ")), Text("\n".join(lines) or "-"))
     _print([table], console)
 
@@ -102,7 +96,7 @@ def checks(rows: Sequence[Check], console: Console | None = None) -> None:
     grid = Grid("verify", [*left("what", fold=True), *left("result"), _WHY("detail")])
     for row in rows:
         result = Cell("ok") if row.ok else Cell("NOT OK", "bad")
-        grid.add(clean(row.name), result, clean(row.detail))
+        grid.add(one_line(row.name), result, one_line(row.detail))
     wrong = sum(not row.ok for row in rows)
     summary = (
         f"{wrong} of {len(rows)} checks failed."
@@ -157,7 +151,7 @@ def _primary_cells(gate: Gate) -> list[Cell]:
     }
     needed = "-" if gate.threshold is None else f"> {signed(gate.threshold)}"
     return _cells(
-        clean(gate.name).upper(),
+        one_line(gate.name).upper(),
         figure(gate.reference),
         figure(gate.challenger),
         Cell(signed(gate.difference), more=detail("effect", gate, "effect_size", 2)),
@@ -176,9 +170,9 @@ def _other_gates(record: DecisionRecord) -> Grid:
     grid = Grid("gates", [*left("gate", "what", fold=True), *left("outcome"), _WHY("why")])
     for gate in record.gates:
         if gate.gate not in ("primary", "slices"):
-            name = clean(gate.gate).replace("_", " ")
-            reason = clean(gate.reason)
-            grid.add(name, clean(gate.name), _outcome(gate), reason)
+            name = one_line(gate.gate).replace("_", " ")
+            reason = one_line(gate.reason)
+            grid.add(name, one_line(gate.name), _outcome(gate), reason)
     return grid
 
 
@@ -189,7 +183,7 @@ def _slices(record: DecisionRecord) -> Grid:
     columns += [*right("Holm p"), *left("verdict")] if judged else []
     rows = [
         _cells(
-            clean(gate.name),
+            one_line(gate.name),
             count(gate.users),
             signed(gate.difference),
             interval(gate),
@@ -226,12 +220,12 @@ def _means(record: DecisionRecord) -> Grid:
     names = _in_order({name for values in full.values() for name in values}, judged)
     columns = [
         *left("model", fold=True),
-        *right(*(f"{clean(name).upper()}\n{where}" for where in parts for name in names)),
+        *right(*(f"{one_line(name).upper()}\n{where}" for where in parts for name in names)),
     ]
     baselines = (record.policy or {}).get("baselines") or []
     rows = [
         _cells(
-            words.sides(record).get(model, clean(model)),
+            words.sides(record).get(model, one_line(model)),
             *(figure(part.get(model, {}).get(name)) for part in parts.values() for name in names),
         )
         for model in _in_order(full, ["challenger", "champion", "best", *baselines])
@@ -267,10 +261,10 @@ def _history_cells(row: HistoryRow, record: DecisionRecord) -> list[Cell | str]:
     gates = [gate for gate in record.of("primary") if gate.difference is not None]
     mark = _VERDICT_MARKS.get(record.verdict or "", "")
     return [
-        Cell(when(record.time), more=clean(record.who)),
+        Cell(when(record.time), more=one_line(record.who)),
         Cell(words.row_verdict(row, record), mark, record.kind),
         words.moves(record) or "stays",
-        Cell(number(challenger.version), more=clean(challenger.model)) if challenger else "none",
+        Cell(number(challenger.version), more=one_line(challenger.model)) if challenger else "none",
         Cell(signed(gates[0].difference), more=interval(gates[0])) if gates else "-",
     ]
 
@@ -282,7 +276,7 @@ def _versions(rows: Sequence[ModelVersion]) -> Grid:
     for row in rows:
         grid.add(
             str(row.version),
-            Cell(clean(row.model), more=", ".join(map(clean, row.aliases))),
+            Cell(one_line(row.model), more=", ".join(map(one_line, row.aliases))),
             brief(row.digest),
             when(row.registered),
             Cell(f"data {brief(row.data_md5)}", more=f"commit {words.commit(row)}"),

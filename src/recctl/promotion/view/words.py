@@ -16,14 +16,9 @@ OUTCOMES = {
 """An outcome in words that differ without colour."""
 
 
-def clean(text: str) -> str:
-    """Text from outside as one literal line."""
-    return one_line(text)
-
-
 def title(record: DecisionRecord, position: int | None) -> str:
     """`Decision 7: promotion of recommender, REJECTED`; without a number where it is not kept."""
-    model = clean(record.registered_model)
+    model = one_line(record.registered_model)
     if record.kind == "comparison":
         first, second = side(record.challenger), side(record.champion)
         return f"Comparison of {model}: {first} and {second}"
@@ -48,7 +43,7 @@ def side(model: Contender | None) -> str:
     if model is None:
         return "none"
     where = "the workspace" if model.version is None else f"version {model.version}"
-    return f"{clean(model.model)}, {where}"
+    return f"{one_line(model.model)}, {where}"
 
 
 def sides(record: DecisionRecord) -> dict[str, str]:
@@ -67,12 +62,12 @@ def circumstances(record: DecisionRecord) -> list[str]:
     lines = [] if record.kind == "comparison" else [_contenders(record)]
     if record.users:
         lines.append(_test_set(record))
-    lines.append(f"{when(record.time)} UTC by {clean(record.who)}")
+    lines.append(f"{when(record.time)} UTC by {one_line(record.who)}")
     if record.approved_by:
-        lines.append(f"approved by {clean(record.approved_by)}")
+        lines.append(f"approved by {one_line(record.approved_by)}")
     if record.reason:
-        lines.append(f"reason given: {clean(record.reason)}")
-    return [*lines, *(f"acknowledged: {clean(damage)}" for damage in record.acknowledges)]
+        lines.append(f"reason given: {one_line(record.reason)}")
+    return [*lines, *(f"acknowledged: {one_line(damage)}" for damage in record.acknowledges)]
 
 
 def _contenders(record: DecisionRecord) -> str:
@@ -103,7 +98,7 @@ def moves(record: DecisionRecord) -> str:
 def remarks(record: DecisionRecord) -> list[str]:
     """Sentences of the primary gate: of rows without a difference and of those that fail."""
     return [
-        f"{OUTCOMES[gate.outcome]}: {clean(gate.reason)}"
+        f"{OUTCOMES[gate.outcome]}: {one_line(gate.reason)}"
         for gate in record.of("primary")
         if gate.difference is None or gate.outcome not in ("pass", "shown")
     ]
@@ -111,7 +106,7 @@ def remarks(record: DecisionRecord) -> list[str]:
 
 def sentence(record: DecisionRecord) -> str:
     """The sentence without the verdict's word, which precedes it everywhere."""
-    text = clean(record.sentence)
+    text = one_line(record.sentence)
     if record.forced:
         return f"judged {text}" if record.kind == "promotion" else text
     return text.removeprefix(f"{record.verdict}: ")
@@ -131,9 +126,9 @@ def row_notes(row: HistoryRow) -> list[str]:
         damage = "it was altered, or recctl did not write it; see 'recctl verify'"
         return [f"decision {row.position}: cannot be read: {damage}"]
     reason, approver = row.body.reason, row.body.approved_by
-    notes = [clean(reason)] if reason else []
+    notes = [one_line(reason)] if reason else []
     if approver and approver != row.body.who.rpartition("@")[0]:  # beside who ran it
-        notes.append(f"approved by {clean(approver)}")
+        notes.append(f"approved by {one_line(approver)}")
     return [f"decision {row.position}: {note}" for note in [*notes, *standing(row)]]
 
 
@@ -188,9 +183,9 @@ def when(time: str) -> str:
     >>> when("2026-03-01T12:34:56.789+00:00")
     '2026-03-01 12:34'
     """
-    return clean(time)[:16].replace("T", " ")
+    return one_line(time)[:16].replace("T", " ")
 
 
 def brief(digest: str | None) -> str:
     """The first twelve characters of a digest."""
-    return clean(digest)[:12] if digest else "-"
+    return one_line(digest)[:12] if digest else "-"
