@@ -60,27 +60,36 @@ def touch(pipe: Connection, root: Path, uri: str, number: int) -> None:
     pipe.send("fine")
 
 
-class KilledAt:
-    """A client whose process is killed at one of its writing requests, before or after it."""
+class EndsAt:
+    """A client one of whose writing requests ends in `end`, before or after it is carried out."""
 
-    def __init__(self, client: Any, request: int, after: bool) -> None:
-        self._client, self._left, self._after = client, request, after
+    def __init__(self, client: Any, request: int, after: bool, end: Callable[[bool], None]) -> None:
+        self._client, self.left, self._after, self._end = client, request, after, end
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(self._client, name)
-        return call if name.startswith(("get_", "search_")) else self._deadly(call)
+        return call if name.startswith(("get_", "search_")) else self._ending(call)
 
-    def _deadly(self, call: Callable[..., Any]) -> Callable[..., Any]:
+    def _ending(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def called(*args: Any, **kwargs: Any) -> Any:
-            self._left -= 1
-            if self._left == 0 and not self._after:
-                os.kill(os.getpid(), signal.SIGKILL)
+            self.left -= 1
+            if self.left == 0 and not self._after:
+                self._end(False)
             answer = call(*args, **kwargs)
-            if self._left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if self.left == 0:
+                self._end(True)
             return answer
 
         return called
+
+
+def killed_at(registry: Registry, request: int, after: bool = False) -> Registry:
+    """A registry whose process is killed at one of its writing requests."""
+
+    def kill(after: bool) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return with_client(registry, EndsAt(registry.client, request, after, kill))
 
 
 def promote(registry: Registry, root: Path, word: str) -> None:
@@ -97,7 +106,7 @@ def killed_promotion(root: Path, uri: str, word: str, request: int, after: bool)
     """Promote, and be killed at the given writing request, if there are so many."""
     os.chdir(root)
     registry = connect(root, uri)
-    promote(with_client(registry, KilledAt(registry.client, request, after)), root, word)
+    promote(killed_at(registry, request, after), root, word)
 
 
 def killed_recovery(root: Path, uri: str, bad: int | None, request: int, after: bool) -> None:
@@ -106,10 +115,20 @@ def killed_recovery(root: Path, uri: str, bad: int | None, request: int, after: 
 
     os.chdir(root)
     registry = connect(root, uri)
-    deadly = with_client(registry, KilledAt(registry.client, request, after))
+    deadly = killed_at(registry, request, after)
     recover(deadly, lambda number: "altered" if number == bad else None, lambda said: None)
 
 
 def with_client(registry: Registry, client: Any) -> Registry:
     """The same registry asked through another client."""
     return replace(registry, tracking=replace(registry.tracking, client=client))
+
+
+def asking(registry: Registry, **requests: Callable[..., Any]) -> Registry:
+    """The same registry through a client of which these requests are others."""
+
+    class Client:
+        def __getattr__(self, name: str) -> Any:
+            return requests.get(name) or getattr(registry.client, name)
+
+    return with_client(registry, Client())

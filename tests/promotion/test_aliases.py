@@ -1,16 +1,14 @@
 """Decisions carried out over a real sqlite registry; only its failures are simulated."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from racers import promote, with_client
-from servers import add_model, connect, fresh_sqlite, picture, promotion, recovered, tracked_at
+from racers import EndsAt, asking, promote, with_client
+from servers import add_model, picture, promotion, recovered
 
 from recctl.errors import UserError
-from recctl.promotion.ledger import aliases
 from recctl.promotion.ledger.aliases import Stale, append, follow, serving
 from recctl.promotion.ledger.log import Entry, in_force
 from recctl.promotion.ledger.recovery import recover
@@ -18,15 +16,6 @@ from recctl.promotion.ledger.registry import Registry
 from recctl.promotion.ledger.versions import DIGEST, ENTRY
 
 BOTH = [(False, "before"), (True, "after")]
-
-
-@pytest.fixture
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
-    """An empty registry of its own."""
-    monkeypatch.setattr(aliases, "SECONDS_BETWEEN_LOOKS", 0.0)
-    uri = fresh_sqlite(tmp_path)
-    with tracked_at(uri):
-        yield connect(tmp_path, uri)
 
 
 @pytest.fixture
@@ -88,27 +77,11 @@ def test_one_that_moves_survives_others_that_move_nothing(two: Registry) -> None
     decide(two, promotion(now, 1))
 
 
-class Failing:
-    """A client whose n-th writing request fails, before it is carried out or after."""
-
-    def __init__(self, client: Any, request: int, after: bool) -> None:
-        self._client, self.left, self._after = client, request, after
-
-    def __getattr__(self, name: str) -> Any:
-        call = getattr(self._client, name)
-        if name.startswith(("get_", "search_")):
-            return call
-
-        def called(*args: Any, **kwargs: Any) -> Any:
-            self.left -= 1
-            if self.left == 0 and not self._after:
-                raise requests.ConnectionError("no route to https://ann:s3cret@host")
-            answer = call(*args, **kwargs)
-            if self.left == 0:
-                raise requests.ReadTimeout("Read timed out")
-            return answer
-
-        return called
+def unanswered(after: bool) -> None:
+    """How a request fails, before it is carried out or after."""
+    if after:
+        raise requests.ReadTimeout("Read timed out")
+    raise requests.ConnectionError("no route to https://ann:s3cret@host")
 
 
 @pytest.mark.parametrize(("after", "when"), BOTH)
@@ -120,7 +93,7 @@ def test_a_registry_that_times_out_at_any_request(
     while True:
         request += 1
         old = serving(two).says["champion"]
-        client = Failing(two.client, request, after)
+        client = EndsAt(two.client, request, after, unanswered)
         word = f"{when} {request}"
         try:
             promote(with_client(two, client), tmp_path, word)
@@ -146,22 +119,19 @@ def test_a_registry_that_times_out_at_any_request(
 
 def test_an_entry_whose_answer_was_lost_is_found_again(two: Registry) -> None:
     run_id = two.decision_run("d", {}, {})
-    deaf = with_client(two, Failing(two.client, 1, after=True))
+    deaf = with_client(two, EndsAt(two.client, 1, True, unanswered))
     outcome = append(deaf, promotion(serving(two), 1), run_id)
     assert outcome.position == 3
     assert len(two.entries()) == 3
 
 
 def test_a_request_that_arrives_twice_leaves_a_void_copy_marked_so(two: Registry) -> None:
-    class Doubling:
-        def __getattr__(self, name: str) -> Any:
-            call = getattr(two.client, name)
-            if name != "create_model_version":
-                return call
-            return lambda *args, **kwargs: (call(*args, **kwargs), call(*args, **kwargs))[1]
+    def twice(*args: Any, **kwargs: Any) -> Any:
+        two.client.create_model_version(*args, **kwargs)
+        return two.client.create_model_version(*args, **kwargs)
 
-    run_id = two.decision_run("d", {}, {})
-    outcome = append(with_client(two, Doubling()), promotion(serving(two), 1), run_id)
+    doubling = asking(two, create_model_version=twice)
+    outcome = decide(doubling, promotion(serving(two), 1))
     assert outcome.position == 3
     follow(two, outcome)
     assert [entry.state for entry in two.entries()] == ["done", "done", "done", "undone"]
@@ -171,17 +141,9 @@ def test_a_request_that_arrives_twice_leaves_a_void_copy_marked_so(two: Registry
 
 def test_a_replica_that_lags_behind_is_said_and_not_written_to_again(two: Registry) -> None:
     old = two.client.search_model_versions(f"name = '{two.log_name}'")
-
-    class Lagging:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(two.client, name)
-
-        def search_model_versions(self, *args: Any) -> Any:
-            return old
-
-    run_id = two.decision_run("d", {}, {})
+    lagging = asking(two, search_model_versions=lambda *args: old)
     with pytest.raises(UserError, match="does not show what was written to it"):
-        append(with_client(two, Lagging()), promotion(serving(two), 1), run_id)
+        decide(lagging, promotion(serving(two), 1))
     assert len(two.entries()) == 3
 
 
@@ -189,15 +151,11 @@ def test_the_champion_moves_last_when_all_else_is_in_place(two: Registry) -> Non
     outcome = decide(two, promotion(serving(two), 1))
     moved: list[str] = []
 
-    class Watched:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(two.client, name)
+    def move(name: str, alias: str, version: str) -> None:
+        moved.append(alias)
+        two.client.set_registered_model_alias(name, alias, version)
 
-        def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
-            moved.append(alias)
-            two.client.set_registered_model_alias(name, alias, version)
-
-    follow(with_client(two, Watched()), outcome)
+    follow(asking(two, set_registered_model_alias=move), outcome)
     assert sorted(moved[:-1]) == ["best", "previous"]
     assert moved[-1] == "champion"
 
@@ -319,22 +277,17 @@ def test_a_writer_held_up_between_look_and_move_follows_the_newer_decision(
     slow = decide(two, promotion(serving(two), 1))
     overtaken: list[int] = []
 
-    class HeldUp:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(two.client, name)
+    def move(name: str, alias: str, version: str) -> None:
+        held_up = alias == "champion" and not overtaken
+        if held_up:
+            overtaken.append(1)
+            recovered(two)  # another process finishes ours ...
+            promote(two, tmp_path, "three")  # ... and decides anew
+            assert two.aliases()["champion"] == 3
+        two.client.set_registered_model_alias(name, alias, version)
+        assert not held_up or two.aliases()["champion"] == 1  # the trap
 
-        def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
-            if alias == "champion" and not overtaken:
-                overtaken.append(1)
-                recovered(two)  # another process finishes ours ...
-                promote(two, tmp_path, "three")  # ... and decides anew
-                assert two.aliases()["champion"] == 3
-                two.client.set_registered_model_alias(name, alias, version)
-                assert two.aliases()["champion"] == 1  # the trap
-                return
-            two.client.set_registered_model_alias(name, alias, version)
-
-    shown = follow(with_client(two, HeldUp()), slow)
+    shown = follow(asking(two, set_registered_model_alias=move), slow)
     assert shown.position == slow.position + 1
     assert two.aliases() == {"champion": 3, "previous": 1, "best": 3}
     assert recovered(two)[1] == []

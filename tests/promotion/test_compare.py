@@ -10,7 +10,6 @@ from recctl.promotion import history
 from recctl.promotion.compare import compare
 from recctl.promotion.judge.gate import Gate
 from recctl.promotion.judge.record import DecisionRecord
-from recctl.promotion.promote import promote
 from recctl.promotion.trial.contenders import workspace
 from recctl.promotion.trial.scoring import TestSet
 
@@ -19,10 +18,8 @@ from recctl.promotion.trial.scoring import TestSet
 def project(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     """Version 1 is item-knn and serves; version 2 is nearly popularity; the workspace is markov."""
     made = tiny.make(tmp_path_factory.mktemp("compare") / "project")
-    tiny.train(made, "item-knn")
-    promote(made, confirm=lambda body: True, say=lambda line: None)
-    tiny.train_markov(made, smoothing=1e9)
-    promote(made, confirm=lambda body: True, say=lambda line: None)
+    tiny.promote(made, "item-knn")
+    tiny.promote(made, 1e9)
     tiny.train(made, "markov")
     return made
 

@@ -508,4 +508,4 @@ def test_a_slice_that_cannot_tell_says_so_unless_a_loss_is_proven(gained, lost, 
     assert found.outcome == outcome
     assert found.details["resolvable"] > 0.1
     if outcome == "shown":
-        assert "250 users are too few to tell: they resolve .1" in found.reason
+        assert "250 users are too few to decide: they resolve .1" in found.reason

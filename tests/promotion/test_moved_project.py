@@ -12,7 +12,6 @@ from recctl.errors import Gone, Unknown
 from recctl.layout import Layout
 from recctl.promotion import history
 from recctl.promotion.compare import compare
-from recctl.promotion.promote import promote
 from recctl.promotion.trial import contenders, scoring
 from recctl.promotion.verify import verify
 from recctl.promotion.view import plots
@@ -25,15 +24,10 @@ def promoted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
         patched.setattr(scoring, "TIMED_REQUESTS", 2)
         patched.setattr(plots, "intervals", lambda body, path: path.write_bytes(b"a picture"))
         layout = tiny.make(tmp_path_factory.mktemp("moved") / "a project")
-        tiny.train(layout, "item-knn")
-        promote(layout, confirm=lambda body: True, say=_nothing)
+        tiny.promote(layout, "item-knn")
         tiny.train(layout, "markov")
         shutil.rmtree(layout.state)
         yield layout
-
-
-def _nothing(line: str) -> None:
-    pass
 
 
 def _listing(root: Path) -> list[tuple[Path, int]]:
@@ -49,9 +43,9 @@ def project(promoted: Layout, tmp_path: Path) -> Layout:
 
 def test_a_copy_goes_on_by_itself(promoted: Layout, project: Layout) -> None:
     before = _listing(promoted.root)
-    body = compare(project, "1", "workspace", _nothing)
+    body = compare(project, "1", "workspace", print)
     assert body.users
-    outcome = promote(project, confirm=lambda body: True, say=_nothing)
+    outcome = tiny.promote(project)
     assert outcome.record is not None
     assert outcome.record.verdict == "promoted"
     registry = history.open_registry(project)
@@ -82,7 +76,7 @@ def test_a_store_that_is_away_is_not_gone(project: Layout, tmp_path: Path, left:
     with pytest.raises(Unknown, match="could not be checked"):
         verify(registry, project)
     with pytest.raises(Unknown):
-        promote(project, confirm=lambda body: True, say=_nothing)
+        tiny.promote(project)
     assert len(registry.entries()) == 1
     assert doctor._guarded("champion", lambda: doctor._champion(project)).state == "blocked"
     (project.root / "mlartifacts").rmdir() if left == "an empty folder" else None

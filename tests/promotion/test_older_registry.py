@@ -5,7 +5,6 @@ The tests know commands, files and MLflow, and no module of `recctl.promotion`.
 
 import importlib
 import json
-import os
 import pkgutil
 import shutil
 import sqlite3
@@ -18,7 +17,7 @@ from typing import Any
 import jsonschema
 import pytest
 import tiny_project as tiny
-from commands import Run, Said, runner
+from commands import Run, Said
 
 import recctl
 from recctl.config import Section
@@ -65,19 +64,6 @@ def copied(unpacked: Path, tmp_path: Path) -> Layout:
     layout = Layout(tmp_path / "project")
     tiny.take_in(layout, tiny.log())
     return layout
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Run `recctl ...` in a project, without what an earlier command set for MLflow."""
-    inner = runner(monkeypatch, capfd)
-
-    def call(root: Path, *arguments: str) -> Said:
-        for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
-            monkeypatch.delenv(name)
-        return inner(root, *arguments)
-
-    return call
 
 
 def output(said: Said) -> dict[str, Any]:

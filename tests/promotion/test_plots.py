@@ -103,7 +103,7 @@ def _legend(figure: Figure) -> list[str]:
 
 def test_legend_names_what_is_drawn_and_nothing_else(figures: list[Figure]) -> None:
     plots.intervals(record(REJECTED), Path("unused"))
-    line = "the interval must lie right of this"
+    line = "the interval must be right of this"
     assert _legend(figures[0]) == ["passes", "fails", "decides nothing", line]
     plots.intervals(record(COMPARISON), Path("unused"))
     assert _legend(figures[1]) == ["decides nothing"]

@@ -6,7 +6,6 @@
 import errno
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from programs import Found, Line, Work
 from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.promotion import history
-from recctl.promotion.promote import Outcome, promote
 from recctl.promotion.verify import verify
 
 PROGRAM = str(Path(__file__).with_name("deaths.py"))
@@ -175,10 +173,6 @@ def project(tmp_path: Path) -> Layout:
     return layout
 
 
-def run(project: Layout, say: Callable[[str], None] = lambda line: None) -> Outcome:
-    return promote(project, confirm=lambda body: True, say=say)
-
-
 def assert_served(project: Layout, expected: int | None) -> None:
     registry = history.open_registry(project)
     assert registry.aliases().get("champion") == expected
@@ -203,9 +197,9 @@ def test_a_disk_too_full_for_the_page_does_not_undo_the_decision(
 ) -> None:
     full(monkeypatch, project.decisions)
     said: list[str] = []
-    assert run(project, said.append).exit_code == 0
+    assert tiny.promote(project, say=said.append).exit_code == 0
     (line,) = [line for line in said if "pages" in line]
-    assert line.startswith("decision 1 stands, but its pages could not be kept: ")
+    assert line.startswith("decision 1 is in force, but its pages could not be written: ")
     assert "No space left on device" in line
     assert "recctl explain 1" in line
     monkeypatch.undo()
@@ -219,19 +213,19 @@ def test_a_disk_too_full_for_the_package_changes_nothing(
 ) -> None:
     full(monkeypatch, project.state)
     with pytest.raises(OSError, match="No space left on device"):
-        run(project)
+        tiny.promote(project)
     monkeypatch.undo()
     registry = history.open_registry(project)
     assert (registry.versions(), registry.entries()) == ([], [])
     assert list(project.state.glob("package-*")) == []
-    assert run(project).exit_code == 0
+    assert tiny.promote(project).exit_code == 0
 
 
 def test_a_file_in_the_place_of_the_pages_is_said(project: Layout) -> None:
     project.decisions.write_text("not a folder")
     said: list[str] = []
-    assert run(project, said.append).exit_code == 0
-    assert any(line.startswith("decision 1 stands, but its pages") for line in said)
+    assert tiny.promote(project, say=said.append).exit_code == 0
+    assert any(line.startswith("decision 1 is in force, but its pages") for line in said)
     assert_served(project, 1)
 
 
@@ -250,9 +244,9 @@ def test_evidence_that_cannot_be_stored_leaves_no_decision(
 
     monkeypatch.setattr(Registry, "log_files", away)
     with pytest.raises(UserError, match="no answer"):
-        run(project)
+        tiny.promote(project)
     registry = history.open_registry(project)
     assert (registry.aliases(), registry.entries()) == ({}, [])
     monkeypatch.undo()
-    assert run(project).exit_code == 0
+    assert tiny.promote(project).exit_code == 0
     assert [version.number for version in registry.versions()] == [1]

@@ -19,21 +19,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import tiny_project as tiny
-from commands import Run, Said, runner
+from commands import Run, Said
 from safetensors.numpy import load_file, save_file
 
 from recctl.layout import Layout
 from recctl.promotion import history
-from recctl.promotion.promote import promote
 
 pytestmark = pytest.mark.usefixtures("quick_decisions")
 
 Damage = Callable[[Layout], None]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    return runner(monkeypatch, capfd)
 
 
 class Projects(NamedTuple):
@@ -49,7 +43,7 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> Projects:
     layout = tiny.make(folder / "empty")
     tiny.train(layout, "markov")
     champion = moved(layout.root, folder / "champion")
-    promote(champion, confirm=lambda body: True, say=lambda line: None)
+    tiny.promote(champion)
     shutil.rmtree(champion.state)  # versions are brought from the registry, not from a cache
     return Projects(champion.root, layout.root)
 

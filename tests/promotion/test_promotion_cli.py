@@ -24,7 +24,6 @@ from commands import Run, Said, runner
 from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.promotion import history
-from recctl.promotion.promote import promote
 from recctl.promotion.view.schema import Output
 
 RECCTL = Path(sys.executable).with_name("recctl")
@@ -340,7 +339,7 @@ def test_a_model_that_changes_while_a_person_thinks_is_not_promoted(project: Lay
         return True
 
     with pytest.raises(UserError, match="changed while it was judged"):
-        promote(project, confirm=retrain, say=lambda line: None)
+        tiny.promote(project, confirm=retrain)
     registry = history.open_registry(project)
     assert (registry.versions(), registry.entries(), registry.aliases()) == ([], [], {})
 

@@ -15,8 +15,6 @@ from recctl.layout import Layout
 from recctl.promotion import history, write_pages
 from recctl.promotion.ledger import aliases, log
 from recctl.promotion.ledger.registry import Registry
-from recctl.promotion.promote import promote
-from recctl.promotion.rollback import rollback
 from recctl.promotion.trial import contenders
 from recctl.promotion.verify import verify
 
@@ -70,7 +68,7 @@ class World:
 
     def back(self, to: int | None = None) -> None:
         left = self.registry.aliases().get("champion")
-        rollback(self.layout, reason="test", to=to, confirm=lambda body: True, say=self.told.append)
+        tiny.rollback(self.layout, to, say=self.told.append)
         now = self.registry.aliases()["champion"]
         if left is not None and left != now:
             self.taken_away.add(left)
@@ -113,11 +111,10 @@ class World:
         return request
 
     def _promote(self, **more: object) -> None:
-        done = promote(
+        done = tiny.promote(
             self.layout,
-            confirm=lambda body: True,
             say=lambda line: "ranked" in line or self.told.append(f"  {line}"),
-            **more,  # type: ignore[arg-type]
+            **more,
         )
         self.told.append(f"  {done.note or (done.record and done.record.sentence):.90}")
 
@@ -165,7 +162,7 @@ def test_a_digest_that_is_a_path_reaches_no_folder(tmp_path: Path) -> None:
     """Downloaded versions lie in folders named by their digest; a tag can hold anything."""
     layout = tiny.make(tmp_path / "project")
     tiny.train_markov(layout, SMOOTHINGS[1])
-    promote(layout, confirm=lambda body: True, say=lambda line: None)
+    tiny.promote(layout)
     (layout.root / "own").mkdir()
     (layout.root / "own" / "work.txt").write_text("mine")
     registry = history.open_registry(layout)
@@ -201,7 +198,7 @@ def test_a_champion_from_before_recctl_has_a_way_out(tmp_path: Path) -> None:
     client.create_model_version("tiny", str(tmp_path / "model"), None)
     client.set_registered_model_alias("tiny", "champion", "1")
     with pytest.raises(UserError, match="take the alias away in MLflow"):
-        promote(layout, confirm=lambda body: True, say=lambda line: None)
+        tiny.promote(layout)
     client.delete_registered_model_alias("tiny", "champion")
-    first = promote(layout, confirm=lambda body: True, say=lambda line: None)
+    first = tiny.promote(layout)
     assert first.record.sets.content() == {"champion": 2, "previous": None, "best": 2}

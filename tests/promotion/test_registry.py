@@ -4,12 +4,11 @@ import dataclasses
 import os
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from racers import promote
-from servers import NAME, add_model, connect, fresh_sqlite, recovered, tracked_at
+from servers import NAME, add_model, recovered
 
 import ports
 from recctl.errors import Gone, MayPass, UserError
@@ -20,14 +19,6 @@ from recctl.promotion.ledger.aliases import serving
 from recctl.promotion.ledger.log import canonical, in_force
 from recctl.promotion.ledger.registry import Registry
 from recctl.tracking import server
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
-    """An empty registry of its own."""
-    uri = fresh_sqlite(tmp_path)
-    with tracked_at(uri):
-        yield connect(tmp_path, uri)
 
 
 def test_an_empty_registry_reads_as_empty(registry: Registry) -> None:

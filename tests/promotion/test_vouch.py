@@ -17,8 +17,6 @@ from recctl.promotion.ledger import log, vouch
 from recctl.promotion.ledger.log import Entry, canonical
 from recctl.promotion.ledger.registry import Registry
 from recctl.promotion.ledger.versions import FILES, Version
-from recctl.promotion.promote import promote
-from recctl.promotion.rollback import rollback
 from recctl.promotion.trial import contenders, package
 from recctl.promotion.trial.scoring import TestSet
 from recctl.promotion.verify import verify
@@ -26,29 +24,12 @@ from recctl.promotion.verify import verify
 pytestmark = pytest.mark.usefixtures("quick_decisions")
 
 
-def yes(body: dict[str, Any]) -> str:
-    return "Ann"
-
-
-def silent(line: str) -> None:
-    """Nobody listens."""
-
-
-def run(project: Layout, **more: Any) -> Any:
-    return promote(project, confirm=yes, say=silent, **more)
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     """Version 2 serves and version 1 served; 3 was judged and rejected; 4 is the workspace's."""
     made = tiny.make(tmp_path_factory.mktemp("vouch") / "project")
-    for train in (
-        lambda: tiny.train(made, "item-knn"),
-        lambda: tiny.train(made, "markov"),
-        lambda: tiny.train_markov(made, smoothing=1e9),
-    ):
-        train()
-        run(made)
+    for model in ("item-knn", "markov", 1e9):
+        tiny.promote(made, model)
     tiny.train_markov(made, smoothing=1e3)
     return made
 
@@ -76,9 +57,9 @@ def load(registry: Registry, project: Layout, number: int) -> None:
 
 
 COMMANDS: dict[str, Callable[[Layout], Any]] = {
-    "promote": lambda project: run(project, dry_run=True).record.sentence,
-    "compare": lambda project: compare(project, "2", "1", silent),
-    "rollback": lambda project: rollback(project, reason="x", to=1, confirm=yes, say=silent),
+    "promote": lambda project: tiny.promote(project, dry_run=True).record.sentence,
+    "compare": lambda project: compare(project, "2", "1", print),
+    "rollback": lambda project: tiny.rollback(project, 1),
     "verify": lambda project: [
         one.detail for one in verify(history.open_registry(project), project) if not one.ok
     ],
@@ -143,7 +124,7 @@ def test_every_command_notices_another_file_and_another_list(
 def test_a_version_that_was_rejected_never_served(project: Layout, registry: Registry) -> None:
     before = len(registry.entries())
     with pytest.raises(UserError, match=r"version 3 never served: .*--force"):
-        rollback(project, reason="x", to=3, confirm=yes, say=silent)
+        tiny.rollback(project, 3)
     assert len(registry.entries()) == before
 
 
@@ -159,10 +140,10 @@ def test_whose_model_is_registered_already_by_others_is_registered_anew(
     (made / package.DIGESTS).unlink()
     tags = {FILES: canonical(manifest.of(made))}
     theirs = registry.register(made, digest=own.digest, tags=tags, run_name="theirs")
-    ours = run(project).record.challenger
+    ours = tiny.promote(project).record.challenger
     assert ours.version == theirs.number + 1
     assert ours.manifest == vouch.manifest_of(registry.version(ours.version))
-    again = run(project).record.challenger  # vouched for by now
+    again = tiny.promote(project).record.challenger  # vouched for by now
     assert again == ours
 
 

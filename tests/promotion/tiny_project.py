@@ -23,6 +23,8 @@ from recctl.layout import Layout
 from recctl.models import BASELINES, load_model
 from recctl.models.base import Recommender, save_model
 from recctl.models.markov import Markov
+from recctl.promotion import promote as promoting
+from recctl.promotion import rollback as rolling_back
 from recctl.sequences import split as splitting
 from recctl.sequences.params import SequenceSplitParams
 from recctl.sequences.store import SequenceData
@@ -41,7 +43,7 @@ POLICY: dict[str, Any] = {
     "convergence": True,
     "leak": {},
 }
-"""What most tests promote by: no guardrails, whose latency hangs on the machine."""
+"""What most tests promote by: no guardrails, whose latency depends on the machine."""
 
 
 def make(root: Path, policy: dict[str, Any] | None = None) -> Layout:
@@ -148,3 +150,26 @@ def evaluate(layout: Layout) -> None:
     report.write_ranks(layout.evaluation / "ranks.parquet", data, cases, ranks, counts)
     fingerprint = protocols.fingerprint(protocols.describe(data, cases, params))
     write_json(layout.evaluation / "metrics.json", {"fingerprint": fingerprint})
+
+
+def promote(layout: Layout, model: str | float | None = None, **more: Any) -> promoting.Outcome:
+    """Promote without a question; `model`, if any, is trained first: a kind, or a smoothing."""
+    if isinstance(model, str):
+        train(layout, model)
+    elif model is not None:
+        train_markov(layout, model)
+    return promoting.promote(layout, **{"confirm": _yes, "say": _ignored, **more})
+
+
+def rollback(layout: Layout, to: int | None = None, **more: Any) -> promoting.Outcome:
+    """Roll back without a question."""
+    options = {"reason": "test", "to": to, "confirm": _yes, "say": _ignored, **more}
+    return rolling_back.rollback(layout, **options)
+
+
+def _yes(record: Any) -> bool:
+    return True
+
+
+def _ignored(line: str) -> None:
+    pass

@@ -35,7 +35,7 @@ def check(folder: Path, expected: Manifest, besides: Collection[str] = ()) -> No
     for name in expected:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or path.as_posix() != name:
-            raise refused(folder, f"its manifest names '{name}', which lies outside it")
+            raise refused(folder, f"its manifest names '{name}', which is outside it")
     found = {*names(folder)} - {MLFLOW_NOTE, *besides}
     for name in sorted(expected.keys() | found):
         if name not in found:

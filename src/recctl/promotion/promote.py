@@ -78,7 +78,7 @@ def promote(
     test = TestSet.load(layout)
     challenger = contenders.workspace(test)
     registry = Registry.connect(layout, policy.registered_model)
-    state = _looked_at(registry, say, force) if dry_run else settled(registry, layout, say, force)
+    state = _inspected(registry, say, force) if dry_run else settled(registry, layout, say, force)
     champion = _there(state)
     if champion is not None and registry.version(champion).digest == challenger.digest:
         contenders.registered(registry, layout, champion, state.line)
@@ -110,13 +110,13 @@ def approved(record: DecisionRecord, confirm: Confirm) -> DecisionRecord | None:
 
 
 def _there(state: aliases.Serving) -> int | None:
-    """The champion; None where there is none, or it was deleted behind our back."""
+    """The champion; None where there is none, or it was deleted from the registry."""
     champion = state.wanted["champion"]
     return None if champion in state.deleted else champion
 
 
 def check_reason(reason: str, what: str) -> None:
-    """A reason is some words that can be kept."""
+    """Raise UserError unless the reason is text that can be kept."""
     if not reason.strip():
         raise UserError(f"{what} needs a reason", "give one: --reason 'why'")
     try:
@@ -125,12 +125,12 @@ def check_reason(reason: str, what: str) -> None:
         raise UserError("the reason is not text", "write it in UTF-8") from None
 
 
-def _looked_at(registry: Registry, say: Say, force: bool) -> aliases.Serving:
-    """The registry as it is, where it is such that a promotion could go on from there."""
+def _inspected(registry: Registry, say: Say, force: bool) -> aliases.Serving:
+    """The registry as it is; UserError where a promotion could not go on from there."""
     state = aliases.serving(registry)
     recovery.passable(registry, state, force=force)
     if state.pending or not state.agree:
-        say("something waits to be finished or undone, which this dry run leaves: 'recctl verify'")
+        say("this dry run leaves an unfinished change as it is: see 'recctl verify'")
     return state
 
 
@@ -235,7 +235,7 @@ def _judge(
 def _objections(
     registry: Registry, state: aliases.Serving, test: TestSet, sides: dict[str, Contender]
 ) -> Iterator[str]:
-    """What speaks against judging at all, beside figures."""
+    """Why the challenger must not be judged, whatever its figures."""
     digest = sides["challenger"].digest
     for known in [one.number for one in registry.versions() if one.digest == digest]:
         left = taken_out(state.line, known)
@@ -297,8 +297,8 @@ def write(
 ) -> Outcome:
     """Append a decision and let the aliases follow it; `stale` where another one came first.
 
-    A decision without its pages is valid. Raises UserError when the registry
-    stops to answer; what was recorded by then is finished by the next command.
+    A decision without its pages is valid. Raises UserError when the registry stops answering; the
+    next command finishes what was recorded by then.
     """
     entry = aliases.append(registry, record.content(), run_id)
     if isinstance(entry, aliases.Stale):
@@ -368,7 +368,7 @@ def _keep_evidence(registry: Registry, judged: Judged, record: DecisionRecord) -
 
 
 def _stale(record: DecisionRecord, winner: Entry) -> DecisionRecord:
-    """The same decision, come too late."""
+    """The same decision where another one came first."""
     before, after = record.champion_before, (winner.sets or {})["champion"]
     sentence = (
         f"stale: while this was decided upon version {before or 'none'}, decision "

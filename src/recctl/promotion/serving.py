@@ -37,8 +37,8 @@ class Recommendations:
     def load(cls, version: Path) -> "Recommendations":
         """Read a version whose files are those that it names in digests.json, and no other ones.
 
-        Raises UserError when a file is missing, another, or not named. This finds damage. Whoever
-        can change the folder can change the digests in it: forgery shows against the decision.
+        Raises UserError when a file is missing, another, or not named. This finds damage. A
+        person who can change the folder can change the digests in it; the decision finds that.
         """
         manifest.check(version, read_json(version / DIGESTS, "train"), [str(DIGESTS)])
         return cls(Served.load(version / RECOMMENDER))

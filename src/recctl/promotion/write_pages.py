@@ -16,7 +16,7 @@ from recctl.promotion.view import page, plots
 def pages(layout: Layout, registry: Registry, entry: Entry, say: Callable[[str], None]) -> None:
     """Write HTML, markdown and plot of a decision, in the project and with its evidence.
 
-    The decision is in the log by then: what hinders the pages is said and changes nothing.
+    The decision is in the log by then: an error is reported and changes nothing.
     """
     try:
         folder = write(layout.decisions / f"{entry.position:04d}", entry)
@@ -25,7 +25,7 @@ def pages(layout: Layout, registry: Registry, entry: Entry, say: Callable[[str],
     except (UserError, OSError) as error:
         reason = " ".join(str(error).split())
         say(
-            f"decision {entry.position} stands, but its pages could not be kept: {reason}; "
+            f"decision {entry.position} is in force, but its pages could not be written: {reason}; "
             f"'recctl explain {entry.position}' shows what is in them"
         )
 
@@ -34,7 +34,7 @@ def described(registry: Registry, line: Sequence[Entry], say: Callable[[str], No
     """Let the version that the newest judgement is about name it and its figures in MLflow.
 
     Done after every decision and before the next one, so a killed process leaves no gap for long.
-    What hinders it is said and changes nothing.
+    An error is reported and changes nothing.
     """
     judged = (
         (entry.position, entry.record)
@@ -50,7 +50,9 @@ def described(registry: Registry, line: Sequence[Entry], say: Callable[[str], No
             if version.number == number and version.tags.get(DECISION) != str(position):
                 registry.describe(number, position, page.description(record, position))
     except UserError as error:
-        say(f"decision {position} stands, but version {number} does not name it: {error}")
+        say(
+            f"decision {position} is in force, but the description of version {number} could not be written: {error}"
+        )
 
 
 def write(folder: Path, entry: Entry) -> Path:

@@ -158,7 +158,7 @@ class Comparison:
 
 
 def generator(policy: PromotionParams, gate: str, name: str) -> np.random.Generator:
-    """A row's own source of chance."""
+    """A row's own random generator."""
     return np.random.default_rng([policy.seed, zlib.crc32(f"{gate}/{name}".encode())])
 
 

@@ -35,10 +35,9 @@ def decide(evidence: Evidence, policy: PromotionParams) -> Decision:
     """Judge a challenger; the same evidence and policy always give the same decision.
 
     One refused row refuses: what cannot be judged is not promoted. Then one suspicious row makes
-    the verdict suspicious even where other gates fail, for a gain too good to be true (a leak, a
-    wrong split) explains those failures better than they explain themselves, and whoever is on
-    call should look there first. Then one failed row rejects. A challenger that no gate judged is
-    refused. Never raises for bad evidence.
+    the verdict suspicious even where other gates fail: what makes a gain too good to be true (a
+    leak, a wrong split) may cause those failures too. Then one failed row rejects. A challenger
+    that no gate judged is refused. Never raises for bad evidence.
     """
     rows, judged = checks.checked(evidence, policy)
     if judged is not None:

@@ -2,11 +2,11 @@
 
 What "better" and "not worse" mean here, and what it costs:
 
-- Better than a reference: the lower end of the 95% paired bootstrap interval lies above the gain
+- Better than a reference: the lower end of the 95% paired bootstrap interval is above the gain
   asked for, and the sign-flip p-value is at most 5%. The second says the same on a large test set
   and guards a tiny one, where every bootstrap mean of three gains is a gain.
-- Not worse: the lower end lies above minus the margin (non-inferiority). A test set too small to
-  tell does not pass: it fails closed.
+- Not worse: the lower end is above minus the margin (non-inferiority). A test set too small to
+  decide does not pass: the gate fails closed.
 - The primary gate asks that one of m metrics be better. Each errs with 2.5% (one tail of 95%), so
   that of m metrics, by Bonferroni, at most m x 2.5% of challengers that are truly equal by all of
   them pass: 5% for the two of the default policy. That none may be worse makes it less.
@@ -102,7 +102,7 @@ def _one_better(found: list[Comparison], gain: float) -> Gate:
 
 
 def floors(pairs: Pairs, policy: PromotionParams) -> list[Gate]:
-    """The challenger's own interval must lie on or above each floor."""
+    """The challenger's own interval must not go below any floor."""
     return [_floor(pairs, metric, least, policy) for metric, least in (policy.floors or {}).items()]
 
 
@@ -157,9 +157,8 @@ def _baseline(
 def slices(counter: Counter, champion: NDArray[np.int64], policy: PromotionParams) -> list[Gate]:
     """Not worse within any group of users, by the first primary metric; Holm over the groups.
 
-    A group too small to judge is shown, and so is one whose users are too few to tell a loss of the
-    margin from none, unless it is proven to lose all the same. One that holds every user is the
-    primary gate's.
+    A group too small to judge is shown, and so is one whose users cannot resolve the margin, unless
+    it is proven to lose. One that holds every user is judged by the primary gate.
     """
     if policy.slices is None:
         return []
@@ -180,7 +179,7 @@ def slices(counter: Counter, champion: NDArray[np.int64], policy: PromotionParam
     for place, group in enumerate(groups):
         said = _unjudged(counter, group, policy)
         if said is None:
-            said = _untold(found[place], margin, held[place][1], lost[place][1])
+            said = _undecided(found[place], margin, held[place][1], lost[place][1])
         if said is not None:
             rows.append(_shown_slice(group, found.get(place), said, margin))
         else:
@@ -194,13 +193,13 @@ def _adjusted(raw: dict[int, float]) -> dict[int, tuple[float, float]]:
     return dict(zip(raw, zip(values, statistics.holm(values), strict=True), strict=True))
 
 
-def _untold(found: Comparison, margin: float, held: float, lost: float) -> str | None:
-    """Why a slice cannot tell a loss of the margin from none; None where it can, or has lost."""
+def _undecided(found: Comparison, margin: float, held: float, lost: float) -> str | None:
+    """Why a slice cannot resolve the margin; None where it can, or a loss is proven."""
     resolvable = found.details["resolvable"]
     if min(held, lost) <= TAIL or resolvable <= margin:
         return None
     return (
-        f"{found.users:,} users are too few to tell: they resolve {figure(resolvable)}, and the "
+        f"{found.users:,} users are too few to decide: they resolve {figure(resolvable)}, and the "
         f"margin is {figure(margin)}"
     )
 
@@ -292,7 +291,7 @@ def _ratchet(best: Pairs, metric: str, policy: PromotionParams, margin: float) -
 
 
 def alone(counter: Counter, policy: PromotionParams) -> list[Gate]:
-    """A first model's own figures and, by the best baseline, its gain: shown, there is no judge."""
+    """A first model's own figures and, by the best baseline, its gain: shown, nothing judges it."""
     pairs = counter.pairs(counter.judged.ranks["challenger"])
     return [_alone(pairs, counter, metric, policy) for metric in policy.metrics]
 
@@ -317,7 +316,7 @@ def first_model(rows: list[Gate], policy: PromotionParams) -> list[Gate]:
         said = "no champion serves yet, and the policy takes any sound first model"
         return [*rows, _first("pass", said)]
     if policy.first_model == "none":
-        said = "the policy promotes no first model by itself: promote it with --force --reason"
+        said = "the policy promotes no first model automatically: promote it with --force --reason"
         return [*rows, _first("fail", said)]
     held = [row for row in rows if row.gate in ("floors", "baselines") and row.outcome != "shown"]
     if not held:

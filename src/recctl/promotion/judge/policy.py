@@ -21,9 +21,9 @@ class Primary(Settings):
 
     metrics: list[str] = Field(default=["ndcg@10", "hr@10"], min_length=1)
     min_gain: float = Field(default=0.0, ge=0, lt=1)
-    """Better: the lower end of the interval of the difference lies above this."""
+    """Better: the lower end of the interval of the difference is above this."""
     margin: float = Field(default=0.005, ge=0, lt=1)
-    """Not worse: the lower end lies above minus this."""
+    """Not worse: the lower end is above minus this."""
 
     @field_validator("metrics")
     @classmethod
@@ -60,7 +60,7 @@ class Ratchet(Settings):
     """Against the best version ever promoted, scored again today."""
 
     margin: float = Field(default=0.005, ge=0, lt=1)
-    """Not worse than it, by each primary metric; the lower end lies above minus this."""
+    """Not worse than it, by each primary metric; the lower end is above minus this."""
 
 
 class Leak(Settings):

@@ -118,7 +118,7 @@ class DecisionRecord(Part):
     reason: str | None = None
     """What a person gave as the reason; always there where forced and for a rollback."""
     approved_by: str | None = None
-    """Who said that the version may serve; null where nothing moves or nobody was asked."""
+    """Who said that the version may serve; null where nothing moves or no person was asked."""
     registered_model: str
     """The model's name in MLflow's registry."""
     saw: Aliases | None = None
@@ -143,7 +143,7 @@ class DecisionRecord(Part):
     lineage: Lineage | None = None
     evidence: EvidenceFiles | None = None
     acknowledges: list[str] = []
-    """Breaks of the log that whoever took this decision knew of and accepted."""
+    """Damage to the log that was known and accepted when this decision was taken."""
     key: str | None = None
     """Which data, settings and code were judged, as one hash; a retraining does it once."""
 

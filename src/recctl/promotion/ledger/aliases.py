@@ -1,8 +1,8 @@
 """Changing the registry: a decision is written first, then the aliases follow it.
 
-The log decides (see `log.py`), the aliases are its picture. Whoever finds them behind the log
-brings them up to it, so a process may be killed between any two of its requests: `champion` is
-moved by one request, last of all, hence either the old champion serves or the new one.
+The log decides (see `log.py`) and the aliases follow it. A process that finds them behind the log
+brings them up to date, so one may be killed between any two of its requests: `champion` is moved by
+one request, the last, hence either the old champion serves or the new one.
 """
 
 import contextlib
@@ -90,7 +90,7 @@ class Serving:
 
     @property
     def pending(self) -> bool:
-        """Whether somebody was, or still is, about to carry out the latest decision."""
+        """Whether the latest decision is recorded and not carried out yet."""
         return self.latest is not None and self.latest.state == "pending"
 
 
@@ -185,7 +185,7 @@ def _read_after(registry: Registry, failures: list[UserError]) -> list[Entry]:
         if not failures:
             raise
         raise type_of(error)(
-            f"{error}", "whether the decision was recorded, 'recctl history' tells then"
+            f"{error}", "see in 'recctl history' whether the decision was recorded"
         ) from None
 
 
@@ -196,7 +196,7 @@ def _since(line: list[Entry], head: str | None) -> list[Entry]:
 
 
 def _retire(registry: Registry, late: list[Entry]) -> None:
-    """Mark own entries that came too late; only for the eye, they are void in any case."""
+    """Mark own entries that came too late, for readers; they are void in any case."""
     with contextlib.suppress(UserError):
         for entry in late:
             registry.mark(entry.position, "undone")
@@ -210,7 +210,7 @@ def follow(registry: Registry, entry: Entry) -> Entry:
     and moving another process may have followed a newer decision, which is why the log is read
     again after the aliases are.
 
-    Raises UserError when somebody else has moved `champion` by hand.
+    Raises UserError when `champion` was moved by hand.
     """
     put: set[int | None] = {None}
     looks = 0
@@ -229,7 +229,7 @@ def follow(registry: Registry, entry: Entry) -> Entry:
                 move(registry, alias, now.wanted[alias])
         put.add(now.wanted["champion"])
     raise UserError(
-        f"decision {entry.position} could not be carried out: newer ones came all the time",
+        f"decision {entry.position} could not be carried out: newer ones kept arriving",
         "run the command again",
     )
 
@@ -243,7 +243,7 @@ def move(registry: Registry, alias: str, number: int | None) -> None:
 
 
 def _finish(registry: Registry, now: Serving, latest: Entry) -> None:
-    """Mark what is done, and what never will be because a newer decision went over it."""
+    """Mark the latest decision done, and older ones that it overtook undone."""
     for entry in moving(now.line):
         if entry.state == "pending" and entry.position != latest.position:
             registry.mark(entry.position, "undone")

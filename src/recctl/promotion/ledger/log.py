@@ -5,7 +5,7 @@ one gets the next number, once, in one transaction, on every backend. So the log
 model whose versions are the entries. Each entry names the digest of the entry that its writer saw
 last. An entry that lands directly after the one it names is *in force*; one that finds another
 entry before it came too late and is *void*: it never has an effect. All readers agree, for they
-read the same order. Aliases are only a picture of the log (see `aliases.py`).
+read the same order. The aliases follow the log (see `aliases.py`).
 """
 
 import hashlib
@@ -100,9 +100,9 @@ def digest(body: str) -> str:
 def in_force(entries: Iterable[Entry]) -> list[Entry]:
     """The entries that count, in their order.
 
-    Whoever tampers with the log must not make the rest of it void. So an altered entry counts when
-    another one was written upon it, and one that names an unknown entry counts when some entry
-    before it was deleted; `broken` tells of both.
+    Tampering must not make the rest of the log void. So an altered entry counts when another one
+    was written upon it, and one that names an unknown entry counts when an entry before it was
+    deleted; `broken` reports both.
     """
     ordered = sorted(entries, key=lambda one: one.position)
     named = {entry.names for entry in ordered} - {_UNREADABLE}
@@ -194,6 +194,6 @@ _CUT_OFF = "the log has been cut off"
 
 
 def accepts_cut(entry: Entry) -> bool:
-    """Whether whoever took this decision knew that entries at the end were gone: it is the end."""
+    """Whether this decision accepted that entries before it are missing: the log ends with it."""
     listed = entry.content.get("acknowledges")
     return isinstance(listed, list) and any(str(said).startswith(_CUT_OFF) for said in listed)

@@ -40,9 +40,9 @@ def recover(
 ) -> Serving:
     """Carry out, or undo, what a killed process left; what every changing command begins with.
 
-    Gives back the registry as it is then: what a decision is to be based on. `say` gets a sentence
-    for what was found and done. `describe` gives the keys of an entry's body that say who writes
-    it, when and from what. With `force` a damaged log is no obstacle.
+    Returns the registry as it is then: the basis of the next decision. `say` gets a sentence on
+    what was done. `describe` returns the keys of an entry's body that record who writes it, when
+    and from which code and data. With `force` a damaged log is no obstacle.
 
     Raises UserError when the log is damaged, when `champion` was moved by hand, or when no version
     that could serve is left.
@@ -58,7 +58,7 @@ def recover(
             looks = wait_to_reread(registry, now, looks)
             continue
         _settle(registry, now, check, say, describe)
-    raise UserError(f"the registry '{registry.name}' does not come to rest", "try again later")
+    raise UserError(f"the registry '{registry.name}' keeps changing", "try again later")
 
 
 def passable(registry: Registry, now: Serving, *, force: bool) -> None:
@@ -97,7 +97,7 @@ def _settle(
     if latest is None:  # aliases without a log, and no champion among them
         for alias in ALIASES:
             if now.aliases[alias] is not None:
-                say(f"the alias '{alias}' is taken away: no decision has set it")
+                say(f"the alias '{alias}' is removed: no decision has set it")
                 move(registry, alias, None)
         return
     champion = now.says["champion"]

@@ -85,7 +85,7 @@ class Registry(Runs):
         raise Gone(f"'{self.name}' has no version {number}", f"known: {numbers}")
 
     def holds(self, number: int) -> bool:
-        """Whether there is a version of that number, asked for itself."""
+        """Whether there is a version of that number, by a request for it alone."""
         try:
             self._read(lambda: self.client.get_model_version(self.name, str(number)))
         except NotThere:
@@ -134,7 +134,7 @@ class Registry(Runs):
         return first
 
     def describe(self, number: int, decision: int, text: str) -> None:
-        """Give a version a description for people, then the number of the decision it tells of."""
+        """Set a version's description, then the number of the decision that it names."""
         name, version = self.name, str(number)
         self._write(lambda: self.client.update_model_version(name, version, text))
         self._write(
@@ -197,7 +197,7 @@ class Registry(Runs):
             raise Gone(f"'{alias}' cannot point to version {number}: {error}") from None
 
     def drop_alias(self, alias: str) -> None:
-        """Take an alias away; nothing happens where there is none."""
+        """Remove an alias, if there is one."""
         if alias in self.aliases():
             self._write(lambda: self.client.delete_registered_model_alias(self.name, alias))
 
@@ -259,7 +259,7 @@ class Registry(Runs):
     def _page(self, name: str, order: str, token: str | None) -> Any:
         """One page of the versions; MayPass for an empty one where there are some.
 
-        Another process may have written the first one since: asking again tells.
+        Another process may have written the first one since: the request is repeated.
         """
         wanted = f"name = '{name}'"
         page = self.client.search_model_versions(wanted, PAGE, [f"version_number {order}"], token)

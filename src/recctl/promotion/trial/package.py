@@ -38,7 +38,7 @@ LOADER = "mlflow.pyfunc.loaders.code_model"
 BYTECODE = "__pycache__"
 NO_BYTECODE = "A file in the place where Python would keep bytecode beside what was registered.\n"
 """MLflow serves a version of a local store in place, and Python would write compiled files there
-that nobody registered; where a file has the folder's name it goes without."""
+that were never registered; a file with the folder's name prevents it."""
 
 SOURCES = (
     "__init__.py",
@@ -158,7 +158,7 @@ def _check_same_split(model: Path, record: TrainingRecord) -> None:
     trained_on = about.get("split_fingerprint") if isinstance(about, dict) else None
     if trained_on != record.about["split_fingerprint"]:
         raise UserError(
-            f"{model} was not trained on the split that lies in artifacts/sequences",
+            f"{model} was not trained on the split in artifacts/sequences",
             "run 'dvc repro'",
         )
 

@@ -2,8 +2,8 @@
 
 Every version carries a record of its training: for each user how many interactions, hashes of them
 in their order (with times and without), the time of the last one and a hash of those at that
-time. That is enough to tell, for any later state of the log and any split, whether training held a
-target; where it is not known the answer is yes. docs/decisions/0004-leaks.md has the reasoning.
+time. From these it is decided, for any later state of the log and any split, whether training held
+a target; where it is not known the answer is yes. docs/decisions/0004-leaks.md has the reasoning.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ _TYPES = {
     "tails": np.uint64,
 }
 _STEP = np.uint64(0x9E3779B97F4A7C15)
-"""An odd number, so that a product with it tells all 2^64 numbers apart (splitmix64's own)."""
+"""An odd number: products with it differ for all 2^64 numbers (splitmix64's own)."""
 _COLD_HASH = np.uint64(0)
 """An item without an external id: no hash of an id, so its user's sequence fits no record."""
 _BLOCK = 2**21

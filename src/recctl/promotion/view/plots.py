@@ -35,7 +35,7 @@ _MEANINGS = {
     "shown": "decides nothing",
 }
 _LINES: dict[str, tuple[Any, str, str]] = {
-    "margin": ("--", _ORANGE, "the interval must lie right of this"),
+    "margin": ("--", _ORANGE, "the interval must be right of this"),
     "gain": (":", _BLUE, "one metric's right of this: better"),
 }
 """Thresholds: a line's style, colour and meaning."""

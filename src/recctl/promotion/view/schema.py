@@ -24,7 +24,7 @@ class HistoryRow(Part):
     state: State
     """`done`: the aliases follow it; `pending`: not yet; `undone`: they never will."""
     in_force: bool
-    """false: void, another decision came first, nobody acts on it."""
+    """false: void; another decision came first and this one has no effect."""
     digest: str
     """sha256 of the body's canonical JSON."""
     body: DecisionRecord | None
@@ -68,7 +68,7 @@ class Check(Part):
     ok: bool
     """Whether it is as it must be."""
     detail: str
-    """What was found, in plain words; where not ok, what is wrong and what to do."""
+    """The result; where not ok, what is wrong and what to do."""
 
 
 class _Output(Part):
@@ -134,7 +134,7 @@ class Output(
         ]
     ]
 ):
-    """What promotion's commands print with --json: one of these, told apart by `output`."""
+    """What promotion's commands print with --json: one of these, named by `output`."""
 
 
 def output(kind: str, **fields: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Decisions, history, versions and checks as tables for people at a terminal.
 
-Words, not colours, tell a pass from a fail.
+A pass and a fail differ in words, not in colour alone.
 """
 
 from collections.abc import Iterable, Sequence

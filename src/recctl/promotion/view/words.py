@@ -58,7 +58,7 @@ def sides(record: DecisionRecord) -> dict[str, str]:
 
 
 def circumstances(record: DecisionRecord) -> list[str]:
-    """What was judged, on what, by whom and when: the lines below the title."""
+    """What was judged, on what, who ran it and when: the lines below the title."""
     lines = [] if record.kind == "comparison" else [_contenders(record)]
     if record.users:
         lines.append(_test_set(record))
