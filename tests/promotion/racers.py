@@ -21,7 +21,7 @@ def race(pipe: Connection, root: Path, uri: str, number: int) -> None:
     """
     os.chdir(root)
     registry = connect(root, uri)
-    run_id = registry.decision_run(f"racer {number}", {}, {})
+    run_id = registry.decision_run(f"racer {number}")
     while True:
         now, _ = recovered(registry)
         pipe.send("ready")

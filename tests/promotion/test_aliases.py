@@ -28,7 +28,7 @@ def two(registry: Registry, tmp_path: Path) -> Registry:
 
 def decide(registry: Registry, content: dict[str, Any]) -> Entry:
     """The decision in force."""
-    written = append(registry, content, registry.decision_run("d", {}, {}))
+    written = append(registry, content, registry.decision_run("d"))
     assert isinstance(written, Entry)
     return written
 
@@ -56,7 +56,7 @@ def test_one_that_moves_is_stale_after_another_and_leaves_no_trace(two: Registry
     now = serving(two)
     won = decide(two, promotion(now, 1))
     before = picture(two)
-    lost = append(two, promotion(now, 2), two.decision_run("d", {}, {}))
+    lost = append(two, promotion(now, 2), two.decision_run("d"))
     assert isinstance(lost, Stale)
     assert lost.winner.position == won.position
     assert picture(two) == before
@@ -118,7 +118,7 @@ def test_a_registry_that_times_out_at_any_request(
 
 
 def test_an_entry_whose_answer_was_lost_is_found_again(two: Registry) -> None:
-    run_id = two.decision_run("d", {}, {})
+    run_id = two.decision_run("d")
     deaf = with_client(two, EndsAt(two.client, 1, True, unanswered))
     outcome = append(deaf, promotion(serving(two), 1), run_id)
     assert outcome.position == 3

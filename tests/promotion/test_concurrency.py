@@ -263,7 +263,7 @@ def test_a_recovery_killed_at_any_request_leaves_one_champion(
             old = now.says["champion"]
             assert old is not None
             new = 3 - old
-            run_id = registry.decision_run("d", {}, {})
+            run_id = registry.decision_run("d")
             assert isinstance(append(registry, promotion(now, new), run_id), Entry)
             bad = new if unfit else None
             code = run(processes, racers.killed_recovery, tmp_path, uri, bad, request, False)
@@ -297,7 +297,7 @@ def test_a_lost_answer_makes_mlflow_write_twice_and_the_log_counts_once(
         racers.promote(registry, shared.root, "one")
         racers.promote(registry, shared.root, "two")
         now = serving(registry)
-        run_id = registry.decision_run("d", {}, {})
+        run_id = registry.decision_run("d")
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
         lost.clear()

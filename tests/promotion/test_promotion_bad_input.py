@@ -411,7 +411,7 @@ def test_a_registry_that_is_no_database(
 def foreign(layout: Layout, folder: Path | None = None, **tags: str) -> int:
     """Register a version as another program would; its number."""
     registry = history.open_registry(layout)
-    run_id = registry.decision_run("foreign", {}, {})
+    run_id = registry.decision_run("foreign")
     source = folder or layout.root / "theirs"
     source.mkdir(exist_ok=True)
     (source / "MLmodel").write_text("flavors: {sklearn: {pickled_model: model.pkl}}\n")
@@ -520,7 +520,7 @@ def test_a_decision_that_cannot_be_read_hides_nothing(
 
 def test_a_version_in_the_log_that_is_no_decision(project: Layout, run: Run) -> None:
     registry = history.open_registry(project)
-    run_id = registry.decision_run("foreign", {}, {})
+    run_id = registry.decision_run("foreign")
     uri = registry.client.get_run(run_id).info.artifact_uri
     registry.client.create_model_version(registry.log_name, uri, run_id, await_creation_for=0)
     for command in LOOKING_AT_DAMAGE:

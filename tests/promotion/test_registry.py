@@ -52,7 +52,7 @@ def test_more_versions_than_one_page(
     registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry_module, "PAGE", 2)
-    run_id = registry.decision_run("d", {}, {})
+    run_id = registry.decision_run("d")
     for number in range(5):
         add_model(registry, tmp_path, f"m{number}")
         registry.append(canonical({"previous": None, "n": number}), run_id)
@@ -158,7 +158,7 @@ def test_trap_an_alias_goes_to_whoever_sets_it_last(registry: Registry, tmp_path
 
 def test_trap_numbers_of_deleted_entries_are_not_given_again(registry: Registry) -> None:
     """What the log relies on: were they, a deleted entry could be replaced without a trace."""
-    run_id = registry.decision_run("d", {}, {})
+    run_id = registry.decision_run("d")
     for number in (1, 2, 3):
         assert registry.append(canonical({"previous": None, "n": number}), run_id) == number
     registry.client.delete_model_version(registry.log_name, "3")
@@ -258,7 +258,7 @@ def test_a_registry_that_falls_silent_is_one_line(
 
 
 def test_the_order_of_the_log_is_its_numbers(registry: Registry) -> None:
-    run_id = registry.decision_run("d", {}, {})
+    run_id = registry.decision_run("d")
     first = canonical({"previous": None, "n": 1})
     registry.append(first, run_id)
     registry.append(canonical({"previous": None, "n": 2}), run_id)
@@ -269,7 +269,7 @@ def test_a_state_that_was_not_kept_is_not_taken_for_set(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where a server between answers 200 and passes nothing on."""
-    run_id = registry.decision_run("d", {}, {})
+    run_id = registry.decision_run("d")
     position = registry.append(canonical({"previous": None, "n": 1}), run_id)
     with monkeypatch.context() as patched:
         patched.setattr(registry.client, "set_model_version_tag", lambda *given: None)

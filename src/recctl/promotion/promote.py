@@ -86,7 +86,7 @@ def promote(
         if force and state.broken and not dry_run:
             return _accept(layout, registry, state, f"{note}: {reason}", say)
         return Outcome(None, note=f"nothing to do: {note}")
-    judged = _judge(layout, policy, test, challenger, registry, state, say)
+    judged = _judge(registry, policy, test, challenger, state, say)
     record = judged.record.but(key=key)
     moves = record.verdict == "promoted" or force
     if force and record.verdict != "promoted":
@@ -97,7 +97,7 @@ def promote(
     if agreed is None:
         raise Declined("not promoted: declined", "nothing was changed")
     judged = dataclasses.replace(judged, record=agreed)
-    return _carry_out(layout, registry, judged, state, moves, say)
+    return _carry_out(registry, judged, state, moves, say)
 
 
 def approved(record: DecisionRecord, confirm: Confirm) -> DecisionRecord | None:
@@ -138,7 +138,7 @@ def _accept(
     layout: Layout, registry: Registry, state: aliases.Serving, reason: str, say: Say
 ) -> Outcome:
     """Write down that a damaged log was seen; nothing else changes."""
-    run_id = registry.decision_run("recovery", {"recctl.run": "recovery"}, {})
+    run_id = registry.decision_run("recovery", {"recctl.run": "recovery"})
     record = draft(
         "recovery",
         registry.name,
@@ -187,16 +187,14 @@ def settled(registry: Registry, layout: Layout, say: Say, force: bool) -> aliase
 
 
 def _judge(
-    layout: Layout,
+    registry: Registry,
     policy: PromotionParams,
     test: TestSet,
     challenger: Contender,
-    registry: Registry,
     state: aliases.Serving,
     say: Say,
 ) -> Judged:
-    sides = {"challenger": challenger}
-    problems = []
+    layout, sides, problems = test.layout, {"challenger": challenger}, []
     numbers = {"champion": state.says["champion"]}
     if policy.ratchet is not None and state.says["best"] != state.says["champion"]:
         numbers["best"] = state.wanted["best"]
@@ -210,12 +208,10 @@ def _judge(
                 problems.append(f"the {name} cannot be judged: {error}")
     problems += _objections(registry, state, test, sides)
     evidence = gather(test, policy, sides, problems=problems, say=say)
-    differs = disagreement(test, evidence.challenger)
-    evidence = dataclasses.replace(
-        evidence,
-        training=contenders.training(layout),
-        problems=[*evidence.problems, *([differs] if differs else [])],
-    )
+    if (differs := disagreement(test, evidence.challenger)) is not None:
+        problems.append(differs)
+    training = contenders.training(layout)
+    evidence = dataclasses.replace(evidence, training=training, problems=problems)
     decision = decide(evidence, policy)
     record = draft(
         "promotion",
@@ -267,23 +263,15 @@ def taken_out(line: list[Entry], number: int) -> Entry | None:
 
 
 def _carry_out(
-    layout: Layout,
-    registry: Registry,
-    judged: Judged,
-    state: aliases.Serving,
-    moves: bool,
-    say: Say,
+    registry: Registry, judged: Judged, state: aliases.Serving, moves: bool, say: Say
 ) -> Outcome:
     """Register, write the decision, move the aliases; each step may be the last one."""
-    record = judged.record
+    layout, record = judged.test.layout, judged.record
     if moves or record.verdict != "refused":
-        version = register(layout, registry, judged, state.line)
-        registered = dataclasses.replace(
-            judged.sides["challenger"],
-            version=version.number,
-            manifest=vouch.manifest_of(version),
-        )
-        record = record.but(challenger=contender(registered))
+        version = register(registry, judged, state.line)
+        manifest = vouch.manifest_of(version)
+        registered = contender(judged.sides["challenger"])
+        record = record.but(challenger=registered.but(version=version.number, manifest=manifest))
         if moves:
             best = _best(judged, version.number, state)
             sets = Aliases(champion=version.number, previous=_there(state), best=best)

@@ -40,13 +40,13 @@ class Judged:
         return value
 
 
-def register(layout: Layout, registry: Registry, judged: Judged, line: Sequence[Entry]) -> Version:
+def register(registry: Registry, judged: Judged, line: Sequence[Entry]) -> Version:
     """The version that holds the workspace's model; the same one however often it is judged.
 
     One that no decision was about may hold other code to serve the model: it is taken only where
     all of its files are those that would be registered now.
     """
-    challenger = judged.sides["challenger"]
+    layout, challenger = judged.test.layout, judged.sides["challenger"]
     assert challenger.record is not None
     for found in reversed(registry.versions()):
         if found.digest == challenger.digest and vouch.vouched(line, found.number):

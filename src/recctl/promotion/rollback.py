@@ -76,18 +76,15 @@ def rollback(
     agreed = approved(record, confirm)
     if agreed is None:
         raise UserError("not rolled back: declined", "nothing was changed")
-    run_id = registry.decision_run("rollback", {"recctl.sentence": record.sentence}, {})
+    run_id = registry.decision_run("rollback", {"recctl.sentence": record.sentence})
     evidence = EvidenceFiles(run_id=run_id, files={})
     return write(layout, registry, agreed.but(evidence=evidence), run_id, say)
 
 
 def _interrupted(state: aliases.Serving) -> bool:
     """Whether a rollback is recorded and not carried out: asking again asks for the same one."""
-    return (
-        state.pending
-        and state.latest is not None
-        and state.latest.content.get("kind") == "rollback"
-    )
+    latest = state.latest
+    return state.pending and latest is not None and latest.content.get("kind") == "rollback"
 
 
 def _moved_since(before: aliases.Serving, now: aliases.Serving) -> bool:

@@ -51,7 +51,8 @@ def described(registry: Registry, line: Sequence[Entry], say: Callable[[str], No
                 registry.describe(number, position, page.description(record, position))
     except UserError as error:
         say(
-            f"decision {position} is in force, but the description of version {number} could not be written: {error}"
+            f"decision {position} is in force, but the description of version {number} could not "
+            f"be written: {error}"
         )
 
 

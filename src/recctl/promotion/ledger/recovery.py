@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from recctl.errors import Gone, UserError
@@ -30,6 +31,74 @@ class NoneCanServe(UserError):
     """Neither the champion nor the one before it is there and sound."""
 
 
+@dataclass(frozen=True)
+class _Recovery:
+    registry: Registry
+    check: Check
+    say: Callable[[str], None]
+    describe: Callable[[], dict[str, Any]]
+
+    def settle(self, now: Serving) -> None:
+        """One step towards aliases that follow the log."""
+        latest = now.latest
+        if latest is None:  # aliases without a log, and no champion among them
+            for alias in ALIASES:
+                if now.aliases[alias] is not None:
+                    self.say(f"the alias '{alias}' is removed: no decision has set it")
+                    move(self.registry, alias, None)
+            return
+        champion = now.says["champion"]
+        reason = None if champion is None else self.unfit(champion)
+        if reason is not None:
+            self.undo(now, latest, reason)
+            return
+        if now.pending:
+            self.say(f"decision {latest.position} was not carried out to its end: finishing it")
+        else:
+            self.say(f"the aliases do not show decision {latest.position}: setting them again")
+        follow(self.registry, latest)
+
+    def unfit(self, number: int) -> str | None:
+        """Why a version cannot serve; None where it can."""
+        try:
+            self.registry.version(number)
+        except Gone as error:
+            return str(error)
+        return self.check(number)
+
+    def undo(self, now: Serving, latest: Entry, reason: str) -> None:
+        """Let the previous champion serve again, as a separate decision."""
+        sets = _before(now, latest)
+        former = sets["champion"]
+        also = None if former is None else self.unfit(former)
+        if also is not None or former == now.says["champion"]:
+            raise NoneCanServe(
+                f"no version can serve: {reason}; {also or 'there is none before it'}",
+                "choose one with 'recctl rollback --to VERSION --reason ...', or let the "
+                "workspace's model serve with 'recctl promote --force --reason ...'",
+            )
+        after = f"version {former} serves" if former is not None else "no version serves"
+        sentence = f"Decision {latest.position} is undone, {after}: {reason}"
+        content = {
+            **self.describe(),
+            "previous": now.head,
+            "kind": "recovery",
+            "verdict": "refused",
+            "sentence": sentence,
+            "reason": reason,
+            "registered_model": self.registry.name,
+            "saw": now.aliases,
+            "sets": {alias: sets.get(alias) for alias in ALIASES},
+        }
+        run_id = self.registry.decision_run("recovery", {"recctl.run": "recovery"})
+        outcome = append(self.registry, content, run_id)
+        if not isinstance(outcome, Stale):
+            self.say(sentence)
+            with contextlib.suppress(Gone):
+                self.registry.mark(latest.position, "undone")
+            follow(self.registry, outcome)
+
+
 def recover(
     registry: Registry,
     check: Check,
@@ -47,7 +116,7 @@ def recover(
     Raises UserError when the log is damaged, when `champion` was moved by hand, or when no version
     that could serve is left.
     """
-    looks = 0
+    recovery, looks = _Recovery(registry, check, say, describe), 0
     for _ in range(ROUNDS):
         now = serving(registry)
         _whole(registry, now, force)
@@ -57,7 +126,7 @@ def recover(
         if not _expected(now):
             looks = wait_to_reread(registry, now, looks)
             continue
-        _settle(registry, now, check, say, describe)
+        recovery.settle(now)
     raise UserError(f"the registry '{registry.name}' keeps changing", "try again later")
 
 
@@ -86,40 +155,6 @@ def _expected(now: Serving) -> bool:
     return now.aliases["champion"] in places
 
 
-def _settle(
-    registry: Registry,
-    now: Serving,
-    check: Check,
-    say: Callable[[str], None],
-    describe: Callable[[], dict[str, Any]],
-) -> None:
-    latest = now.latest
-    if latest is None:  # aliases without a log, and no champion among them
-        for alias in ALIASES:
-            if now.aliases[alias] is not None:
-                say(f"the alias '{alias}' is removed: no decision has set it")
-                move(registry, alias, None)
-        return
-    champion = now.says["champion"]
-    reason = None if champion is None else _unfit(registry, champion, check)
-    if reason is not None:
-        _undo(registry, now, latest, reason, check, say, describe)
-        return
-    if now.pending:
-        say(f"decision {latest.position} was not carried out to its end: finishing it")
-    else:
-        say(f"the aliases do not show decision {latest.position}: setting them again")
-    follow(registry, latest)
-
-
-def _unfit(registry: Registry, number: int, check: Check) -> str | None:
-    try:
-        registry.version(number)
-    except Gone as error:
-        return str(error)
-    return check(number)
-
-
 def _before(now: Serving, latest: Entry) -> dict[str, int | None]:
     """Where the aliases point when the decision's champion is taken away again.
 
@@ -135,44 +170,3 @@ def _before(now: Serving, latest: Entry) -> dict[str, int | None]:
         former = latest.saw.get("previous")
     previous = latest.saw.get("previous")
     return {**latest.saw, "champion": former, "previous": None if former == previous else previous}
-
-
-def _undo(
-    registry: Registry,
-    now: Serving,
-    latest: Entry,
-    reason: str,
-    check: Check,
-    say: Callable[[str], None],
-    describe: Callable[[], dict[str, Any]],
-) -> None:
-    """Let the previous champion serve again, as a separate decision."""
-    sets = _before(now, latest)
-    former = sets["champion"]
-    also = None if former is None else _unfit(registry, former, check)
-    if also is not None or former == now.says["champion"]:
-        raise NoneCanServe(
-            f"no version can serve: {reason}; {also or 'there is none before it'}",
-            "choose one with 'recctl rollback --to VERSION --reason ...', or let the workspace's "
-            "model serve with 'recctl promote --force --reason ...'",
-        )
-    after = f"version {former} serves" if former is not None else "no version serves"
-    sentence = f"Decision {latest.position} is undone, {after}: {reason}"
-    content = {
-        **describe(),
-        "previous": now.head,
-        "kind": "recovery",
-        "verdict": "refused",
-        "sentence": sentence,
-        "reason": reason,
-        "registered_model": registry.name,
-        "saw": now.aliases,
-        "sets": {alias: sets.get(alias) for alias in ALIASES},
-    }
-    run_id = registry.decision_run("recovery", {"recctl.run": "recovery"}, {})
-    outcome = append(registry, content, run_id)
-    if not isinstance(outcome, Stale):
-        say(sentence)
-        with contextlib.suppress(Gone):
-            registry.mark(latest.position, "undone")
-        follow(registry, outcome)

@@ -122,7 +122,7 @@ class Registry(Runs):
         existing = self.find(digest, tags.get(FILES))
         if existing is not None:
             return existing
-        run_id = self.decision_run(run_name, {**tags, "recctl.run": "registration"}, metrics or {})
+        run_id = self.decision_run(run_name, {**tags, "recctl.run": "registration"}, metrics)
         self.log_files(run_id, folder, MODEL)
         all_tags = {**tags, CONTENT_DIGEST: digest}
         made = self._create(self.name, run_id, MODEL, all_tags, description)

@@ -36,11 +36,17 @@ class Runs:
     def uri(self) -> str:
         return self.tracking.uri
 
-    def decision_run(self, name: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> str:
+    def decision_run(
+        self,
+        name: str,
+        tags: Mapping[str, str] | None = None,
+        metrics: Mapping[str, float] | None = None,
+    ) -> str:
         """A finished MLflow run that holds the evidence of a decision; its id."""
         from mlflow.entities import RunTag
 
-        short = [RunTag(key, value) for key, value in tags.items() if len(value) <= 5000]
+        given = (tags or {}).items()
+        short = [RunTag(key, value) for key, value in given if len(value) <= 5000]
         with plainly(self.uri), patience(*UNHURRIED):
             run = self.client.create_run(self.tracking.experiment_id, run_name=name)
             identifier: str = run.info.run_id
@@ -49,7 +55,7 @@ class Runs:
             for start in range(0, len(short), batches.BATCH_PARAMS):
                 batch = short[start : start + batches.BATCH_PARAMS]
                 self.client.log_batch(identifier, tags=batch)
-            batches.log_metrics(self.client, identifier, batches.metrics(metrics, 0))
+            batches.log_metrics(self.client, identifier, batches.metrics(metrics or {}, 0))
             self.client.set_terminated(identifier, "FINISHED")
         return identifier
 
