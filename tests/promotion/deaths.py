@@ -237,7 +237,7 @@ def picture(layout: Layout) -> dict[str, Any]:
         "nonces": [one.content["nonce"] for one in line],
         "moves": [[one.content["kind"], (one.sets or {})["champion"]] for one in moves],
         "waiting": bool(moves) and moves[-1].state == "pending",
-        "untold": [one.number for one in registry.versions() if "recctl.decision" not in one.tags],
+        "unnamed": [one.number for one in registry.versions() if "recctl.decision" not in one.tags],
         "pages": sorted(path.parent.name for path in layout.decisions.glob("*/decision.html")),
         "wrong": [
             f"{one.name}: {one.detail}"

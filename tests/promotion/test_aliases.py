@@ -295,11 +295,11 @@ def test_a_writer_held_up_between_look_and_move_follows_the_newer_decision(
 
 def test_a_damaged_log_stops_changes_until_it_is_acknowledged(two: Registry) -> None:
     two.client.set_model_version_tag(two.log_name, "1", ENTRY, '{"previous":null,"sets":null}')
-    told = "decision 1 has been altered since it was written"
-    with pytest.raises(UserError, match=rf"damaged: {told}.*--force"):
+    reported = "decision 1 has been altered since it was written"
+    with pytest.raises(UserError, match=rf"damaged: {reported}.*--force"):
         recovered(two)
     now = recover(two, unfit(), print, force=True)
-    assert now.broken == [told]
+    assert now.broken == [reported]
     assert now.aliases["champion"] == 2
     outcome = decide(two, promotion(now, 1, forced=True, acknowledges=now.broken))
     follow(two, outcome)

@@ -3,9 +3,11 @@
 import dataclasses
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,9 +185,9 @@ def test_a_best_version_is_a_judge_even_where_no_champion_serves():
 ROLES = ["challenger", "champion", "best", "popularity"]
 
 
-def with_model(role: str, one: Scored) -> Evidence:
+def with_model(role: str, one: Scored, made: Evidence | None = None) -> Evidence:
     """Evidence in which this model is another."""
-    made = evidence(best=scored(CHAMPION))
+    made = made or evidence(best=scored(CHAMPION))
     if role == "popularity":
         return replace(made, baselines={**made.baselines, role: one})
     return replace(made, **{role: one})
@@ -294,9 +296,11 @@ def refused_by(made, rules):
 # what always holds
 
 
-def shuffled(one: Scored, rng: np.random.Generator) -> Scored:
-    order = rng.permutation(len(one.users))
-    return Scored(one.fingerprint, one.users[order], np.asarray(one.ranks)[order])
+def changed(made: Evidence, change: Callable[[Scored], Scored], **more: Any) -> Evidence:
+    """Evidence in which every model is changed."""
+    models = {name: change(one) for name, one in made.models.items()}
+    baselines = {name: change(one) for name, one in made.baselines.items()}
+    return replace(made, **models, baselines=baselines, **more)
 
 
 DRAWN = st.integers(0, 2**32 - 1)
@@ -326,14 +330,12 @@ def drawn(seed: int, users: int | None = None, shift: float = 0.0) -> Evidence:
 def test_the_order_of_users_never_matters(seed, shift):
     made = drawn(seed, shift=shift)
     rng = np.random.default_rng(seed)
-    mixed = replace(
-        made,
-        challenger=shuffled(made.challenger, rng),
-        champion=shuffled(made.champion, rng),
-        best=shuffled(made.best, rng),
-        baselines={name: shuffled(one, rng) for name, one in made.baselines.items()},
-    )
-    assert decide(mixed, policy()) == decide(made, policy())
+
+    def shuffled(one: Scored) -> Scored:
+        order = rng.permutation(len(one.users))
+        return Scored(one.fingerprint, one.users[order], np.asarray(one.ranks)[order])
+
+    assert decide(changed(made, shuffled), policy()) == decide(made, policy())
 
 
 @QUICK
@@ -346,15 +348,8 @@ def test_the_numbering_of_users_never_matters(seed, shift):
     def moved(one: Scored) -> Scored:
         return Scored(one.fingerprint, one.users, np.asarray(one.ranks)[order])
 
-    other = replace(
-        made,
-        challenger=moved(made.challenger),
-        champion=moved(made.champion),
-        best=moved(made.best),
-        baselines={name: moved(one) for name, one in made.baselines.items()},
-        slices=[replace(one, members=one.members[order]) for one in made.slices],
-    )
-    assert decide(other, policy()) == decide(made, policy())
+    slices = [replace(one, members=one.members[order]) for one in made.slices]
+    assert decide(changed(made, moved, slices=slices), policy()) == decide(made, policy())
 
 
 @QUICK
@@ -403,12 +398,7 @@ def test_damage_to_any_model_always_refuses(seed, damage, role):
     elif damage == "twice":
         users[place] = users[place - 1]
     name = "other" if damage == "fingerprint" else one.fingerprint
-    broken = Scored(name, users, of)
-    if role == "popularity":
-        bad = replace(made, baselines={**made.baselines, role: broken})
-    else:
-        bad = replace(made, **{role: broken})
-    found = decide(bad, policy())
+    found = decide(with_model(role, Scored(name, users, of), made), policy())
     assert found.verdict == "refused"
     assert not any(one.gate == "primary" for one in found.gates)
 
@@ -446,7 +436,7 @@ def test_the_same_evidence_always_gives_the_same_decision_and_plain_numbers(seed
         assert "\n" not in one.reason
 
 
-def test_a_row_hangs_on_no_other():
+def test_a_row_depends_on_no_other():
     alone = decide(evidence(), only(primary=Primary(metrics=["hr@10"])))
     among = decide(evidence(), policy(floors={"ndcg@10": 0.1}))
     assert row(alone.gates, "primary", "hr@10") == row(among.gates, "primary", "hr@10")

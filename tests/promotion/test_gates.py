@@ -388,7 +388,7 @@ FLAT = [(epoch, min(0.002 * epoch, 0.1)) for epoch in range(1, 101)]
         ([(epoch, 0.0) for epoch in range(1, 101)], 1, "pass"),
     ],
 )
-def test_convergence_is_told_by_the_curve_and_not_by_the_limit(curve, best, outcome):
+def test_convergence_is_judged_by_the_curve_and_not_by_the_limit(curve, best, outcome):
     training = Training(curve[-1][0], best, best == 100, True, max_epochs=100, end=end(curve))
     found = row(gates(evidence(training=training), policy()), "convergence")
     assert found.outcome == outcome, found.reason

@@ -1,4 +1,4 @@
-"""Who is in force when writers race, and what tampering leaves to be seen; no registry."""
+"""Which entries are in force when writers race, and how tampering is found; no registry."""
 
 import json
 from dataclasses import replace
@@ -26,7 +26,7 @@ def entry(position: int, previous: str | None, moves: int | None = None, **more:
 
 
 def chain(length: int) -> list[Entry]:
-    """A log in which nobody ever raced; every second entry moves something."""
+    """A log without a race; every second entry moves something."""
     entries: list[Entry] = []
     for position in range(1, length + 1):
         before = entries[-1].claimed if entries else None
@@ -112,14 +112,14 @@ def test_deleted_entries_are_named_and_the_rest_counts(length: int, data: st.Dat
     said = broken(left, head_of(log))
     assert said
     assert positions(in_force(left)) == positions(left)
-    told = {
+    reported = {
         number
         for number in gone
         for sentence in said
         for first, last in [_range(sentence)]
         if first <= number <= last
     }
-    assert told == gone
+    assert reported == gone
 
 
 def _range(sentence: str) -> tuple[int, int]:
@@ -159,7 +159,7 @@ def test_sentences() -> None:
         ("[" * 100_000, "cannot be read"),
     ],
 )
-def test_an_altered_body_is_told_and_voids_nothing_after_it(
+def test_an_altered_body_is_reported_and_voids_nothing_after_it(
     place: int, body: str, says: str
 ) -> None:
     log = chain(6)
@@ -171,7 +171,7 @@ def test_an_altered_body_is_told_and_voids_nothing_after_it(
     assert kept == [1, 2, 3, 4, 5, 6] if place < 6 else [1, 2, 3, 4, 5]
 
 
-def test_an_altered_sentence_in_an_otherwise_good_body_is_told() -> None:
+def test_an_altered_sentence_in_an_otherwise_good_body_is_reported() -> None:
     log = chain(3)
     content = {**json.loads(log[1].body), "sentence": "all was well"}
     log[1] = replace(log[1], body=canonical(content))
@@ -179,7 +179,7 @@ def test_an_altered_sentence_in_an_otherwise_good_body_is_told() -> None:
     assert positions(in_force(log)) == [1, 2, 3]
 
 
-def test_an_entry_written_by_hand_is_told() -> None:
+def test_an_entry_written_by_hand_is_reported() -> None:
     log = [*chain(2), Entry(3, "", "", "pending")]
     assert broken(log, None) == ["decision 3 was not written by recctl"]
     assert positions(in_force(log)) == [1, 2]

@@ -1,4 +1,4 @@
-"""Registries and decision logs written by older code work on; `older_registry.py` made them.
+"""Registries and decision logs written by older code keep working; `older_registry.py` made them.
 
 The tests know commands, files and MLflow, and no module of `recctl.promotion`.
 """

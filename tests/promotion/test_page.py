@@ -95,7 +95,7 @@ def test_picture_is_inlined_whole() -> None:
     assert base64.b64decode(source.removeprefix("data:image/png;base64,")) == PNG
 
 
-def test_picture_is_told_in_words() -> None:
+def test_picture_is_described_in_words() -> None:
     alt = dict(_Reader(page.html(record(PROMOTED), PNG, 7)).attributes)["alt"]
     assert "ndcg@10 +.0131 [+.0041, +.0221]" in alt
 

@@ -54,20 +54,20 @@ def test_the_whole_story(project: Layout) -> None:
     kinds = [row.body.kind for row in history.decisions(history.open_registry(project))]
     assert kinds == ["promotion", "promotion", "promotion", "rollback"]
     registry = history.open_registry(project)
-    told = {
+    reported = {
         one.number: registry.client.get_model_version("tiny", str(one.number))
         for one in registry.versions()
     }
-    assert {number: one.tags["recctl.decision"] for number, one in told.items()} == {
+    assert {number: one.tags["recctl.decision"] for number, one in reported.items()} == {
         1: "1",
         2: "2",
         3: "3",
     }
     figures = rolled.record.means, better.record.means.full["challenger"]
-    metrics = registry.client.get_run(told[3].run_id).data.metrics
+    metrics = registry.client.get_run(reported[3].run_id).data.metrics
     assert figures == (None, {"ndcg@10": metrics["ndcg_at_10"], "hr@10": metrics["hr_at_10"]})
     for words in ("markov trained on data", "[Decision 3](#/models/tiny-decisions/versions/3)"):
-        assert words in told[3].description
+        assert words in reported[3].description
     assert wrong(project) == []
 
 
@@ -143,7 +143,7 @@ def test_a_champion_trained_on_todays_targets_is_refused(project: Layout) -> Non
     assert aliases_of(project)["champion"] == 1
 
 
-def test_a_tampered_artifact_refuses_and_is_told(project: Layout) -> None:
+def test_a_tampered_artifact_refuses_and_is_reported(project: Layout) -> None:
     tiny.promote(project, "item-knn")
     (weights,) = (project.root / "mlartifacts").glob("*/artifacts/model/**/model.safetensors")
     content = bytearray(weights.read_bytes())
@@ -226,7 +226,7 @@ def test_a_champion_exchanged_for_another_with_tags_and_all(project: Layout) -> 
     assert "not the model that was decided upon" in refused.record.sentence
 
 
-def test_a_registered_version_that_rotted_never_serves(project: Layout) -> None:
+def test_a_registered_version_whose_files_are_gone_never_serves(project: Layout) -> None:
     """The same model again, registered when it was rejected; its files are gone since."""
     tiny.promote(project, "item-knn")
     primary = {"metrics": ["ndcg@10"], "min_gain": 0.9}
@@ -244,7 +244,9 @@ def test_a_registered_version_that_rotted_never_serves(project: Layout) -> None:
     assert wrong(project) == []
 
 
-def test_a_champion_that_rotted_is_told_even_where_there_is_nothing_to_do(project: Layout) -> None:
+def test_a_damaged_champion_is_reported_where_there_is_nothing_to_do(
+    project: Layout,
+) -> None:
     tiny.promote(project, "markov")
     shutil.rmtree(history.open_registry(project).version(1).source.removeprefix("file://"))
     with pytest.raises(UserError, match="version 1"):

@@ -124,7 +124,7 @@ def finished(end: Line, whole: Line, where: str) -> None:
     assert then["wrong"] == [], where
     assert then["aliases"] == whole["aliases"], where
     assert then["moves"] == whole["moves"], where
-    assert then["untold"] == [], where  # each version names its decision
+    assert then["unnamed"] == [], where  # each version names its decision
     assert set(then["states"]) == {"done"}, (where, then["states"])
     assert len(set(then["digests"])) == len(then["digests"]), where
     assert len(set(then["nonces"])) == len(then["nonces"]), where

@@ -101,18 +101,18 @@ def contents(layout: Layout) -> dict[str, str]:
 
 
 def assert_one_line(said: Said, *words: str) -> None:
-    """Exit code 2 and one line that tells what is wrong and how to mend it; progress may come."""
+    """Exit code 2 and one line: what is wrong and how to fix it; progress may precede it."""
     assert "Traceback" not in said.err + said.out, said.err
     lines = [line for line in said.err.splitlines() if ": ranked " not in line]
     assert said.code == 2, said
     assert len(lines) == 1, said.err
     assert lines[0].startswith("recctl: ")
-    assert "; " in lines[0], f"no way to mend it: {lines[0]}"
+    assert "; " in lines[0], f"no way to fix it: {lines[0]}"
     for one in words:
         assert one in lines[0], lines[0]
 
 
-# --- what can be spoilt
+# --- what can be damaged
 
 
 def nothing(layout: Layout) -> None:
@@ -207,7 +207,7 @@ def item_knn(layout: Layout) -> None:
 MODEL, EVALUATION, SEQUENCES = "model", "evaluation", "sequences"
 GARBAGE = b"\x00\xff\xfe garbage \x80" * 50
 PROMOTE = "promote --yes --force --reason test"
-"""Whatever is damaged, force does not get over it."""
+"""--force does not help, whatever is damaged."""
 
 Case = tuple[str, Damage, *tuple[str, ...]]
 
@@ -469,7 +469,7 @@ def test_a_champion_that_recctl_did_not_register_stops_a_promotion(
     assert_one_line(said, "points to version 2", "moved it by hand", "recctl rollback --to")
     assert contents(project) == before
     assert run(project.root, "verify").code == 2
-    assert run(project.root, "rollback", "--to", "1", "--reason", "mended", "--yes").code == 0
+    assert run(project.root, "rollback", "--to", "1", "--reason", "fixed", "--yes").code == 0
     assert history.open_registry(project).aliases()["champion"] == 1
     assert run(project.root, "verify").code == 0
 
@@ -503,7 +503,7 @@ LOOKING_AT_DAMAGE = ["history", "verify", "verify --all", "explain 1", "explain 
 def test_a_decision_that_cannot_be_read_hides_nothing(
     project: Layout, run: Run, entry: str, written_upon: bool
 ) -> None:
-    """Whatever stands in the log, the commands that look at it still answer."""
+    """Whatever is in the log, the commands that read it still answer."""
     if written_upon:
         tiny.train_markov(project, smoothing=1e9)
         run(project.root, "promote", "--yes")

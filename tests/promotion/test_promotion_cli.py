@@ -171,14 +171,14 @@ def test_what_is_not_so_exits_with_2(project: Layout, run: Run) -> None:
     assert (checked.code, output(checked)["consistent"]) == (2, False)
 
 
-# --- nobody at the terminal
+# --- no terminal
 
 
 @pytest.mark.parametrize(
     "command",
     ["promote", "promote --json", "promote --force --reason x", "rollback --reason x"],
 )
-def test_nobody_to_ask_is_said_before_any_work(
+def test_a_missing_terminal_is_reported_before_any_work(
     project: Layout, run: Run, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     def never(*_: object) -> None:
@@ -234,7 +234,7 @@ class Terminal:
         os.close(slave)
         self.seen = ""
 
-    def until(self, words: str, seconds: float = 120) -> None:
+    def until(self, words: str, seconds: float = 600) -> None:
         end = time.monotonic() + seconds
         while words not in self.seen:
             assert self._read(end - time.monotonic()), f"{words!r} never came:\n{self.seen}"
@@ -242,7 +242,7 @@ class Terminal:
     def type(self, keys: bytes) -> None:
         os.write(self.master, keys)
 
-    def end(self, seconds: float = 120) -> int:
+    def end(self, seconds: float = 600) -> int:
         end = time.monotonic() + seconds
         while self._read(end - time.monotonic()):
             pass

@@ -38,7 +38,7 @@ class World:
     def __init__(self, layout: Layout, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
         self.layout, self.chance, self.monkeypatch = layout, random.Random(seed), monkeypatch
         self.registry: Registry = history.open_registry(layout)
-        self.told: list[str] = []
+        self.notes: list[str] = []
         self.had_one = False
         self.taken_away: set[int] = set()
         """Rolled back, and not forced since: nothing but a person brings one of them back."""
@@ -47,12 +47,12 @@ class World:
         actions = [self.judge] * 4 + [self.force, self.back, self.back_to, self.lose_alias]
         action = self.chance.choice([*actions, self.lose_version, self.killed, self.killed])
         before = self.registry.aliases().get("champion")
-        self.told.append(action.__name__)
+        self.notes.append(action.__name__)
         try:
             action()
         except (UserError, Killed) as error:
-            self.told.append(f"  {error!r:.300}")
-        self.told.append(f"  {before} -> {self.registry.aliases()}")
+            self.notes.append(f"  {error!r:.300}")
+        self.notes.append(f"  {before} -> {self.registry.aliases()}")
 
     def train(self) -> None:
         tiny.train_markov(self.layout, self.chance.choice(SMOOTHINGS))
@@ -68,7 +68,7 @@ class World:
 
     def back(self, to: int | None = None) -> None:
         left = self.registry.aliases().get("champion")
-        tiny.rollback(self.layout, to, say=self.told.append)
+        tiny.rollback(self.layout, to, say=self.notes.append)
         now = self.registry.aliases()["champion"]
         if left is not None and left != now:
             self.taken_away.add(left)
@@ -87,7 +87,7 @@ class World:
         versions = self.registry.versions()
         if len(versions) > 2:
             number = self.chance.choice(versions).number
-            self.told.append(f"  version {number}")
+            self.notes.append(f"  version {number}")
             self.registry.client.delete_model_version(self.registry.name, str(number))
 
     def killed(self) -> None:
@@ -113,10 +113,10 @@ class World:
     def _promote(self, **more: object) -> None:
         done = tiny.promote(
             self.layout,
-            say=lambda line: "ranked" in line or self.told.append(f"  {line}"),
+            say=lambda line: "ranked" in line or self.notes.append(f"  {line}"),
             **more,
         )
-        self.told.append(f"  {done.note or (done.record and done.record.sentence):.90}")
+        self.notes.append(f"  {done.note or (done.record and done.record.sentence):.90}")
 
     def check(self) -> None:
         """After the next command that was carried out, log and aliases agree and all is sound."""
@@ -154,7 +154,7 @@ def test_any_sequence_leaves_a_sound_champion_that_the_log_explains(
             world.step()
             world.check()
     except BaseException:
-        print("\n".join(world.told))
+        print("\n".join(world.notes))
         raise
 
 

@@ -219,7 +219,7 @@ def test_the_order_of_the_evaluations_users_does_not_matter(project: Layout) -> 
         (lambda table: table.assign(user_id="x" + table["user_id"]), "today's test users"),
     ],
 )
-def test_an_evaluation_of_something_else_is_told(
+def test_an_evaluation_of_something_else_is_reported(
     project: Layout, change: object, said: str
 ) -> None:
     reason = rewrite(project, change)

@@ -73,7 +73,7 @@ def test_a_user_who_shrank_below_training_leaks_by_time(days: Days) -> None:
     assert days.leaks(record, log("u: a b c, v: a b c d e"))["u"] is True
 
 
-def test_a_log_that_forgets_its_oldest_interactions_is_told_by_time(days: Days) -> None:
+def test_a_log_that_forgets_its_oldest_interactions_is_judged_by_time(days: Days) -> None:
     """A window of retention: no prefix fits, but the target is later than all of training."""
     record = days.trained(YESTERDAY)
     assert days.leaks(record, YESTERDAY[2:]) == {"u": False, "v": False, "w": False}
@@ -112,13 +112,13 @@ def test_a_model_of_a_global_cut_leaks_where_all_of_a_user_lay_before_it(days: D
 
 
 def test_times_all_moved_do_not_hide_a_leak(days: Days) -> None:
-    """A mended time zone: the same items an hour later, the target among those trained on."""
+    """A corrected time zone: the same items an hour later, the target among those trained on."""
     record = days.trained(log("u: a b c d e, v: a b c d e"))
     moved = log("u: a b c, v: a b c d e", since=NOON + 3600 * 10**6)
     assert days.leaks(record, moved)["u"] is True
 
 
-def test_a_repeated_item_put_before_is_told_apart_by_its_time(days: Days) -> None:
+def test_a_repeated_item_put_before_is_distinguished_by_its_time(days: Days) -> None:
     """Training was a a a; an older a came late and pushed the last of them to the target's place.
 
     Items alone are the same three; only times show that the target was trained on.
@@ -143,7 +143,7 @@ def test_equal_times_in_another_order_count_as_a_leak(days: Days) -> None:
     assert days.leaks(record, [*same[::-1], *others])["u"] is True
 
 
-def test_equal_times_are_told_apart_where_the_rest_of_the_log_changed(days: Days) -> None:
+def test_equal_times_are_distinguished_where_the_rest_of_the_log_changed(days: Days) -> None:
     """u trained on a, then b c of a basket b c d e at one time. Then a is forgotten."""
     basket = [Event("u", item, NOON + 10**9) for item in "bcde"]
     others = log("v: a b c d e")
@@ -153,11 +153,11 @@ def test_equal_times_are_told_apart_where_the_rest_of_the_log_changed(days: Days
     assert days.leaks(record, [*basket, *others])["u"] is False
     # Without e and d it is c itself.
     assert days.leaks(record, [*basket[:2], Event("u", "a", NOON - 9), *others])["u"] is True
-    # Without b the first of that time are others: it cannot be told.
+    # Without b the first of that time are others: not known, so a leak.
     assert days.leaks(record, [*basket[1:], *others])["u"] is True
 
 
-def test_another_core_is_told_by_time(days: Days) -> None:
+def test_another_core_is_judged_by_time(days: Days) -> None:
     """z is too rare for today's core of items; without it no prefix fits, and time decides."""
     events = log("u: a z b c d, v: a b c d a, w: b a c d b")
     record = days.trained(events)
@@ -175,7 +175,7 @@ def test_an_item_without_a_name_today_makes_the_prefix_unlike(days: Days) -> Non
     assert leaking(record, hidden).tolist() == [True, False]
 
 
-def test_row_numbers_for_times_are_told_by_their_size(days: Days) -> None:
+def test_row_numbers_for_times_are_recognised_by_their_size(days: Days) -> None:
     rows = leak_cases.split(days.folder / "rows", log("u: a b c, v: a b c", since=0, step=1))
     before = leak_cases.split(days.folder / "old", log("u: a b c, v: a b c", since=-(10**15)))
     real = leak_cases.split(days.folder / "real", log("u: a b c, v: a b c"))

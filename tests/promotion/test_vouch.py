@@ -1,4 +1,4 @@
-"""A version is what the decisions say: no file and no tag of it changes without being noticed."""
+"""A version is what the decisions say: no file and no tag of it changes unnoticed."""
 
 import json
 from collections.abc import Callable
@@ -111,8 +111,8 @@ def test_every_command_notices_another_file_and_another_list(
         listed = canonical(manifest.of(folder))
         registry.client.set_model_version_tag("tiny", str(number), FILES, listed)
         package.check(folder, registry.version(number).files)  # by its own lists it is whole
-        told = says(command, project)
-        assert f"the list of version {number}'s files (its tag recctl.files) is not the" in told
+        reported = says(command, project)
+        assert f"the list of version {number}'s files (its tag recctl.files) is not the" in reported
     finally:
         for name, content in before.items():
             (folder / name).write_bytes(content)
