@@ -235,8 +235,8 @@ CASES: dict[str, Case] = {
         "promote --yes --force --reason=", nothing, "--force needs a reason",
     ),
     "a rollback with an empty reason": ("rollback --yes --reason=", nothing, "reason"),
-    "nobody to ask": ("promote", nothing, "no terminal to ask", "--yes"),
-    "nobody to ask for a rollback": (
+    "no terminal": ("promote", nothing, "no terminal to ask", "--yes"),
+    "no terminal for a rollback": (
         "rollback --reason x", nothing, "no terminal to ask", "--yes",
     ),
     # params.yaml
