@@ -213,7 +213,7 @@ def test_a_known_set_from_a_web_address(run: Run, project: Path, tmp_path: Path,
     code, _, err = run("use", "ml-1m", "--from", f"{web}/ml-1m.zip")
     assert code == 0
     assert err.startswith(f"fetching {web}/ml-1m.zip; licence: research only")
-    assert err.splitlines()[1:] == ["0 B of 151 B", "151 B of 151 B"]
+    assert err.splitlines()[1:] == ["0 bytes of 151 bytes", "151 bytes of 151 bytes"]
     assert (project / "data" / "ratings.dat").read_text() == "1::2::5::978300760\n"
     assert (project / ".recctl" / "downloads" / "ml-1m" / "ml-1m.zip").exists()
 
@@ -240,6 +240,9 @@ def test_a_page_in_place_of_the_file_is_not_kept(
         (["params.yaml", "--from", "x"], "--from needs the name of one known set"),
         (["params.yaml", "--format", "xlsx"], "unknown format 'xlsx'; known: csv, tsv, parquet"),
         (["params.yaml", "--time-unit", "h"], "unknown time unit 'h'; known: s, ms, us, ns, iso"),
+        (["params.yaml", "--min-weight", "0,1"], "--min-weight '0,1' is not a number; write it"),
+        (["params.yaml", "--limit", "1"], "no such option: --limit; see: recctl data use --help"),
+        ([], "missing argument 'NAME | FILE...'; see: recctl data use --help"),
         (["params.yaml"], "no column 'user_id'"),
         ([".dvc"], "is a folder; name its files"),
     ],

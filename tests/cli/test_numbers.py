@@ -40,5 +40,6 @@ def test_a_number_out_of_bounds_is_a_usage_error(
     assert leaving.value.code == 2
     said = capsys.readouterr().err
     assert says in said
+    assert said.startswith("recctl: ")
+    assert said.count("\n") == 1
     assert "no recctl project" not in said
-    assert "Traceback" not in said

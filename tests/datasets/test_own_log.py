@@ -270,6 +270,7 @@ def test_dates_as_people_write_them(values: list[str], form: str) -> None:
         (["01/02/10", "03/04/10"], ["%d/%m/%y", "%m/%d/%y"]),
         ([1_500_000_000, 1_500_000_000_123], ["1 of the size of s", "1 of the size of ms"]),
         (["yesterday"], ["'yesterday'", "--time-column", "--time-format"]),
+        (["45000.5", "25569"], ["45000.5 would be 2023-03-15 12:00", "Excel", "--time-unit s"]),
     ],
 )
 def test_times_that_are_asked_about(values: list[object], words: list[str]) -> None:
@@ -309,6 +310,7 @@ def test_the_unit_of_todays_times_is_told(unit: str, moments: list[datetime]) ->
         (["broken", "1500000000.5", "1500000001"], "s"),
         (["nan", "1500000000000", "1500000000000"], "ms"),
         (["1", "2", "3"], "s"),
+        (["45000.5", "73051"], "s"),
     ],
 )
 def test_units_of_other_values(values: list[object], unit: str) -> None:

@@ -1,9 +1,12 @@
 """The typer application: every command group, registered by name."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from recctl import __version__
 from recctl.cli import (
@@ -21,26 +24,45 @@ from recctl.cli import (
     services,
     stage,
 )
-from recctl.errors import circumstance
+from recctl.errors import UserError, circumstance
 from recctl.render.text import echo
 
 
-class _Plainly(TyperGroup):
-    """Keeps from typer what it would answer with exit code 1, which is for defects."""
+class _OneLine(TyperGroup):
+    """Raises errors that typer would print in several lines or end with exit code 1."""
+
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        """Parse the options before the command."""
+        with _usage():
+            return super().make_context(*arguments, **settings)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; see `recctl.cli.main` for what becomes of its errors."""
+        """Run the command; `recctl.cli.main` prints its errors."""
         try:
-            return super().invoke(ctx)
+            with _usage():
+                return super().invoke(ctx)
         except typer.Abort:  # the end of the input, or Ctrl-C, at a question
             raise KeyboardInterrupt from None
         except (EOFError, BrokenPipeError) as error:
             raise circumstance(error) or error from None
 
 
+@contextlib.contextmanager
+def _usage() -> Iterator[None]:
+    """Turns an error of typer into a UserError, except the help of a group without a command."""
+    try:
+        yield
+    except TyperException as error:
+        ctx: Any = getattr(error, "ctx", None)
+        if ctx is None or error.message == ctx.get_help():
+            raise
+        what = error.format_message().removesuffix(".")
+        raise UserError(what[:1].lower() + what[1:], f"see: {ctx.command_path} --help") from None
+
+
 app = typer.Typer(
     name="recctl",
-    cls=_Plainly,
+    cls=_OneLine,
     help="Retrain sequential recommenders; serve a new model only when it is proven better.",
     rich_markup_mode=None,
     no_args_is_help=True,

@@ -33,22 +33,18 @@ def list_(json: Json = False) -> None:
 
     from recctl.datasets.catalogue import KNOWN
     from recctl.render.console import Console
+    from recctl.render.grid import Grid, left, right
 
     if json:
         echo_json([asdict(known) for known in KNOWN.values()])
         return
-    table = _table("name", "interactions", "max length", "mask", "original", "licence")
+    figures = right("interactions", "max length", "mask", whole=True)
+    grid = Grid("", [*left("name"), *figures, *left("original", "licence")])
     for known in KNOWN.values():
         train = known.settings["train"]
-        table.add_row(
-            known.name,
-            f"{known.interactions:,}",
-            str(train["bert4rec.max_length"]),
-            str(train["bert4rec.mask_probability"]),
-            known.format,
-            known.licence,
-        )
-    Console().print(table)
+        settings = [str(train[f"bert4rec.{key}"]) for key in ("max_length", "mask_probability")]
+        grid.add(known.name, f"{known.interactions:,}", *settings, known.format, known.licence)
+    grid.print(Console())
     echo()
     echo("use one with: recctl data use NAME (addresses: recctl data list --json)")
 
@@ -85,7 +81,7 @@ _LOG_OPTIONS = {
         "Leave out rows of a lower weight, such as returns.",
         "--min-weight",
         "--minimum-weight",
-        kind=float,
+        metavar="NUMBER",
     ),
     "anonymous": _option(
         "Rows without a user: quarantine (they count as bad), or drop (left out on purpose)."
@@ -98,7 +94,7 @@ _LOG_OPTIONS = {
 def _of_a_log(command: Any) -> Any:
     """The command with these options, passed to it as `log`."""
     plain = inspect.signature(command)
-    own = [given for name, given in plain.parameters.items() if name != "log"]
+    others = [given for name, given in plain.parameters.items() if name != "log"]
     options = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
         for name, kind in _LOG_OPTIONS.items()
@@ -106,26 +102,45 @@ def _of_a_log(command: Any) -> Any:
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
-        said = {name: given.pop(name) for name in _LOG_OPTIONS}
-        command(**given, log=_own_log(said))
+        values = {name: given.pop(name) for name in _LOG_OPTIONS}
+        command(**given, log=_own_log(values))
 
-    keyword = [given.replace(kind=inspect.Parameter.KEYWORD_ONLY) for given in own]
+    keyword = [given.replace(kind=inspect.Parameter.KEYWORD_ONLY) for given in others]
     signature = plain.replace(parameters=[*keyword[:-1], *options, keyword[-1]])
     run.__signature__ = signature  # type: ignore[attr-defined]
     run.__annotations__ = {name: given.annotation for name, given in signature.parameters.items()}
     return run
 
 
-def _own_log(said: dict[str, Any]) -> "OwnLog":
-    from recctl.datasets.own_log import OwnLog
+def _own_log(values: dict[str, Any]) -> "OwnLog":
+    """The options' values as typed ones; UserError where one does not fit."""
+    from typing import get_args
 
-    for field in ("format", "time_unit", "decimal", "anonymous"):
-        said[field] = _one_of(said[field], field)
-    if said["columns"] is not None:
-        said["columns"] = [column.strip() for column in said["columns"].split(",")]
-    if said["delimiter"] == "\\t":
-        said["delimiter"] = "\t"
-    return OwnLog(**said)
+    from recctl.data import params
+    from recctl.datasets.own_log import OwnLog
+    from recctl.errors import UserError, unknown_name
+
+    names: dict[str, Any] = {
+        "format": params.Format,
+        "time_unit": params.TimeUnit,
+        "decimal": params.Decimal,
+        "anonymous": params.Anonymous,
+    }
+    for field, kind in names.items():
+        if values[field] is not None and values[field] not in get_args(kind):
+            raise unknown_name(field.replace("_", " "), values[field], list(get_args(kind)))
+    if values["columns"] is not None:
+        values["columns"] = [column.strip() for column in values["columns"].split(",")]
+    if values["delimiter"] == "\\t":
+        values["delimiter"] = "\t"
+    if (weight := values["minimum_weight"]) is not None:
+        try:
+            values["minimum_weight"] = float(weight)
+        except ValueError:
+            raise UserError(
+                f"--min-weight '{weight}' is not a number", "write it with a point, such as 0.5"
+            ) from None
+    return OwnLog(**values)
 
 
 @app.command()
@@ -192,13 +207,13 @@ def preview(
     from recctl.layout import Layout
 
     with _progress() as (_, say):
-        found = core.preview(Layout.find(), files, log, say)
+        result = core.preview(Layout.find(), files, log, say)
     if json:
-        echo_json(found.as_dict())
+        echo_json(result.as_dict())
         return
-    for line in as_lines(found):
+    for line in as_lines(result):
         echo(line)
-    _show_rows(found.examples)
+    _show_rows(result.examples)
 
 
 @app.command()
@@ -214,35 +229,6 @@ def describe(json: Json = False) -> None:
         echo_json(asdict(description))
     else:
         _show_description(description)
-
-
-def _one_of(value: str | None, field: str) -> Any:
-    """The value; UserError where the field of the ingest section cannot have it."""
-    from typing import get_args
-
-    from recctl.data import params
-    from recctl.errors import unknown_name
-
-    kinds: dict[str, Any] = {
-        "format": params.Format,
-        "time_unit": params.TimeUnit,
-        "decimal": params.Decimal,
-        "anonymous": params.Anonymous,
-    }
-    known = list(get_args(kinds[field]))
-    if value is not None and value not in known:
-        raise unknown_name(field.replace("_", " "), value, known)
-    return value
-
-
-def _table(*columns: str) -> Any:
-    from recctl.render.console import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        number = column in ("interactions", "max length", "mask")
-        table.add_column(column, justify="right" if number else "left", no_wrap=number)
-    return table
 
 
 @contextmanager
@@ -290,11 +276,9 @@ def _lines(say: Any) -> "Progress":
 
 
 def _size(count: int) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count = count / 1000  # type: ignore[assignment]
-    return f"{count:,.3g} GB"
+    from rich.filesize import decimal
+
+    return decimal(count)
 
 
 def _show_used(used: "Used", json: bool) -> None:
@@ -341,12 +325,10 @@ def _show_description(description: "Description") -> None:
 
 def _show_rows(rows: list[dict[str, Any]]) -> None:
     from recctl.render.console import Console
+    from recctl.render.grid import Grid, left
 
     echo()
-    console = Console()
-    table = _table(*rows[0])
+    grid = Grid("", left(*rows[0], cut=True))
     for row in rows:
-        table.add_row(
-            *("" if value is None else console.cell(str(value)) for value in row.values())
-        )
-    console.print(table)
+        grid.add(*("" if value is None else str(value) for value in row.values()))
+    grid.print(Console())

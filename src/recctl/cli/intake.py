@@ -66,21 +66,19 @@ def _show_rejection(rejection: "Rejection") -> None:
 
 
 def _show(taken: "Intake") -> None:
-    from recctl.render.console import SIMPLE_HEAD, Console, Table
+    from recctl.render.console import Console
+    from recctl.render.grid import Grid, left, right
+    from recctl.render.numbers import count
 
     console = Console()
-    columns = ("new", "duplicates", "late", "out of order", "bad")
-    table = Table(box=SIMPLE_HEAD, header_style="bold")
-    table.add_column("taken")
-    for column in (*columns, "from", "to"):
-        table.add_column(column, justify="right" if column in columns else "left")
+    figures = right("new", "duplicates", "late", "out of order", "bad")
+    grid = Grid("", [*left("taken", cut=True), *figures, *left("from", "to")])
     for batch in taken.batches:
         counts = (batch.new, batch.duplicates, batch.late, batch.out_of_order)
-        figures = [f"{count:,}" for count in (*counts, sum(batch.bad.values()))]
         times = [(time or "")[:19] for time in (batch.first_time, batch.last_time)]
-        table.add_row(console.cell(batch.name), *figures, *times)
+        grid.add(batch.name, *map(count, (*counts, sum(batch.bad.values()))), *times)
     if taken.batches:
-        console.print(table)
+        grid.print(console)
     for name, reason in taken.refused:
         console.print(f"refused: {name}: {reason}", soft_wrap=True)
     for name in taken.waiting:

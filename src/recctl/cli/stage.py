@@ -1,13 +1,6 @@
 """`recctl stage NAME`: what dvc.yaml calls."""
 
-import contextlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
 import typer
-
-if TYPE_CHECKING:
-    from recctl.layout import Layout
 
 app = typer.Typer(
     help="Run one stage of the pipeline; 'dvc repro' calls these in order.",
@@ -16,57 +9,22 @@ app = typer.Typer(
 )
 
 
-@app.command()
-def ingest() -> None:
-    """Read the raw log into typed interactions; bad rows go to quarantine."""
-    with _alone("ingest") as layout:
-        from recctl.stages import ingest as stage
+def _add(name: str, help: str) -> None:
+    @app.command(name=name, help=help)
+    def run() -> None:
+        """The stage, locked so that nothing else retrains the project while it runs."""
+        from importlib import import_module
 
-        stage.run(layout)
+        from recctl import lock
+        from recctl.layout import Layout
 
-
-@app.command()
-def validate() -> None:
-    """Check the interactions against the expectations in params.yaml."""
-    with _alone("validate") as layout:
-        from recctl.stages import validate as stage
-
-        stage.run(layout)
+        layout = Layout.find()
+        with lock.stage(layout, name):
+            import_module(f"recctl.stages.{name.replace('-', '_')}").run(layout)
 
 
-@app.command(name="sequence-split")
-def sequence_split() -> None:
-    """Make histories, hold out targets, count the vocabulary."""
-    with _alone("sequence-split") as layout:
-        from recctl.stages import sequence_split as stage
-
-        stage.run(layout)
-
-
-@app.command()
-def train() -> None:
-    """Train the model that params.yaml names."""
-    with _alone("train") as layout:
-        from recctl.stages import train as stage
-
-        stage.run(layout)
-
-
-@app.command()
-def evaluate() -> None:
-    """Rank every user's target with the model and the baselines."""
-    with _alone("evaluate") as layout:
-        from recctl.stages import evaluate as stage
-
-        stage.run(layout)
-
-
-@contextlib.contextmanager
-def _alone(name: str) -> Iterator["Layout"]:
-    """The project, locked so that nothing else retrains it while the stage runs."""
-    from recctl import lock
-    from recctl.layout import Layout
-
-    layout = Layout.find()
-    with lock.stage(layout, name):
-        yield layout
+_add("ingest", "Read the raw log into typed interactions; bad rows go to quarantine.")
+_add("validate", "Check the interactions against the expectations in params.yaml.")
+_add("sequence-split", "Make histories, hold out targets, count the vocabulary.")
+_add("train", "Train the model that params.yaml names.")
+_add("evaluate", "Rank every user's target with the model and the baselines.")

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from recctl.config import read_yaml
-from recctl.data import describe, repeats, versions
+from recctl.data import repeats, versions
 from recctl.data.params import IngestParams
 from recctl.datasets import yaml_edit
 from recctl.datasets.catalogue import KNOWN, Settings
+from recctl.datasets.preview import Preview
 from recctl.files import locked, recover_folder, replacing, replacing_folder
 from recctl.layout import Layout
 
-Fill = Callable[[Path], IngestParams]
-"""Writes files into an empty folder and returns the settings to read them with."""
+Fill = Callable[[Path], Preview]
+"""Writes files into an empty folder and returns how they are read."""
 
 
 @dataclass(frozen=True)
@@ -53,23 +54,21 @@ def install(layout: Layout, fill: Fill, settings: Settings) -> Used:
     busy = "another 'recctl data use' is running in this project"
     with locked(layout.state / "data.lock", busy):
         recover_folder(layout.data)
-        read_yaml(
-            layout.params
-        )  # a file that cannot be read or edited is refused before the log is read
+        # a file that cannot be read or edited is refused before the log is read
+        read_yaml(layout.params)
         yaml_edit.put(_text(layout), (IngestParams.section, "name"), "")
         versions.require_held(layout)
         before = _keep_pointers(layout)
         with replacing_folder(layout.data) as folder:
-            ingest = fill(folder)
-            again = describe.repeats_of(ingest, folder, layout.state)
-            text, changes, kept = _new_params(layout, ingest, settings, again.many)
+            log = fill(folder)
+            text, changes, kept = _new_params(layout, log.ingest, settings, log.repeats.many)
         with replacing(layout.params) as temporary:
             temporary.write_bytes(text.encode("utf-8"))
         versions.add(layout)
         if before is not None and before.name == versions.digest(layout):
             before = None
     files = {path.name: path.stat().st_size for path in sorted(layout.data.iterdir())}
-    return Used(ingest, files, changes, before, kept, again)
+    return Used(log.ingest, files, changes, before, kept, log.repeats)
 
 
 def _text(layout: Layout) -> str:

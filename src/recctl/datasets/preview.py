@@ -4,10 +4,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recctl.data import clean, engine, formats
+from recctl.data import clean, engine, formats, repeats
 from recctl.data.formats import Staged
 from recctl.data.interactions import CAUSES, ON_PURPOSE
 from recctl.data.params import IngestParams
+from recctl.data.repeats import Repeats
 
 EXAMPLES = 5
 """Rows that a preview shows."""
@@ -37,6 +38,8 @@ class Preview:
     """The first interactions."""
     set_aside: list[dict[str, Any]]
     """The first row of each cause, with its own text."""
+    repeats: Repeats
+    """How often users come back to an item."""
     notes: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -76,6 +79,7 @@ def of_rows(
         quarantine=causes,
         examples=[_example(row, staged.clock) for row in examples],
         set_aside=_first_of_each(connection, scratch / "quarantine.parquet", causes),
+        repeats=repeats.count(kept, "timestamp"),
         notes=[*notes, *_notes(report, causes)],
     )
 

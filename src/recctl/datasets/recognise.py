@@ -212,10 +212,13 @@ def record(line: str) -> dict[str, Any] | None:
     return None
 
 
+RATINGS_CSV = "userId,movieId,rating,timestamp"
+"""The header of MovieLens' ratings.csv."""
+
 LAYOUTS: dict[str, Fits] = {
     "u.data": _u_data,
     "ratings.dat": lambda lines: _all_fields(lines, "::", 4),
-    "ratings.csv": lambda lines: lines[0] == "userId,movieId,rating,timestamp" and len(lines) > 1,
+    "ratings.csv": lambda lines: lines[0] == RATINGS_CSV and len(lines) > 1,
     "sequences": lambda lines: _all_fields(lines, " ", 2) or _all_fields(lines, "\t", 2),
     "amazon-ratings": _amazon(user=0, item=1),
     "amazon-ratings-2018": _amazon(user=1, item=0),

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import ibis
@@ -21,6 +22,10 @@ MOST_FORMATS = 12
 _UNITS = ("s", "ms", "us", "ns")
 _FIRST, _LAST = 31_536_000, 4_133_980_800
 """The years 1971 and 2101 in seconds: the ranges of the units do not overlap."""
+
+
+_SERIAL = (25_569, 73_050)
+"""The years 1970 to 2099 as Excel's serial dates: days since 1899-12-30."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ def _counts(texts: ir.Table) -> dict[str, int]:
     numbers = texts.agg(
         all=texts.count(),
         number=number.count(),
+        serial=number.between(*_SERIAL).sum().fill_null(0),
         median=number.abs().median().fill_null(0.0),
         **windows,
     )
@@ -95,12 +101,26 @@ def _numeric(texts: ir.Table, where: str, counts: dict[str, int]) -> Reading:
     form = _compact(texts, counts["number"])
     if form is not None:
         return Reading(form=form, note=f"the times are dates such as {_first(texts)}: '{form}'")
+    if counts["serial"] == counts["number"]:
+        raise _excel(texts, where)
     units = [name for name in _UNITS if counts[name]]
     if len(units) > 1:
         fix = f"convert them to one, or name the unit {option('time_unit')}"
         raise _of_different_units(counts, where, fix)
     size = sum(counts["median"] >= limit for limit in (1e11, 1e14, 1e17))
     return Reading(cast(TimeUnit, units[0] if units else _UNITS[size]))
+
+
+def _excel(texts: ir.Table, where: str) -> UserError:
+    numbers = texts.filter(interactions.decimal(texts.text).notnull())
+    first = _first(numbers)
+    date = datetime(1899, 12, 30) + timedelta(days=float(first))
+    return UserError(
+        f"the times {where} look like Excel's serial dates, days since 1899-12-30: "
+        f"{first} would be {date:%Y-%m-%d %H:%M}",
+        "format the column in Excel as yyyy-mm-dd hh:mm:ss and save the file again, or, if they "
+        f"are seconds since 1970, say so {option('time_unit')}: --time-unit s",
+    )
 
 
 _COMPACT = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}

@@ -31,9 +31,9 @@ def use_known(
     if known.address is None and source is not None:
         raise UserError(f"'{known.name}' is generated, not read", "omit --from")
 
-    def fill(folder: Path) -> IngestParams:
+    def fill(folder: Path) -> Preview:
         if known.address is None:
-            return _generated(known, folder)
+            return of_files(folder, _generated(known, folder), layout.state)
         path, fetched = _local(layout, known, source, progress, say)
         try:
             found = _find_known(known, path)
@@ -43,8 +43,7 @@ def use_known(
             raise
         params = _fill_found(known.name, found, folder, _copy, say)
         with plain.called({folder / params.files[0]: str(found.log)}):
-            of_files(folder, params, layout.state)
-        return params
+            return of_files(folder, params, layout.state)
 
     return install(layout, fill, known.settings)
 
@@ -56,11 +55,11 @@ def use_files(layout: Layout, paths: list[Path], log: OwnLog, say: Say) -> Used:
     """
     _require(paths)
 
-    def fill(folder: Path) -> IngestParams:
-        found = _filled(layout, paths, log, folder, _copy, say)
-        for line in as_lines(found):
+    def fill(folder: Path) -> Preview:
+        result = _filled(layout, paths, log, folder, _copy, say)
+        for line in as_lines(result):
             say(line)
-        return found.ingest
+        return result
 
     return install(layout, fill, {})
 
@@ -166,43 +165,40 @@ def _fill_found(name: str, found: Found, folder: Path, place: Place, say: Say) -
         convert.write_records(found.log, found.layout, folder / file, say)
     else:
         file = place(found.log, folder)
-    shape = _shape(found)
+    settings = _settings(found)
     if found.items is not None:
         convert.write_items(found.items, folder / ITEMS)
-        shape["items_file"] = ITEMS
-    return IngestParams(name=name, files=[file], **shape)
+        settings["items_file"] = ITEMS
+    return IngestParams(name=name, files=[file], **settings)
+
+
+def _columns(header: list[str]) -> dict[str, str]:
+    """The settings that name the columns of a header: user, item, rating, time."""
+    roles = ("user_column", "item_column", "weight_column", "time_column")
+    return dict(zip(roles, header, strict=True))
 
 
 _RATINGS = ["user_id", "item_id", "rating", "timestamp"]
+_HEADLESS = {"format": "csv", "columns": _RATINGS, "weight_column": "rating"}
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "u.data": {**_HEADLESS, "format": "tsv"},
+    "ratings.dat": {**_HEADLESS, "delimiter": "::"},
+    "ratings.csv": {"format": "csv", **_columns(recognise.RATINGS_CSV.split(","))},
+    "sequences": {"format": "sequences", "time_unit": "us"},
+    "amazon-ratings": _HEADLESS,
+    "amazon-ratings-2018": {**_HEADLESS, "columns": ["item_id", "user_id", *_RATINGS[2:]]},
+    "amazon-reviews": {"format": "csv", "weight_column": "rating"},
+    "steam-reviews": {"format": "csv", "time_unit": "iso"},
+}
+"""The ingest settings of each layout."""
 
 
-def _shape(found: Found) -> dict[str, Any]:
-    """The ingest settings of a layout."""
-    if found.layout == "sequences":
-        return {"format": "sequences", "time_unit": "us"}
-    if found.layout == "steam-reviews":
-        return {"format": "csv", "time_unit": "iso"}
-    if found.layout == "amazon-reviews":
-        return {"format": "csv", "weight_column": "rating"}
-    headless = {"format": "csv", "columns": _RATINGS, "weight_column": "rating"}
-    if found.layout == "ratings.dat":
-        return {**headless, "delimiter": "::"}
-    if found.layout == "amazon-ratings":
-        return headless
-    if found.layout == "amazon-ratings-2018":
-        return {**headless, "columns": ["item_id", "user_id", *_RATINGS[2:]]}
-    separator = "\t" if found.layout == "u.data" else ","
-    lines = recognise.head(found.log)
-    if not recognise.has_header(lines, separator):
-        return {**headless, "format": "tsv"}
-    user, item, rating, time = lines[0].split(separator)
-    return {
-        "format": "tsv" if separator == "\t" else "csv",
-        "user_column": user,
-        "item_column": item,
-        "weight_column": rating,
-        "time_column": time,
-    }
+def _settings(found: Found) -> dict[str, Any]:
+    """The ingest settings of a log; those of u.data name the columns of its header, if any."""
+    lines = recognise.head(found.log) if found.layout == "u.data" else []
+    if not lines or not recognise.has_header(lines, "\t"):
+        return dict(_SETTINGS[found.layout])
+    return {"format": "tsv", **_columns(lines[0].split("\t"))}
 
 
 def _one_entry(path: Path) -> Entry:
