@@ -1,7 +1,6 @@
 """params.yaml: typed sections, read with errors that say what, where and how to fix it."""
 
 import copy
-import difflib
 import re
 import textwrap
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from ruamel.yaml.events import (
 )
 
 from recctl import limits
-from recctl.errors import UserError
+from recctl.errors import UserError, known_names
 from recctl.settings import Settings as Settings
 
 STAGES = ("ingest", "validate", "sequence-split", "train", "evaluate")
@@ -184,9 +183,7 @@ def read_params(path: Path) -> dict[str, Any]:
 
 
 def _unknown(name: str, known: list[str], kind: str) -> str:
-    near = difflib.get_close_matches(name.rpartition(".")[2], known, n=1)
-    hint = f"did you mean '{near[0]}'? " if near else ""
-    return f"'{name}' is not a {kind}; {hint}known: {', '.join(known)}"
+    return f"'{name}' is not a {kind}; {known_names(name.rpartition('.')[2], known)}"
 
 
 def _first_mistake(cls: type[Section], error: ValidationError) -> str:
@@ -211,7 +208,7 @@ def _known_keys(cls: type[BaseModel], path: list[str]) -> list[str]:
     for key in path:
         field = cls.model_fields.get(key)
         kinds = (field.annotation, *get_args(field.annotation)) if field else ()
-        inner = [one for one in kinds if isinstance(one, type) and issubclass(one, BaseModel)]
+        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
         if not inner:
             return []
         cls = inner[0]

@@ -252,10 +252,10 @@ def reason(code: int, lines: list[str]) -> Reason:
     stage = failed[1] if failed else None
     if passing := _passing(error, before):
         return Reason(passing, True, stage)
-    said = next((line for line in reversed(before) if line.startswith("recctl: ")), "")
-    text = said.removeprefix("recctl: ") or error.removeprefix("ERROR: ") or f"exit code {code}"
+    message = next((line for line in reversed(before) if line.startswith("recctl: ")), "")
+    text = message.removeprefix("recctl: ") or error.removeprefix("ERROR: ") or f"exit code {code}"
     may_pass = error.endswith(f", exited with {MAY_PASS}")
-    a_stages_own = not may_pass and not said and "failed to run" in error
+    a_stages_own = not may_pass and not message and "failed to run" in error
     if a_stages_own and before and not before[-1].startswith("> "):
         text = f"{before[-1]} ({text})"  # mostly the last line of a traceback
     return Reason(text, may_pass, stage)
@@ -269,8 +269,8 @@ def failure(what: str, code: int, lines: list[str]) -> UserError:
 
 def messages(answer: Answer) -> str:
     """The reason of a failed command in one line, without DVC's general advice."""
-    said = answer.messages.partition("Having any troubles?")[0]
-    return " ".join(said.split()).removeprefix("ERROR: ")
+    text = answer.messages.partition("Having any troubles?")[0]
+    return " ".join(text.split()).removeprefix("ERROR: ")
 
 
 def is_busy(answer: Answer) -> bool:
@@ -306,7 +306,8 @@ def _passing(error: str, before: list[str]) -> str | None:
     if missing := re.search(r"missing data 'source': (.*)", error):
         # DVC says the same whether the remote is away or lacks the file
         if any(lacks_files(line) for line in before):
-            return f"DVC's remote gave no {missing[1]}: it is away, or nobody ran 'dvc push'"
+            why = "it is unreachable, or 'dvc push' was never run"
+            return f"DVC's remote gave no {missing[1]}: {why}"
         return None
     if "failed to run: " not in error and _UNREACHED.search(error):
         return f"DVC's remote does not answer ({error.removeprefix('ERROR: ')})"

@@ -30,7 +30,7 @@ class UserError(ValueError):
 
 
 class Gone(UserError):
-    """What was asked for does not exist: its store said so explicitly.
+    """What was asked for does not exist: its store states so explicitly.
 
     The only failed read after which a record may be changed.
     """
@@ -62,12 +62,17 @@ def option(setting: str) -> str:
 
 
 def unknown_name(kind: str, name: str, known: list[str]) -> UserError:
-    """The error for a name that is not in a table of names, with the nearest ones first."""
+    """The error for a name that is not in a table of names, with the nearest one first."""
+    return UserError(f"unknown {kind} '{name}'", known_names(name, known))
+
+
+def known_names(name: str, known: list[str]) -> str:
+    """The hint for a name that is not in a table of names."""
     import difflib
 
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
-    return UserError(f"unknown {kind} '{name}'", f"{hint}known: {', '.join(known)}")
+    return f"{hint}known: {', '.join(known)}"
 
 
 def circumstance(error: BaseException) -> UserError | None:
@@ -99,8 +104,8 @@ _MOST_CAUSES = 10
 def _known(error: BaseException) -> UserError | None:
     text = _one_line(error)
     if isinstance(error, RuntimeError):
-        for said, what, fix in _SAID:
-            if said in text:
+        for message, what, fix in _MESSAGES:
+            if message in text:
                 return UserError(f"{what} ({text})", fix)
     for base in type(error).__mro__:
         name = f"{base.__module__.partition('.')[0].lstrip('_')}.{base.__name__}"
@@ -256,7 +261,7 @@ _KINDS: dict[str, Kind] = {
     "subprocess.CalledProcessError": (
         UserError,
         "a program failed",
-        "run it by hand to see what it says",
+        "run it by hand to see its messages",
     ),
 }
 """By module and name of a class: the class to raise, what happened, how to fix it."""
@@ -267,7 +272,7 @@ _OURS = {
     "io.UnsupportedOperation",
 }
 """Subclasses of those in the table that are defects of recctl."""
-_SAID = [
+_MESSAGES = [
     ("DefaultCPUAllocator: can't allocate memory", *_MEMORY[1:]),
     ("can't start new thread", "too many threads", "close other programs, or raise 'ulimit -u'"),
     ("CUDA error", "the GPU failed", "run the command again, or set train.device: cpu"),

@@ -96,12 +96,12 @@ def _check(root: Path) -> None:
     variable by its value.
     """
     path = str(root)
-    found = {sign for sign in path if sign == "?" or literal(sign) != sign}
-    found |= set("'\"") if {"'", '"'} <= set(path) else set()
-    found |= {"$"} if os.path.expandvars(path) != path else set()
-    if found:
+    bad = {sign for sign in path if sign == "?" or literal(sign) != sign}
+    bad |= set("'\"") if {"'", '"'} <= set(path) else set()
+    bad |= {"$"} if os.path.expandvars(path) != path else set()
+    if bad:
         raise UserError(
             f"MLflow and DVC cannot work in the project's folder {path}: its path contains "
-            f"{' and '.join(map(ascii, sorted(found)))}",
+            f"{' and '.join(map(ascii, sorted(bad)))}",
             "rename the folder, or move the project to another one",
         )

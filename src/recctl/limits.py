@@ -1,6 +1,6 @@
 """Every limit on recctl's input, each with its unit.
 
-docs/limits.md has the same table; a test compares them. Input beyond a limit is refused in one line
+docs/limits.md has the same table; a test compares them. Input above a limit is refused in one line
 that names the limit and what it bounds. This module imports nothing.
 """
 
@@ -15,7 +15,7 @@ YAML_BYTES = 4 * MIB
 YAML_DEPTH = 50
 """Levels that a YAML file may be nested."""
 YAML_NODES = 100_000
-"""Values in a YAML file; an alias counts as all that it stands for."""
+"""Values in a YAML file; an alias counts as all the values that it refers to."""
 INTEGER_BITS = 1_000
 """Bits of a whole number in YAML; each setting has its own smaller limit."""
 
@@ -104,7 +104,7 @@ WATERMARK = 2**62
 WATERMARK_TEXT = 1_000
 """Characters of a text as a watermark."""
 WATERMARK_YEAR = 9_000
-"""Year of a time as a watermark: 9999-12-31 stands for no time in many databases."""
+"""Year of a time as a watermark: many databases use 9999-12-31 for no time."""
 
 # Downloads and packed files
 
@@ -115,8 +115,8 @@ DOWNLOAD_RATE = 1_024
 DOWNLOAD_SECONDS = 30.0
 """Seconds over which a download's rate is taken."""
 UNPACK_RATIO = 100
-"""Bytes that a packed one may stand for (gzip, zip) ..."""
+"""Unpacked bytes per packed byte (gzip, zip) ..."""
 UNPACK_FREE = 1 * GIB
-"""... beyond so many unpacked bytes, which any file may have."""
+"""... above this many unpacked bytes, which any file may have."""
 UNPACKED_BYTES = 256 * GIB
 """Unpacked bytes of any packed file."""

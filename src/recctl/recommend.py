@@ -115,7 +115,7 @@ def user_histories(sequences: Path, user_ids: Sequence[str]) -> dict[str, UserHi
     """
     data = SequenceData.load(sequences)
     places = {user_id: place for place, user_id in enumerate(data.user_ids)}
-    found = {}
+    histories = {}
     for user_id in user_ids:
         if user_id not in places:
             raise UserError(
@@ -127,5 +127,5 @@ def user_histories(sequences: Path, user_ids: Sequence[str]) -> dict[str, UserHi
         items = data.items[data.offsets[place] : data.offsets[place + 1]]
         known = items[items != COLD].tolist()
         names = [data.vocabulary.items[item] for item in known]
-        found[user_id] = UserHistory(names, len(items) - len(known))
-    return found
+        histories[user_id] = UserHistory(names, len(items) - len(known))
+    return histories

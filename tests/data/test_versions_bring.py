@@ -27,8 +27,8 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
 @pytest.mark.parametrize(
     ("fetch", "kind", "says"),
     [
-        ("", MayPass, "it is away, or nobody ran 'dvc push'"),
-        (NOWHERE, MayPass, "it is away, or nobody ran 'dvc push'"),
+        ("", MayPass, "it is unreachable, or 'dvc push' was never run"),
+        (NOWHERE, MayPass, "it is unreachable, or 'dvc push' was never run"),
         ("ERROR: HTTP 503", MayPass, "503"),
         (FULL, UserError, "free some disk space"),
     ],

@@ -77,7 +77,7 @@ def test_a_folder_gives_the_log_with_the_usual_name_and_its_items(tmp_path: Path
     write(tmp_path / "ml-100k/README", "the data\n")
     found = recognise.find(tmp_path)
     assert found is not None
-    assert (found.log.path, found.items and found.items.path) == (log, items)
+    assert (found.entry.path, found.items and found.items.path) == (log, items)
 
 
 def test_without_the_usual_name_the_largest_log_is_taken(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_without_the_usual_name_the_largest_log_is_taken(tmp_path: Path) -> None
     large = write(tmp_path / "large.tsv", U_DATA * 2)
     found = recognise.find(tmp_path)
     assert found is not None
-    assert found.log.path == large
+    assert found.entry.path == large
 
 
 def test_an_archive_is_looked_into(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_an_archive_is_looked_into(tmp_path: Path) -> None:
         archive.writestr("__MACOSX/ml-1m/._ratings.dat", RATINGS_DAT * 9)
     found = recognise.find(path)
     assert found is not None
-    assert (found.layout, found.log.member) == ("ratings.dat", "ml-1m/ratings.dat")
+    assert (found.layout, found.entry.member) == ("ratings.dat", "ml-1m/ratings.dat")
     assert found.items is not None
 
 

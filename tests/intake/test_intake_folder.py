@@ -323,10 +323,10 @@ def test_what_is_missing_is_brought_from_cache_and_remote(held: Layout, tmp_path
     assert names(held.data) == ["log.csv"]
     for folder_ in (held.data, held.root / ".dvc" / "cache", tmp_path / "remote"):
         shutil.rmtree(folder_)
-    with pytest.raises(MayPass, match="remote gave no data/: it is away"):
+    with pytest.raises(MayPass, match="remote gave no data/: it is unreachable"):
         sync(held, quiet)
     dvc(held.root, "remote", "modify", "--quiet", "far", "url", "http://127.0.0.1:9/x")
-    with pytest.raises(MayPass, match="remote gave no data/: it is away"):
+    with pytest.raises(MayPass, match="remote gave no data/: it is unreachable"):
         sync(held, quiet)
 
 

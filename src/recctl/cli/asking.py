@@ -42,7 +42,7 @@ def yes_or_no(question: str, hours: float | None = None, err: bool = False) -> b
 
 @contextlib.contextmanager
 def _line_awaited() -> "Iterator[Callable[[float | None], bool]]":
-    """Waits for a whole line until a moment; says whether one came.
+    """A function that waits for a whole line until a moment; whether one came.
 
     A Ctrl-C that comes just before the wait begins ends it too. Python's own `input` sleeps
     through that one: the signal has been noted, and nothing interrupts the read that follows.
@@ -53,22 +53,22 @@ def _line_awaited() -> "Iterator[Callable[[float | None], bool]]":
     import sys
     import time
 
-    bell, ring = os.pipe()  # rung by every signal that has a handler in Python
-    os.set_blocking(ring, False)
-    before = signal.set_wakeup_fd(ring)
+    signals, wakeup = os.pipe()  # Python writes to it at every signal that has a handler
+    os.set_blocking(wakeup, False)
+    before = signal.set_wakeup_fd(wakeup)
 
     def came(end: float | None) -> bool:
         while True:
             left = None if end is None else max(end - time.monotonic(), 0)
-            ready = select.select([sys.stdin, bell], [], [], left)[0]
-            if bell in ready:  # the handler has run, and did not raise
-                os.read(bell, 4096)
-            if ready != [bell]:
+            ready = select.select([sys.stdin, signals], [], [], left)[0]
+            if signals in ready:  # the handler has run, and did not raise
+                os.read(signals, 4096)
+            if ready != [signals]:
                 return bool(ready)
 
     try:
         yield came
     finally:
         signal.set_wakeup_fd(before)
-        os.close(bell)
-        os.close(ring)
+        os.close(signals)
+        os.close(wakeup)

@@ -22,7 +22,7 @@ def list_versions(as_json: AsJson = False) -> None:
     from recctl.layout import Layout
     from recctl.promotion import history
 
-    _print(history.versions(history.open_registry(Layout.find())), as_json, one=False)
+    _print(history.versions(history.open_registry(Layout.find())), as_json, single=False)
 
 
 @app.command()
@@ -36,16 +36,16 @@ def show(
 
     registry = history.open_registry(Layout.find())
     row = history.version(registry, history.number(registry, version))
-    _print([row], as_json, one=True)
+    _print([row], as_json, single=True)
 
 
-def _print(rows: "list[ModelVersion]", as_json: bool, one: bool) -> None:
+def _print(rows: "list[ModelVersion]", as_json: bool, single: bool) -> None:
     from recctl.promotion.view import schema
     from recctl.promotion.view import tables as showing
 
     if as_json:
         echo_json(schema.output("versions", versions=rows))
-    elif one:
+    elif single:
         showing.version(rows[0])
     else:
         showing.versions(rows)

@@ -1,7 +1,7 @@
 """`recctl recommend`: items for a user or for a given history."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -53,27 +53,29 @@ def recommend(
     project = _project(needed=bool(user) or model is None)
     if filter_seen is None:
         filter_seen = _filter_seen(project)
-    served = Served.load(_folder(model, project))
+    served = Served.load(model or cast("Layout", project).model)
     served.check(filter_seen=filter_seen)
-    asked: list[tuple[str | None, UserHistory]] = [(None, UserHistory(_split(history or []), 0))]
+    histories: list[tuple[str | None, UserHistory]] = [
+        (None, UserHistory(_split(history or []), 0))
+    ]
     if user and project is not None:
-        asked = [*user_histories(project.sequences, user).items()]
+        histories = [*user_histories(project.sequences, user).items()]
     answers = []
-    for user_id, found in asked:
-        known, dropped = served.known(found.item_ids)
-        chosen = served.recommend(known, k, filter_seen=filter_seen)
+    for user_id, events in histories:
+        known, dropped = served.known(events.item_ids)
+        best = served.recommend(known, k, filter_seen=filter_seen)
         if not as_json:
-            _print(served, _title(user_id, known), known, dropped, found.cold, chosen)
+            _print(served, _title(user_id, known), known, dropped, events.cold, best)
         answers.append(
             {
                 "user_id": user_id,
                 "filter_seen": filter_seen,
                 "history": [_item(served, item) for item in known],
                 "dropped": dropped,
-                "cold": found.cold,
+                "cold": events.cold,
                 "recommendations": [
-                    {"rank": one.rank, **_item(served, one.item_id), "score": one.score}
-                    for one in chosen
+                    {"rank": item.rank, **_item(served, item.item_id), "score": item.score}
+                    for item in best
                 ],
             }
         )
@@ -99,13 +101,6 @@ def _project(needed: bool) -> "Layout | None":
         return None
 
 
-def _folder(model: Path | None, project: "Layout | None") -> Path:
-    if model is not None:
-        return model
-    assert project is not None
-    return project.model
-
-
 def _filter_seen(project: "Layout | None") -> bool:
     from recctl.evaluation.params import EvaluateParams
 
@@ -113,8 +108,8 @@ def _filter_seen(project: "Layout | None") -> bool:
 
 
 def _split(history: list[str]) -> list[str]:
-    parts = (part.strip() for one in history for part in one.split(","))
-    return [part for part in parts if part]
+    items = ",".join(history).split(",")
+    return [item.strip() for item in items if item.strip()]
 
 
 def _item(served: "Served", item_id: str) -> dict[str, Any]:
@@ -127,7 +122,7 @@ def _print(
     known: list[str],
     dropped: list[str],
     cold: int,
-    chosen: "list[Recommendation]",
+    best: "list[Recommendation]",
 ) -> None:
     from recctl.render.console import Console
     from recctl.render.grid import Column
@@ -146,13 +141,13 @@ def _print(
         console.print(
             f"Dropped from the history: {cold} interactions with items new since training"
         )
-    if not chosen:
+    if not best:
         console.print("Nothing is left to recommend: the history holds the whole catalogue")
         return
-    best = _grid(title, served, Column("score", right=True))
-    for one in chosen:
-        best.add(*_cells(served, one.rank, one.item_id), f"{one.score:.3f}")
-    best.print(console)
+    grid = _grid(title, served, Column("score", right=True))
+    for item in best:
+        grid.add(*_cells(served, item.rank, item.item_id), f"{item.score:.3f}")
+    grid.print(console)
 
 
 def _grid(title: str, served: "Served", *more: "Column") -> "Grid":

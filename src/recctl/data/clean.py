@@ -6,6 +6,7 @@
 from pathlib import Path
 from typing import Any
 
+import ibis
 import ibis.expr.types as ir
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -32,19 +33,24 @@ def clean(
     typed = interactions.classified(base, params, clock)
     if taken is not None:
         typed = batches.union(typed, taken, params)
-    kept, set_aside = folder / "interactions.parquet", folder / "quarantine.parquet"
+    kept, quarantined = folder / "interactions.parquet", folder / "quarantine.parquet"
     tables = [base] if taken is None else [base, taken]
     rows_in = sum(engine.one_row(connection, rows.agg(n=rows.count()))["n"] for rows in tables)
     rows_out = engine.write_parquet(connection, interactions.interactions(typed, clock), kept)
     if rows_out < rows_in:
         left = interactions.quarantine(typed, connection.read_parquet(kept).select("row"))
-        engine.write_parquet(connection, left, set_aside)
+        engine.write_parquet(connection, left, quarantined)
     else:
-        pq.write_table(QUARANTINE.to_pyarrow().empty_table(), set_aside)
-    by_cause = _by_cause(set_aside)
+        pq.write_table(QUARANTINE.to_pyarrow().empty_table(), quarantined)
+    by_cause = _by_cause(quarantined)
     assert rows_in == rows_out + sum(by_cause.values()), "every row is kept or in quarantine"
     if rows_out == 0:
-        raise _nothing_left(params, rows_in, by_cause, set_aside)
+        files = ", ".join(params.files)
+        if rows_in == 0:
+            raise UserError(f"no rows in {files}", "give a file with interactions")
+        left = connection.read_parquet(quarantined)
+        what, cause = no_good_row(connection, left, rows_in, files)
+        raise UserError(what, f"change how it is read {' or '.join(map(option, _FIXES[cause]))}")
     return {
         "name": params.name,
         "rows_in": rows_in,
@@ -58,9 +64,9 @@ def clean(
 def _by_cause(path: Path) -> dict[str, int]:
     """Quarantined rows by cause, every known cause with its number."""
     counted = pc.value_counts(pq.read_table(path, columns=["cause"])["cause"]).to_pylist()
-    found = {entry["values"]: entry["counts"] for entry in counted}
-    assert found.keys() <= CAUSES.keys(), found.keys()
-    return {cause: found.get(cause, 0) for cause in CAUSES}
+    counts = {entry["values"]: entry["counts"] for entry in counted}
+    assert counts.keys() <= CAUSES.keys(), counts.keys()
+    return {cause: counts.get(cause, 0) for cause in CAUSES}
 
 
 def _facts(connection: Any, kept: ir.Table, clock: interactions.Clock) -> dict[str, Any]:
@@ -93,17 +99,21 @@ _FIXES = {
 """The settings that affect a cause."""
 
 
-def _nothing_left(
-    params: IngestParams, rows_in: int, by_cause: dict[str, int], path: Path
-) -> UserError:
-    """The error for a log without a good row, with the commonest cause and an example."""
-    files = ", ".join(params.files)
-    if rows_in == 0:
-        return UserError(f"no rows in {files}", "give a file with interactions")
-    cause = max(by_cause, key=by_cause.__getitem__)
-    table = pq.read_table(path, filters=[("cause", "=", cause)])
-    [first] = table.slice(0, 1).drop_columns("cause").to_pylist()
-    return UserError(
-        interactions.no_good_row(rows_in, files, cause, by_cause[cause], first),
-        f"change how it is read {' or '.join(map(option, _FIXES[cause]))}",
-    )
+def no_good_row(connection: Any, bad: ir.Table, rows: int, where: str) -> tuple[str, str]:
+    """What is wrong with a log without a good row, and its commonest cause with an example.
+
+    `bad` has the columns of the quarantine.
+    """
+    counted = bad.group_by("cause").agg(count=bad.count(), row=bad.row.min())
+    worst = engine.one_row(connection, counted.order_by(ibis.desc("count"), "row").limit(1))
+    cause = worst["cause"]
+    texts = bad.filter(bad.row == worst["row"]).select(*_TEXTS)
+    first = engine.one_row(connection, texts.limit(1))
+    example = ", ".join(f"{name} {value[:60]!r}" for name, value in first.items() if value)
+    return (
+        f"none of the {rows:,} rows of {where} is good: {worst['count']:,} times {cause} "
+        f"({CAUSES[cause]}); the first: {example or 'empty'}"
+    ), cause
+
+
+_TEXTS = ("user_id", "item_id", "timestamp", "weight", "line")

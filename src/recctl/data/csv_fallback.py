@@ -151,13 +151,13 @@ def _field(delimiter: str) -> re.Pattern[str]:
 def _quoted_fields(text: str, field: re.Pattern[str]) -> Record:
     fields: list[str | None] = []
     place = 0
-    while (found := field.match(text, place)) is not None:
-        quoted = found["quoted"]
-        value = found["plain"] if quoted is None else quoted.replace('""', '"')
+    while (match := field.match(text, place)) is not None:
+        quoted = match["quoted"]
+        value = match["plain"] if quoted is None else quoted.replace('""', '"')
         fields.append(value or None)
-        if not found["end"]:
+        if not match["end"]:
             return fields
-        place = found.end()
+        place = match.end()
     return None
 
 

@@ -57,15 +57,6 @@ CAUSES = {
 """Why a row goes to quarantine; a row with several faults gets the first of them."""
 
 
-def no_good_row(rows: int, where: str, cause: str, count: int, first: dict[str, Any]) -> str:
-    """What is wrong with a log without a good row: its commonest cause and the first such row."""
-    example = ", ".join(f"{name} {str(value)[:60]!r}" for name, value in first.items() if value)
-    return (
-        f"none of the {rows:,} rows of {where} is good: {count:,} times {cause} ({CAUSES[cause]}); "
-        f"the first: {example or 'empty'}"
-    )
-
-
 ON_PURPOSE = ("low-weight", "anonymous")
 """Causes that the user asked for; they do not count as bad data."""
 

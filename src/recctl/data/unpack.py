@@ -39,9 +39,12 @@ def unpacked(file: IO[bytes], packed: int, name: object) -> IO[bytes]:
     return io.BufferedReader(_Bounded(content, packed, name), 2**20)
 
 
-def open_gzip(path: Path) -> io.BufferedReader:
-    """The content of a gzip file; UserError above the limits."""
-    return io.BufferedReader(_Bounded(gzip.open(path, "rb"), path.stat().st_size, path), 2**20)
+def read_through(path: Path) -> None:
+    """Read a file to its end, which raises the decompressor's error where it is damaged."""
+    with path.open("rb") as file:
+        content = unpacked(file, path.stat().st_size, path)
+        while content.read(2**20):
+            pass
 
 
 def check(archive: zipfile.ZipFile, path: Path) -> None:

@@ -102,8 +102,8 @@ def fetch(layout: Layout) -> None:
             raise MayPass(str(error)) from None
     if not cached(layout, digest(layout)):
         raise MayPass(
-            f"{_lacks(layout)}, and DVC's remote gave no data/: it is away, or nobody ran "
-            "'dvc push'",
+            f"{_lacks(layout)}, and DVC's remote gave no data/: it is unreachable, or "
+            "'dvc push' was never run",
             "try 'dvc fetch data.dvc'",
         )
 

@@ -8,8 +8,6 @@ interactions networks are wider and more is masked (docs/experiments.md).
 
 from dataclasses import dataclass
 
-from recctl.errors import unknown_name
-
 Settings = dict[str, dict[str, int | float | bool]]
 
 _MANY = 500_000
@@ -157,10 +155,3 @@ _SETS = (
 )
 
 KNOWN = {known.name: known for known in _SETS}
-
-
-def known_set(name: str) -> KnownSet:
-    """The known set of that name; UserError with the valid names otherwise."""
-    if name not in KNOWN:
-        raise unknown_name("data set", name, list(KNOWN))
-    return KNOWN[name]

@@ -29,7 +29,7 @@ _QUANTITY = re.compile(r"quantit|qty|^(count|amount|units)$", re.IGNORECASE)
 
 @dataclass(frozen=True, kw_only=True)
 class OwnLog:
-    """What a user says of a log; None: inferred from the log."""
+    """The user's description of a log; None: inferred from the log."""
 
     name: str | None = None
     format: Format | None = None
@@ -49,7 +49,7 @@ class OwnLog:
     items: Path | None = None
 
     def described(self) -> bool:
-        """Whether it says how the log is read, and not only what is done with its rows."""
+        """Whether it describes how to read the log, not only what to do with its rows."""
         rest = replace(self, name=None, items=None, minimum_weight=None, anonymous=None)
         return rest != OwnLog()
 
@@ -82,17 +82,17 @@ def _check_names(log: OwnLog) -> None:
 
 def _params(files: list[str], log: OwnLog, form: Format, delimiter: str | None) -> IngestParams:
     """The settings that are known before the rows are read."""
-    said: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "name": files[0].split(".")[0] or "own",
         "delimiter": delimiter,
         "time_unit": "us" if form == "sequences" else "s",
     }
-    said |= {name: value for name, value in vars(log).items() if value not in (None, "")}
+    settings |= {name: value for name, value in vars(log).items() if value not in (None, "")}
     for name in ("items", *_ROLES):
-        said.pop(name, None)
+        settings.pop(name, None)
     columns = {} if form == "sequences" else _columns(log)
     try:
-        return IngestParams(**{**said, **columns, "files": files, "format": form})
+        return IngestParams(**{**settings, **columns, "files": files, "format": form})
     except ValidationError as error:
         message = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
         raise UserError(message, "see: recctl data use --help") from None
@@ -218,10 +218,10 @@ def _header(path: Path, params: IngestParams, scratch: Path) -> tuple[str, ...]:
 
 def _with_quantity(params: IngestParams, names: tuple[str, ...]) -> IngestParams:
     """The same with a column of quantities as weights if there are none, to read its values."""
-    found = [name for name in names if _QUANTITY.search(name) and names.count(name) == 1]
-    if params.weight_column is not None or not found:
+    quantities = [name for name in names if _QUANTITY.search(name) and names.count(name) == 1]
+    if params.weight_column is not None or not quantities:
         return params
-    return params.model_copy(update={"weight_column": found[0]})
+    return params.model_copy(update={"weight_column": quantities[0]})
 
 
 def _settled(
@@ -289,16 +289,16 @@ def _negatives(
     """A note on quantities below zero, such as returns; UserError where they would be weights."""
     value = interactions.number(staged.table.weight, params.decimal)
     below = staged.table.mutate(value=value).filter(lambda t: t.value < 0)
-    found = engine.row(below.agg(count=below.count(), lowest=below.value.min()))
-    if not found["count"] or log.minimum_weight is not None:
+    below_zero = engine.row(below.agg(count=below.count(), lowest=below.value.min()))
+    if not below_zero["count"] or log.minimum_weight is not None:
         return []
-    lowest = found["lowest"]
-    seen = f"{found['count']:,} values below zero (to {lowest:g})"
+    lowest = below_zero["lowest"]
+    values = f"{below_zero['count']:,} values below zero (to {lowest:g})"
     if params.weight_column is None:
         omit = f"--weight-column {column} --min-weight 0"
-        return [f"column '{column}' holds {seen}: if these are returns, {omit} leaves them out"]
+        return [f"column '{column}' holds {values}: if these are returns, {omit} leaves them out"]
     raise UserError(
-        f"column '{column}' of {name} holds {seen}",
+        f"column '{column}' of {name} holds {values}",
         f"say which weight is the least to count {option('minimum_weight')}: 0 leaves returns out, "
         f"{lowest:g} keeps all",
     )

@@ -102,8 +102,8 @@ def _first_of_each(connection: Any, path: Path, causes: dict[str, int]) -> list[
         return []
     rows = connection.read_parquet(path)
     first = rows.group_by("cause").agg(row=rows.row.min())
-    found = rows.inner_join(first, ["cause", "row"]).order_by("row").to_pyarrow().to_pylist()
-    return [{key: value for key, value in row.items() if value is not None} for row in found]
+    examples = rows.inner_join(first, ["cause", "row"]).order_by("row").to_pyarrow().to_pylist()
+    return [{key: value for key, value in row.items() if value is not None} for row in examples]
 
 
 def _notes(report: dict[str, Any], causes: dict[str, int]) -> list[str]:

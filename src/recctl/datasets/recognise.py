@@ -245,15 +245,15 @@ _ITEMS_OF = {"u.data": "u.item", "ratings.dat": "movies.dat", "ratings.csv": "mo
 
 
 @dataclass(frozen=True)
-class Found:
+class KnownLog:
     """An interaction log of a known layout, and the file with its items' titles if there is one."""
 
-    log: Entry
+    entry: Entry
     layout: str
     items: Entry | None = None
 
 
-def find(path: Path, among: Iterable[str] | None = None) -> Found | None:
+def find(path: Path, among: Iterable[str] | None = None) -> KnownLog | None:
     """The interaction log in a file, archive or folder; None when no file has a known layout.
 
     If several files have the layout (MovieLens 100K has splits beside u.data), the one with the
@@ -264,7 +264,7 @@ def find(path: Path, among: Iterable[str] | None = None) -> Found | None:
     if not logs:
         return None
     log, name = max(logs, key=lambda pair: (pair[0].name == pair[1], pair[0].size))
-    return Found(log, name, _items_beside(files, _ITEMS_OF.get(name)))
+    return KnownLog(log, name, _items_beside(files, _ITEMS_OF.get(name)))
 
 
 def _items_beside(files: list[Entry], wanted: str | None) -> Entry | None:

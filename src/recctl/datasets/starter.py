@@ -234,10 +234,10 @@ class FilmService:
             in_turn = rng.random() < IN_TURN
             chosen = waiting[0 if in_turn else int(rng.integers(len(waiting)))]
         else:
-            found = self._find(viewer, rng)
-            if found is None:
+            fresh = self._find(viewer, rng)
+            if fresh is None:
                 return None
-            chosen = found
+            chosen = fresh
         return self._see(viewer, chosen, rng)
 
     def _find(self, viewer: _Viewer, rng: np.random.Generator) -> int | None:

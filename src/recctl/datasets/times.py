@@ -168,19 +168,19 @@ def _dated(texts: ir.Table, where: str, count: int) -> Reading:
 
 def _settled(texts: ir.Table, where: str, best: str, rival: str) -> str:
     """A time that only `best` reads; UserError where both formats read all times."""
-    one, other = (interactions.formatted(texts.text, form) for form in (best, rival))
-    both = texts.mutate(one=one, other=other)
-    only = _example(both.filter(both.one.notnull() & both.other.isnull()))
-    contrary = _example(both.filter(both.one.isnull() & both.other.notnull()))
+    first, second = (interactions.formatted(texts.text, form) for form in (best, rival))
+    both = texts.mutate(first=first, second=second)
+    only = _example(both.filter(both.first.notnull() & both.second.isnull()))
+    contrary = _example(both.filter(both.first.isnull() & both.second.notnull()))
     if only and not contrary:
         return str(only["text"])
-    read = both.filter(both.one.notnull() & both.other.notnull())
-    example = _example(read.filter(read.one != read.other)) or _example(read)
+    agreed = both.filter(both.first.notnull() & both.second.notnull())
+    example = _example(agreed.filter(agreed.first != agreed.second)) or _example(agreed)
     if only and contrary:
         seen = f"'{only['text']}' is only the first and '{contrary['text']}' only the second"
     else:
         assert example is not None, "each of the formats reads some times"
-        seen = f"'{example['text']}' is {_shown(example['one'])} or {_shown(example['other'])}"
+        seen = f"'{example['text']}' is {_shown(example['first'])} or {_shown(example['second'])}"
     raise UserError(
         f"the times {where} can be read in two ways, '{best}' and '{rival}': {seen}",
         f"say which {option('time_format')}: --time-format '{best}' or --time-format '{rival}'",
@@ -231,8 +231,8 @@ def formats_of(text: str) -> list[str]:
         return []
     weekday = ("%a" if len(date["day"]) == 3 else "%A") + date["comma"] + " " if date["day"] else ""
     return [
-        f"{weekday}{one}{date['s']}{two}{date['t']}{three}{rest}"
-        for one, two, three in _orders(date["a"], date["b"], date["c"])
+        f"{weekday}{first}{date['s']}{second}{date['t']}{third}{rest}"
+        for first, second, third in _orders(date["a"], date["b"], date["c"])
     ]
 
 

@@ -16,7 +16,7 @@ from recctl.datasets.download import Progress, download
 from recctl.datasets.install import Used, install
 from recctl.datasets.own_log import OwnLog
 from recctl.datasets.preview import Preview, as_lines, of_files
-from recctl.datasets.recognise import Entry, Found
+from recctl.datasets.recognise import Entry, KnownLog
 from recctl.errors import UserError, unknown_name
 from recctl.layout import Layout
 from recctl.render.text import Say
@@ -36,13 +36,13 @@ def use_known(
             return of_files(folder, _generated(known, folder), layout.state)
         path, fetched = _local(layout, known, source, progress, say)
         try:
-            found = _find_known(known, path)
+            known_log = _find_known(known, path)
         except UserError:
             if fetched:  # or the next attempt would use the same file again
                 path.unlink()
             raise
-        params = _fill_found(known.name, found, folder, _copy, say)
-        with plain.called({folder / params.files[0]: str(found.log)}):
+        params = _fill_known(known.name, known_log, folder, _copy, say)
+        with plain.called({folder / params.files[0]: str(known_log.entry)}):
             return of_files(folder, params, layout.state)
 
     return install(layout, fill, known.settings)
@@ -73,8 +73,11 @@ def preview(layout: Layout, paths: list[Path], log: OwnLog, say: Say) -> Preview
 
 def _require(paths: list[Path]) -> None:
     for path in paths:
+        name = str(path)
+        if not path.exists() and ("/" in name or "." in name):
+            raise UserError(f"no file or folder {name}", "give the path of an existing one")
         if not path.exists():
-            raise _no_such(str(path))
+            raise unknown_name("data set or file", name, list(KNOWN))
 
 
 Place = Callable[[Entry, Path], str]
@@ -85,12 +88,12 @@ def _filled(
     layout: Layout, paths: list[Path], log: OwnLog, folder: Path, place: Place, say: Say
 ) -> Preview:
     """The preview of a log after its files are copied or linked into the folder."""
-    found = recognise.find(paths[0]) if len(paths) == 1 and not log.described() else None
-    if found and found.layout != "sequences" and not _unproven(found):
-        params = _fill_found(log.name or _stem(paths[0]), found, folder, place, say)
+    known_log = recognise.find(paths[0]) if len(paths) == 1 and not log.described() else None
+    if known_log and known_log.layout != "sequences" and not _unproven(known_log):
+        params = _fill_known(log.name or _stem(paths[0]), known_log, folder, place, say)
         asked = {"minimum_weight": log.minimum_weight, "anonymous": log.anonymous}
         known = params.model_copy(update=asked)
-        logs, files = [found.log], params.files
+        logs, files = [known_log.entry], params.files
     else:
         logs = [_one_entry(path) for path in paths]
         files = [place(entry, folder) for entry in logs]
@@ -108,17 +111,11 @@ def _filled(
     return replace(result, ingest=ingest)
 
 
-def _unproven(found: Found) -> bool:
+def _unproven(known_log: KnownLog) -> bool:
     """Whether users and items could be swapped: four columns without header under another name."""
-    if found.layout != "u.data" or found.log.name.startswith("u.data"):
+    if known_log.layout != "u.data" or known_log.entry.name.startswith("u.data"):
         return False
-    return not recognise.has_header(recognise.head(found.log), "\t")
-
-
-def _no_such(name: str) -> UserError:
-    if "/" in name or "." in name:
-        return UserError(f"no file or folder {name}", "give the path of an existing one")
-    return unknown_name("data set or file", name, list(KNOWN))
+    return not recognise.has_header(recognise.head(known_log.entry), "\t")
 
 
 def _generated(known: KnownSet, folder: Path) -> IngestParams:
@@ -146,28 +143,28 @@ def _local(
     return target, True
 
 
-def _find_known(known: KnownSet, path: Path) -> Found:
-    found = recognise.find(path, known.layouts)
-    if found is None:
+def _find_known(known: KnownSet, path: Path) -> KnownLog:
+    known_log = recognise.find(path, known.layouts)
+    if known_log is None:
         other = recognise.find(path)
         like = f"; it looks like {other.layout}" if other else ""
         raise UserError(
             f"{path} does not hold {known.name} ({known.format}, or 'user item' lines){like}",
             "give another --from, or use it as your own data: recctl data use PATH",
         )
-    return found
+    return known_log
 
 
-def _fill_found(name: str, found: Found, folder: Path, place: Place, say: Say) -> IngestParams:
+def _fill_known(name: str, log: KnownLog, folder: Path, place: Place, say: Say) -> IngestParams:
     """Put a log of a known layout, and its items, into the folder."""
-    if found.layout in convert.RECORDS:
+    if log.layout in convert.RECORDS:
         file = "interactions.csv.gz"
-        convert.write_records(found.log, found.layout, folder / file, say)
+        convert.write_records(log.entry, log.layout, folder / file, say)
     else:
-        file = place(found.log, folder)
-    settings = _settings(found)
-    if found.items is not None:
-        convert.write_items(found.items, folder / ITEMS)
+        file = place(log.entry, folder)
+    settings = _settings(log)
+    if log.items is not None:
+        convert.write_items(log.items, folder / ITEMS)
         settings["items_file"] = ITEMS
     return IngestParams(name=name, files=[file], **settings)
 
@@ -193,11 +190,11 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 """The ingest settings of each layout."""
 
 
-def _settings(found: Found) -> dict[str, Any]:
+def _settings(log: KnownLog) -> dict[str, Any]:
     """The ingest settings of a log; those of u.data name the columns of its header, if any."""
-    lines = recognise.head(found.log) if found.layout == "u.data" else []
+    lines = recognise.head(log.entry) if log.layout == "u.data" else []
     if not lines or not recognise.has_header(lines, "\t"):
-        return dict(_SETTINGS[found.layout])
+        return dict(_SETTINGS[log.layout])
     return {"format": "tsv", **_columns(lines[0].split("\t"))}
 
 

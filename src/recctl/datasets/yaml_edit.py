@@ -148,21 +148,21 @@ def _root(text: str) -> _Node | None:
 def _node(text: str, event: NodeEvent, events: Iterator[Any]) -> _Node:
     if isinstance(event, ScalarEvent | AliasEvent):
         end = int(event.end_mark.index)
-        found = _Node(event, end)
-        if found.folded:  # its end mark is after the blank lines that follow
-            found.end = len(text[:end].rstrip())
-        return found
+        node = _Node(event, end)
+        if node.folded:  # its end mark is after the blank lines that follow
+            node.end = len(text[:end].rstrip())
+        return node
     children = []
     for inner in events:
         if isinstance(inner, CollectionEndEvent):
             break
         children.append(_node(text, inner, events))
-    found = _Node(event, int(inner.end_mark.index))
-    if found.block and children:
-        found.end = children[-1].end
+    node = _Node(event, int(inner.end_mark.index))
+    if node.block and children:
+        node.end = children[-1].end
     if isinstance(event, MappingStartEvent):
-        found.pairs = list(zip(children[::2], children[1::2], strict=True))
-    return found
+        node.pairs = list(zip(children[::2], children[1::2], strict=True))
+    return node
 
 
 def _put(text: str, path: Path, value: Any) -> tuple[str, int]:

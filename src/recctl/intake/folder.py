@@ -58,12 +58,12 @@ def no_file(path: Path) -> str | None:
 def stamp(path: Path) -> Stamp | None:
     """Facts that change with the file's content; None when it is gone or not a plain file."""
     try:
-        found = path.lstat()
+        facts = path.lstat()
     except FileNotFoundError:
         return None
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(facts.st_mode):
         return None
-    return found.st_size, found.st_mtime_ns, found.st_ino
+    return facts.st_size, facts.st_mtime_ns, facts.st_ino
 
 
 def settled(path: Path, deadline: float) -> Stamp | None:
@@ -125,10 +125,7 @@ _LEAST_PARQUET = 12
 
 def _lacks_end(path: Path) -> bool:
     try:
-        with path.open("rb") as packed:
-            file = unpack.unpacked(packed, path.stat().st_size, path)
-            while file.read(2**20):
-                pass
+        unpack.read_through(path)
     except EOFError:
         return True
     except (OSError, zlib.error, lzma.LZMAError, UserError) as error:

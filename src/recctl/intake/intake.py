@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,12 @@ from recctl.render.text import Say
 class Intake:
     """The result of an intake."""
 
-    batches: list[Batch]
-    known: list[Known]
+    batches: list[Batch] = field(default_factory=list)
+    known: list[Known] = field(default_factory=list)
     """Files, queries and addresses without new rows."""
-    refused: list[tuple[str, str]]
+    refused: list[tuple[str, str]] = field(default_factory=list)
     """Name and reason of what cannot be read as interactions."""
-    waiting: list[str]
+    waiting: list[str] = field(default_factory=list)
     """Files that are still being written: they are left for the next intake."""
     data_md5_before: str
     data_md5_after: str
@@ -87,7 +87,8 @@ def take_in(
         sync.bring(layout, say)
         shutil.rmtree(read.work(layout), ignore_errors=True)  # left by a killed intake
         before = versions.digest(layout) or ""
-        taking = _Taking(layout, params, say, batches.held(layout.data), before)
+        result = Intake(data_md5_before=before, data_md5_after=before)
+        taking = _Taking(layout, params, say, batches.held(layout.data), result)
         for source in sources:
             taking.take(source)
         taking.finish()
@@ -98,24 +99,18 @@ def take_in(
     return taken
 
 
+@dataclass
 class _Taking:
     """An intake under way."""
 
-    def __init__(
-        self, layout: Layout, params: IngestParams, say: Say, held: list[Batch], before: str
-    ) -> None:
-        self.layout, self.params, self.say, self.held = layout, params, say, held
-        self.result = Intake(
-            batches=[],
-            known=[],
-            refused=[],
-            waiting=[],
-            data_md5_before=before,
-            data_md5_after=before,
-        )
-        self.failures: list[UserError] = []
-        self.done: list[tuple[Path, folder.Stamp]] = []
-        """Files to move to taken/, with their stamps from before they were read."""
+    layout: Layout
+    params: IngestParams
+    say: Say
+    held: list[Batch]
+    result: Intake
+    failures: list[UserError] = field(default_factory=list)
+    done: list[tuple[Path, folder.Stamp]] = field(default_factory=list)
+    """Files to move to taken/, with their stamps from before they were read."""
 
     def take(self, source: Source) -> None:
         """Take one source; its error is kept for the end."""

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import ibis.expr.types as ir
 
 from recctl.data import batches, engine, formats, interactions
 from recctl.data.batches import Batch
+from recctl.data.clean import no_good_row
 from recctl.data.interactions import CAUSES
 from recctl.data.params import Format, IngestParams
 from recctl.errors import UserError
@@ -129,14 +131,15 @@ def store(
     base_rows = base.rows(layout, params)
     with engine.scratch(work(layout)) as scratch, engine.duckdb(scratch) as connection:
         con = connection.con
-        _load(connection, params, arrival, scratch)
+        incoming = _load(connection, params, arrival, scratch)
         _compare(con, layout.data, held, base_rows)
         file = batches.next_name(layout.data, sha256)
         batch = _counted(con, arrival, file, sha256, _newest(con, held, base_rows))
         if not arrival.whole():
             raise Changed
         if batch.rows and not con.execute("SELECT count(*) FROM first").fetchone()[0]:
-            raise _no_good_row(con, arrival, batch.rows)
+            what, _ = no_good_row(connection, incoming, batch.rows, arrival.name)
+            raise NoGoodRow(what, "correct the file, or the settings of ingest in params.yaml")
         _check_unit(con, arrival, base_rows, params)
         if not batch.stored:
             return Known(arrival.source, arrival.name, batch.rows)
@@ -145,7 +148,7 @@ def store(
     return batch
 
 
-def _load(connection: Any, params: IngestParams, arrival: Arrival, scratch: Path) -> None:
+def _load(connection: Any, params: IngestParams, arrival: Arrival, scratch: Path) -> ir.Table:
     """The table `incoming` in DuckDB: the file's rows, classified."""
     plain = scratch / "incoming"  # a name without the signs of a glob pattern
     plain.symlink_to(arrival.path.resolve())
@@ -162,7 +165,7 @@ def _load(connection: Any, params: IngestParams, arrival: Arrival, scratch: Path
         reason = " ".join(str(error).split()).replace(str(plain), arrival.name)
         raise NotInteractions(f"{arrival.name} cannot be read ({reason:.300})") from None
     typed = interactions.classified(staged.table, own, staged.clock)
-    connection.create_table("incoming", typed.select(*batches.COLUMNS), temp=True)
+    return connection.create_table("incoming", typed.select(*batches.COLUMNS), temp=True)
 
 
 def _check_unit(con: Any, arrival: Arrival, base_rows: Path, params: IngestParams) -> None:
@@ -170,14 +173,14 @@ def _check_unit(con: Any, arrival: Arrival, base_rows: Path, params: IngestParam
     if params.time_unit not in ("ms", "us", "ns") or params.time_format is not None:
         return
     [before] = con.execute(f"SELECT min(us) FROM {_parquet([base_rows])}").fetchone()
-    found = con.execute(
+    count, example = con.execute(
         "SELECT count(*), min(timestamp) FROM incoming WHERE cause IS NULL AND us BETWEEN 1 AND ?",
         [_1971],
     ).fetchone()
-    if found[0] and before is not None and before > _1971:
+    if count and before is not None and before > _1971:
         raise NotInteractions(
-            f"{found[0]:,} times of {arrival.name} are of January 1970 in ingest.time_unit "
-            f"{params.time_unit}, such as {found[1]!r}",
+            f"{count:,} times of {arrival.name} are of January 1970 in ingest.time_unit "
+            f"{params.time_unit}, such as {example!r}",
             "convert them to that unit",
         )
 
@@ -286,24 +289,6 @@ def _files(data: Path, held: Sequence[Batch]) -> str:
 
 def _parquet(paths: Sequence[Path]) -> str:
     return f"read_parquet([{', '.join(engine.quoted(str(path)) for path in paths)}])"
-
-
-def _no_good_row(con: Any, arrival: Arrival, rows: int) -> NoGoodRow:
-    """The error for a file without a good row, with the commonest cause and an example."""
-    cause, times = con.execute(
-        "SELECT cause, count(*) AS n FROM incoming GROUP BY cause ORDER BY n DESC, cause LIMIT 1"
-    ).fetchone()
-    shown = con.execute(
-        "SELECT user_id, item_id, timestamp, weight, line FROM incoming WHERE cause = ? "
-        "ORDER BY row LIMIT 1",
-        [cause],
-    ).fetchone()
-    names = ("user_id", "item_id", "timestamp", "weight", "line")
-    first = dict(zip(names, shown, strict=True))
-    return NoGoodRow(
-        interactions.no_good_row(rows, arrival.name, cause, times, first),
-        "correct the file, or the settings of ingest in params.yaml",
-    )
 
 
 def _write(con: Any, batch: Batch, path: Path) -> None:

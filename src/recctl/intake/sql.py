@@ -275,24 +275,19 @@ def _leaves_room(mark: Mark) -> bool:
     return not isinstance(mark, int | float | Decimal) or -_MOST <= mark <= _MOST
 
 
-_TYPES = {
-    int: "int",
-    float: "float",
-    Decimal: "decimal",
-    str: "text",
-    datetime: "time",  # before date, of which it is a subclass
-    date: "date",
+_TYPES: dict[str, tuple[type, Callable[[Any], Mark]]] = {
+    "int": (int, int),
+    "float": (float, float),
+    "decimal": (Decimal, Decimal),
+    "text": (str, str),
+    "time": (datetime, datetime.fromisoformat),  # before date, of which it is a subclass
+    "date": (date, date.fromisoformat),
 }
-_READ: dict[str, Callable[[Any], Mark]] = {
-    "int": int,
-    "float": float,
-    "decimal": Decimal,
-    "text": str,
-    "time": datetime.fromisoformat,
-    "date": date.fromisoformat,
-}
-"""Not pydantic's types: these drop the seconds of an offset such as +00:53:28, which PostgreSQL
-gives for times of before 1900, so that a watermark would move past rows not yet taken."""
+"""By name: the type, and how it is read.
+
+Not pydantic's types: these drop the seconds of an offset such as +00:53:28, which PostgreSQL gives
+for times before 1900, so that a watermark would move past rows not yet taken.
+"""
 
 
 def encode(mark: Mark) -> dict[str, Any]:
@@ -301,7 +296,7 @@ def encode(mark: Mark) -> dict[str, Any]:
     >>> encode(7), encode(datetime(2020, 1, 2, 3))
     ({'type': 'int', 'value': 7}, {'type': 'time', 'value': '2020-01-02T03:00:00'})
     """
-    name = next((name for kind, name in _TYPES.items() if isinstance(mark, kind)), None)
+    name = next((name for name, (kind, _) in _TYPES.items() if isinstance(mark, kind)), None)
     if name is None:
         raise UserError(
             f"a watermark cannot be of the type {type(mark).__name__}",
@@ -318,7 +313,8 @@ def decode(stored: dict[str, Any]) -> Mark:
     >>> decode(encode(Decimal("1.50")))
     Decimal('1.50')
     """
-    return _READ[stored["type"]](stored["value"])
+    _, read = _TYPES[stored["type"]]
+    return read(stored["value"])
 
 
 def back(mark: Mark, overlap: float, name: str = "") -> Mark:

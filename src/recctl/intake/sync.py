@@ -121,10 +121,10 @@ def _noted(layout: Layout) -> tuple[str, Listing] | None:
 
 def listing(layout: Layout) -> Listing:
     """Size, times and inode of every file in data/, by which git and DVC detect changes too."""
-    found = {}
+    files = {}
     for path in sorted(layout.data.rglob("*")):
         if path.is_file():
             stat = path.stat()
             facts = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-            found[path.relative_to(layout.data).as_posix()] = facts
-    return found
+            files[path.relative_to(layout.data).as_posix()] = facts
+    return files

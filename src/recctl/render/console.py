@@ -38,9 +38,9 @@ class Text(rich.text.Text):
     @classmethod
     def assemble(cls, *parts: Any, **settings: Any) -> "Text":
         """Text of several parts: str, Text, or (str, style)."""
-        found = super().assemble(*parts, **settings)
-        assert isinstance(found, Text)
-        return found
+        text = super().assemble(*parts, **settings)
+        assert isinstance(text, Text)
+        return text
 
 
 class Console(rich.console.Console):
@@ -58,16 +58,15 @@ class Console(rich.console.Console):
 
     def _shown(self, text: str) -> str:
         """Literal, and in the terminal's code: escapes for what that lacks, before the layout."""
-        found = literal(text)
-        return found.encode(self.encoding, "backslashreplace").decode(self.encoding)
+        return literal(text).encode(self.encoding, "backslashreplace").decode(self.encoding)
 
     def cell(self, text: str) -> str:
         """An id or a title in a table: cut visibly on a terminal, where it is very long.
 
         At half the width, so that the other columns are visible.
         """
-        found, most = self._shown(text), max(_FEWEST, self.width // 2)
-        if not self.is_terminal or cell_len(found) <= most:
-            return found
+        shown, most = self._shown(text), max(_FEWEST, self.width // 2)
+        if not self.is_terminal or cell_len(shown) <= most:
+            return shown
         dots = "..." if self.options.ascii_only else "…"
-        return set_cell_size(found, most - cell_len(dots)) + dots
+        return set_cell_size(shown, most - cell_len(dots)) + dots

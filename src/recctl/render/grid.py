@@ -103,7 +103,7 @@ class Grid:
     def add(self, *cells: Cell | str, mark: Mark = "") -> None:
         """Add a row; `mark` is that of the cells given as str."""
         assert len(cells) == len(self.columns), f"{len(cells)} cells, {len(self.columns)} columns"
-        self.rows.append([one if isinstance(one, Cell) else Cell(one, mark) for one in cells])
+        self.rows.append([cell if isinstance(cell, Cell) else Cell(cell, mark) for cell in cells])
 
     def rule(self) -> None:
         """Draw a line below the rows so far."""

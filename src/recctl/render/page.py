@@ -65,12 +65,12 @@ def html_block(block: Block) -> str:
     from markdown_it import MarkdownIt
 
     text = block.markdown(for_html=True) if isinstance(block, Grid) else block
-    found = str(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
-    found = found.replace("<table>", '<div class="wide"><table>').replace(
+    content = str(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
+    content = content.replace("<table>", '<div class="wide"><table>').replace(
         "</table>", "</table></div>"
     )
     # a "<" in text is &lt; here, so this ends at the next tag or break
-    return re.sub(f"{BREAK}([^<{BREAK}]*)", r"<small>\1</small>", found).strip()
+    return re.sub(f"{BREAK}([^<{BREAK}]*)", r"<small>\1</small>", content).strip()
 
 
 _STYLE = """
