@@ -1,14 +1,11 @@
 """`recctl data` as a user meets it: in a project, from the command line."""
 
 import errno
-import functools
 import gzip
-import http.server
 import json
 import shutil
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -24,6 +21,7 @@ from recctl.datasets import yaml_edit
 from recctl.datasets.catalogue import KNOWN
 from recctl.datasets.recognise import LAYOUTS
 from recctl.training.params import TrainParams
+from web import send_file, serving
 
 PARAMS = "ingest: {name: none, files: [none], format: csv}\n"
 Run = Callable[..., tuple[int, str, str]]
@@ -193,18 +191,8 @@ def test_use_says_what_it_did(run: Run, project: Path, tmp_path: Path) -> None:
 def web(tmp_path: Path) -> Iterator[str]:
     """The address of a server of the files in tmp_path / "web"."""
     (tmp_path / "web").mkdir()
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *arguments: Any) -> None:
-            pass
-
-    handler = functools.partial(Quiet, directory=str(tmp_path / "web"))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with serving(lambda handler: send_file(handler, tmp_path / "web")) as address:
+        yield address
 
 
 def test_a_known_set_from_a_web_address(run: Run, project: Path, tmp_path: Path, web: str) -> None:

@@ -4,12 +4,11 @@ import contextlib
 import gzip
 import hashlib
 import io
-import threading
 import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import requests
 from recctl import limits
 from recctl.datasets.download import ATTEMPTS, download
 from recctl.errors import MayPass, Unknown, UserError
+from web import send, serving
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
 
@@ -74,16 +74,11 @@ class Server:
     def send(
         self, handler: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str]
     ) -> None:
-        handler.send_response(status)
-        if self.length:
-            handler.send_header("Content-Length", str(len(body)))
-        for name, value in headers.items():
-            handler.send_header(name, value)
-        handler.end_headers()
+        sent = body[: self.cuts.pop(0)] if self.cuts and status < 300 else body
+        length = len(body) if self.length else -1
+        send(handler, status, b"" if self.pauses else sent, headers, length)
         if self.pauses:
             self.trickle(handler, body)
-            return
-        handler.wfile.write(body[: self.cuts.pop(0)] if self.cuts and status < 300 else body)
 
     def trickle(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
         with contextlib.suppress(OSError):  # the other side has had enough
@@ -94,22 +89,10 @@ class Server:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    told = Server()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            told.answer(self)
-
-        def log_message(self, *arguments: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        told.address = f"http://127.0.0.1:{http.server_address[1]}/file"
-        yield told
-        http.shutdown()
-        thread.join()
+    server = Server()
+    with serving(server.answer) as address:
+        server.address = f"{address}/file"
+        yield server
 
 
 def fetch(server: Server, target: Path, checksum: str | None = None) -> list[str]:
@@ -140,12 +123,41 @@ def test_a_file_that_is_there_is_not_fetched_again(server: Server, tmp_path: Pat
     assert server.asked == [None]
 
 
-def test_a_broken_connection_is_resumed_where_it_stopped(server: Server, tmp_path: Path) -> None:
-    server.cuts = [300_000, 200_000]
-    said = fetch(server, tmp_path / "file")
-    assert server.asked == [None, "bytes=300000-", "bytes=500000-"]
+@pytest.mark.parametrize(
+    ("faults", "requests"),
+    [
+        ({"cuts": [300_000, 200_000]}, [None, "bytes=300000-", "bytes=500000-"]),
+        ({"cuts": [300_000], "ranges": False}, [None, "bytes=300000-"]),  # it sends all again
+        ({"cuts": [300_000], "tag": None}, [None, None]),  # it may be another file
+        ({"statuses": [503, 429]}, [None] * 3),
+    ],
+    ids=["cut off", "no ranges", "no tag", "busy"],
+)
+def test_a_download_continues_after_a_fault(
+    server: Server, tmp_path: Path, faults: dict[str, Any], requests: list[str | None]
+) -> None:
+    for name, value in faults.items():
+        setattr(server, name, value)
+    progress = fetch(server, tmp_path / "file")
+    assert server.asked == requests
     assert (tmp_path / "file").read_bytes() == BODY
-    assert any("trying again" in line for line in said)
+    assert any("trying again" in line for line in progress)
+
+
+@pytest.mark.parametrize(
+    ("body", "tag"),
+    [(b"new" * 100_000, '"v2"'), (b"short", '"v1"')],
+    ids=["another file", "shorter than the partial file"],
+)
+def test_a_partial_file_that_no_longer_fits_is_fetched_anew(
+    server: Server, tmp_path: Path, body: bytes, tag: str
+) -> None:
+    server.cuts = [300_000] + [0] * ATTEMPTS
+    with pytest.raises(UserError):
+        fetch(server, tmp_path / "file")
+    server.body, server.tag = body, tag
+    fetch(server, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == body
 
 
 def test_a_later_command_goes_on_with_what_is_there(server: Server, tmp_path: Path) -> None:
@@ -156,43 +168,6 @@ def test_a_later_command_goes_on_with_what_is_there(server: Server, tmp_path: Pa
     assert len(server.asked) == 1 + ATTEMPTS
     fetch(server, tmp_path / "file")
     assert server.asked[-1] == "bytes=300000-"
-    assert (tmp_path / "file").read_bytes() == BODY
-
-
-def test_a_server_without_ranges_sends_it_all_again(server: Server, tmp_path: Path) -> None:
-    server.ranges, server.cuts = False, [300_000]
-    fetch(server, tmp_path / "file")
-    assert (tmp_path / "file").read_bytes() == BODY
-
-
-def test_a_file_that_changed_meanwhile_is_fetched_anew(server: Server, tmp_path: Path) -> None:
-    server.cuts = [300_000] + [0] * ATTEMPTS
-    with pytest.raises(UserError):
-        fetch(server, tmp_path / "file")
-    server.body, server.tag = b"new" * 100_000, '"v2"'
-    fetch(server, tmp_path / "file")
-    assert (tmp_path / "file").read_bytes() == b"new" * 100_000
-
-
-def test_without_a_tag_nothing_is_stitched_together(server: Server, tmp_path: Path) -> None:
-    server.tag, server.cuts = None, [300_000]
-    fetch(server, tmp_path / "file")
-    assert server.asked == [None, None]
-    assert (tmp_path / "file").read_bytes() == BODY
-
-
-def test_a_part_longer_than_the_file_is_thrown_away(server: Server, tmp_path: Path) -> None:
-    server.cuts = [300_000] + [0] * ATTEMPTS
-    with pytest.raises(UserError):
-        fetch(server, tmp_path / "file")
-    server.body = b"short"
-    fetch(server, tmp_path / "file")
-    assert (tmp_path / "file").read_bytes() == b"short"
-
-
-def test_a_busy_server_is_asked_again(server: Server, tmp_path: Path) -> None:
-    server.statuses = [503, 429]
-    fetch(server, tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == BODY
 
 

@@ -1,13 +1,11 @@
 """Queries and addresses: sqlite, a real PostgreSQL, a real HTTP server; secrets stay hidden."""
 
-import contextlib
-import functools
-import http.server
 import sqlite3
-import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from recctl.errors import MayPass, UserError
 from recctl.intake import sql
 from recctl.intake.intake import Intake, take_in
 from recctl.layout import Layout
+from web import send, send_file, serving
 
 QUERY = "select u as user_id, i as item_id, t as timestamp, id from events where id > :watermark"
 
@@ -316,37 +315,28 @@ def test_a_postgresql_that_is_away_may_pass_and_its_password_is_not_told(
     assert "s3cretword" not in " ".join([str(caught.value), *said])
 
 
+@dataclass
 class Server:
     """Files over HTTP, or an error."""
 
-    def __init__(self, folder: Path) -> None:
-        outer = self
-
-        class Handler(http.server.SimpleHTTPRequestHandler):
-            def do_GET(self) -> None:
-                if outer.status != 200:
-                    self.send_error(outer.status)
-                else:
-                    super().do_GET()
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self.status = 200
-        handler = functools.partial(Handler, directory=str(folder))
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
+    address: str = ""
+    status: int = 200
 
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     (tmp_path / "served").mkdir()
     monkeypatch.setattr(download, "ATTEMPTS", 1)
-    one = Server(tmp_path / "served")
-    yield one
-    one.server.shutdown()
-    one.server.server_close()
+    server = Server()
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        if server.status == 200:
+            send_file(handler, tmp_path / "served")
+        else:
+            send(handler, server.status)
+
+    with serving(answer) as server.address:
+        yield server
 
 
 def fetch(project: Layout, address: str) -> Intake:
@@ -410,7 +400,8 @@ def test_an_address_under_way_is_written_nowhere(
 ) -> None:
     said: list[str] = []
     monkeypatch.setattr(download, "ATTEMPTS", 2)
-    with cut_short(b"user_id,item_id\n") as address:
+    content = b"user_id,item_id\n"
+    with serving(lambda handler: send(handler, 200, content, length=99)) as address:
         monkeypatch.setenv("WEB", address.replace("://", "://s3cret@") + "/s3cret/log.csv")
         set_params(project.root, [{"kind": "url", "name": "web", "address": "env:WEB"}])
         with pytest.raises(MayPass, match=r"env:WEB could not be fetched .*; 16 bytes are kept"):
@@ -420,26 +411,6 @@ def test_an_address_under_way_is_written_nowhere(
     assert "s3cret" not in kept[0].read_text()
     assert any("trying again" in line for line in said)
     assert "s3cret" not in "".join(said)
-
-
-@contextlib.contextmanager
-def cut_short(content: bytes) -> Iterator[str]:
-    """A server that promises 99 bytes and gives fewer."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", "99")
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 @pytest.mark.parametrize(
