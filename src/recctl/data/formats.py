@@ -4,7 +4,6 @@ The embedded DuckDB reads the files, whatever engine runs the expressions afterw
 is its place in the files, so the reader must keep their order.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -18,7 +17,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recctl.data import csv_fallback, engine, interactions, plain
+from recctl.data import columns, csv_fallback, engine, interactions, plain
 from recctl.data.csv_fallback import Shape
 from recctl.data.interactions import EPOCH, UTC, Clock, formatted, whole
 from recctl.data.params import IngestParams
@@ -39,15 +38,6 @@ STAGED = ibis.schema(
 )
 """The staged table: `line` is the whole text of a line that could not be split, `fault` the cause;
 `us` is the time where ingest.time_format is set."""
-
-_SETTING = {
-    "user_id": "user_column",
-    "item_id": "item_column",
-    "timestamp": "time_column",
-    "weight": "weight_column",
-    "title": "title_column",
-}
-"""The setting of `ingest` that names the source of each column."""
 
 CHUNK = 100_000
 """Records that the slow reader writes at a time."""
@@ -80,7 +70,7 @@ def stage(connection: Any, params: IngestParams, folder: Path, scratch: Path) ->
 def _staged(connection: Any, params: IngestParams, paths: list[Path], scratch: Path) -> Staged:
     if params.format == "parquet":
         return _parquet(connection, params, paths)
-    shapes = [_shape(path, params) for path in paths]
+    shapes = [columns.shape(path, params) for path in paths]
     clock: Clock = "row" if params.format == "sequences" else params.time_unit
     table = _fast(connection, paths, shapes, params)
     if table is None:
@@ -140,103 +130,13 @@ def _unreadable(paths: list[Path], error: duckdb.Error) -> UserError:
     return plain.damaged((named or paths)[0], reason)
 
 
-def wanted(params: IngestParams) -> tuple[str, ...]:
-    """The source's columns for user, item, time and, if there is one, weight."""
-    return tuple(name for field, name in sources(params).items() if field != "title")
-
-
-def sources(params: IngestParams) -> dict[str, str]:
-    """The source's column for each column of the staged table that it has."""
-    if params.format == "sequences":
-        return {"user_id": "user_id", "item_id": "item_id"}
-    named = {field: getattr(params, setting) for field, setting in _SETTING.items()}
-    return {field: name for field, name in named.items() if name is not None}
-
-
-def _shape(path: Path, params: IngestParams) -> Shape:
-    """The layout of a text file, its columns checked."""
-    if params.format == "sequences":
-        return Shape(_separator(path), tuple(sources(params)), header=False)
-    if params.format == "jsonl":
-        _check_columns(path, params, _keys(path))
-        return Shape("", tuple(sources(params).values()), header=False)
-    delimiter = separator(params)
-    names = csv_fallback.header(path, delimiter)
-    if params.columns is None or set(wanted(params)) <= set(names):
-        shape = Shape(delimiter, names)  # in spite of ingest.columns this file has a header
-    else:
-        if len(names) != len(params.columns):
-            raise UserError(
-                f"{path}: ingest.columns names {len(params.columns)} columns, "
-                f"the first line has {len(names)}",
-                f"name as many {option('columns')}, or the separator {option('delimiter')}",
-            )
-        shape = Shape(delimiter, tuple(params.columns), header=False)
-    _check_columns(path, params, shape.names, delimiter)
-    return shape
-
-
-def separator(params: IngestParams) -> str:
-    """The separator of the fields of a csv or tsv."""
-    return params.delimiter or {"csv": ",", "tsv": "\t"}[params.format]
-
-
-def _separator(path: Path) -> str:
-    first = next(plain.lines(path), b"")
-    return "\t" if b"\t" in first else " "
-
-
-def _keys(path: Path) -> tuple[str, ...]:
-    """The keys of the first hundred JSON objects."""
-    keys: dict[str, None] = {}
-    for line in islice(plain.lines(path), 100):
-        keys |= dict.fromkeys(csv_fallback.json_object(line) or {})
-    if not keys:
-        raise UserError(
-            f"{path} does not begin with JSON objects, one per line",
-            f"write it so (jq -c '.[]' splits a list), or name its format {option('format')}",
-        )
-    return tuple(keys)
-
-
-def _check_columns(
-    path: Path, params: IngestParams, names: tuple[str, ...], delimiter: str | None = None
-) -> None:
-    """UserError where a column is missing or occurs twice."""
-    times = Counter(names)
-    for field, name in sources(params).items():
-        if times[name] == 1:
-            continue
-        there = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-        between = f" between '{delimiter}'".replace("\t", "\\t") if delimiter else ""
-        if times[name] > 1:
-            raise UserError(
-                f"{path} has {times[name]} columns '{name}' ({there})",
-                "give each column a different name",
-            )
-        headless = params.columns is None and delimiter and any(map(_is_number, names))
-        fix = f"its columns{between} are {there}: name the right one {option(_SETTING[field])}"
-        if headless:
-            fix = f"its first line is {there}; if that is not a header, name the columns "
-            fix += option("columns")
-        raise UserError(f"{path} has no column '{name}'", fix)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _text(connection: Any, path: Path, shape: Shape, params: IngestParams) -> ir.Table:
     """A text file read by DuckDB, which is fast and stops at a bad line."""
     packed = "gzip" if plain.is_gzip(path) else "none"
     if params.format == "jsonl":
-        columns = dict.fromkeys(shape.names, "VARCHAR")
+        types = dict.fromkeys(shape.names, "VARCHAR")
         table = connection.read_json(
-            str(path), format="newline_delimited", columns=columns, compression=packed
+            str(path), format="newline_delimited", columns=types, compression=packed
         )
         return _columns(table, params, [table[name] for name in shape.names])
     quote = '"' if shape.quoted else ""
@@ -250,13 +150,13 @@ def _text(connection: Any, path: Path, shape: Shape, params: IngestParams) -> ir
         escape=quote,
         compression=packed,
     )
-    places = [shape.names.index(name) for name in sources(params).values()]
+    places = [shape.names.index(name) for name in columns.sources(params).values()]
     return _columns(table, params, [table[f"c{place}"] for place in places])
 
 
 def _columns(table: ir.Table, params: IngestParams, values: list[Any]) -> ir.Table:
     """The columns of the staged table that the source has, from their values."""
-    named = dict(zip(sources(params), values, strict=True))
+    named = dict(zip(columns.sources(params), values, strict=True))
     ids = {name: whole(named[name]) for name in ("user_id", "item_id")}
     return table.select(**(named | ids))
 
@@ -285,12 +185,12 @@ def _slow(
         for path, shape in zip(paths, shapes, strict=True)
         for record in _records(path, shape, params)
     )
-    names = (*sources(params), "line", "fault")
+    names = (*columns.sources(params), "line", "fault")
     schema = pa.schema(dict.fromkeys(names, pa.string()))
     with pq.ParquetWriter(target, schema) as writer:
         while chunk := list(islice(records, CHUNK)):
-            columns = zip(*chunk, strict=True)
-            writer.write_table(pa.table(dict(zip(names, columns, strict=True)), schema))
+            values = zip(*chunk, strict=True)
+            writer.write_table(pa.table(dict(zip(names, values, strict=True)), schema))
     table = connection.read_parquet(target)
     ids = {name: whole(table[name]) for name in ("user_id", "item_id")}
     return _numbered(connection, [table.mutate(**ids)])
@@ -302,7 +202,7 @@ def _records(path: Path, shape: Shape, params: IngestParams) -> Iterator[list[st
         records = csv_fallback.json_lines(path, shape.names)
     else:
         records = csv_fallback.delimited(path, shape)
-    places = [shape.names.index(name) for name in sources(params).values()]
+    places = [shape.names.index(name) for name in columns.sources(params).values()]
     bad: list[str | None] = [None] * len(places)
     for record, text in records:
         if record is None:
@@ -314,15 +214,8 @@ def _records(path: Path, shape: Shape, params: IngestParams) -> Iterator[list[st
 def _parquet(connection: Any, params: IngestParams, paths: list[Path]) -> Staged:
     tables, clocks, types = [], set(), set()
     for path in paths:
-        try:
-            schema = pq.read_schema(path)
-        except pa.ArrowInvalid as error:
-            reason = " ".join(str(error).split())
-            raise UserError(
-                f"{path} is not a whole parquet file ({reason})",
-                f"get it again, or name its format {option('format')}",
-            ) from None
-        _check_columns(path, params, tuple(schema.names))
+        schema = columns.schema(path)
+        columns.check(path, params, tuple(schema.names))
         table, typed = _parquet_columns(connection.read_parquet(path), schema, params, path)
         tables.append(table)
         types.add(typed)
@@ -352,7 +245,7 @@ def _parquet_columns(
     Columns are taken by position: DuckDB does not distinguish names that differ in case only.
     """
     values, typed = [], False
-    for field, name in sources(params).items():
+    for field, name in columns.sources(params).items():
         place = schema.names.index(name)
         column, kind = table[table.columns[place]], schema.types[place]
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
@@ -364,7 +257,7 @@ def _parquet_columns(
             raise UserError(
                 f"column '{name}' of {path} is of type {kind}",
                 f"write one {field.removesuffix('_id')} per row, or name another column "
-                f"{option(_SETTING[field])}",
+                f"{option(columns.SETTING[field])}",
             )
         values.append(_parquet_text(column, kind))
     return _columns(table, params, values), typed

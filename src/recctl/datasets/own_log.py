@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 import ibis
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from recctl.data import csv_fallback, engine, formats, interactions, plain
+from recctl.data import columns, csv_fallback, engine, formats, interactions, plain
 from recctl.data.formats import Staged
 from recctl.data.params import Anonymous, Decimal, Format, IngestParams, TimeUnit, lookup_encoding
 from recctl.datasets import preview, recognise, times
@@ -63,10 +61,12 @@ def read(folder: Path, files: list[str], log: OwnLog, state: Path) -> Preview:
     form, delimiter = _form(folder, files, log, state)
     params = _params(files, log, form, delimiter)
     with engine.scratch(state) as scratch, engine.duckdb(scratch) as connection:
-        names = _header(folder / files[0], params, scratch)
-        weighed = _with_quantity(params, names)
+        first = folder / files[0]
+        copy = plain.readable(first, params.encoding, scratch)
+        with plain.called({copy: str(first)}):
+            weighed = _with_quantity(params, columns.names(copy, params))
         staged = formats.stage(connection, weighed, folder, scratch)
-        params, staged, notes = _settled(staged, params, weighed, log, str(folder / files[0]))
+        params, staged, notes = _settled(staged, params, weighed, log, str(first))
         return preview.of_rows(connection, staged, params, scratch, notes)
 
 
@@ -199,21 +199,6 @@ def _delimiter(path: Path, head: list[str], log: OwnLog) -> str:
 def _fields(line: str, sign: str) -> list[str]:
     fields = csv_fallback.split(line.encode(), csv_fallback.Shape(sign, ()))
     return [(value or "").strip() for value in fields or []]
-
-
-def _header(path: Path, params: IngestParams, scratch: Path) -> tuple[str, ...]:
-    """The names of the columns of a csv, tsv or parquet file; none of other files."""
-    if params.format not in ("csv", "tsv", "parquet"):
-        return ()
-    if params.columns is not None:
-        return tuple(params.columns)
-    copy = plain.readable(path, params.encoding, scratch)
-    if params.format == "parquet":
-        try:
-            return tuple(pq.read_schema(copy).names)
-        except pa.ArrowInvalid:  # staging raises the error
-            return ()
-    return csv_fallback.header(copy, formats.separator(params))
 
 
 def _with_quantity(params: IngestParams, names: tuple[str, ...]) -> IngestParams:

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recctl.data import clean, engine, formats, repeats
+from recctl.data import clean, columns, engine, formats, repeats
 from recctl.data.formats import Staged
 from recctl.data.interactions import CAUSES, ON_PURPOSE
 from recctl.data.params import IngestParams
@@ -131,13 +131,13 @@ def as_lines(preview: Preview) -> list[str]:
     """The preview as lines of text, without its examples."""
     params = preview.ingest
     span = f", from {preview.first_time} to {preview.last_time}" if preview.first_time else ""
-    columns = ", ".join(
+    named = ", ".join(
         f"{field.removesuffix('_id').replace('timestamp', 'time')} is '{name}'"
-        for field, name in formats.sources(params).items()
+        for field, name in columns.sources(params).items()
     )
     rows = [
         f"files: {', '.join(params.files)}, read as {_reading(params)}",
-        f"columns: {columns}",
+        f"columns: {named}",
         f"times: {preview.times}{span}",
     ]
     if preview.weights is not None:
@@ -167,7 +167,7 @@ def _reading(params: IngestParams) -> str:
         return "parquet"
     parts: list[str] = [params.format]
     if params.format in ("csv", "tsv"):
-        sign = formats.separator(params).replace("\t", "\\t")
+        sign = columns.separator(params).replace("\t", "\\t")
         parts += [f"separator '{sign}'", f"decimal sign '{params.decimal or '.'}'"]
         parts += [f"columns {', '.join(params.columns)}"] if params.columns else []
     return ", ".join([*parts, f"encoding {params.encoding or 'utf-8 or by its mark'}"])

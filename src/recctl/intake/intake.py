@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recctl import limits
-from recctl.data import batches, engine, formats, versions
+from recctl.data import batches, columns, engine, versions
 from recctl.data.batches import Batch
 from recctl.data.params import IngestParams
 from recctl.errors import MayPass, UserError, circumstance
@@ -199,11 +199,11 @@ class _Taking:
 
         name = f"sql:{source.name}"
         marks = [held.watermark for held in self.held if held.source == name and held.watermark]
-        columns = formats.wanted(self.params)
+        wanted = columns.wanted(self.params)
         with engine.scratch(read.work(self.layout)) as scratch:
             target = scratch / "rows.parquet"
             rows, mark = sql.fetch(
-                source, columns, marks[-1] if marks else None, self.layout.root, target
+                source, wanted, marks[-1] if marks else None, self.layout.root, target
             )
             if rows == 0:
                 self._count(Known(name, source.name, 0))
