@@ -107,7 +107,7 @@ def parquet(path: Path, times: list[Any]) -> None:
 
 
 def write_log(path: Path) -> list[str]:
-    """A log of three interactions in the form that the path's name tells, and its options."""
+    """A log of three interactions in the form that the path's name states, and its options."""
     moments = [datetime.fromtimestamp(time, UTC) for time in TIMES]
     match path.name:
         case "comma.csv":

@@ -139,7 +139,7 @@ def test_cold_items_of_a_user_are_dropped_and_counted(project: Layout) -> None:
 
 
 def test_a_user_of_a_split_whose_item_indices_differ_from_the_models(project: Layout) -> None:
-    """Items are told by their ids: an older model orders its catalogue otherwise."""
+    """Items are identified by their ids: an older model orders its catalogue otherwise."""
     before = ask("--user", "u7")
     turned = Vocabulary(ITEMS[::-1], tuple(range(N_ITEMS)), TITLES)
     turned.save(project.model / "vocabulary.json")

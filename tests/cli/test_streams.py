@@ -36,7 +36,7 @@ def test_any_text_can_be_printed(locale: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("printing", ["echo('x')", "print('x')"])
 def test_a_reader_that_went_away_ends_nothing(printing: str) -> None:
-    """The command goes on: what it does is not told to anybody, but done."""
+    """The command runs to its end without a reader."""
     script = f"import os; [{printing} for _ in range(10**5)]; os.write(2, b'done')"
     command = [sys.executable, "-c", SAY + script]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -17,7 +17,7 @@ def put(layout: Layout, name: str, rows: list[dict[str, Any]], /, **header: Any)
     table = pa.Table.from_pylist([{"value": 1.0, **row} for row in rows], schema=batches.SCHEMA)
     good = [row["us"] for row in rows if "cause" not in row]
     causes = [row["cause"] for row in rows if "cause" in row]
-    told = {
+    usual = {
         "file": name,
         "source": "folder:incoming",
         "name": "a.csv",
@@ -31,7 +31,7 @@ def put(layout: Layout, name: str, rows: list[dict[str, Any]], /, **header: Any)
         "first_us": min(good, default=None),
         "last_us": max(good, default=None),
     }
-    batch = Batch(**{**told, **header})
+    batch = Batch(**{**usual, **header})
     path = layout.data / "intake" / name
     path.parent.mkdir(exist_ok=True)
     pq.write_table(table.replace_schema_metadata(batches.header(batch)), path)

@@ -11,7 +11,7 @@ from recctl.stages import ingest
 
 
 def project(folder: Path, files: dict[str, str | bytes], /, **settings: Any) -> Layout:
-    """A project with files below data/ and an `ingest` section; csv unless told otherwise."""
+    """A project with files below data/ and an `ingest` section; csv by default."""
     (folder / "data").mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         raw = content.encode() if isinstance(content, str) else content

@@ -182,7 +182,7 @@ def test_a_missing_file_is_one_line_and_no_second_try(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nobody_at_the_address(tmp_path: Path) -> None:
+def test_an_address_without_a_server(tmp_path: Path) -> None:
     # Port 9 of this machine: the discard service, which nothing here offers.
     with pytest.raises(UserError, match=r"could not be fetched \(no connection\)"):
         fetch(Server(address="http://127.0.0.1:9/file"), tmp_path / "file")
@@ -242,7 +242,7 @@ def test_archives_are_checked(server: Server, tmp_path: Path, name: str) -> None
         assert list(tmp_path.iterdir()) == []
 
 
-def test_an_archive_cut_short_by_a_server_that_tells_no_length(
+def test_an_archive_cut_short_by_a_server_that_sends_no_length(
     server: Server, tmp_path: Path
 ) -> None:
     server.body, server.length, server.cuts = zipped(), False, [500]

@@ -1,4 +1,4 @@
-"""How a log of one's own is read: told by its content, or asked about in one line."""
+"""How a user's log is read: inferred from its content, or refused in one line."""
 
 import bz2
 import gzip
@@ -58,7 +58,9 @@ def ids(preview: Preview) -> list[tuple[str, str]]:
         ("1 2\n1 3\n", ("sequences", None)),
     ],
 )
-def test_the_format_is_told(tmp_path: Path, text: str, expected: tuple[str, str | None]) -> None:
+def test_the_format_is_inferred(
+    tmp_path: Path, text: str, expected: tuple[str, str | None]
+) -> None:
     (tmp_path / "log").write_bytes(text.encode())
     assert own_log.form_of(tmp_path / "log", OwnLog()) == expected
 
@@ -76,7 +78,9 @@ def test_the_format_is_told(tmp_path: Path, text: str, expected: tuple[str, str 
     ],
     ids=["gzip", "bz2", "xz", "zstd", "lone-carriage-returns", "utf-16", "excel"],
 )
-def test_one_log_in_many_coats(tmp_path: Path, packed: Callable[[bytes], bytes]) -> None:
+def test_one_log_in_every_encoding_and_compression(
+    tmp_path: Path, packed: Callable[[bytes], bytes]
+) -> None:
     assert ids(look(tmp_path, packed(TWO.encode()))) == IDS
 
 
@@ -111,7 +115,7 @@ LATE = (HEAD + "u,i,1500000000\n" * 400 + "José,i,1500000000\n").encode("latin-
         (bz2.compress(TWO.encode() * 50)[:-9], {}, ["damaged or incomplete"]),
     ],
 )
-def test_what_cannot_be_told_is_refused_in_one_line(
+def test_what_cannot_be_inferred_is_refused_in_one_line(
     tmp_path: Path, content: str | bytes, said: dict[str, Any], words: list[str]
 ) -> None:
     with pytest.raises(UserError) as failure:
@@ -297,7 +301,7 @@ UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
         st.datetimes(datetime(1990, 1, 1), datetime(2030, 1, 1)), min_size=1, max_size=9
     ),
 )
-def test_the_unit_of_todays_times_is_told(unit: str, moments: list[datetime]) -> None:
+def test_the_unit_of_recent_times_is_inferred(unit: str, moments: list[datetime]) -> None:
     numbers = [int(moment.replace(tzinfo=UTC).timestamp()) * UNITS[unit] for moment in moments]
     assert inferred(*numbers) == times.Reading(unit)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""What a file is, told by its content."""
+"""Files recognised by their content."""
 
 import gzip
 import struct
@@ -33,7 +33,7 @@ def write(path: Path, text: str) -> Path:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("packed", [False, True])
-def test_each_layout_is_told_from_the_others_whatever_its_name(
+def test_each_layout_is_recognised_under_any_name(
     tmp_path: Path, layout: str, packed: bool
 ) -> None:
     path = write(tmp_path / "file.bin", LAYOUTS[layout])

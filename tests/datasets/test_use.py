@@ -79,8 +79,8 @@ def no_progress(done: int, total: int | None) -> None:
     pass
 
 
-def own(project: Layout, *paths: Path, **told: object) -> Used:
-    return use_files(project, list(paths), OwnLog(**told), print)  # type: ignore[arg-type]
+def own(project: Layout, *paths: Path, **options: object) -> Used:
+    return use_files(project, list(paths), OwnLog(**options), print)  # type: ignore[arg-type]
 
 
 def test_an_archive_fills_data_params_and_dvc(project: Layout, tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_a_movielens_file_needs_no_options(project: Layout, tmp_path: Path) -> N
     assert used.ingest.files == ["ratings.gz"]
 
 
-def test_gzip_is_told_by_the_name_in_data(project: Layout, tmp_path: Path) -> None:
+def test_the_name_in_data_shows_gzip(project: Layout, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(gzip.compress(OLD.encode()))
     (tmp_path / "b.csv.gz").write_text(OLD)
     used = own(project, tmp_path / "a.csv", tmp_path / "b.csv.gz")
@@ -270,7 +270,7 @@ def test_a_log_in_data_itself_can_be_used(project: Layout) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told", "message"),
+    ("text", "options", "message"),
     [
         ("", {}, "is empty"),
         (OLD.splitlines()[0], {}, "no rows in log.csv"),
@@ -284,11 +284,11 @@ def test_a_log_in_data_itself_can_be_used(project: Layout) -> None:
     ],
 )
 def test_bad_logs_change_nothing(
-    project: Layout, tmp_path: Path, text: str, told: dict[str, object], message: str
+    project: Layout, tmp_path: Path, text: str, options: dict[str, object], message: str
 ) -> None:
     (tmp_path / "log.csv").write_text(text)
     with pytest.raises(UserError, match=message) as caught:
-        own(project, tmp_path / "log.csv", **told)
+        own(project, tmp_path / "log.csv", **options)
     assert "\n" not in str(caught.value)
     assert_untouched(project)
 

@@ -53,14 +53,14 @@ def copied(template: Path, root: Path) -> Layout:
 
 
 def without_dvc(patch: pytest.MonkeyPatch) -> None:
-    """Leave DVC out where what it does is not the matter: every call takes most of a second."""
+    """Leave DVC out of tests that do not need it: every call takes most of a second."""
     patch.setattr(versions, "take", lambda layout: None)
     patch.setattr(versions, "digest", lambda layout: str(len(batches.paths(layout.data))))
     patch.setattr(sync, "bring", lambda layout, say: None)
 
 
 def plain(root: Path) -> Layout:
-    """A project with three interactions that nobody holds; `without_dvc` goes with it."""
+    """A project with three interactions that DVC does not hold; for use with `without_dvc`."""
     (root / "data").mkdir(parents=True)
     (root / "data" / "log.csv").write_text(text(BASE))
     set_params(root, [FOLDER])

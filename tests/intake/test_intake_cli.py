@@ -35,8 +35,8 @@ def test_what_was_taken_is_shown_and_what_was_not(project: Layout) -> None:
     assert "refused: odd.csv: odd.csv has no column 'user_id'" in shown.stdout
     assert "1 new interactions; data/ is now version " in shown.stdout
     again = intake(project, "--json")
-    told = json.loads(again.stdout)
-    assert (told["new"], told["changed"], told["batches"]) == (0, False, [])
+    result = json.loads(again.stdout)
+    assert (result["new"], result["changed"], result["batches"]) == (0, False, [])
 
 
 def test_a_project_that_is_retrained_is_left_alone(project: Layout) -> None:

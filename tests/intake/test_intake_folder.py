@@ -41,12 +41,12 @@ def held(template: Path, tmp_path: Path) -> Layout:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
-    """A project whose files are read as ever and whose DVC is left out."""
+    """A project without DVC."""
     cases.without_dvc(monkeypatch)
     return cases.plain(tmp_path / "project")
 
 
-def test_a_file_becomes_a_batch_and_a_version_and_lies_in_taken(held: Layout) -> None:
+def test_a_file_becomes_a_batch_and_a_version_and_moves_to_taken(held: Layout) -> None:
     drop(held, "day.csv", text(DAY))
     before = versions.digest(held)
     taken = take(held)
@@ -154,14 +154,14 @@ def test_what_is_no_log_is_refused_with_a_reason(
 ) -> None:
     drop(project, name, content, age=HOUR)
     taken = take(project)
-    [(refused, told)] = taken.refused
+    [(refused, stated)] = taken.refused
     assert refused == name
-    assert reason in told
-    assert str(project.root) not in told
+    assert reason in stated
+    assert str(project.root) not in stated
     assert not taken.changed
     aside = project.root / "incoming" / "refused"
     assert names(aside) == [name, f"{name}.txt"]
-    assert (aside / f"{name}.txt").read_text() == told + "\n"
+    assert (aside / f"{name}.txt").read_text() == stated + "\n"
 
 
 def test_bad_rows_are_kept_for_the_quarantine_once(project: Layout) -> None:
@@ -177,7 +177,7 @@ def test_bad_rows_are_kept_for_the_quarantine_once(project: Layout) -> None:
     assert aside == [("bad-time", "u4"), ("no-item", "u4"), ("no-user", "")]
 
 
-def test_a_bad_file_is_read_again_for_the_settings_may_be_mended(project: Layout) -> None:
+def test_a_bad_file_is_read_again_because_settings_may_change(project: Layout) -> None:
     drop(project, "a.csv", text([("u5", "i5", 5), ("u6", "i6", "1970-01-01T00:00:06Z")]))
     [first] = take(project).batches
     assert (first.new, first.bad) == (1, {"bad-time": 1})
@@ -217,7 +217,7 @@ def test_the_base_files_are_read_once_per_version(
 
 
 class Counted:
-    """Staging as ever, and whose files were read."""
+    """Staging that records which files are read."""
 
     def __init__(self, stage: Any) -> None:
         self.stage = stage
@@ -228,7 +228,7 @@ class Counted:
         return self.stage(connection, params, folder, scratch)
 
 
-def test_base_files_that_cannot_be_read_are_told_and_refuse_no_other(project: Layout) -> None:
+def test_base_files_that_cannot_be_read_do_not_refuse_another_file(project: Layout) -> None:
     (project.data / "log.csv").write_text("hello\n")
     path = drop(project, "a.csv", text(DAY))
     with pytest.raises(UserError, match=r"data/log\.csv has no column 'user_id'"):
@@ -236,7 +236,7 @@ def test_base_files_that_cannot_be_read_are_told_and_refuse_no_other(project: La
     assert path.exists()
 
 
-def test_the_lowest_weight_is_a_matter_of_ingest(project: Layout) -> None:
+def test_ingest_applies_the_lowest_weight(project: Layout) -> None:
     (project.data / "log.csv").write_text("user_id,item_id,timestamp,stars\nu1,i1,1,5\n")
     set_params(project.root, [cases.FOLDER], weight_column="stars", minimum_weight=3.0)
     drop(project, "a.csv", "user_id,item_id,timestamp,stars\nu2,i1,2,4\nu3,i1,3,1\nu4,i1,4,x\n")
@@ -291,7 +291,7 @@ def test_a_file_that_grew_after_it_was_read_stays(
     assert names(project.root / "incoming") == ["taken"]
 
 
-def test_sequences_have_no_times_to_go_by(project: Layout) -> None:
+def test_sequences_have_no_times(project: Layout) -> None:
     set_params(project.root, [cases.FOLDER], format="sequences")
     with pytest.raises(UserError, match="'sequences' has no times"):
         take(project)
@@ -360,7 +360,7 @@ def test_a_damaged_batch_is_named(project: Layout) -> None:
 
 
 @pytest.mark.parametrize("name", [b"\xff.csv", b"two\nlines.csv", b"n" * 251 + b".csv"])
-def test_strange_names_are_taken_and_told_in_one_line(project: Layout, name: bytes) -> None:
+def test_strange_names_are_taken_and_shown_on_one_line(project: Layout, name: bytes) -> None:
     said: list[str] = []
     file = os.fsdecode(name)
     drop(project, file, text(DAY))
@@ -528,7 +528,7 @@ def test_a_file_that_may_not_be_read_keeps_no_other_from_being_taken(
     assert path.exists()
 
 
-def test_a_file_that_goes_while_it_is_looked_at_is_nobodys(
+def test_a_file_that_is_removed_while_it_is_read_is_ignored(
     project: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = drop(project, "a.csv", text(DAY))
@@ -542,7 +542,7 @@ def test_a_file_that_goes_while_it_is_looked_at_is_nobodys(
     assert (taken.batches, taken.refused, taken.waiting) == ([], [], [])
 
 
-def test_a_source_is_kept_when_its_batch_goes_meanwhile(
+def test_a_source_is_kept_when_its_batch_is_removed_during_the_intake(
     project: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = drop(project, "a.csv", text(DAY))

@@ -53,7 +53,7 @@ def test_counts_are_those_of_a_loop(files: list[list[tuple[Any, Any, Any]]]) -> 
     with TemporaryDirectory() as folder:
         layout = project(Path(folder) / "p", [cases.FOLDER])
         for number, rows in enumerate(files):
-            # No two files are equal: that is told without reading.
+            # No two files are equal: equal ones are recognised without reading.
             drop(layout, f"{number}.csv", text([("x", "x", 1000 + number), *rows]))
         taken = {batch.name: batch for batch in take(layout).batches}
         held: set[Any] = set(BASE)

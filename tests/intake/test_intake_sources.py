@@ -29,7 +29,7 @@ QUERY = "select u as user_id, i as item_id, t as timestamp, id from events where
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
-    """A project whose DVC is left out: what it does is tested elsewhere."""
+    """A project without DVC, which other tests cover."""
     cases.without_dvc(monkeypatch)
     return cases.plain(tmp_path / "project")
 
@@ -58,7 +58,7 @@ def shop(project: Layout, times: str = "int", **more: Any) -> Shop:
     return Shop(project.root / "shop.db", times)
 
 
-def test_a_query_goes_on_where_it_stopped(project: Layout) -> None:
+def test_a_query_continues_at_its_watermark(project: Layout) -> None:
     table = shop(project)
     table.add((7, "i7", 100), (8.0, "i8", 101))
     assert take(project).new == 2
@@ -183,12 +183,12 @@ def test_a_first_chunk_without_any_time_does_not_decide(
         ({"watermark": "user_id", "overlap": 1.0}, None),
     ],
 )
-def test_mistakes_of_a_query_are_told_in_one_line(
+def test_mistakes_of_a_query_end_in_one_line(
     project: Layout, change: dict[str, Any], message: str | None
 ) -> None:
     shop(project).add(("ann", "a", 1))
     set_params(project.root, [query("sqlite:///shop.db") | change])
-    if message is None:  # a name is no time: it is told when the overlap is first reckoned
+    if message is None:  # a name is no time: refused when the overlap is first subtracted
         take(project)
         message = "is text and no time"
     with pytest.raises(UserError, match=message) as caught:
@@ -304,7 +304,7 @@ def test_postgresql_with_real_types_and_a_time_as_watermark(
     engine.dispose()
 
 
-def test_a_postgresql_that_is_away_may_pass_and_its_password_is_not_told(
+def test_an_unreachable_postgresql_may_pass_and_its_password_is_not_shown(
     project: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SHOP_URL", "postgresql://ann:s3cretword@127.0.0.1:1/shop")
@@ -358,7 +358,7 @@ def test_of_an_address_what_is_new_is_taken(
     assert cases.names(project.state / "intake" / "url-web") == []
 
 
-def test_a_server_that_is_ill_may_pass_and_a_missing_file_does_not(
+def test_a_failing_server_may_pass_and_a_missing_file_does_not(
     project: Layout, server: Server
 ) -> None:
     with pytest.raises(UserError, match="HTTP 404") as missing:
@@ -371,7 +371,7 @@ def test_a_server_that_is_ill_may_pass_and_a_missing_file_does_not(
         fetch(project, "http://127.0.0.1:1/no.csv")
 
 
-def test_a_token_in_an_address_is_refused_and_one_from_the_environment_never_told(
+def test_a_token_in_an_address_is_refused_and_one_from_the_environment_never_shown(
     project: Layout, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for address in (
@@ -395,7 +395,7 @@ def test_a_token_in_an_address_is_refused_and_one_from_the_environment_never_tol
         assert "s3cret" not in str(caught.value)
 
 
-def test_an_address_under_way_is_written_nowhere(
+def test_an_address_is_written_nowhere_during_a_download(
     project: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
@@ -416,6 +416,6 @@ def test_an_address_under_way_is_written_nowhere(
 @pytest.mark.parametrize(
     "address", ["ftp://x/a.csv", "incoming/a.csv", "http://[", "http://", "http://x:y/a.csv"]
 )
-def test_what_is_no_address_is_told(project: Layout, address: str) -> None:
+def test_an_invalid_address_is_refused(project: Layout, address: str) -> None:
     with pytest.raises(UserError, match="is not an http address"):
         fetch(project, address)

@@ -145,8 +145,8 @@ def _print(
         console.print("Nothing is left to recommend: the history holds the whole catalogue")
         return
     grid = _grid(title, served, Column("score", right=True))
-    for item in best:
-        grid.add(*_cells(served, item.rank, item.item_id), f"{item.score:.3f}")
+    for chosen in best:
+        grid.add(*_cells(served, chosen.rank, chosen.item_id), f"{chosen.score:.3f}")
     grid.print(console)
 
 
