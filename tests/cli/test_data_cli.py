@@ -2,12 +2,13 @@
 
 import errno
 import gzip
+import io
 import json
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -94,64 +95,52 @@ def test_every_set_sets_the_same_so_that_none_of_another_is_left() -> None:
 
 TIMES = [1_500_000_000, 1_500_000_060, 1_500_086_400]
 USERS, ITEMS = ["a", "a", "b"], ["x", "y", "x"]
-ROWS = list(zip(USERS, ITEMS, TIMES, strict=True))
 
 
-def delimited(separator: str, header: bool = True) -> str:
-    lines = [separator.join(("user_id", "item_id", "timestamp"))] if header else []
-    return "\n".join([*lines, *(separator.join(map(str, row)) for row in ROWS)]) + "\n"
+def delimited(separator: str, times: Sequence[object] = TIMES, header: bool = True) -> bytes:
+    lines = [("user_id", "item_id", "timestamp")] if header else []
+    rows = [*lines, *zip(USERS, ITEMS, times, strict=True)]
+    return "".join(separator.join(map(str, row)) + "\n" for row in rows).encode()
 
 
-def parquet(path: Path, times: list[Any]) -> None:
-    pq.write_table(pa.table({"user_id": USERS, "item_id": ITEMS, "timestamp": times}), path)
+def parquet(times: list[Any]) -> bytes:
+    table = pa.table({"user_id": USERS, "item_id": ITEMS, "timestamp": times})
+    pq.write_table(table, file := io.BytesIO())
+    return file.getvalue()
 
 
-def write_log(path: Path) -> list[str]:
-    """A log of three interactions in the form that the path's name states, and its options."""
-    moments = [datetime.fromtimestamp(time, UTC) for time in TIMES]
-    match path.name:
-        case "comma.csv":
-            path.write_text(delimited(","))
-        case "packed.csv.gz":
-            path.write_bytes(gzip.compress(delimited(",").encode()))
-        case "bare.tsv":
-            path.write_text(delimited("\t", header=False))
-            return ["--format", "tsv", "--columns", "user_id,item_id,timestamp"]
-        case "semicolon.csv":
-            path.write_text(delimited(";"))
-        case "records.jsonl":
-            keys = ("user_id", "item_id", "timestamp")
-            records = [dict(zip(keys, row, strict=True)) for row in ROWS]
-            path.write_text("".join(json.dumps(record) + "\n" for record in records))
-        case "numbers.parquet":
-            parquet(path, [time * 1000 for time in TIMES])
-        case "times.parquet":
-            parquet(path, moments)
-        case "iso.csv":
-            text = delimited(",")
-            for time, moment in zip(TIMES, moments, strict=True):
-                text = text.replace(str(time), moment.isoformat())
-            path.write_text(text)
-        case "nano.csv":
-            text = delimited(",")
-            for time in TIMES:
-                text = text.replace(str(time), str(time * 10**9))
-            path.write_text(text)
-    return []
+def records() -> bytes:
+    rows = zip(USERS, ITEMS, TIMES, strict=True)
+    lines = [{"user_id": user, "item_id": item, "timestamp": time} for user, item, time in rows]
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
-LOGS = [
-    *("comma.csv", "packed.csv.gz", "bare.tsv", "semicolon.csv", "records.jsonl"),
-    *("numbers.parquet", "times.parquet", "iso.csv", "nano.csv"),
-]
+MOMENTS = [datetime.fromtimestamp(time, UTC) for time in TIMES]
+LOGS = {
+    "comma.csv": lambda: delimited(","),
+    "packed.csv.gz": lambda: gzip.compress(delimited(",")),
+    "bare.tsv": lambda: delimited("\t", header=False),
+    "semicolon.csv": lambda: delimited(";"),
+    "records.jsonl": records,
+    "numbers.parquet": lambda: parquet([time * 1000 for time in TIMES]),
+    "times.parquet": lambda: parquet(MOMENTS),
+    "iso.csv": lambda: delimited(",", [moment.isoformat() for moment in MOMENTS]),
+    "nano.csv": lambda: delimited(",", [time * 10**9 for time in TIMES]),
+}
+"""A log of three interactions in every form."""
+OPTIONS = {"bare.tsv": ["--format", "tsv", "--columns", "user_id,item_id,timestamp"]}
+
+
+def write_log(path: Path) -> Path:
+    path.write_bytes(LOGS[path.name]())
+    return path
 
 
 @pytest.mark.parametrize("name", LOGS)
 def test_own_logs_of_every_form_are_used_and_described(
     run: Run, project: Path, tmp_path: Path, name: str
 ) -> None:
-    options = write_log(tmp_path / name)
-    code, _, err = run("use", tmp_path / name, *options)
+    code, _, err = run("use", write_log(tmp_path / name), *OPTIONS.get(name, []))
     assert code == 0
     assert err.startswith(f"files: {name}, read as ")
     code, out, err = run("describe", "--json")
@@ -176,12 +165,12 @@ def test_sequences_have_an_order_and_no_times(run: Run, project: Path, tmp_path:
 
 
 def test_use_says_what_it_did(run: Run, project: Path, tmp_path: Path) -> None:
-    write_log(tmp_path / "comma.csv")
-    code, out, _ = run("use", tmp_path / "comma.csv", "--name", "shop")
+    log = write_log(tmp_path / "comma.csv")
+    code, out, _ = run("use", log, "--name", "shop")
     assert code == 0
     assert out.startswith("data/ holds shop: comma.csv (")
     assert "params.yaml: ingest.name: none -> shop\n" in out
-    code, out, _ = run("use", tmp_path / "comma.csv", "--json")
+    code, out, _ = run("use", log, "--json")
     assert json.loads(out)["changes"] == [
         {"setting": "ingest.name", "before": "shop", "after": "comma"}
     ]

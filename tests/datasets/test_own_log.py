@@ -78,9 +78,7 @@ def test_the_format_is_inferred(
     ],
     ids=["gzip", "bz2", "xz", "zstd", "lone-carriage-returns", "utf-16", "excel"],
 )
-def test_one_log_in_every_encoding_and_compression(
-    tmp_path: Path, packed: Callable[[bytes], bytes]
-) -> None:
+def test_every_encoding_and_compression(tmp_path: Path, packed: Callable[[bytes], bytes]) -> None:
     assert ids(look(tmp_path, packed(TWO.encode()))) == IDS
 
 

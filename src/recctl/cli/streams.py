@@ -22,9 +22,9 @@ def prepare() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
     if sys.stdout is sys.__stdout__:  # no test's
-        sys.stdout = _patient(sys.stdout, 1)
+        sys.stdout = _pipe_safe(sys.stdout, 1)
     if sys.stderr is sys.__stderr__:
-        sys.stderr = _patient(sys.stderr, 2)
+        sys.stderr = _pipe_safe(sys.stderr, 2)
     sys.argv = [_decoded(argument) for argument in sys.argv]
 
 
@@ -46,14 +46,14 @@ def _to_null(number: int) -> None:
     os.close(null)
 
 
-def _patient(stream: Any, number: int) -> io.TextIOWrapper:
-    raw = io.BufferedWriter(_Patient(number, "w", closefd=False))
+def _pipe_safe(stream: Any, number: int) -> io.TextIOWrapper:
+    raw = io.BufferedWriter(_PipeSafe(number, "w", closefd=False))
     encoding = getattr(stream, "encoding", None) or "utf-8"
     lines = number == 2 or (stream is not None and stream.line_buffering)
     return io.TextIOWrapper(raw, encoding, errors="backslashreplace", line_buffering=lines)
 
 
-class _Patient(io.FileIO):
+class _PipeSafe(io.FileIO):
     """A file that becomes the null device once its reader has gone."""
 
     def write(self, data: "ReadableBuffer", /) -> int | None:  # type: ignore[override]

@@ -74,17 +74,17 @@ class _Bounded(io.RawIOBase):
 
     def __init__(self, file: Any, packed: int, name: object) -> None:
         self._file, self._packed, self._name = file, packed, name
-        self._given = 0
+        self._read = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: "WriteableBuffer", /) -> int:
-        given = int(self._file.readinto(buffer))
-        self._given += given
-        if self._given > most(self._packed):
+        count = int(self._file.readinto(buffer))
+        self._read += count
+        if self._read > most(self._packed):
             raise _bomb(self._name, self._packed)
-        return given
+        return count
 
     def close(self) -> None:
         self._file.close()

@@ -48,7 +48,7 @@ def fetch(
         before = None
     start = source.initial if before is None else _start(before, source)
     with (
-        _plainly(source, url),
+        _one_line(source, url),
         contextlib.closing(_chunks(source, url, statement, start, columns)) as chunks,
     ):
         return _write(chunks, columns, before, source, target)
@@ -101,7 +101,7 @@ def _statement(source: Sql) -> "TextClause":
 
 
 @contextlib.contextmanager
-def _plainly(source: Sql, url: "URL") -> Iterator[None]:
+def _one_line(source: Sql, url: "URL") -> Iterator[None]:
     """Turns errors of the database into one line without secrets."""
     from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 
