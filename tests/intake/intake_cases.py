@@ -20,6 +20,7 @@ from recctl.stages import ingest
 
 BASE = [("u1", "i1", 1), ("u2", "i2", 2), ("u1", "i3", 3)]
 FOLDER = {"kind": "folder", "path": "incoming"}
+SHOP = {"kind": "sql", "name": "shop", "url": "sqlite:///shop.db", "watermark": "id"}
 
 Event = tuple[Any, Any, Any]
 

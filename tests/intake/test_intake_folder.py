@@ -28,22 +28,10 @@ DAY = [("u1", "i9", 10), ("u3", "i1", 11)]
 HOUR = 3600
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return cases.template(tmp_path_factory.mktemp("template") / "project")
-
-
 @pytest.fixture
 def held(template: Path, tmp_path: Path) -> Layout:
     """A project with a real DVC."""
     return copied(template, tmp_path / "held")
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
-    """A project without DVC."""
-    cases.without_dvc(monkeypatch)
-    return cases.plain(tmp_path / "project")
 
 
 def test_a_file_becomes_a_batch_and_a_version_and_moves_to_taken(held: Layout) -> None:
@@ -488,43 +476,29 @@ def test_a_damaged_gzip_is_not_waited_for(project: Layout) -> None:
     assert [name for name, _ in take(project).refused] == ["a.csv.gz"]
 
 
-def test_a_file_that_may_not_be_refused_keeps_no_other_from_being_taken(
-    project: Layout, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("module", "step", "content"),
+    [(folder, "_move", "hello\n"), (read, "digest", text(DAY))],
+    ids=["refused", "read"],
+)
+def test_a_file_that_may_not_be_taken_does_not_stop_the_others(
+    project: Layout, monkeypatch: pytest.MonkeyPatch, module: Any, step: str, content: str
 ) -> None:
-    path = drop(project, "a.csv", "hello\n")
-    drop(project, "b.csv", text(DAY))
-    move = folder._move
-
-    def refusing(one: Path, target: Path) -> None:
-        if one == path:
-            raise PermissionError(13, "Permission denied", str(one))
-        move(one, target)
-
-    monkeypatch.setattr(folder, "_move", refusing)
-    with pytest.raises(UserError, match=r"a\.csv cannot be taken \(Permission denied\); give"):
-        take(project)
-    assert [one.name for one in batches.held(project.data)] == ["b.csv"]
-    assert names(project.root / "incoming") == ["a.csv", "refused", "taken"]
-    assert names(project.root / "incoming" / "refused") == []
-
-
-def test_a_file_that_may_not_be_read_keeps_no_other_from_being_taken(
-    project: Layout, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = drop(project, "a.csv", text(DAY))
+    path = drop(project, "a.csv", content)
     drop(project, "b.csv", text([("x", "y", 1)]))
-    digest = read.digest
+    work = getattr(module, step)
 
-    def refusing(one: Path) -> str:
-        if one == path:
-            raise PermissionError(13, "Permission denied", str(one))
-        return digest(one)
+    def refusing(file: Path, *more: Any) -> Any:
+        if file == path:
+            raise PermissionError(13, "Permission denied", str(file))
+        return work(file, *more)
 
-    monkeypatch.setattr(read, "digest", refusing)
+    monkeypatch.setattr(module, step, refusing)
     with pytest.raises(UserError, match=r"a\.csv cannot be taken \(Permission denied\); give"):
         take(project)
-    assert [one.name for one in batches.held(project.data)] == ["b.csv"]
+    assert [batch.name for batch in batches.held(project.data)] == ["b.csv"]
     assert names(project.root / "incoming" / "taken") == ["b.csv"]
+    assert names(project.root / "incoming" / "refused") == []
     assert path.exists()
 
 

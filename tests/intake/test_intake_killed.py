@@ -24,12 +24,12 @@ NEW = [("u1", "i1", 10), ("u2", "i2", 11), ("u3", "i1", 12)]
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def loaded(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with two files that hold something new, one that does not, and one of no use."""
-    root = cases.template(tmp_path_factory.mktemp("template") / "project")
+    layout = copied(template, tmp_path_factory.mktemp("loaded") / "project")
     for name, rows in DAYS.items():
-        drop(Layout(root), name, text(rows) if rows else "hello\n")
-    return root
+        drop(layout, name, text(rows) if rows else "hello\n")
+    return layout.root
 
 
 def intake(root: Path, *moment: str) -> subprocess.CompletedProcess[str]:

@@ -103,14 +103,8 @@ def test_any_split_gives_the_interactions_of_one_file(
         folder = Path(name)
         whole = project(folder / "whole", [cases.FOLDER])
         (whole.data / "log.csv").write_text(text([*BASE, *log]))
-        query = {
-            "kind": "sql",
-            "name": "shop",
-            "url": "sqlite:///shop.db",
-            "query": "select * from events where id > :watermark",
-            "watermark": "id",
-            "overlap": float(overlap),
-        }
+        select = "select * from events where id > :watermark"
+        query = {**cases.SHOP, "query": select, "overlap": float(overlap)}
         split = project(folder / "split", [cases.FOLDER, query])
         database = sqlite3.connect(split.root / "shop.db")
         database.execute(

@@ -27,16 +27,8 @@ from web import send, send_file, serving
 QUERY = "select u as user_id, i as item_id, t as timestamp, id from events where id > :watermark"
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
-    """A project without DVC, which other tests cover."""
-    cases.without_dvc(monkeypatch)
-    return cases.plain(tmp_path / "project")
-
-
 def query(url: str, **more: Any) -> dict[str, Any]:
-    shop = {"kind": "sql", "name": "shop", "url": url, "query": QUERY, "watermark": "id"}
-    return {**shop, **more}
+    return {**cases.SHOP, "url": url, "query": QUERY, **more}
 
 
 class Shop:

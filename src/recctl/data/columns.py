@@ -125,7 +125,7 @@ def names(path: Path, params: IngestParams) -> tuple[str, ...]:
 def schema(path: Path) -> pa.Schema:
     """The schema of a parquet file; UserError when it is not one."""
     try:
-        return pq.readschema(path)
+        return pq.read_schema(path)
     except pa.ArrowInvalid as error:
         reason = " ".join(str(error).split())
         raise UserError(

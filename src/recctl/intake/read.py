@@ -137,7 +137,9 @@ def store(
         batch = _counted(con, arrival, file, sha256, _newest(con, held, base_rows))
         if not arrival.whole():
             raise Changed
-        if batch.rows and not con.execute("SELECT count(*) FROM first").fetchone()[0]:
+        # fetchall, because DuckDB runs nothing else before a result has been read to its end
+        [[good_rows]] = con.execute("SELECT count(*) FROM first").fetchall()
+        if batch.rows and not good_rows:
             what, _ = no_good_row(connection, incoming, batch.rows, arrival.name)
             raise NoGoodRow(what, "correct the file, or the settings of ingest in params.yaml")
         _check_unit(con, arrival, base_rows, params)
