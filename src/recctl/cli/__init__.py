@@ -24,7 +24,7 @@ def main() -> None:
         from recctl.cli.app import app
 
         try:
-            app()
+            app(prog_name="recctl")
         except SystemExit:
             sys.stdout.flush()  # what cannot be written must change the exit code
             raise
