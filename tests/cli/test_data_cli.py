@@ -218,7 +218,7 @@ def test_a_page_in_place_of_the_file_is_not_kept(
         (["params.yaml", "--format", "xlsx"], "unknown format 'xlsx'; known: csv, tsv, parquet"),
         (["params.yaml", "--time-unit", "h"], "unknown time unit 'h'; known: s, ms, us, ns, iso"),
         (["params.yaml", "--min-weight", "0,1"], "--min-weight '0,1' is not a number; write it"),
-        (["params.yaml", "--limit", "1"], "no such option: --limit; see: recctl data use --help"),
+        (["params.yaml", "--zzz", "1"], "no such option: --zzz; see: recctl data use --help"),
         ([], "missing argument 'NAME | FILE...'; see: recctl data use --help"),
         (["params.yaml"], "no column 'user_id'"),
         ([".dvc"], "is a folder; name its files"),

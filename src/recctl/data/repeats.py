@@ -1,10 +1,9 @@
 """Interactions with items that the user had before, and how many targets a seen filter hides."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import ibis.expr.types as ir
-
-from recctl.data import engine
 
 MOST = 0.2
 """With a larger share of repeats, of interactions or of targets, the seen filter hides too much."""
@@ -58,12 +57,17 @@ def count(rows: ir.Table, time: str) -> Repeats:
         pairs, [users.user_id == pairs.user_id, users.target == pairs.item_id]
     ).select(users.user_id, pairs.times)
     tested = last.join(per_user, "user_id").filter(lambda table: table.interactions > 1)
-    sums = engine.row(pairs.agg(interactions=pairs.times.sum(), pairs=pairs.count()))
-    ends = engine.row(tested.agg(targets=tested.count(), hidden=(tested.times > 1).sum()))
-    interactions = int(sums["interactions"] or 0)
+    sums = _row(pairs.agg(interactions=pairs.times.sum(), pairs=pairs.count()))
+    ends = _row(tested.agg(targets=tested.count(), hidden=(tested.times > 1).sum()))
     return Repeats(
-        interactions=interactions,
-        repeated=interactions - int(sums["pairs"]),
-        targets=int(ends["targets"]),
-        hidden=int(ends["hidden"] or 0),
+        interactions=sums["interactions"],
+        repeated=sums["interactions"] - sums["pairs"],
+        targets=ends["targets"],
+        hidden=ends["hidden"],
     )
+
+
+def _row(table: Any) -> dict[str, int]:
+    # not engine.row: the stage evaluate uses this module and no engine
+    [row] = table.to_pyarrow().to_pylist()
+    return {name: int(value or 0) for name, value in row.items()}
