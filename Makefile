@@ -20,8 +20,8 @@ endif
 # The stages are found by name (`recctl stage ...`), so the environment comes first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-# Processes that share the test files.
-WORKERS ?= 2
+# Processes that share the test files: 3 keep two processors busy, since many tests wait for others.
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev repro up down test test-faults lint bench bench-peers clean
@@ -44,7 +44,7 @@ down: $(VENV)/.installed ## Stop what `make up` started; no process stays
 	@recctl down
 
 # Each process takes the next test file when it has finished one, slow files first.
-test: $(VENV)/.installed-dev ## Run the whole test suite in 2 processes (WORKERS=... ARGS=... for pytest)
+test: $(VENV)/.installed-dev ## Run the whole test suite (WORKERS=... processes, ARGS=... for pytest)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-faults: $(VENV)/.installed-dev ## Faults at every step of intake, retraining and promotion; about an hour

@@ -58,6 +58,15 @@ def quick_decisions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plots, "intervals", lambda body, path: path.write_bytes(b"a picture"))
 
 
+@pytest.fixture
+def quick_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DVC without the time that a new process takes to import it."""
+    import forked_dvc
+    from recctl import dvc
+
+    monkeypatch.setattr(dvc, "ask", forked_dvc.ask)
+
+
 @pytest.fixture(autouse=True)
 def _environment() -> Iterator[None]:
     """What a test, or a library that it calls, sets in the environment ends with the test."""

@@ -5,7 +5,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -18,20 +18,24 @@ def mlflow(folder: Path) -> Path:
 
     MLflow takes seconds to make one, so the first process of a run that needs it makes it.
     """
-    shared = os.environ.get(SHARED)
     path = folder / "mlflow.db"
-    if shared is None:  # a program that is started by hand
+    if SHARED in os.environ:
+        shutil.copy(once("mlflow.db", _migrate), path)
+    else:  # a program that is started by hand
         _migrate(path)
-        return path
-    template = Path(shared, "mlflow.db")
-    with Path(shared, "mlflow.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not template.exists():
-            part = template.with_suffix(".part")
-            _migrate(part)
-            part.rename(template)
-    shutil.copy(template, path)
     return path
+
+
+def once(name: str, make: Callable[[Path], None]) -> Path:
+    """A file or folder that the first process of a run that needs it makes, to be copied."""
+    made = Path(os.environ[SHARED], name)
+    with made.with_name(f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            part = made.with_name(f"{name}.part")
+            make(part)
+            part.rename(made)
+    return made
 
 
 def _migrate(path: Path) -> None:

@@ -7,6 +7,9 @@ from typing import Any
 import psutil
 import pytest
 
+SECONDS = 240.0
+"""Far longer than anything takes: on a slow machine the tests are slow, not red."""
+
 
 def lives(pid: int) -> bool:
     """An ended process whose parent has not asked for it does not run."""
@@ -16,7 +19,7 @@ def lives(pid: int) -> bool:
         return False
 
 
-def wait_for(what: str, condition: Callable[[], Any], seconds: float = 120.0) -> Any:
+def wait_for(what: str, condition: Callable[[], Any], seconds: float = SECONDS) -> Any:
     """The first true answer of the condition; the test fails after so many seconds."""
     end = time.monotonic() + seconds
     while not (answer := condition()):

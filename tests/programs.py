@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -81,6 +82,8 @@ def apart(work: Callable[[], Any]) -> tuple[int, Any]:
             result = work()
             with os.fdopen(writing, "w") as pipe:
                 json.dump(result, pipe)
+            sys.stdout.flush()
+            sys.stderr.flush()
             code = 0
         except BaseException:  # noqa: BLE001 - the child must end here, whatever happened
             traceback.print_exc()
@@ -93,14 +96,35 @@ def apart(work: Callable[[], Any]) -> tuple[int, Any]:
 
 
 def must(work: Callable[[], Any]) -> Any:
-    code, result = apart(work)
+    """What `work` returns in a forked process; this one then imports what that one imported.
+
+    So later ones need not: nothing is opened by an import, and it is safe to fork after it.
+    """
+    code, answer = apart(lambda: [work(), sorted(sys.modules)])
     assert code == 0, "a step of the test itself failed"
+    result, modules = answer
+    for name in modules:
+        if name not in _IMPORTED and not name.startswith("__"):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+    _IMPORTED.update(modules)
     return result
 
 
-def import_all(names: list[str]) -> None:
-    """What every child would import for itself; nothing is opened, so it is safe to fork later."""
-    for name in names:
-        if not name.startswith("__"):
-            with contextlib.suppress(ImportError):
-                importlib.import_module(name)
+_IMPORTED: set[str] = set()
+
+
+def captured(command: Callable[[], int]) -> tuple[int, str, str]:
+    """The exit code of a command that runs in a forked process, its output and its messages."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
+
+        def run() -> int:
+            os.dup2(out.fileno(), 1)
+            os.dup2(errors.fileno(), 2)
+            sys.stdout, sys.stderr = out, errors
+            return command()
+
+        code = must(run)
+        out.seek(0)
+        errors.seek(0)
+        return code, out.read(), errors.read()

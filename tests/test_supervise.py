@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lives import lives, wait_for
+from lives import SECONDS, lives, wait_for
 from recctl import supervise
-
-MINUTE = 60.0
 
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN);"
@@ -50,25 +48,25 @@ def start(folder: Path, script: str) -> "subprocess.Popen[bytes]":
 @pytest.mark.parametrize(("script", "code"), [("true", 0), ("exit 7", 7), ("kill -9 $$", 137)])
 def test_it_ends_as_the_command_does(tmp_path: Path, script: str, code: int) -> None:
     process = start(tmp_path, script)
-    assert process.wait(MINUTE) == code
+    assert process.wait(SECONDS) == code
 
 
 def test_a_command_that_is_not_there(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     command = supervise.command([str(tmp_path / "nothing")])
-    assert subprocess.Popen(command, stdin=subprocess.PIPE).wait(MINUTE) == 127
+    assert subprocess.Popen(command, stdin=subprocess.PIPE).wait(SECONDS) == 127
     assert capfd.readouterr().err.startswith("recctl: ")
 
 
 def test_it_is_a_module_too(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "recctl.supervise", "sh", "-c", "exit 7"]
-    assert subprocess.Popen(command, stdin=subprocess.PIPE).wait(MINUTE) == 7
+    assert subprocess.Popen(command, stdin=subprocess.PIPE).wait(SECONDS) == 7
 
 
 def test_output_passes_through_and_the_input_stays_ours(tmp_path: Path) -> None:
     process = start(tmp_path, "cat; echo read; echo wrote")
     assert process.stdout is not None
     assert process.stdout.read() == b"read\nwrote\n"
-    assert process.wait(MINUTE) == 0
+    assert process.wait(SECONDS) == 0
 
 
 def test_the_end_of_its_input_interrupts_the_command(pids: Path) -> None:
@@ -78,7 +76,7 @@ def test_the_end_of_its_input_interrupts_the_command(pids: Path) -> None:
     assert process.stdout.readline() == b"1\n"  # from now on it waits
     assert process.stdin is not None
     process.stdin.close()
-    assert process.wait(MINUTE) == 3
+    assert process.wait(SECONDS) == 3
     assert process.stdout.read() == b"2\n"
     assert not lives(polite)
 
@@ -88,7 +86,7 @@ def test_a_signal_interrupts_the_command(pids: Path, number: signal.Signals) -> 
     process = start(pids, "echo $$ > $pid/shell.pid; exec sleep 600")
     sleep = number_in(pids / "shell.pid")
     process.send_signal(number)
-    assert process.wait(MINUTE) == 128 + signal.SIGINT
+    assert process.wait(SECONDS) == 128 + signal.SIGINT
     assert not lives(sleep)
 
 
@@ -99,7 +97,7 @@ def test_a_command_that_ignores_the_interrupt_is_killed(pids: Path) -> None:
     assert process.stdout.readline() == b"1\n"  # from now on it does
     began = time.monotonic()
     process.terminate()
-    assert process.wait(MINUTE) == 128 + signal.SIGKILL
+    assert process.wait(SECONDS) == 128 + signal.SIGKILL
     assert time.monotonic() - began >= supervise.GRACE_SECONDS
     # a cancelled run is to end within ten seconds
     assert supervise.GRACE_SECONDS + supervise._KILLED_SECONDS < 10
@@ -110,7 +108,7 @@ def test_children_that_outlive_the_command_are_swept_up(pids: Path) -> None:
     deep = "(sh -c 'sleep 600 & echo $! > $0/deep.pid; wait' $pid) &"
     noted = "until [ -s $pid/deep.pid ]; do sleep 0.01; done"
     process = start(pids, f"{deep} echo $! > $pid/background.pid; {noted}; exit 5")
-    assert process.wait(MINUTE) == 5
+    assert process.wait(SECONDS) == 5
     assert not lives(number_in(pids / "background.pid"))
     assert not lives(number_in(pids / "deep.pid"))
 

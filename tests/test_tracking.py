@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -19,7 +18,9 @@ import pytest
 import requests
 
 import databases
+import forked
 import ports
+from lives import SECONDS
 from recctl.errors import UserError
 from recctl.files import write_json
 from recctl.layout import Layout
@@ -345,12 +346,12 @@ def _connect(root: str) -> None:
 
 
 def test_four_processes_may_touch_a_fresh_database_at_once(tmp_path: Path) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    processes = [spawn.Process(target=_connect, args=(str(tmp_path),)) for _ in range(4)]
+    context = forked.context()
+    processes = [context.Process(target=_connect, args=(str(tmp_path),)) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:
-        process.join(120)
+        process.join(SECONDS)
     assert [process.exitcode for process in processes] == [0, 0, 0, 0]
 
 

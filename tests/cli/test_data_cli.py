@@ -24,6 +24,8 @@ from recctl.datasets.recognise import LAYOUTS
 from recctl.training.params import TrainParams
 from web import send_file, serving
 
+pytestmark = pytest.mark.usefixtures("quick_dvc")
+
 PARAMS = "ingest: {name: none, files: [none], format: csv}\n"
 Run = Callable[..., tuple[int, str, str]]
 

@@ -23,7 +23,7 @@ from recctl.training.checkpoint import Checkpoint
 from recctl.training.fit import fit
 from recctl.training.params import Bert4RecParams, TrainParams
 
-EPOCHS = 30
+EPOCHS = 10
 PARAMS = """
 ingest: {name: starter, files: [interactions.csv.gz], format: csv, items_file: items.csv}
 sequence-split: {protocol: leave-one-out, minimum_user_interactions: 5}
@@ -31,7 +31,7 @@ sequence-split: {protocol: leave-one-out, minimum_user_interactions: 5}
 TRAIN = TrainParams(
     max_epochs=EPOCHS,
     decay_epochs=EPOCHS,
-    validate_every=10,
+    validate_every=EPOCHS,
     batch_size=32,
     learning_rate=4e-3,
     average_epochs=1.0,

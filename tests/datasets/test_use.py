@@ -22,6 +22,8 @@ from recctl.errors import UserError
 from recctl.files import read_json
 from recctl.layout import Layout
 
+pytestmark = pytest.mark.usefixtures("quick_dvc")
+
 PARAMS = """\
 # the settings of this project
 ingest:

@@ -46,7 +46,7 @@ class PrefectServer:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.api}{path}", data, headers, method=method)
-        answer = wait_for("an answer", lambda: self._answer(request), 30.0)
+        answer = wait_for("an answer", lambda: self._answer(request))
         return json.loads(answer[0]) if answer[0] else None
 
     def _answer(self, request: urllib.request.Request) -> list[bytes]:

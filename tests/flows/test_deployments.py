@@ -131,8 +131,8 @@ def test_cancelling_a_run_ends_the_stage_that_it_runs(server: PrefectServer, pro
     family = [stage, *itertools.takewhile(lambda p: "prefect" not in str(p.cmdline()),
                                           stage.parents())]  # fmt: skip
     server.ask(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
-    wait_for("the stage and DVC to end", lambda: not any(lives(one.pid) for one in family), 40.0)
-    wait_for("the run to be cancelled", lambda: server.state(run) == "Cancelled", 40.0)
+    wait_for("the stage and DVC to end", lambda: not any(lives(one.pid) for one in family))
+    wait_for("the run to be cancelled", lambda: server.state(run) == "Cancelled")
 
 
 def test_runs_whose_processes_are_gone_are_ended_and_suspended_ones_wait_on(

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from prefect_server import PrefectServer
 
 from lives import wait_for
 from recctl import lock, pipeline
+from recctl.datasets.download import download
 from recctl.errors import MayPass, UserError
+from recctl.intake import url
 from recctl.layout import Layout
 from recctl.promotion import history
 
@@ -50,6 +53,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch, retrain: Flow[Any, Any]) -> None:
     """The project's own MLflow, stages that run here, retries without a wait."""
     monkeypatch.setattr(pipeline, "stage", small.stage)
     monkeypatch.setattr(sys.modules["in_prefect"], "RETRIES", (0.0, 0.0))
+    monkeypatch.setattr(url, "download", partial(download, pause=0.0))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from intake_cases import BASE, copied, drop, dvc, ingested, names, quiet, set_params, take, text
 
+from recctl import dvc as dvc_client
 from recctl import limits
 from recctl.data import batches, versions
 from recctl.datasets.use import OwnLog, use_files
@@ -29,7 +30,7 @@ HOUR = 3600
 
 
 @pytest.fixture
-def held(template: Path, tmp_path: Path) -> Layout:
+def held(template: Path, tmp_path: Path, quick_dvc: None) -> Layout:
     """A project with a real DVC."""
     return copied(template, tmp_path / "held")
 
@@ -55,7 +56,8 @@ def test_a_file_becomes_a_batch_and_a_version_and_moves_to_taken(held: Layout) -
 def test_nothing_new_starts_no_dvc(held: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     drop(held, "day.csv", text(DAY))
     first = take(held)
-    monkeypatch.setattr("recctl.dvc.run", lambda *_, **__: pytest.fail("a DVC was started"))
+    for name in ("ask", "run"):
+        monkeypatch.setattr(dvc_client, name, lambda *_, **__: pytest.fail("a DVC was started"))
     second = take(held)
     assert not second.changed
     assert (second.new, second.batches, second.known) == (0, [], [])

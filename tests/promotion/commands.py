@@ -1,5 +1,6 @@
 """`recctl ...` in this process, with all that the libraries print."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,17 @@ from typing import NamedTuple
 import pytest
 
 from recctl.cli import main
+
+
+def here(root: Path, *arguments: str) -> int:
+    """Run `recctl` in a folder, in this process, forked for it; its exit code."""
+    os.chdir(root)
+    sys.argv = ["recctl", *arguments]
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
 
 
 class Said(NamedTuple):

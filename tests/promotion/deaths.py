@@ -27,8 +27,7 @@ from typing import Any
 
 import tiny_project as tiny
 
-import databases
-from programs import apart, import_all, must
+from programs import apart, must
 from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.promotion import history, write_pages
@@ -277,16 +276,6 @@ def draw_nothing(body: dict[str, Any], path: Path) -> None:
 
 
 def main(folder: Path, jobs: list[str]) -> None:
-    must(lambda: str(databases.mlflow(folder)))
-
-    def everything() -> list[str]:
-        layout = tiny.make(folder / "warm")
-        better(layout)
-        judge(layout, [])
-        picture(layout)
-        return sorted(sys.modules)
-
-    import_all(must(everything))
     scoring.TIMED_REQUESTS = 5  # what takes its time and is not at stake here
     plots.intervals = draw_nothing
     for job in jobs:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import databases
 import ports
+from lives import wait_for
 from recctl.layout import Layout
 from recctl.promotion.ledger.aliases import Serving
 from recctl.promotion.ledger.recovery import recover
@@ -63,7 +63,7 @@ def mlflow_server(folder: Path, workers: int = 2) -> Iterator[str]:
             command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
         )
     try:
-        _wait_for(port, process, folder / "server.log")
+        wait_for("the server", lambda: _healthy(port, process, folder / "server.log"))
         yield f"http://127.0.0.1:{port}"
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -71,14 +71,12 @@ def mlflow_server(folder: Path, workers: int = 2) -> Iterator[str]:
         process.wait()
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(600):
-        assert process.poll() is None, log.read_text()
-        with contextlib.suppress(OSError):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
-            return
-        time.sleep(0.1)
-    raise AssertionError(log.read_text())
+def _healthy(port: int, process: subprocess.Popen[bytes], log: Path) -> bool:
+    assert process.poll() is None, log.read_text()
+    with contextlib.suppress(OSError):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
+        return True
+    return False
 
 
 class _Forward(http.server.BaseHTTPRequestHandler):

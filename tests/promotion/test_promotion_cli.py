@@ -1,16 +1,13 @@
 """The command line of promotion: exit codes, JSON, prompts; in this process and on a terminal."""
 
 import contextlib
-import fcntl
 import json
 import os
 import pty
 import re
 import select
 import signal
-import subprocess
 import sys
-import termios
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -19,14 +16,14 @@ from typing import Any
 
 import pytest
 import tiny_project as tiny
-from commands import Run, Said, runner
+from commands import Run, Said, here, runner
 
+from lives import SECONDS
+from programs import captured
 from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.promotion import history
 from recctl.promotion.view.schema import Output
-
-RECCTL = Path(sys.executable).with_name("recctl")
 
 
 @pytest.fixture
@@ -211,30 +208,24 @@ def test_a_command_that_is_not_whole_exits_with_2(run: Run, command: str, says: 
 
 
 class Terminal:
-    """A command on a pseudo-terminal of its own."""
+    """A command on a pseudo-terminal of its own, in a process forked from this one."""
 
     def __init__(self, root: Path, *arguments: str) -> None:
-        self.master, slave = pty.openpty()
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100", "TERM": "dumb"}
-
-        def own_terminal() -> None:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored below `make test &`
-            os.setsid()
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-        self.process = subprocess.Popen(
-            [RECCTL, *arguments],
-            cwd=root,
-            env=environment,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            preexec_fn=own_terminal,
-        )
-        os.close(slave)
+        self.pid, self.master = pty.fork()
+        if self.pid == 0:
+            code = 1
+            try:
+                os.environ |= {"COLUMNS": "100", "TERM": "dumb"}
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
+                code = here(root, *arguments)
+                sys.stdout.flush()
+            finally:
+                os._exit(code)
         self.seen = ""
+        self.ended = False
 
-    def until(self, words: str, seconds: float = 600) -> None:
+    def until(self, words: str, seconds: float = SECONDS) -> None:
         end = time.monotonic() + seconds
         while words not in self.seen:
             assert self._read(end - time.monotonic()), f"{words!r} never came:\n{self.seen}"
@@ -242,11 +233,14 @@ class Terminal:
     def type(self, keys: bytes) -> None:
         os.write(self.master, keys)
 
-    def end(self, seconds: float = 600) -> int:
-        end = time.monotonic() + seconds
-        while self._read(end - time.monotonic()):
+    def end(self, kill: bool = False) -> int:
+        """The exit code, once the command has ended."""
+        if kill:
+            os.kill(self.pid, signal.SIGKILL)
+        while self._read(SECONDS):
             pass
-        code = self.process.wait(seconds)
+        self.ended = True
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         os.close(self.master)
         return code
 
@@ -272,9 +266,8 @@ def terminal(project: Layout) -> Iterator[Callable[..., Terminal]]:
 
     yield start
     for one in started:
-        if one.process.poll() is None:
-            one.process.kill()
-            one.process.wait()
+        if not one.ended:
+            one.end(kill=True)
 
 
 @pytest.mark.parametrize(
@@ -317,10 +310,7 @@ def test_whoever_decides_too_late_is_stale(
     tiny.train(project, "markov")
     slow = terminal("promote")
     slow.until("Let this model serve? [y/N]:")
-    quick = subprocess.run(
-        [RECCTL, "promote", "--yes"], cwd=project.root, capture_output=True, text=True, check=False
-    )
-    assert quick.returncode == 0, quick.stderr
+    assert captured(lambda: here(project.root, "promote", "--yes"))[0] == 0
     slow.type(b"y\n")
     assert slow.end() == 5, slow.seen
     assert "STALE" in slow.seen
@@ -356,10 +346,7 @@ def test_a_decision_that_comes_first_makes_json_stale_with_5(
 
     def overtaken(*arguments: Any) -> str:
         monkeypatch.setattr(module, "_keep_evidence", keep)
-        done = subprocess.run(
-            [RECCTL, "promote", "--yes"], cwd=project.root, capture_output=True, check=False
-        )
-        assert done.returncode == 0
+        assert captured(lambda: here(project.root, "promote", "--yes"))[0] == 0
         return keep(*arguments)
 
     monkeypatch.setattr(module, "_keep_evidence", overtaken)

@@ -14,7 +14,7 @@ import ports
 from recctl.errors import Gone, MayPass, UserError
 from recctl.layout import Layout
 from recctl.promotion.ledger import registry as registry_module
-from recctl.promotion.ledger import runs
+from recctl.promotion.ledger import requests, runs
 from recctl.promotion.ledger.aliases import serving
 from recctl.promotion.ledger.log import canonical, in_force
 from recctl.promotion.ledger.registry import Registry
@@ -242,6 +242,7 @@ def test_a_registry_that_falls_silent_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "ANSWER", 1)
+    monkeypatch.setattr(requests, "SECONDS_OF_PAUSE", 0.0)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import sysconfig
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import pandas as pd
 import pytest
 
 import ports
+from lives import wait_for
 from recctl import limits
 from recctl.errors import UserError
 from recctl.files import write_json
@@ -248,7 +248,7 @@ def test_mlflow_loads_it_where_recctl_is_not_installed(
     before = manifest.of(version)
     done = subprocess.run(
         [sys.executable, "-S", "-P", "-c", WITHOUT_RECCTL, str(version)],
-        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=120,
+        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=240,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -291,7 +291,7 @@ def test_a_version_of_a_local_store_is_still_what_was_registered_after_mlflow_us
     before = manifest.of(version)
     done = subprocess.run(
         [sys.executable, "-S", "-P", "-c", FROM_A_REGISTRY, str(version), str(tmp_path / "store")],
-        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=180,
+        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=240,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -316,7 +316,7 @@ class Server:
             headers={"Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(asked, timeout=30) as answer:
+            with urllib.request.urlopen(asked, timeout=120) as answer:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read())
@@ -343,11 +343,8 @@ def server(version: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         )
     try:
         found = Server(port)
-        deadline = time.monotonic() + 120
-        while not found.ready():
-            assert process.poll() is None, (cwd / "log").read_text()
-            assert time.monotonic() < deadline, (cwd / "log").read_text()
-            time.sleep(0.2)
+        wait_for("the server", lambda: found.ready() or process.poll() is not None)
+        assert process.poll() is None, (cwd / "log").read_text()
         yield found
     finally:
         with contextlib.suppress(ProcessLookupError):

@@ -52,9 +52,8 @@ import pytest
 import small_project as small
 from deaths import READS, draw_nothing, unanswered
 
-import databases
 import programs
-from programs import Found, Line, Work, apart, import_all, must
+from programs import Found, Line, Work, apart, must
 from recctl import errors, lock, pipeline
 from recctl.errors import MayPass, UserError
 from recctl.intake import sync
@@ -546,18 +545,9 @@ def main(folder: Path, jobs: list[str]) -> None:
         del os.environ[name]
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the stages print is not for the reader of our lines
-    must(lambda: str(databases.mlflow(folder)))
     pipeline.stage = with_lock
     scoring.TIMED_REQUESTS = 5  # what takes its time and is not at stake here
     plots.intervals = draw_nothing
-
-    def everything() -> list[str]:
-        layout = Layout(folder / "warm" / "project")
-        prepare(layout, "promoted")
-        aftermath(layout, DROPPED[-1][1])
-        return sorted(sys.modules)
-
-    import_all(must(everything))
     for job in jobs:
         scenario, way, every, first = [*job.split(":"), "1", "1"][:4]
         go = race if way == "race" else run

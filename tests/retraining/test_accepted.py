@@ -4,14 +4,15 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import small_project as small
 import tiny_project as tiny
+from commands import here
 
+from programs import captured
 from recctl import lock, pipeline
 from recctl.data import versions
 from recctl.errors import UserError
@@ -22,7 +23,7 @@ from recctl.retraining import accepted, publish
 from recctl.retraining.params import Publish
 from recctl.retraining.run import Hooks, collect
 
-pytestmark = pytest.mark.usefixtures("quick_decisions")
+pytestmark = pytest.mark.usefixtures("quick_decisions", "quick_dvc")
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,18 +90,17 @@ def test_the_way_back_word_by_word(project: Layout) -> None:
 
     [line] = re.findall(r"\| bad data \|.*", (ROOT / "docs" / "retraining.md").read_text())
     [command] = re.findall(r"`(recctl [^`]+)`", line)
-    done = subprocess.run(
-        shlex.split(command), cwd=project.root, capture_output=True, text=True, check=True
-    )
+    code, out, _ = captured(lambda: here(project.root, *shlex.split(command)[1:]))
+    assert code == 0
     assert versions.digest(project) == first
     assert versions.unchanged(project)
     for name, text in before.items():
         assert (project.root / name).read_text() == text
     home = project.state / "rejected" / rejected.removesuffix(".dir")
-    assert str(home.relative_to(project.root)) in done.stdout
+    assert str(home.relative_to(project.root)) in out
     assert {path.suffix for path in home.iterdir()} == {".parquet", ".dvc"}
     refused = project.root / "incoming" / "refused" / "night.csv"
-    assert "incoming/refused/night.csv" in done.stdout
+    assert "incoming/refused/night.csv" in out
     assert digest(refused) == content
     assert rejected in refused.with_name("night.csv.txt").read_text()
 

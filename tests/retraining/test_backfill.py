@@ -23,7 +23,7 @@ from recctl.retraining.backfill import Day, backfill
 from recctl.retraining.run import Hooks
 from recctl.retraining.workspace import Replay
 
-pytestmark = pytest.mark.usefixtures("quick_decisions")
+pytestmark = pytest.mark.usefixtures("quick_decisions", "quick_dvc")
 
 FIRST = date(2020, 9, 13) + timedelta(days=small.DAYS - 2)
 """The day of the log's last but two; its first is 2020-09-13, from the afternoon on."""

@@ -20,7 +20,7 @@ from recctl.retraining import record
 from recctl.retraining.pages import Page
 from recctl.retraining.run import Hooks, collect
 
-pytestmark = pytest.mark.usefixtures("quick_decisions")
+pytestmark = pytest.mark.usefixtures("quick_decisions", "quick_dvc")
 
 
 @pytest.fixture(autouse=True)

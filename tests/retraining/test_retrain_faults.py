@@ -139,7 +139,7 @@ def test_killed_while_training_it_resumes(real: Layout) -> None:
         assert victim.poll() is None, victim.communicate()
         return any(checkpoints.glob("*.pt"))
 
-    wait_for("a checkpoint", trained, 300)
+    wait_for("a checkpoint", trained)
     children = psutil.Process(victim.pid).children(recursive=True)
     assert any("often.py" in " ".join(one.cmdline()) for one in children)
     victim.send_signal(signal.SIGKILL)
@@ -152,7 +152,7 @@ def test_killed_while_training_it_resumes(real: Layout) -> None:
         assert time.monotonic() - began < 10, "what it started outlives it"
         time.sleep(0.05)
     assert all(held), "somebody could have begun while its training ran"
-    wait_for("the lock", lambda: lock.holder(real) is None, 2)
+    wait_for("the lock", lambda: lock.holder(real) is None)
     print(f"\nall {len(children)} processes had ended after {time.monotonic() - began:.1f} s")
     victim.communicate()
 
@@ -198,7 +198,7 @@ def test_prefect_restarted_in_the_middle(tmp_path: Path) -> None:
 
     with running(server, tmp_path) as first:
         flow = run_flow(server, layout)
-        wait_for("the training", waits, 180)
+        wait_for("the training", waits)
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()
     (tmp_path / "go").touch()

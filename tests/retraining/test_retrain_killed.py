@@ -8,8 +8,8 @@ import signal
 import pytest
 from faults import Line, judged, told
 
-SAMPLE = (("promoted:killed:30:9",),)
-"""Every 30th moment, from the 9th on: half a minute on a free core, most of it preparation."""
+SAMPLE = (("promoted:killed:60:9",),)
+"""Every 60th moment, from the 9th on; `ALL` has every one."""
 ALL = (("promoted:killed",), ("rejected:killed",))
 
 

@@ -22,8 +22,9 @@ import small_project as small
 import tiny_project as tiny
 
 import faulty
+import forked_dvc
 from faulty import FAULTS, Call, Proxy
-from recctl import cli, pipeline
+from recctl import cli, dvc, pipeline
 from recctl.layout import Layout
 from recctl.promotion import promote
 from recctl.promotion.ledger import aliases, registry, requests
@@ -155,6 +156,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     patched.setattr(requests.random, "uniform", lambda low, high: 0.0)
     patched.setattr(plots, "intervals", lambda body, path: path.write_bytes(b"a picture"))
     patched.setattr(pipeline, "stage", small.stage)
+    patched.setattr(dvc, "ask", forked_dvc.ask)
     patched.setattr(small, "STAGES", {**small.STAGES, "train": _train, "evaluate": _evaluate})
     with servers.mlflow_server(folder, workers=1) as server, faulty.proxy(server) as proxy:
         layout = Layout(folder / "project")

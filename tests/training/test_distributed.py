@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import ready_project
-from lives import lives
+from lives import SECONDS, lives, wait_for
 from recctl import lock
 from recctl.errors import UserError
 from recctl.layout import Layout
@@ -115,7 +115,7 @@ def test_no_rank_outlives_a_killed_stage(tmp_path: Path) -> None:
     recctl = Path(sys.executable).with_name("recctl")
     stage = subprocess.Popen([recctl, "stage", "train"], cwd=root, env=environment)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + SECONDS
         started, ranks = [], []
         while len(ranks) < 2 or not all(one.net_connections() for one in ranks):
             assert stage.poll() is None
@@ -133,14 +133,9 @@ def test_no_rank_outlives_a_killed_stage(tmp_path: Path) -> None:
     finally:
         stage.send_signal(signal.SIGKILL)
         stage.wait()
-    deadline = time.monotonic() + 60
-    while lock.holder(Layout(root)) is not None:
-        assert time.monotonic() < deadline, "the lock outlives the stage"
-        time.sleep(0.02)
+    wait_for("the lock", lambda: lock.holder(Layout(root)) is None)
     assert not any(lives(one.pid) for one in ranks)
-    while any(lives(one.pid) for one in started):
-        assert time.monotonic() < deadline, "a process outlives the stage"
-        time.sleep(0.1)
+    wait_for("their end", lambda: not any(lives(one.pid) for one in started))
 
 
 def test_one_process_unless_there_are_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
