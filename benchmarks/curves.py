@@ -3,9 +3,8 @@
     python benchmarks/curves.py PROJECT [--epochs 20] [--set train.model=sasrec] [--variant ...]
 
 PROJECT is a folder where `dvc repro sequence-split` has run; its params.yaml gives the settings. A
-variant is 'name: key=value, ...' with keys of the train section, or pool=1 for batches that mix all
-lengths. Without any: as params.yaml says, without length buckets, with averaged weights, and
-without last-item samples.
+variant is 'name: key=value, ...' with keys of the train section. Without any: as params.yaml says,
+from random item vectors, with averaged weights, and without last-item samples.
 """
 
 import argparse
@@ -23,7 +22,6 @@ from ruamel.yaml import YAML
 from recctl.devices import pick
 from recctl.layout import Layout
 from recctl.models import NEURAL
-from recctl.sequences import batching
 from recctl.sequences.store import SequenceData
 from recctl.training.early_stopping import validation
 from recctl.training.loop import Trainer, on_device
@@ -32,7 +30,7 @@ from training import train_settings
 
 VARIANTS = (
     "as it is:",
-    "no length buckets: pool=1",
+    "random item vectors: item_vectors=random",
     "averaged weights: average_epochs=2",
     "no last-item samples (bert4rec): bert4rec.last_item_share=0",
 )
@@ -47,12 +45,8 @@ def parsed(text: str) -> tuple[str, dict[str, Any]]:
     return name, {key: YAML(typ="safe").load(value) for key, value in pairs}
 
 
-def curve(
-    name: str, data: SequenceData, params: TrainParams, pool: int | None, every: int
-) -> Points:
-    """Train to max_epochs, and tell each validation."""
-    before = batching._POOL
-    batching._POOL = pool or before
+def curve(name: str, data: SequenceData, params: TrainParams, every: int) -> Points:
+    """Train to max_epochs, and print each validation."""
     trainer = Trainer(data.train(), data.vocabulary.size, params, pick(params.device))
     validate, points, seconds = validation(data, True), [], 0.0
     for epoch in range(1, params.max_epochs + 1):
@@ -69,7 +63,6 @@ def curve(
             points.append((epoch, seconds, validate(NEURAL[params.model](trainer.judged))))
             line = f"epoch {epoch}, {seconds:.0f} s, loss {loss:.4f}, NDCG@10 {points[-1][2]:.4f}"
             print(f"{name}: {line}", file=sys.stderr, flush=True)
-    batching._POOL = before
     return points
 
 
@@ -105,9 +98,8 @@ def main() -> None:
     found: dict[str, Points] = {}
     for text in given.variant or VARIANTS:
         name, settings = parsed(text)
-        pool = settings.pop("pool", None)
         params = TrainParams.load(layout.params, {**base, **settings}).ranked(filter_seen=True)
-        found[name] = curve(name, data, params, pool, given.every)
+        found[name] = curve(name, data, params, given.every)
         epoch, seconds, ndcg = found[name][-1]
         print(f"{name}: NDCG@10 {ndcg:.4f} after {epoch} epochs, {seconds:.0f} s", flush=True)
     table = Table(title=f"validation NDCG@10, {given.project.name}, seconds of training below")

@@ -8,9 +8,10 @@ import pytest
 
 from recctl.data.params import IngestParams
 from recctl.data.repeats import Repeats, count
-from recctl.datasets import install, yaml_edit
-from recctl.datasets.catalogue import KNOWN
+from recctl.data.shape import LogShape
+from recctl.datasets import install, preset, yaml_edit
 from recctl.layout import Layout
+from recctl.training.params import TrainParams
 
 
 def counted(*rows: tuple[str, str, int]) -> Repeats:
@@ -46,17 +47,21 @@ def test_above_a_fifth_is_many(hidden: int, many: bool) -> None:
 INGEST = IngestParams(name="own", files=["a.csv"], format="csv")
 
 
+SHORT = LogShape(users=1000, items=500, interactions=8000, long=12)
+
+
 def edited(tmp_path: Path, text: str, many: bool) -> tuple[str, dict[str, object], list[str]]:
     layout = Layout(tmp_path)
     layout.params.write_text(text, encoding="utf-8")
-    changed, changes, kept = install._new_params(layout, INGEST, {}, many)
+    settings = {"train": preset.suited(SHORT).settings}
+    changed, changes, kept = install._new_params(layout, INGEST, settings, many)
     return changed, {one.setting: one.after for one in changes}, [one.setting for one in kept]
 
 
 def test_many_repeats_switch_the_seen_filter_off(tmp_path: Path) -> None:
     text, changes, _ = edited(tmp_path, "train: {filter_seen: true}\n", many=True)
     assert yaml_edit.get(text, ("evaluate", "filter_seen")) is False
-    assert yaml_edit.get(text, ("train", "filter_seen")) is None  # it would contradict
+    assert yaml_edit.get(text, ("train", "filter_seen")) is False  # true would contradict
     assert {"evaluate.filter_seen", "train.filter_seen"} <= changes.keys()
 
 
@@ -67,23 +72,23 @@ def test_few_repeats_switch_it_on_again_where_it_was_off(tmp_path: Path) -> None
     assert not yaml_edit.has(text, ("evaluate", "filter_seen"))
 
 
-def test_what_a_known_set_brought_goes_with_it_and_what_was_changed_by_hand_stays(
+def test_settings_that_suit_the_log_replace_those_of_another_and_not_what_somebody_chose(
     tmp_path: Path,
 ) -> None:
-    brought = KNOWN["ml-1m"].settings["train"]
-    text = "ingest: {name: ml-1m}\ntrain:\n  bert4rec:\n"
-    text += f"    max_length: {brought['bert4rec.max_length']}\n    mask_probability: 0.77\n"
+    text = "train:\n  batch_size: 32\n  bert4rec:\n"
+    text += "    max_length: 200\n    dropout: 0.1\n    mask_probability: 0.77\n"
     text, changes, kept = edited(tmp_path, text, many=False)
-    default = KNOWN["starter"].settings["train"]["bert4rec.max_length"]
-    assert yaml_edit.get(text, ("train", "bert4rec", "max_length")) == default
-    assert changes["train.bert4rec.max_length"] == default
+    assert yaml_edit.get(text, ("train", "bert4rec", "max_length")) == 50
+    assert changes["train.bert4rec.dropout"] == 0.3
+    assert changes["train.bert4rec.layers"] == 1  # missing before, with another default
+    assert not yaml_edit.has(text, ("train", "sasrec"))
     assert yaml_edit.get(text, ("train", "bert4rec", "mask_probability")) == 0.77
     assert kept == ["train.bert4rec.mask_probability"]
 
 
-def test_of_a_log_of_ones_own_nothing_is_taken_back(tmp_path: Path) -> None:
-    before = "ingest: {name: mine}\ntrain: {bert4rec: {max_length: 200}}\n"
-    text, changes, kept = edited(tmp_path, before, many=False)
-    assert yaml_edit.get(text, ("train", "bert4rec", "max_length")) == 200
-    assert kept == []
-    assert not any(setting.startswith("train") for setting in changes)
+def test_the_usual_preset_is_what_is_shipped() -> None:
+    """So that `data use starter` changes nothing, and a missing setting has the usual value."""
+    shipped = TrainParams.load(Path(__file__).parents[2] / "params.yaml").model_dump()
+    for key, value in preset.USUAL.items():
+        *section, name = key.split(".")
+        assert (shipped[section[0]] if section else shipped)[name] == value, key

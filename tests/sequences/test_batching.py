@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,16 +66,26 @@ def test_last_items_are_from_everywhere() -> None:
     assert np.bincount(last, minlength=20).min() > 4_000 / 20 - 5 * (4_000 / 20) ** 0.5
 
 
-def test_batches_hold_similar_lengths() -> None:
-    lengths = list(np.random.default_rng(0).integers(1, 100, size=256))
-    _, made = plan(lengths, max_length=100, batch_size=16, last_item_share=0.0)
-    padded = sum(
-        int(made.lengths[a:b].max()) * int(b - a)
-        for a, b in zip(made.bounds[:-1], made.bounds[1:], strict=True)
-    )
-    assert padded < 1.1 * sum(lengths)
-    firsts = made.lengths[made.bounds[:-1]]
-    assert list(firsts) != sorted(firsts)  # and the batches are shuffled
+@given(lengths=st.lists(st.integers(1, 100), min_size=1, max_size=90), size=st.integers(1, 3))
+def test_parts_hold_each_row_of_a_share_once(lengths: list[int], size: int) -> None:
+    _, made = plan(lengths, max_length=100, batch_size=64)
+    for begin, end in itertools.pairwise(made.bounds.tolist()):
+        for rank in range(size):
+            share = slice(begin + rank, end, size)
+            parts = list(made.parts(share, "cpu"))
+            rows = [row for part in parts for row in range(*part.indices(len(made.lengths)))]
+            assert sorted(rows) == list(range(begin + rank, end, size))
+
+
+def test_batches_mix_lengths_and_their_parts_need_little_padding() -> None:
+    lengths = list(np.random.default_rng(0).integers(1, 100, size=2_560))
+    _, made = plan(lengths, max_length=100, batch_size=256, last_item_share=0.0)
+    bounds = list(itertools.pairwise(made.bounds.tolist()))
+    assert all(made.lengths[a] < 5 and made.lengths[b - 1] > 95 for a, b in bounds)
+    parts = [part for a, b in bounds for part in made.parts(slice(a, b, 1), "cpu")]
+    padded = sum(int(made.lengths[p].max()) * len(made.lengths[p]) for p in parts)
+    assert padded < 1.4 * sum(lengths)
+    assert len(parts) < 5 * len(bounds)
 
 
 def test_the_seed_decides() -> None:

@@ -38,12 +38,10 @@ def list_(json: Json = False) -> None:
     if json:
         echo_json([asdict(known) for known in KNOWN.values()])
         return
-    figures = right("interactions", "max length", "mask", whole=True)
+    figures = right("interactions", whole=True)
     grid = Grid("", [*left("name"), *figures, *left("original", "licence")])
     for known in KNOWN.values():
-        train = known.settings["train"]
-        settings = [str(train[f"bert4rec.{key}"]) for key in ("max_length", "mask_probability")]
-        grid.add(known.name, f"{known.interactions:,}", *settings, known.format, known.licence)
+        grid.add(known.name, f"{known.interactions:,}", known.format, known.licence)
     grid.print(Console())
     echo()
     echo("use one with: recctl data use NAME (addresses: recctl data list --json)")
@@ -289,10 +287,13 @@ def _show_used(used: "Used", json: bool) -> None:
         return
     files = ", ".join(f"{name} ({_size(count)})" for name, count in used.files.items())
     echo(f"data/ holds {used.ingest.name}: {files}; data.dvc has its digest")
+    for reason in used.reasons:
+        echo(f"settings: {reason}")
     for change in used.changes:
         echo(f"params.yaml: {change.setting}: {change.before} -> {change.after}")
     for change in used.kept:
-        echo(f"params.yaml: {change.setting}: {change.before} is kept: it was changed by hand")
+        suits = f"{change.after} suits this log"
+        echo(f"params.yaml: {change.setting}: {change.before}, set by hand, is kept; {suits}")
     if used.repeats.many:
         echo(f"evaluate.filter_seen is false, to hide no targets: {used.repeats.sentence}")
     if used.before is not None:

@@ -1,22 +1,15 @@
-"""The data sets known by name: address, licence, and settings that suit them.
+"""The data sets known by name: address, licence, and which users and items a split keeps.
 
-The settings are those of the papers that use a set: maximum length and mask probability from
-BERT4Rec (Sun et al., CIKM 2019, section 4.3), five interactions per user as in all of them, and
-five per item for the Amazon sets, which makes their usual 5-core. Where items have hundreds of
-interactions networks are wider and more is masked (docs/experiments.md).
+Five interactions per user are kept as in all papers that use these sets, and five per item for the
+Amazon sets and Steam, which makes their usual 5-core.
 """
 
 from dataclasses import dataclass
 
-Settings = dict[str, dict[str, int | float | bool]]
-
-_MANY = 500_000
-"""Interactions of MovieLens sets whose items have hundreds each."""
+Settings = dict[str, dict[str, int | float | bool | None]]
 
 _MOVIELENS = "https://files.grouplens.org/datasets/movielens"
 _AMAZON = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
-
-_NETWORKS = ("bert4rec", "sasrec", "gru4rec", "lstm", "caser")
 
 _MOVIELENS_LICENCE = "research only, no redistribution (see its README)"
 _UCSD_LICENCE = "none stated; for research, cite its papers"
@@ -43,61 +36,18 @@ class KnownSet:
     """Settings by section of params.yaml, dotted keys."""
 
 
-_NARROW: dict[str, int | float | bool] = {
-    "learning_rate": 0.002,
-    "max_epochs": 100,
-    "average_epochs": 0,
-    "bert4rec.hidden_size": 64,
-    "bert4rec.heads": 2,
-    "bert4rec.dropout": 0.1,
-    "sasrec.hidden_size": 64,
-    "sasrec.heads": 2,
-    "sasrec.dropout": 0.2,
-    "sasrec.item_dropout": 0.15,
-}
-"""For items with tens of interactions, from which a wider network learns nothing more."""
-
-_SPARSE = _NARROW | {"sasrec.dropout": 0.3}
-"""For short histories of items with about twenty interactions, which SASRec soon memorises."""
-
-_WIDE = _NARROW | {
-    "max_epochs": 120,
-    "average_epochs": 2,
-    "bert4rec.hidden_size": 128,
-    "bert4rec.heads": 4,
-    "bert4rec.dropout": 0.2,
-    "sasrec.hidden_size": 128,
-    "sasrec.heads": 4,
-}
-"""For items with hundreds of interactions (docs/experiments.md)."""
-
-
-def _suited(
-    length: int,
-    mask: float,
-    per_item: int = 1,
-    short: float = 0.5,
-    networks: dict[str, int | float | bool] = _NARROW,
-) -> Settings:
+def _core(per_item: int = 1, short: float = 0.5) -> Settings:
     """`short` is the share of users that may have a short history before the k-core is taken."""
-    lengths = {f"{name}.max_length": length for name in _NETWORKS}
     return {
         "validate": {"maximum_short_share": short},
-        "train": {
-            **lengths,
-            "bert4rec.mask_probability": mask,
-            **networks,
-        },
         "sequence-split": {
             "minimum_user_interactions": 5,
             "minimum_item_interactions": per_item,
         },
-        "evaluate": {"filter_seen": True},
     }
 
 
 def _movielens(name: str, title: str, form: str, layout: str, count: int) -> KnownSet:
-    settings = _suited(200, 0.4, networks=_WIDE) if count > _MANY else _suited(200, 0.2)
     return KnownSet(
         name=name,
         title=title,
@@ -107,7 +57,7 @@ def _movielens(name: str, title: str, form: str, layout: str, count: int) -> Kno
         format=form,
         layouts=(layout, "sequences"),
         interactions=count,
-        settings=settings,
+        settings=_core(),
     )
 
 
@@ -121,7 +71,7 @@ def _amazon(name: str, category: str, count: int) -> KnownSet:
         format="csv without header, or the reviews as JSON lines",
         layouts=("amazon-ratings", "amazon-ratings-2018", "amazon-reviews", "sequences"),
         interactions=count,
-        settings=_suited(50, 0.6, per_item=5, short=1.0, networks=_SPARSE),
+        settings=_core(per_item=5, short=1.0),
     )
 
 
@@ -134,7 +84,7 @@ _SETS = (
         format="csv with header, gzip",
         layouts=("table",),
         interactions=80_000,
-        settings=_suited(50, 0.35),
+        settings=_core(),
     ),
     _movielens("ml-100k", "MovieLens 100K", "zip with u.data (tabs)", "u.data", 100_000),
     _movielens("ml-1m", "MovieLens 1M", "zip with ratings.dat (::)", "ratings.dat", 1_000_209),
@@ -150,7 +100,7 @@ _SETS = (
         format="Python literals, one per line, gzip",
         layouts=("steam-reviews", "sequences"),
         interactions=7_793_069,
-        settings=_suited(50, 0.4, per_item=5, short=1.0),
+        settings=_core(per_item=5, short=1.0),
     ),
 )
 

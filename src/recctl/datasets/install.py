@@ -9,8 +9,8 @@ from typing import Any
 from recctl.config import read_yaml
 from recctl.data import repeats, versions
 from recctl.data.params import IngestParams
-from recctl.datasets import yaml_edit
-from recctl.datasets.catalogue import KNOWN, Settings
+from recctl.datasets import preset, yaml_edit
+from recctl.datasets.catalogue import Settings
 from recctl.datasets.preview import Preview
 from recctl.files import locked, recover_folder, replacing, replacing_folder
 from recctl.layout import Layout
@@ -39,7 +39,9 @@ class Used:
     before: Path | None
     """The folder with data.dvc and params.yaml of the former data; None if there was none."""
     kept: list[Change]
-    """Settings of the former known set that were changed by hand, with the set's values."""
+    """Training settings that were changed by hand, with those that would suit the log."""
+    reasons: list[str]
+    """Why these training settings suit the log."""
     repeats: repeats.Repeats
     """How often users repeat an item; this decides `evaluate.filter_seen`."""
 
@@ -61,14 +63,18 @@ def install(layout: Layout, fill: Fill, settings: Settings) -> Used:
         before = _keep_pointers(layout)
         with replacing_folder(layout.data) as folder:
             log = fill(folder)
-            text, changes, kept = _new_params(layout, log.ingest, settings, log.repeats.many)
+            suited = preset.suited(log.shape)
+            train = {"train": suited.settings}
+            text, changes, kept = _new_params(
+                layout, log.ingest, settings | train, log.repeats.many
+            )
         with replacing(layout.params) as temporary:
             temporary.write_bytes(text.encode("utf-8"))
         versions.add(layout)
         if before is not None and before.name == versions.digest(layout):
             before = None
     files = {path.name: path.stat().st_size for path in sorted(layout.data.iterdir())}
-    return Used(log.ingest, files, changes, before, kept, log.repeats)
+    return Used(log.ingest, files, changes, before, kept, suited.reasons, log.repeats)
 
 
 def _text(layout: Layout) -> str:
@@ -91,57 +97,45 @@ def _keep_pointers(layout: Layout) -> Path | None:
 def _new_params(
     layout: Layout, ingest: IngestParams, settings: Settings, many_repeats: bool
 ) -> tuple[str, list[Change], list[Change]]:
-    """The text of params.yaml with the new ingest section and those settings that it already has.
+    """The text of params.yaml with the new ingest section, and the settings that suit the log.
 
-    Unused keys of the ingest section become null; `engine` stays. For a log without settings, the
-    settings of the former known set go back to their defaults, except those changed by hand. Seen
-    items are recommended if many interactions are repeats.
+    Unused keys of the ingest section become null; `engine` stays. Settings of models that
+    params.yaml lacks are left out, and those that no preset gives are kept: somebody chose them.
+    Seen items are recommended if many interactions are repeats.
     """
     text = _text(layout)
+    changes: list[Change] = []
     kept: list[Change] = []
-    if not settings:
-        settings, kept = _given_back(text)
-    changes = []
     for path, value in _wanted(ingest, settings, many_repeats):
         known = yaml_edit.has(text, path)
-        new = (path == _FILTER and not value) or (path[0] == ingest.section and value is not None)
-        if not known and not new:  # a missing filter is on
+        if not known and not _new(text, path, value):
             continue
         before = yaml_edit.get(text, path) if known else None
-        if path == _TRAIN_FILTER and before is not True:
+        change = Change(".".join(path), before, value)
+        contradicts = path == _TRAIN_FILTER and many_repeats
+        by_hand = known and path[0] == "train" and preset.by_hand(".".join(path[1:]), before)
+        if by_hand and not contradicts:
+            kept.append(change)
             continue
         text = yaml_edit.put(text, path, value)
         if before != value:
-            changes.append(Change(".".join(path), before, value))
+            changes.append(change)
     return text, changes, kept
+
+
+def _new(text: str, path: tuple[str, ...], value: Any) -> bool:
+    """Whether a setting that params.yaml lacks is added: its default is another."""
+    if path == _FILTER:
+        return not value
+    if path[0] == IngestParams.section:
+        return value is not None
+    usual = preset.USUAL.get(".".join(path[1:]), value)
+    return path[0] == "train" and value != usual and yaml_edit.has(text, path[:-1])
 
 
 _FILTER = ("evaluate", "filter_seen")
 _TRAIN_FILTER = ("train", "filter_seen")
-"""If missing it follows evaluate.filter_seen, which it must not contradict."""
-
-
-def _given_back(text: str) -> tuple[Settings, list[Change]]:
-    """Defaults for the settings of the former known set, and those that were changed by hand."""
-    named = ("ingest", "name")
-    before = KNOWN.get(yaml_edit.get(text, named)) if yaml_edit.has(text, named) else None
-    defaults: Settings = {}
-    kept = []
-    for section, keys in (before.settings if before else {}).items():
-        for key, set_value in keys.items():
-            path = (section, *key.split("."))
-            if not yaml_edit.has(text, path):
-                continue
-            now = yaml_edit.get(text, path)
-            if now == set_value:
-                defaults.setdefault(section, {})[key] = _DEFAULTS[section].get(key, set_value)
-            elif path != _FILTER:
-                kept.append(Change(".".join(path), now, set_value))
-    return defaults, kept
-
-
-_DEFAULTS = KNOWN["starter"].settings
-"""The settings of params.yaml as shipped."""
+"""It must not be true where evaluate.filter_seen is false."""
 
 
 def _wanted(
@@ -151,9 +145,5 @@ def _wanted(
         yield (ingest.section, key), value
     for section, keys in settings.items():
         for key, setting in keys.items():
-            path = (section, *key.split("."))
-            if path != _FILTER:
-                yield path, setting
+            yield (section, *key.split(".")), setting
     yield _FILTER, not many_repeats
-    if many_repeats:
-        yield _TRAIN_FILTER, None

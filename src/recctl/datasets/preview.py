@@ -4,11 +4,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recctl.data import clean, columns, engine, formats, repeats
+from recctl.data import clean, columns, engine, formats, repeats, shape
 from recctl.data.formats import Staged
 from recctl.data.interactions import CAUSES, ON_PURPOSE
 from recctl.data.params import IngestParams
 from recctl.data.repeats import Repeats
+from recctl.data.shape import LogShape
 
 EXAMPLES = 5
 """Rows that a preview shows."""
@@ -40,6 +41,8 @@ class Preview:
     """The first row of each cause, with its own text."""
     repeats: Repeats
     """How often users come back to an item."""
+    shape: LogShape
+    """From which the training settings are chosen."""
     notes: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -80,6 +83,7 @@ def of_rows(
         examples=[_example(row, staged.clock) for row in examples],
         set_aside=_first_of_each(connection, scratch / "quarantine.parquet", causes),
         repeats=repeats.count(kept, "timestamp"),
+        shape=shape.measure(kept),
         notes=[*notes, *_notes(report, causes)],
     )
 

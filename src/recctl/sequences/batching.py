@@ -1,5 +1,6 @@
 """An epoch's plan: which windows of which sequences are batched together."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +10,9 @@ from torch import Tensor
 
 from recctl.sequences.store import Histories
 
-_POOL = 16
-"""Batches whose rows are sorted by length together: enough for little padding, few enough that a
-batch still mixes lengths and users of the whole data."""
+_CPU_PADDING = 2**9
+_GPU_PADDING = 2**15
+"""Padded positions that cost more than one more pass of the network."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,27 @@ class Plan:
     masked: NDArray[np.int64]
     last_only: NDArray[np.bool_]
     bounds: NDArray[np.int64]
-    """Batch b holds the rows bounds[b]:bounds[b + 1]."""
+    """Batch b holds the rows bounds[b]:bounds[b + 1], short ones first."""
 
     def __len__(self) -> int:
         return len(self.bounds) - 1
+
+    def parts(self, rows: slice, device: str) -> Iterator[slice]:
+        """Cut some rows of a batch into parts of similar lengths, each padded to its own longest.
+
+        A batch mixes rows of all lengths, so that its gradient is that of the whole data; the parts
+        only save padding. A cut is made where a row is at most half as long as the longest, if that
+        saves enough padded positions on a `device` of this type.
+        """
+        lengths = self.lengths[rows]
+        end, worth = len(lengths), _CPU_PADDING if device == "cpu" else _GPU_PADDING
+        while end:
+            longest = lengths[end - 1]
+            cut = int(np.searchsorted(lengths[:end], longest // 2, side="right"))
+            if cut and cut * (longest - lengths[cut - 1]) < worth:
+                cut = 0
+            yield slice(rows.start + cut * rows.step, rows.start + end * rows.step, rows.step)
+            end = cut
 
 
 @dataclass(frozen=True)
@@ -145,13 +163,11 @@ def plan_epoch(
 def _batches(
     lengths: NDArray[np.int64], batch_size: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """An order of the rows and the batches' bounds: similar lengths together, batches shuffled."""
+    """A random order of the rows, short ones first within each batch, and the batches' bounds.
+
+    Batches of rows of one length would train worse where histories are short: docs/experiments.md.
+    """
     count = len(lengths)
     shuffled = rng.permutation(count)
-    pool = np.arange(count) // (_POOL * batch_size)
-    grouped = shuffled[np.lexsort((lengths[shuffled], pool))]
-    edges = np.append(np.arange(0, count, batch_size), count)
-    batches = rng.permutation(len(edges) - 1)
-    order = np.concatenate([grouped[edges[b] : edges[b + 1]] for b in batches])
-    sizes = np.diff(edges)[batches]
-    return order, np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+    order = shuffled[np.lexsort((lengths[shuffled], np.arange(count) // batch_size))]
+    return order, np.append(np.arange(0, count, batch_size), count)

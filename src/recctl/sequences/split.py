@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from recctl.data.shape import enough
 from recctl.errors import UserError
 from recctl.sequences.params import SequenceSplitParams
 from recctl.sequences.protocols import Positions, protocol
@@ -56,16 +57,9 @@ def core(interactions: ir.Table, params: SequenceSplitParams) -> ir.Table:
     With a minimum for users only this is the k-core; with both, a removal may break the other
     rule, so `encode` repeats both rules on the rest.
     """
-    common = _enough(interactions, "item_id", params.minimum_item_interactions)
-    kept = _enough(common, "user_id", params.minimum_user_interactions)
+    common = enough(interactions, "item_id", params.minimum_item_interactions)
+    kept = enough(common, "user_id", params.minimum_user_interactions)
     return kept.select(*COLUMNS)
-
-
-def _enough(table: ir.Table, column: str, minimum: int) -> ir.Table:
-    if minimum <= 1:
-        return table
-    counts = table.group_by(column).agg(n=table.count())
-    return table.semi_join(counts.filter(counts.n >= minimum), column)
 
 
 def encode(batches: Iterable[pa.RecordBatch], params: SequenceSplitParams) -> Log:

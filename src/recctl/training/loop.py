@@ -19,6 +19,7 @@ from recctl.sequences.batching import Batch, Plan, plan_epoch, plan_windows
 from recctl.sequences.cloze import cloze_batch
 from recctl.sequences.next_item import next_item_batch
 from recctl.sequences.store import Histories
+from recctl.training import cooccurrence
 from recctl.training.averaging import Average
 from recctl.training.checkpoint import Checkpoint
 from recctl.training.distributed import World
@@ -93,7 +94,7 @@ class Trainer:
         self.world = world or World()
         self.params, self.device, self.train = params, device, train
         self.position = Position()
-        self.encoder = _build(n_items, params).to(device)
+        self.encoder = _build(train, n_items, params).to(device)
         self.best: dict[str, Tensor] = {}
         # NCCL cannot add up sparse gradients
         dense = params.loss == "full" or (self.world.size > 1 and device.type == "cuda")
@@ -214,27 +215,25 @@ class Trainer:
 
     def _step(self, plan: Plan, rows: tuple[Tensor, ...], rate: float) -> Tensor:
         self._seed_step()
-        batch, weight = self._batch(plan, rows)
-        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
-            hidden = self._forward(batch.tokens, batch.real, batch.at, self._generator)
-        chosen = hidden.flatten(0, 1)[batch.chosen]
-        loss = training_loss(self.encoder, self.params, chosen, batch, self._on_host) * weight
+        begin, end = plan.bounds[self.position.batch : self.position.batch + 2].tolist()
+        share = self.world.share(begin, end)
+        total = plan.masked[begin:end].sum() / self.world.size
+        # with fewer rows than ranks, the last ranks train on a row of weight zero
+        parts = [
+            (part, float(plan.masked[part].sum() / total))
+            for part in plan.parts(share, self.device.type)
+        ] or [(slice(begin, begin + 1), 0.0)]
+        loss = torch.stack([self._loss(plan, rows, part) * weight for part, weight in parts]).sum()
         self._optimiser.step(loss, rate)
         return self.world.mean(loss.detach())
 
-    def _batch(self, plan: Plan, rows: tuple[Tensor, ...]) -> tuple[Batch, float]:
-        """This process's share of the batch, and the weight of its mean loss.
-
-        The weighted mean over all ranks is that over the whole batch's targets. With fewer rows
-        than ranks, the last ranks train on a row of weight zero.
-        """
-        begin, end = plan.bounds[self.position.batch : self.position.batch + 2].tolist()
-        part = self.world.share(begin, end)
-        own = plan.masked[part].sum()
-        weight = float(own * self.world.size / plan.masked[begin:end].sum())
-        if not own:
-            part = slice(begin, begin + 1)
-        return self._gathered(plan, rows, part), weight
+    def _loss(self, plan: Plan, rows: tuple[Tensor, ...], part: slice) -> Tensor:
+        """The mean loss of the targets in a part of a batch."""
+        batch = self._gathered(plan, rows, part)
+        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
+            hidden = self._forward(batch.tokens, batch.real, batch.at, self._generator)
+        chosen = hidden.flatten(0, 1)[batch.chosen]
+        return training_loss(self.encoder, self.params, chosen, batch, self._on_host)
 
     def _gathered(self, plan: Plan, rows: tuple[Tensor, ...], part: slice) -> Batch:
         starts, lengths, masked, last_only = (one[part] for one in rows)
@@ -356,9 +355,11 @@ class Trainer:
         )
 
 
-def _build(n_items: int, params: TrainParams) -> SequenceEncoder:
+def _build(train: Histories, n_items: int, params: TrainParams) -> SequenceEncoder:
     encoder = NEURAL[params.model].build(n_items, params.network())
     encoder.initialise(torch.Generator().manual_seed(params.seed))
+    if params.item_vectors == "cooccurrence":
+        cooccurrence.begin(encoder, train)
     return encoder
 
 
