@@ -18,10 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from recctl.cli import main
-from recctl.datasets import yaml_edit
 from recctl.datasets.catalogue import KNOWN
 from recctl.datasets.recognise import LAYOUTS
-from recctl.training.params import TrainParams
 from web import send_file, serving
 
 pytestmark = pytest.mark.usefixtures("quick_dvc")
@@ -71,10 +69,10 @@ def test_list_needs_no_project(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
         assert f"\n{name} " in out
     code, out, _ = run("list", "--json")
     sets = {known["name"]: known for known in json.loads(out)}
-    models = ("bert4rec", "sasrec", "gru4rec", "lstm", "caser")
-    settings = sets["amazon-beauty"]["settings"]["train"]
-    assert [settings[f"{model}.max_length"] for model in models] == [50] * 5
-    assert settings["bert4rec.mask_probability"] == 0.6
+    assert sets["amazon-beauty"]["settings"]["sequence-split"] == {
+        "minimum_user_interactions": 5,
+        "minimum_item_interactions": 5,
+    }
 
 
 def test_the_known_sets_are_complete() -> None:
@@ -83,16 +81,6 @@ def test_the_known_sets_are_complete() -> None:
         assert (known.name == "starter") == (known.address is None)
         assert known.licence
         assert known.checksum is None or known.checksum.startswith("https://")
-
-
-def test_every_set_sets_the_same_so_that_none_of_another_is_left() -> None:
-    train = [known.settings["train"] for known in KNOWN.values()]
-    assert len({frozenset(one) for one in train}) == 1
-    params = Path(__file__).parents[2] / "params.yaml"
-    text = params.read_text()
-    assert [key for key in train[0] if not yaml_edit.has(text, ("train", *key.split(".")))] == []
-    for one in train:
-        assert TrainParams.load(params, one)
 
 
 TIMES = [1_500_000_000, 1_500_000_060, 1_500_086_400]

@@ -78,7 +78,10 @@ class Preset:
 def suited(shape: LogShape) -> Preset:
     """The settings that suit a log of this shape."""
     per_user, per_item = f"{shape.per_user:.0f} per user", f"{shape.per_item:.0f} per item"
-    if shape.per_user < _SHORT:
+    if not shape.interactions:
+        settings = USUAL
+        reason = "too few interactions to choose by: width 64, two layers, little dropout"
+    elif shape.per_user < _SHORT:
         settings = _FOR_SHORT_HISTORIES
         reason = (
             f"{per_user}: short histories, so one layer, more dropout, large batches, averaged "
