@@ -21,6 +21,7 @@ _NETWORKS = ("bert4rec", "sasrec", "gru4rec", "lstm", "caser")
 USUAL: dict[str, Value] = {
     "learning_rate": 0.002,
     "max_epochs": 100,
+    "patience": 10,
     "batch_size": 32,
     "average_epochs": 0,
     "filter_seen": None,
@@ -36,6 +37,8 @@ USUAL: dict[str, Value] = {
     "sasrec.dropout": 0.2,
     "sasrec.attention_dropout": 0.0,
     "sasrec.item_dropout": 0.15,
+    "gru4rec.dropout": 0.1,
+    "lstm.dropout": 0.1,
 }
 """The settings of params.yaml as shipped, or defaults where it has none."""
 _FOR_FREQUENT_ITEMS = USUAL | {
@@ -50,6 +53,7 @@ _FOR_FREQUENT_ITEMS = USUAL | {
 }
 _FOR_SHORT_HISTORIES = USUAL | {
     "learning_rate": 0.001,
+    "patience": 5,
     "batch_size": 256,
     "average_epochs": 2,
     "filter_seen": False,
@@ -63,6 +67,8 @@ _FOR_SHORT_HISTORIES = USUAL | {
     "sasrec.dropout": 0.3,
     "sasrec.attention_dropout": 0.3,
     "sasrec.item_dropout": 0.0,
+    "gru4rec.dropout": 0.3,
+    "lstm.dropout": 0.3,
 }
 _ALL = (USUAL, _FOR_FREQUENT_ITEMS, _FOR_SHORT_HISTORIES)
 
