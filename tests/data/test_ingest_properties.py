@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ingest_cases import kept, project, run, set_aside
 
-from recctl.data import csv_fallback, engine, formats
+from recctl.data import columns, csv_fallback, engine, formats
 from recctl.data.params import IngestParams
 
 QUICK = settings(max_examples=40, deadline=None)
@@ -101,7 +101,8 @@ def test_both_readers_see_the_same_in_files_that_both_can_read(
         folder = Path(name)
         layout = project(folder, {"log.csv": content}, weight_column="rating")
         params = IngestParams.load(layout.params)
-        path, shape = layout.data / "log.csv", formats._shape(layout.data / "log.csv", params)
+        path = layout.data / "log.csv"
+        shape = columns.shape(path, params)
         with engine.duckdb(layout.state) as connection:
             slow = formats._slow(connection, [path], [shape], params, folder).to_pyarrow()
             try:

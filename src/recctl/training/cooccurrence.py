@@ -27,10 +27,13 @@ _STD = 0.05
 
 
 def begin(encoder: SequenceEncoder, train: Histories) -> None:
-    """Set an encoder's item vectors and biases to what the log's counts give."""
+    """Set an encoder's item vectors and biases to what the log's counts give.
+
+    A bias is the logarithm of an item's popularity: the scores of a softmax without any history.
+    """
     n_items = encoder.n_items
-    _, items = train.flat()
-    popularity = torch.from_numpy(np.bincount(items, minlength=n_items) + 1).float().log()
+    counts = torch.from_numpy(np.bincount(train.flat()[1], minlength=n_items) + 1)
+    popularity = counts.float().log()
     vectors = cooccurrence_vectors(train, n_items, encoder.hidden_size)
     with torch.no_grad():
         encoder.item_bias.copy_(popularity - popularity.mean())

@@ -358,7 +358,7 @@ class Trainer:
 def _build(train: Histories, n_items: int, params: TrainParams) -> SequenceEncoder:
     encoder = NEURAL[params.model].build(n_items, params.network())
     encoder.initialise(torch.Generator().manual_seed(params.seed))
-    if params.item_vectors == "cooccurrence":
+    if params.item_vectors == "cooccurrence" and params.loss != "gbce":
         cooccurrence.begin(encoder, train)
     return encoder
 

@@ -44,7 +44,8 @@ class TrainParams(Section):
     processes: Annotated[int | Literal["auto"], BeforeValidator(_processes)] = 1
     """Processes that train together, each on its share of every batch; auto: one per GPU."""
     item_vectors: Literal["cooccurrence", "random"] = "cooccurrence"
-    """What training begins with: vectors and biases counted in the log, or random vectors."""
+    """What training begins with: vectors and biases counted in the log, or random vectors; gBCE,
+    whose scores are no log-probabilities, always begins with random ones."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of matrix products; a GPU rounds factors to TF32. bfloat16 is faster where these products
     take most of the time: networks many times wider than the defaults."""
