@@ -112,12 +112,15 @@ class Report:
         import matplotlib
 
         matplotlib.use("Agg")
+        from matplotlib import pyplot
+
         target = layout.tuning / self.study.study_name
         with replacing_folder(target) as folder:
             write_json(folder / "report.json", self.as_dict())
             with matplotlib.rc_context({"savefig.bbox": "tight"}):
                 for name, axes in self._plots():
                     drawing.save(axes.figure, folder / f"{name}.png")
+                    pyplot.close(axes.figure)
         return sorted(target.iterdir())
 
     def _plots(self) -> Iterator[tuple[str, Any]]:

@@ -21,7 +21,7 @@ from recctl.errors import UserError, unknown_name
 from recctl.evaluation.params import EvaluateParams
 from recctl.layout import Layout
 from recctl.models import NEURAL
-from recctl.render.text import echo
+from recctl.render.text import Say, echo
 from recctl.sequences.store import SequenceData
 from recctl.tracking.tuning import abandon, search_run
 from recctl.training.early_stopping import validation
@@ -31,8 +31,6 @@ from recctl.tuning.params import TuneParams
 from recctl.tuning.report import Report
 from recctl.tuning.space import space_of
 from recctl.tuning.worker import Job
-
-Say = Callable[[str], None]
 
 _POLL_SECONDS = 0.5
 
