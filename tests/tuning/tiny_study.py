@@ -9,9 +9,11 @@ import tiny_project as tiny
 from optuna.study import Study
 
 from recctl.layout import Layout
+from recctl.training.params import SasRecParams, TrainParams
 from recctl.tuning import search as module
 from recctl.tuning import worker
 from recctl.tuning.report import Report
+from recctl.tuning.space import DEFAULTS
 from recctl.tuning.worker import Job
 
 TRAIN: dict[str, Any] = {
@@ -21,6 +23,10 @@ TRAIN: dict[str, Any] = {
 SPACE: dict[str, Any] = {
     "sasrec": {"hidden_size": [8, 16], "batch_size": [64, 128], "layers": None, "heads": [1, 2]}
 }
+
+_KNOWN = (*TrainParams.model_fields, *SasRecParams.model_fields)
+FIXED = [name for name in DEFAULTS if name in _KNOWN and name != "learning_rate"]
+"""The settings that a search for a learning rate alone leaves as they are."""
 
 
 def make(root: Path, **train: Any) -> Layout:
