@@ -36,8 +36,16 @@ def values(found: Report) -> list[float | None]:
 
 def job(found: Report, layout: Layout, **limits: Any) -> Job:
     """One that runs further trials of the study in this process."""
-    given: dict[str, Any] = {"turn": 0, "zero": time.time(), "until": None, "count": None, **limits}
-    return Job(root=layout.root, study=found.study.study_name, **given)
+    given: dict[str, Any] = {"until": None, "count": None, **limits}
+    return Job(
+        root=layout.root,
+        study=found.study.study_name,
+        device="cpu",
+        filter_seen=True,
+        turn=0,
+        zero=time.time(),
+        **given,
+    )
 
 
 def test_trials_their_runs_and_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,11 +222,11 @@ def test_a_session_is_continued_until_it_has_ended(project: Layout) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--minutes", "0"], "--minutes 0 is not a budget"),
-        (["--minutes", "nan"], "--minutes nan is not a budget"),
-        (["--trials", "0"], "--trials 0 is not a budget"),
-        (["--trials=-3"], "--trials -3 is not a budget"),
-        (["--jobs", "0"], "--jobs 0 is not a budget"),
+        (["--minutes", "0"], "--minutes 0 is out of range"),
+        (["--minutes", "nan"], "--minutes nan is out of range"),
+        (["--trials", "0"], "--trials 0 is out of range"),
+        (["--trials=-3"], "--trials -3 is out of range"),
+        (["--jobs", "0"], "--jobs 0 is out of range"),
         (["markov"], "unknown model to tune 'markov'"),
         (["sasrek"], "did you mean 'sasrec'"),
         (["--best"], "there is no study of sasrec; run 'recctl tune sasrec'"),

@@ -45,6 +45,7 @@ def test_given_values_replace_the_defaults() -> None:
         ({"mask_probability": [0.1]}, "unknown setting"),  # bert4rec's
         ({"seed": [1, 2]}, "unknown setting"),
         ({"dropout": Range(low=0.5, high=1.5)}, "tune.space has 1.5 for sasrec.dropout"),
+        ({"decay_epochs": Range(low=1, high=9)}, "train.decay_epochs is null"),
         ({"layers": ["two"]}, "tune.space has 'two' for sasrec.layers"),
         (dict.fromkeys(DEFAULTS.keys() - {"x"}), "leaves no setting to vary"),
     ],

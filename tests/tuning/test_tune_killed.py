@@ -29,13 +29,14 @@ def tune(layout: Layout, *arguments: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def running(layout: Layout) -> FrozenTrial:
-    """The first trial, once it has validated."""
+def running(layout: Layout, after: int = -1) -> FrozenTrial:
+    """A trial with a number above `after`, once it has validated."""
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         study = studies.newest(layout, "sasrec")
         for trial in study.trials if study else ():
-            if trial.state == TrialState.RUNNING and trial.intermediate_values:
+            under_way = trial.state == TrialState.RUNNING and trial.intermediate_values
+            if under_way and trial.number > after:
                 return trial
         time.sleep(0.2)
     raise AssertionError("no trial began to validate")
@@ -62,19 +63,18 @@ def test_a_killed_search_and_a_killed_trial(tmp_path: Path) -> None:
         time.sleep(0.1)
     assert not lives(worker.pid)
 
-    tiny_study_params = layout.params.read_text()
+    params = layout.params.read_text()
     second = tune(layout, "--trials", "2")
-    again = running(layout)
-    assert again.number > killed.number
+    again = running(layout, after=killed.number)
     assert again.params == killed.params
     assert again.user_attrs["run_id"] == killed.user_attrs["run_id"]
     [worker] = workers(second)
     worker.kill()  # as the kernel does when there is no memory left
     said, _ = second.communicate(timeout=500)
     assert second.returncode == 0, said
-    assert "1 trials were killed: they continue from their checkpoints" in said
+    assert "trials that were killed and continue from their checkpoints: 1" in said
     assert re.search(r"trial \d failed: its process was killed, perhaps out of memory", said)
-    assert layout.params.read_text() == tiny_study_params
+    assert layout.params.read_text() == params
 
     study = studies.newest(layout, "sasrec")
     assert study is not None

@@ -58,24 +58,23 @@ def tune(
     def say(line: str) -> None:
         echo(f"tune: {line}", err=True)
 
-    with lock.stage(layout, "tune"):
-        if best:
-            found = existing(layout, model)
-        else:
-            when: Literal["always", "never"] = "always" if new else "never"
+    if best:
+        found = existing(layout, model)
+    else:
+        when: Literal["always", "never"] = "always" if new else "never"
+        with lock.stage(layout, "tune"):
             found = search(layout, model, say, minutes=minutes, trials=trials, jobs=jobs, new=when)
-        lines = write_best(layout, found) if write else []
     if as_json:
         echo_json(found.as_dict())
     else:
         found.table().print(Console())
-    for line in lines or ["params.yaml is unchanged"]:
-        say(line)
+    for line in write_best(layout, found) or ["it has these settings"] if write else []:
+        say(f"params.yaml: {line}")
 
 
 def _require(name: str, value: float | None, most: float) -> None:
-    """UserError where an option allows no trial, or is too large."""
+    """UserError where an option leaves no room for a trial, or is too large."""
     from recctl.errors import UserError
 
     if value is not None and not 0 < value <= most:
-        raise UserError(f"{name} {value:g} is not a budget", f"give more than 0, at most {most:,}")
+        raise UserError(f"{name} {value:g} is out of range", f"give more than 0, at most {most:,}")

@@ -32,7 +32,7 @@ from recctl.tuning.report import Report
 from recctl.tuning.space import space_of
 from recctl.tuning.worker import Job
 
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 1.0
 
 
 def search(
@@ -59,7 +59,7 @@ def search(
     """
     study = _study(layout, model, new, say)
     if killed := studies.requeue(study):
-        say(f"{killed} trials were killed: they continue from their checkpoints")
+        say(f"trials that were killed and continue from their checkpoints: {killed}")
     session = studies.begin(study, minutes, trials)
     about = {"study": study.study_name, "space": study.user_attrs["space"]}
     run_id = study.user_attrs.get("run_id")
@@ -68,6 +68,8 @@ def search(
         job = Job(
             root=layout.root,
             study=study.study_name,
+            device=TrainParams.load(layout.params).device,
+            filter_seen=EvaluateParams.load(layout.params).filter_seen,
             turn=0,
             zero=time.time() - study.user_attrs["spent"],
             until=session["until"],
@@ -105,7 +107,7 @@ def _study(layout: Layout, model: str | None, new: str, say: Say) -> Study:
     pick(params.device)
     data = SequenceData.load(layout.sequences)
     validation(data, filter_seen)
-    basis = studies.basis(params, data.fingerprint, space)
+    basis = studies.basis(params, data.fingerprint, filter_seen, space)
     study = studies.newest(layout, params.model)
     if study is not None and new != "always":
         kept = study.user_attrs["basis"]
@@ -183,7 +185,7 @@ def _process(job: Job, jobs: int, fds: Sequence[int]) -> Iterator[_Worker]:
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             supervise.command(arguments),
-            env=os.environ | _share(job.turn, jobs),
+            env=os.environ | _share(job, jobs),
             stdin=subprocess.PIPE,  # the supervisor stops the worker when this pipe is closed
             stdout=subprocess.DEVNULL,
             stderr=errors,
@@ -198,13 +200,13 @@ def _process(job: Job, jobs: int, fds: Sequence[int]) -> Iterator[_Worker]:
             process.wait()
 
 
-def _share(turn: int, jobs: int) -> dict[str, str]:
+def _share(job: Job, jobs: int) -> dict[str, str]:
     """A worker's share of the machine, as environment variables: a GPU, or some of the cores."""
     gpus = torch.cuda.device_count()
-    if not gpus:
+    if pick(job.device).type != "cuda":
         return {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // jobs))}
     visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
-    return {"CUDA_VISIBLE_DEVICES": visible.split(",")[turn % gpus]}
+    return {"CUDA_VISIBLE_DEVICES": visible.split(",")[job.turn % gpus]}
 
 
 def _lost(layout: Layout, study: Study, turn: int) -> bool:

@@ -59,6 +59,8 @@ def space_of(params: TrainParams, given: Mapping[str, Values | None]) -> Space:
     if not found:
         raise UserError(f"tune.space.{params.model} leaves no setting to vary", "drop a null")
     for name, values in found.items():
+        if isinstance(values, Range) and current(params, [name])[name] is None:
+            raise UserError(f"train.{name} is null: it has no range", "give a list of values")
         for value in [values.low, values.high] if isinstance(values, Range) else values:
             _check(params, name, value)
     return found
@@ -112,9 +114,8 @@ def distributions(space: Space, params: TrainParams) -> dict[str, str]:
 def _distribution(values: Values, now: Any) -> BaseDistribution:
     if isinstance(values, list):
         return CategoricalDistribution(values if now in values else [*values, now])
-    known = [values.low, values.high, *([] if now is None else [now])]
-    low, high = min(known), max(known)
-    if all(type(one) is int for one in known):
+    low, high = min(values.low, now), max(values.high, now)
+    if type(now) is int:
         return IntDistribution(int(low), int(high), log=values.log)
     return FloatDistribution(low, high, log=values.log and low > 0)
 

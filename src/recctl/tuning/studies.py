@@ -47,14 +47,17 @@ def storage(layout: Layout) -> RDBStorage:
         raise UserError(what, "move it away") from None
 
 
-def basis(params: TrainParams, split: str, space: Space) -> dict[str, str]:
-    """What a study's figures rest on, as digests: figures of others cannot be compared."""
+def basis(params: TrainParams, split: str, filter_seen: bool, space: Space) -> dict[str, str]:
+    """What a study's figures rest on, as digests: figures of others cannot be compared.
+
+    `filter_seen` is that of the validations.
+    """
     others = {"device", "processes", *(set(NEURAL) - {params.model})}
     fixed = params.model_dump(mode="json", exclude=others)
     for name in space:
         *section, last = name.split(".")
         del (fixed[section[0]] if section else fixed)[last]
-    text = json.dumps([fixed, as_json(space)], sort_keys=True)
+    text = json.dumps([fixed, filter_seen, as_json(space)], sort_keys=True)
     settings = hashlib.sha256(text.encode()).hexdigest()
     return {"data": split, "settings": settings, "code": training_fingerprint()}
 

@@ -40,6 +40,9 @@ class Job(BaseModel):
 
     root: Path
     study: str
+    device: str
+    filter_seen: bool
+    """Of the validations."""
     turn: int
     """The process's number, from 0."""
     zero: float
@@ -120,7 +123,8 @@ class _Worker:
         folder = self.layout.state / "checkpoints" / "tuning" / name
         value, state = None, TrialState.PRUNED
         try:
-            params = applied(studies.params_of(self.study), trial.params)
+            base = studies.params_of(self.study).model_copy(update={"device": self.job.device})
+            params = applied(base, trial.params)
             trial.set_user_attr("settings", current(params, trial.params))
             value = self._train(trial, params, folder, seen)
             state = TrialState.PRUNED if value is None else TrialState.COMPLETE
@@ -144,8 +148,7 @@ class _Worker:
         A training that the budget cuts short counts with its best epoch. `folder` is that of its
         checkpoint, `seen` the validations by epoch, also those before the trial was killed.
         """
-        assert params.filter_seen is not None
-        key = fingerprint(params, self.data.fingerprint, params.filter_seen)
+        key = fingerprint(params, self.data.fingerprint, self.job.filter_seen)
         with search_run(
             self.layout,
             trial.user_attrs.get("run_id"),
@@ -170,7 +173,7 @@ class _Worker:
                 value = fit_project(
                     self.data,
                     params,
-                    params.filter_seen,
+                    self.job.filter_seen,
                     Checkpoint(folder, key),
                     on_epoch=after,
                     console=Console(quiet=True),
