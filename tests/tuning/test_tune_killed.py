@@ -52,7 +52,7 @@ def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 @pytest.mark.slow
 def test_a_killed_search_and_a_killed_trial(tmp_path: Path) -> None:
-    layout = tiny_study.make(tmp_path / "project", max_epochs=300, patience=300)
+    layout = tiny_study.make(tmp_path / "project", max_epochs=100, patience=100)
     first = tune(layout, "--trials", "2")
     killed = running(layout)
     [worker] = workers(first)

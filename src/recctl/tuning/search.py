@@ -120,7 +120,8 @@ def _study(layout: Layout, model: str | None, new: str, say: Say) -> Study:
         if not other:
             say(f"study {study.study_name}, with {len(studies.begun(study))} trials so far")
             return study
-    shutil.rmtree(layout.state / "checkpoints" / "tuning", ignore_errors=True)
+    for folder in (layout.state / "checkpoints" / "tuning").glob(f"{params.model}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
     study = studies.create(layout, params, space, basis)
     say(f"new study {study.study_name}: {', '.join(space)}")
     return study

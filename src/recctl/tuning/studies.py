@@ -90,7 +90,7 @@ def create(layout: Layout, params: TrainParams, space: Space, on: dict[str, str]
 
 
 def load(layout: Layout, name: str, turn: int = 0) -> Study:
-    """A study with its sampler and pruner; the sampler of each process has a seed of its own."""
+    """A study with its sampler and pruner; each process seeds its sampler differently."""
     study = optuna.load_study(
         study_name=name,
         storage=storage(layout),
