@@ -82,7 +82,7 @@ COVERED_BY = {
     "training/test_distributed": "training/launch training/params",
     "training/test_loop": ("training/averaging training/checkpoint training/fit training/progress"),
     "tuning/test_search": "cli/tune tuning/params tuning/report tuning/studies",
-    "tuning/test_tune_killed": "tracking/tuning tuning/worker",
+    "tuning/test_tune_killed": "tracking/tuning",
     "validation/test_validate_stage": "stages/validate validation/facts",
     "validation/test_validation_report": "validation/report",
     "validation/test_validation_rules": (
