@@ -73,6 +73,11 @@ class Layout:
         return self.root / "artifacts" / "evaluation"
 
     @property
+    def tuning(self) -> Path:
+        """The studies of `recctl tune`: Optuna's database, a folder with report and plots each."""
+        return self.root / "artifacts" / "tuning"
+
+    @property
     def decisions(self) -> Path:
         """Pages of promotion's decisions, one folder each; the registry holds the decisions."""
         return self.root / "artifacts" / "decisions"

@@ -82,6 +82,10 @@ WAIT_SECONDS = 10_000_000
 """Seconds that a command waits for another one (--timeout, and --wait in minutes)."""
 SEEDS = 100
 """Seeds that a leaderboard trains with."""
+TUNE_MINUTES = 100_000
+"""Minutes of a search for settings (tune.budget_minutes, --minutes)."""
+TUNE_TRIALS = 100_000
+"""Trials of a search for settings (--trials)."""
 VERSION = 2**31 - 1
 """A version's number, and a decision's."""
 

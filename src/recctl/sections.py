@@ -13,9 +13,10 @@ def sections() -> list[type[Section]]:
     from recctl.retraining.params import RetrainParams
     from recctl.sequences.params import SequenceSplitParams
     from recctl.training.params import TrainParams
+    from recctl.tuning.params import TuneParams
     from recctl.validation.params import ValidateParams
 
     return [
         *(IngestParams, ValidateParams, SequenceSplitParams, TrainParams, EvaluateParams),
-        *(PromotionParams, IntakeParams, RetrainParams, MonitorParams),
+        *(TuneParams, PromotionParams, IntakeParams, RetrainParams, MonitorParams),
     ]

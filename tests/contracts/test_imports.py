@@ -17,6 +17,7 @@ RECCTL = Path(sys.executable).with_name("recctl")
 HEAVY = {
     "torch", "mlflow", "prefect", "great_expectations", "ibis", "duckdb", "pandas", "dvc",
     "sklearn", "scipy", "numpy", "matplotlib", "pyarrow", "pyspark", "pydantic", "rich", "requests",
+    "optuna",
 }  # fmt: skip
 """What `recctl --help` must do without."""
 

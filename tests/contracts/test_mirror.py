@@ -63,6 +63,7 @@ COVERED_BY = {
     "render/test_text": "render/console",
     "retraining/test_accepted": "retraining/params retraining/publish",
     "retraining/test_backfill": "retraining/workspace",
+    "retraining/test_retrain_tune": "retraining/tuning",
     "retraining/test_retrain": "retraining/pages retraining/record retraining/run",
     "sequences/test_sequence_split_stage": "stages/sequence_split",
     "sequences/test_split": "sequences/params sequences/protocols",
@@ -80,6 +81,8 @@ COVERED_BY = {
     ),
     "training/test_distributed": "training/launch training/params",
     "training/test_loop": ("training/averaging training/checkpoint training/fit training/progress"),
+    "tuning/test_search": "cli/tune tuning/params tuning/report tuning/studies",
+    "tuning/test_tune_killed": "tracking/tuning",
     "validation/test_validate_stage": "stages/validate validation/facts",
     "validation/test_validation_report": "validation/report",
     "validation/test_validation_rules": (

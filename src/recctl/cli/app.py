@@ -23,6 +23,7 @@ from recctl.cli import (
     retrain,
     services,
     stage,
+    tune,
 )
 from recctl.errors import UserError, circumstance
 from recctl.render.text import echo
@@ -72,6 +73,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(stage.app, name="stage")
 app.command(name="intake")(intake.intake)
 app.command(name="leaderboard")(leaderboard.leaderboard)
+app.command(name="tune")(tune.tune)
 app.command(name="recommend")(recommend.recommend)
 app.command(name="doctor")(doctor.doctor)
 app.command(name="report")(report.report)

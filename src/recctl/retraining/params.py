@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from recctl import limits
 from recctl.config import Section, Settings
 
 
@@ -23,6 +24,14 @@ class Publish(Settings):
         return self.commit or self.push_data or self.push_git
 
 
+class Tune(Settings):
+    """When a retraining searches for settings first."""
+
+    every_days: float = Field(default=30.0, gt=0, le=limits.DAYS)
+    """Days since the last search ended."""
+    budget_minutes: float = Field(default=120.0, gt=0, le=limits.TUNE_MINUTES)
+
+
 class RetrainParams(Section):
     """How a retraining ends."""
 
@@ -33,3 +42,5 @@ class RetrainParams(Section):
     """`manual`: a person approves within `approval_hours` before a model serves."""
     approval_hours: float = Field(default=24.0, gt=0, le=24 * 14)
     publish: Publish = Publish()
+    tune: Tune | None = None
+    """Search for better settings every so many days (docs/tuning.md); null: never."""

@@ -18,7 +18,7 @@ from recctl.promotion.judge.policy import PromotionParams
 from recctl.promotion.judge.record import DecisionRecord
 from recctl.promotion.promote import Confirm
 from recctl.render.text import Say
-from recctl.retraining import accepted, decide, key, pages, publish, record
+from recctl.retraining import accepted, decide, key, pages, publish, record, tuning
 from recctl.retraining.cleanup import clean_up
 from recctl.retraining.pages import Page
 from recctl.retraining.params import RetrainParams
@@ -112,6 +112,7 @@ def retrain(layout: Layout, lock: Lock, hooks: Hooks) -> Result:
     for name in clean_up(layout):
         hooks.say(f"removed {name}, left by a process that was killed")
     finished, taken = collect(layout, lock, hooks)
+    at.tune()
     now = key.of(layout)
     digest = now.digest
     before = record.read(layout)
@@ -126,6 +127,7 @@ def retrain(layout: Layout, lock: Lock, hooks: Hooks) -> Result:
         known = at.step("look up", lambda: decide.found(layout, digest, hooks.say))
     if known is None:
         at.stages()
+        hooks.show(pages.metrics(layout))
         _require_same(layout, digest)
         done, decision = at.decided(digest)
     else:
@@ -226,16 +228,22 @@ class _Run:
         self.hooks.say(f"finishing what was left: {left.sentence}")
         return left, decision, self.show_and_publish(left, decision)
 
-    def stages(self) -> None:
-        """The pipeline, stage by stage."""
-        for name in STAGES:
+    def tune(self) -> None:
+        """Search for settings, where that is due, on sequences of today's data."""
+        if tuning.is_due(self.layout, self.params):
+            self.stages(before="train")
+            work = partial(tuning.tune, self.layout, self.params, self.lock, self.hooks.say)
+            self.step("tune", work)
+
+    def stages(self, before: str | None = None) -> None:
+        """The pipeline, stage by stage; only those before a stage."""
+        for name in STAGES[: STAGES.index(before) if before else None]:
             lines = pages.Lines(self.hooks.say, self.hooks.epoch)
             work = partial(self.step, name, partial(self._stage, name, lines))
             if name == "validate":
                 validated(self.layout, self.hooks, work)
             else:
                 work()
-        self.hooks.show(pages.metrics(self.layout))
 
     def _stage(self, name: str, lines: pages.Lines) -> None:
         done = pipeline.stage(self.layout, name, lines, lock=self.lock)

@@ -119,12 +119,19 @@ def training_run(
         run = _resumed(tracking, unfinished.get(fingerprint))
         run = run or _begun(tracking, layout, name, tags or {})
         _remember(layout, fingerprint, run.run_id)
-        _log_params(tracking.client, run.run_id, params)
-    status = "FAILED"
-    try:
+        log_params(tracking.client, run.run_id, params)
+    with ending(run):
         yield run
         write_json(layout.training / "run.json", tracking.reference(run.run_id))
         _remember(layout, fingerprint, None)
+
+
+@contextlib.contextmanager
+def ending(run: TrainingRun) -> Iterator[None]:
+    """End the run with the block: FINISHED, FAILED on an exception, KILLED on an interrupt."""
+    status = "FAILED"
+    try:
+        yield
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
@@ -162,8 +169,14 @@ def _close_others(client: "MlflowClient", unfinished: Mapping[str, str], fingerp
 
 def _resumed(tracking: Tracking, run_id: str | None) -> TrainingRun | None:
     run = find_run(tracking.client, run_id) if run_id else None
-    if run is None or run_id is None or run.info.status == "FINISHED":
+    if run is None or run.info.status == "FINISHED":
         return None
+    return continued(tracking, run)
+
+
+def continued(tracking: Tracking, run: Any) -> TrainingRun:
+    """A run of MLflow's, running again."""
+    run_id: str = run.info.run_id
     tracking.client.update_run(run_id, "RUNNING")
     return TrainingRun(tracking, run_id, _logged_epochs(tracking.client, run))
 
@@ -180,7 +193,8 @@ def _begun(tracking: Tracking, layout: Layout, name: str, tags: Mapping[str, str
     return TrainingRun(tracking, run.info.run_id, epochs=set())
 
 
-def _log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) -> None:
+def log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) -> None:
+    """Log nested params that the run does not have yet; keys are joined with dots."""
     known = client.get_run(run_id).data.params
     flat = batches.flatten(params)
     batches.log_params(client, run_id, {key: flat[key] for key in flat if key not in known})
