@@ -63,7 +63,7 @@ def by_hand(history: list[int], item: int) -> float:
     recent = sum(0.5 ** (age / 90) for age in ages)
     return (
         WEIGHTS["markov"] * log(max(markov, 1e-12))
-        + WEIGHTS["item-knn"] * log(max(alike + share * (1 + 1e-6), 1e-12))
+        + WEIGHTS["item-knn"] * log(max(alike + share * (10 + 1e-6), 1e-12))
         + WEIGHTS["recent-popularity"] * log(recent + 1)
     )
 

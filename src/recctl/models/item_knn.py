@@ -15,8 +15,8 @@ NEIGHBOURS = 5
 """Chosen on validation parts: docs/evaluation.md."""
 _WORKING_MEMORY = 128  # MiB of distances that scikit-learn holds at a time
 
-_PRIOR = 1.0
-"""What an item's share of training adds to its similarity in `evidence`; docs/experiments.md."""
+_PRIOR = 10.0
+"""An item's similarity in `evidence` is raised by so many times its share: docs/experiments.md."""
 
 _ZERO = 1e-5
 """A cosine below this is the rounding of zero in float32."""
@@ -51,7 +51,7 @@ class ItemKNN(Counted):
         return torch.from_numpy(product.toarray()).add_(self.share, alpha=_TIE_BREAK)
 
     def evidence(self, histories: Histories) -> torch.Tensor:
-        """log(similarity + share): a Dirichlet prior at the shares, normalised no further."""
+        """log(similarity + 10 share): a Dirichlet prior at the shares, not normalised."""
         return self.score(histories).add_(self.share, alpha=_PRIOR).clamp_(min=LEAST).log_()
 
     def settings(self) -> dict[str, Any]:
