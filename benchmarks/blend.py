@@ -114,7 +114,7 @@ def main() -> None:
         key = fingerprint(params, data.fingerprint, evaluate.filter_seen)
         checkpoint = Checkpoint(layout.state / "checkpoints" / "benchmark", key)
         network = fit_project(data, params, evaluate.filter_seen, checkpoint).model
-        Console(width=160).print(table(project.name, network, data, evaluate))
+        Console(width=160).print(table(layout.root.name, network, data, evaluate))
 
 
 if __name__ == "__main__":
