@@ -1,6 +1,7 @@
 """Models side by side, in a project whose sequences are tiny."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from recctl.cli.app import app
 from recctl.errors import UserError
 from recctl.evaluation import metrics
 from recctl.evaluation.ranking import rank_cases
+from recctl.evaluation.statistics import Interval
 from recctl.layout import Layout
-from recctl.leaderboard import Board, leaderboard
+from recctl.leaderboard import Board, Pair, Unproven, leaderboard
 from recctl.models import BASELINES
 from recctl.sequences.store import SequenceData
 from recctl.training.params import TrainParams
@@ -204,3 +206,71 @@ def test_published_figures_stand_beside_ours(
     assert ".1358 / .0621" in known
     assert "popularity (sampled-popularity-100): Sun et al., CIKM 2019, table 2" in known
     assert not any("published" in one for one in unknown)
+
+
+def test_a_blend_shares_its_networks_training(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    found = leaderboard(project, ["sasrec", "blend"], [11, 12], PARAMS, said.append)
+    assert [line for line in said if "seed" in line] == [
+        "blend, seed 11", "sasrec, seed 11", "blend, seed 12", "sasrec, seed 12",
+    ]  # fmt: skip
+    rows = {row.model: row for row in found.rows}
+    for blend, network in zip(rows["blend"].trainings, rows["sasrec"].trainings, strict=True):
+        assert (blend.seed, blend.epochs, blend.seconds) == (
+            network.seed, network.epochs, network.seconds,  # trained once: the same seconds
+        )  # fmt: skip
+        assert blend.validation > network.validation
+    assert found.rows[0].model == "blend"
+    assert not list((project.state / "checkpoints" / "leaderboard").glob("*.pt"))
+
+
+def _pair(model: str, other: str, low: float) -> Pair:
+    return Pair(model, other, Interval(low + 0.02, low, low + 0.04), 0.5)
+
+
+def test_what_is_not_proven_better_than_a_simple_model_is_named_with_what_to_use() -> None:
+    """From the best: sasrec, markov, caser, popularity; only sasrec may be beaten by chance."""
+    pairs = [
+        _pair("sasrec", "markov", -0.01),
+        _pair("sasrec", "caser", 0.01),
+        _pair("sasrec", "popularity", 0.02),
+        _pair("markov", "caser", 0.01),
+        _pair("markov", "popularity", 0.02),
+        _pair("caser", "popularity", 0.01),
+    ]
+    names = ["sasrec", "markov", "caser", "popularity"]
+    assert module.unproven(names, pairs) == [
+        Unproven("sasrec", "markov", Interval(0.01, -0.01, 0.03), instead="markov"),
+        Unproven("caser", "markov", Interval(-0.03, -0.05, -0.01), instead="markov"),
+    ]
+    clear = [_pair("sasrec", "markov", 0.001), *pairs[1:]]
+    assert module.unproven(names, clear) == [
+        Unproven("caser", "markov", Interval(-0.03, -0.05, -0.01), instead="sasrec")
+    ]
+    assert module.unproven(["sasrec", "caser"], pairs) == []
+    assert module.unproven(["markov", "popularity"], pairs) == []
+
+
+def test_the_command_warns_of_models_that_are_not_proven_better(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.root)
+    monkeypatch.delenv("RECCTL_LOCK", raising=False)
+    small = [f"--set=caser={json.dumps(SMALL)}", f"--set=sasrec={json.dumps(SMALL)}"]
+    settings = [*small, "--set", "max_epochs=1", "--set", "learning_rate=1e-9"]
+
+    def warnings(*models: str) -> list[str]:
+        done = CliRunner().invoke(app, ["leaderboard", *models, *settings])
+        assert done.exit_code == 0, done.output
+        return [line for line in done.stdout.splitlines() if line.startswith("warning")]
+
+    [line] = warnings("caser", "markov", "popularity")
+    number = r"[+-]\.\d{4}"
+    assert re.fullmatch(
+        rf"warning: caser is not proven better than markov \(NDCG@10 {number} "
+        rf"\[{number}, {number}\]\): use markov",
+        line,
+    )
+    assert warnings("blend", "popularity") == []

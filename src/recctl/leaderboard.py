@@ -20,6 +20,7 @@ from recctl.evaluation.test_set import TestSet
 from recctl.files import read_json, replacing_folder, write_json
 from recctl.layout import Layout
 from recctl.models import COUNTED
+from recctl.models.blend import Blend
 from recctl.published import Published, published
 from recctl.render.console import Console
 from recctl.render.text import Say
@@ -85,6 +86,19 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Unproven:
+    """A trained model that is not proven better than a simple one: the interval reaches zero."""
+
+    model: str
+    simple: str
+    """The best of those that are not beaten."""
+    difference: statistics.Interval
+    """Full-ranking NDCG@10 of the model less that of the simple one."""
+    instead: str
+    """The best model that is simple, or proven better than every simple one."""
+
+
+@dataclass(frozen=True)
 class Board:
     """The table, best model first, and every pair."""
 
@@ -96,6 +110,7 @@ class Board:
     """The train section, by which all were trained; model and seed are each row's own."""
     rows: list[Row]
     pairs: list[Pair]
+    unproven: list[Unproven]
 
 
 def leaderboard(
@@ -113,21 +128,28 @@ def leaderboard(
         raise UserError("a model or a seed is named twice", "name each once")
     test = TestSet.load(layout)
     params = params.ranked(test.params.filter_seen)
+    jobs = [
+        params.model_copy(update={"model": name, "seed": seed})
+        for name in models
+        for seed in (seeds[:1] if name in COUNTED else seeds)
+    ]
+    # a blend goes before its network, which is then trained: both use one checkpoint
+    jobs.sort(key=lambda one: (one.of_network().model, one.seed, one.model != Blend.kind))
     runs: dict[str, list[Run]] = {}
-    for name in models:
-        for seed in seeds[:1] if name in COUNTED else seeds:
-            one = params.model_copy(update={"model": name, "seed": seed})
-            runs.setdefault(name, []).append(_run(test, one, say))
+    for one in jobs:
+        runs.setdefault(one.model, []).append(_run(test, one, say))
     known = _data_set(layout, test.params)
     rows = [_row(name, found, test, known) for name, found in runs.items()]
     rows.sort(key=lambda row: -row.figures[FULL][METRICS[-1]].value)
+    pairs = _pairs({row.model: runs[row.model] for row in rows}, test)
     board = Board(
         users=len(test.cases),
         catalogue=test.n_items,
         fingerprint=test.fingerprint,
         settings=params.model_dump(exclude={"model", "seed"}),
         rows=rows,
-        pairs=_pairs({row.model: runs[row.model] for row in rows}, test),
+        pairs=pairs,
+        unproven=unproven([row.model for row in rows], pairs),
     )
     write_json(layout.root / "artifacts" / "leaderboard" / "report.json", asdict(board))
     return board
@@ -146,7 +168,8 @@ def _run(test: TestSet, params: TrainParams, say: Say) -> Run:
     device = devices.pick(params.device)
     devices.prepare(device)
     # a separate folder, so that the pipeline's unfinished trainings stay
-    checkpoint = Checkpoint(layout.state / "checkpoints" / "leaderboard", key)
+    of_network = fingerprint(params.of_network(), data.fingerprint, evaluate.filter_seen)
+    checkpoint = Checkpoint(layout.state / "checkpoints" / "leaderboard", of_network)
     done = fit_project(data, params, evaluate.filter_seen, checkpoint, console=Console(stderr=True))
     training = Training(
         model=params.model,
@@ -165,7 +188,8 @@ def _run(test: TestSet, params: TrainParams, say: Say) -> Run:
         write_json(target / "training.json", asdict(training))
         for protocol, ranked in ranks.items():
             np.save(target / f"{protocol}.npy", ranked)
-    checkpoint.path.unlink(missing_ok=True)
+    if params.model != Blend.kind:
+        checkpoint.path.unlink(missing_ok=True)
     return Run(training, ranks)
 
 
@@ -235,3 +259,34 @@ def _pairs(runs: dict[str, list[Run]], test: TestSet) -> list[Pair]:
         Pair(one, other, difference, p)
         for (one, other, difference, _), p in zip(compared, adjusted, strict=True)
     ]
+
+
+def unproven(names: list[str], pairs: list[Pair]) -> list[Unproven]:
+    """The trained models that some simple one may equal; names from the best to the worst."""
+    found = {(pair.model, pair.other): pair.difference for pair in pairs}
+    simple = [name for name in names if name in COUNTED]
+
+    def unbeaten(name: str) -> str | None:
+        return next((one for one in simple if _less(found, name, one).low <= 0), None)
+
+    over = {name: unbeaten(name) for name in names if name not in COUNTED}
+    return [
+        Unproven(
+            name,
+            one,
+            _less(found, name, one),
+            instead=next(other for other in names if over.get(other) is None),
+        )
+        for name, one in over.items()
+        if one is not None
+    ]
+
+
+def _less(
+    found: dict[tuple[str, str], statistics.Interval], name: str, other: str
+) -> statistics.Interval:
+    """The difference of two models in either order."""
+    if (name, other) in found:
+        return found[name, other]
+    turned = found[other, name]
+    return statistics.Interval(-turned.value, -turned.high, -turned.low)

@@ -9,8 +9,7 @@ import torch
 from recctl.errors import UserError
 from recctl.evaluation.ranking import NO_ITEM, top_items, without_seen
 from recctl.models import load_model
-from recctl.models.base import Recommender, read_settings
-from recctl.models.encoder import Neural
+from recctl.models.base import Counted, Recommender, read_settings
 from recctl.sequences.store import Histories, SequenceData
 from recctl.sequences.vocabulary import COLD, Vocabulary
 
@@ -95,7 +94,7 @@ def _unseen_only(folder: Path, model: Recommender) -> bool:
     about = read_settings(folder).get("about")
     params = about.get("params") if isinstance(about, dict) else None
     filtered = isinstance(params, dict) and params.get("filter_seen") is True
-    return filtered and isinstance(model, Neural)  # counts do not depend on it
+    return filtered and not isinstance(model, Counted)  # counts do not depend on it
 
 
 @dataclass(frozen=True)

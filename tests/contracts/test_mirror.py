@@ -32,7 +32,7 @@ COVERED_BY = {
     "intake/test_intake_folder": "intake/base intake/folder intake/read intake/sync",
     "intake/test_intake_limits": "intake/params",
     "intake/test_intake_sources": "intake/intake intake/secrets intake/sql intake/url",
-    "models/test_model_folder": "models/__init__ models/base models/shapes",
+    "models/test_model_folder": "models/__init__ models/base models/kinds models/shapes",
     "models/test_neural": (
         "models/caser models/encoder models/recurrent models/sasrec models/transformer"
     ),

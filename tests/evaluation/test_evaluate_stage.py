@@ -15,6 +15,8 @@ from recctl.cli.app import app
 from recctl.errors import UserError
 from recctl.evaluation.metrics import per_case
 from recctl.evaluation.params import EvaluateParams
+from recctl.evaluation.ranking import Ranks
+from recctl.evaluation.test_set import TestSet
 from recctl.files import write_json
 from recctl.layout import Layout
 from recctl.models.base import save_model
@@ -279,3 +281,25 @@ def test_a_network_that_learnt_nothing_of_seen_items_is_not_ranked_by_them(proje
         evaluate.run(project)
     save_model(model, project.model, about)  # counts do not depend on what is filtered
     evaluate.run(project)
+
+
+def test_a_model_that_is_not_proven_better_than_a_baseline_is_named(project, capsys):
+    test = TestSet.load(project)
+    users = len(test.cases)
+
+    def ranks(model, popularity, markov):
+        named = {"model": model, "popularity": popularity, "markov": markov}
+        return {name: Ranks(np.array(one)) for name, one in named.items()}
+
+    first, third, last = [1] * users, [3] * users, [test.n_items] * users
+    mixed = [1, *last[1:]]
+    evaluate._warn_unproven("sasrec", ranks(third, last, first), test)
+    assert capsys.readouterr().err == (
+        "evaluate: warning: sasrec is not proven better than markov "
+        "(NDCG@10 -.5000 [-.5000, -.5000]): use markov\n"  # 1 / log2(4) - 1 / log2(2)
+    )
+    evaluate._warn_unproven("sasrec", ranks(mixed, last, last), test)
+    assert "sasrec is not proven better than" in capsys.readouterr().err
+    evaluate._warn_unproven("sasrec", ranks(first, third, last), test)
+    evaluate._warn_unproven("markov", ranks(first, third, first), test)
+    assert capsys.readouterr().err == ""

@@ -8,6 +8,7 @@ import torch
 
 from recctl.models import MODELS, NEURAL
 from recctl.models.base import Counted, Recommender, save_model
+from recctl.models.blend import Blend
 from recctl.promotion.trial import package
 from recctl.promotion.trial.training_record import TrainingRecord
 from recctl.sequences.store import SequenceData
@@ -26,6 +27,9 @@ def recommender(data: SequenceData, kind: str) -> Recommender:
     model = MODELS[kind]
     if issubclass(model, Counted):
         return model.fit(data.train(), data.vocabulary.size)
+    if kind == Blend.kind:
+        parts = {name: recommender(data, name) for name in ("sasrec", "markov", "item-knn")}
+        return Blend(parts, {"sasrec": 0.5, "markov": 0.25, "item-knn": 1.5})
     params = TrainParams.model_validate({"model": kind, kind: {"max_length": 8, "hidden_size": 8}})
     encoder = NEURAL[kind].build(data.vocabulary.size, params.network())
     encoder.initialise(torch.Generator().manual_seed(0))

@@ -22,8 +22,16 @@ from lives import SECONDS
 from programs import captured
 from recctl.errors import UserError
 from recctl.layout import Layout
+from recctl.models.blend import Blend
 from recctl.promotion import history
+from recctl.promotion.ledger import log
+from recctl.promotion.trial import contenders
 from recctl.promotion.view.schema import Output
+from recctl.render.console import Console
+from recctl.sequences.store import SequenceData
+from recctl.training.checkpoint import Checkpoint
+from recctl.training.launch import fit_project
+from recctl.training.params import TrainParams
 
 
 @pytest.fixture
@@ -51,6 +59,33 @@ def output(said: Said) -> dict[str, Any]:
 
 def champion(project: Layout) -> int | None:
     return history.open_registry(project).aliases().get("champion")
+
+
+def test_a_blend_is_promoted_and_its_version_recommends(project: Layout, run: Run) -> None:
+    data = SequenceData.load(project.sequences)
+    small = {"max_length": 12, "hidden_size": 8}
+    params = TrainParams.model_validate(
+        {"model": "blend", "device": "cpu", "max_epochs": 1, "sasrec": small, "filter_seen": True}
+    )
+    checkpoint = Checkpoint(project.state / "checkpoints", "b" * 64)
+    done = fit_project(data, params, True, checkpoint, console=Console(quiet=True))
+    assert isinstance(done.model, Blend)
+    assert "markov" in done.model.weights
+    tiny.put(project, done.model, about={"params": params.model_dump()})
+    policy = {**tiny.POLICY, "baselines": ["popularity", "item-knn"]}
+    tiny.set_params(project.root, promotion=policy)
+
+    decision = output(run("promote", "--yes", "--json"))["decision"]
+    assert (decision["verdict"], decision["challenger"]["model"]) == ("promoted", "blend")
+    registry = history.open_registry(project)
+    served = contenders.registered(registry, project, 1, log.in_force(registry.entries())).served
+    assert isinstance(served.model, Blend)
+    assert served.model.weights == done.model.weights
+    assert served.unseen_only  # as its network learnt to
+    asked = json.loads(run("recommend", "--history", "i3,i4", "-k", "5", "--json").out)
+    best = served.recommend(["i3", "i4"], 5, filter_seen=True)
+    assert [one["item_id"] for one in asked["recommendations"]] == [one.item_id for one in best]
+    assert best[0].item_id == "i5"
 
 
 # --- exit codes and JSON

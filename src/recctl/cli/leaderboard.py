@@ -58,6 +58,8 @@ def leaderboard(
         console.print(line)
     if board.pairs:
         pairs_table(board).print(console)
+    for line in advice(board):
+        console.print(line, soft_wrap=True)
 
 
 def _say(line: str) -> None:
@@ -111,6 +113,21 @@ def sources(board: "Board") -> list[str]:
         for protocol, one in row.published.items():
             by_source.setdefault(one.source, []).append(f"{row.model} ({protocol})")
     return [f"published: {', '.join(what)}: {source}" for source, what in by_source.items()]
+
+
+def advice(board: "Board") -> list[str]:
+    """A line for each trained model that is not proven better than a simple one."""
+    from recctl.render.numbers import change
+
+    lines = []
+    for one in board.unproven:
+        less = one.difference
+        by = change(less.value, less.low, less.high)
+        lines.append(
+            f"warning: {one.model} is not proven better than {one.simple} (NDCG@10 {by}): "
+            f"use {one.instead}"
+        )
+    return lines
 
 
 def _cells(row: "Row", board: "Board") -> list[str]:

@@ -1,32 +1,17 @@
-"""Recommenders, one file each, and the table of their names."""
+"""Recommenders, one file each, and the table of all their names."""
 
 from pathlib import Path
 
 import torch
 
 from recctl.errors import UserError, unknown_name
-from recctl.models.base import SETTINGS, WEIGHTS, Counted, Recommender, load_tensors, read_settings
-from recctl.models.bert4rec import Bert4Rec
-from recctl.models.caser import Caser
-from recctl.models.encoder import Neural
-from recctl.models.item_knn import ItemKNN
-from recctl.models.markov import Markov
-from recctl.models.popularity import Popularity, RecentPopularity
-from recctl.models.recurrent import Gru4Rec, LstmRec
-from recctl.models.sasrec import SASRec
+from recctl.models.base import SETTINGS, WEIGHTS, Recommender, load_tensors, read_settings
+from recctl.models.blend import Blend
+from recctl.models.kinds import BASELINES as BASELINES
+from recctl.models.kinds import COUNTED as COUNTED
+from recctl.models.kinds import NEURAL as NEURAL
 
-BASELINES: dict[str, type[Counted]] = {model.kind: model for model in (Popularity, Markov, ItemKNN)}
-"""Models that every evaluation compares with."""
-
-COUNTED: dict[str, type[Counted]] = {**BASELINES, RecentPopularity.kind: RecentPopularity}
-"""Models that one pass over the data fits, without randomness."""
-
-NEURAL: dict[str, type[Neural]] = {
-    model.kind: model for model in (Bert4Rec, SASRec, Gru4Rec, LstmRec, Caser)
-}
-"""Networks, trained in epochs; the settings of each are under its name in params.yaml."""
-
-MODELS: dict[str, type[Recommender]] = {**NEURAL, **COUNTED}
+MODELS: dict[str, type[Recommender]] = {**NEURAL, **COUNTED, Blend.kind: Blend}
 
 
 def load_model(folder: Path, device: torch.device) -> Recommender:

@@ -17,6 +17,9 @@ from recctl.sequences.store import Histories
 WEIGHTS = "model.safetensors"
 SETTINGS = "model.json"
 
+LEAST = 1e-12
+"""Stands for a probability of zero where a logarithm is taken."""
+
 
 class Scorer(Protocol):
     """The part of a model that ranking needs."""
@@ -45,6 +48,10 @@ class Recommender(ABC):
         Histories hold known items only (no COLD), oldest first, any length including zero. Seen
         items are scored like any other: filtering them is left to the caller.
         """
+
+    def evidence(self, histories: Histories) -> torch.Tensor:
+        """The scores as log-probabilities, up to a constant per history: what a blend adds up."""
+        return self.score(histories)
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:

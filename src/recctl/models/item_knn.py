@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from recctl.models.base import Counted, vector
+from recctl.models.base import LEAST, Counted, vector
 from recctl.models.shapes import Nothing, validated
 from recctl.models.sparse import from_tensors, to_tensors
 from recctl.sequences.store import Histories
@@ -14,6 +14,9 @@ from recctl.sequences.store import Histories
 NEIGHBOURS = 5
 """Chosen on validation parts: docs/evaluation.md."""
 _WORKING_MEMORY = 128  # MiB of distances that scikit-learn holds at a time
+
+_PRIOR = 10.0
+"""An item's similarity in `evidence` is raised by so many times its share: docs/experiments.md."""
 
 _ZERO = 1e-5
 """A cosine below this is the rounding of zero in float32."""
@@ -46,6 +49,10 @@ class ItemKNN(Counted):
         """Summed similarity to each history's items; (batch, n_items)."""
         product = _binary(histories, self.n_items) @ self.similarity
         return torch.from_numpy(product.toarray()).add_(self.share, alpha=_TIE_BREAK)
+
+    def evidence(self, histories: Histories) -> torch.Tensor:
+        """log(similarity + 10 share): a Dirichlet prior at the shares, not normalised."""
+        return self.score(histories).add_(self.share, alpha=_PRIOR).clamp_(min=LEAST).log_()
 
     def settings(self) -> dict[str, Any]:
         """Nothing: the tensors say it all."""

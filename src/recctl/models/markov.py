@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from recctl.models.base import Counted, vector
+from recctl.models.base import LEAST, Counted, vector
 from recctl.models.shapes import Smoothing, validated
 from recctl.models.sparse import from_tensors, to_tensors
 from recctl.sequences.store import Histories
@@ -55,6 +55,10 @@ class Markov(Counted):
         smoothed = (counts + self.smoothing * self.share) / (totals + self.smoothing)
         scores[torch.from_numpy(some)] = smoothed
         return scores
+
+    def evidence(self, histories: Histories) -> torch.Tensor:
+        """log P(j | last item)."""
+        return self.score(histories).clamp_(min=LEAST).log_()
 
     def settings(self) -> dict[str, Any]:
         """The smoothing."""

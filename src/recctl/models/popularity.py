@@ -35,6 +35,10 @@ class Popularity(Counted):
         """The same scores for every history; (batch, n_items)."""
         return self.counts.repeat(len(histories), 1)
 
+    def evidence(self, histories: Histories) -> torch.Tensor:
+        """log(count + 1)."""
+        return self.score(histories).log1p_()
+
     def settings(self) -> dict[str, Any]:
         """Nothing: the counts say it all."""
         return {}

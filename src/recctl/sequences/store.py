@@ -90,6 +90,10 @@ class Cases:
     def __len__(self) -> int:
         return len(self.users)
 
+    def select(self, rows: NDArray[np.int64]) -> "Cases":
+        """Some of the cases."""
+        return Cases(self.users[rows], self.histories.select(rows), self.targets[rows])
+
 
 @dataclass(frozen=True)
 class SequenceData:

@@ -11,8 +11,10 @@ from recctl.data.repeats import MOST
 from recctl.errors import UserError
 from recctl.evaluation import plots, report
 from recctl.evaluation.beyond_accuracy import beyond_accuracy
+from recctl.evaluation.metrics import per_case
 from recctl.evaluation.ranking import Ranks, rank_cases, unreachable
 from recctl.evaluation.slices import slices
+from recctl.evaluation.statistics import interval
 from recctl.evaluation.tables import primary_metric, show
 from recctl.evaluation.test_set import TestSet
 from recctl.files import replacing_folder, write_json
@@ -20,6 +22,7 @@ from recctl.layout import Layout
 from recctl.models import BASELINES
 from recctl.models.base import Recommender, read_settings
 from recctl.recommend import Served
+from recctl.render.numbers import change, label
 from recctl.render.text import echo
 from recctl.sequences.store import SequenceData
 from recctl.tracking.runs import log_evaluation, trained_run
@@ -53,6 +56,7 @@ def run(layout: Layout) -> None:
         _write(folder, result, means, ranks, test)
     show(result)
     _warn(result["repeats"])
+    _warn_unproven(served.model.kind, ranks, test)
     _track(layout, result["fingerprint"], means)
 
 
@@ -63,6 +67,21 @@ def _warn(repeats: dict[str, Any]) -> None:
             f"{repeats['targets']:,} targets, which no model can get right: set "
             "evaluate.filter_seen to false where users come back to items"
         )
+
+
+def _warn_unproven(kind: str, ranks: dict[str, Ranks], test: TestSet) -> None:
+    """Name the best baseline that the model is not proven better than: the interval meets zero."""
+    metric = primary_metric(test.params.metrics)
+    gains = {name: per_case(metric, one.full, test.n_items) for name, one in ranks.items()}
+    model = gains.pop("model")
+    for name in sorted(set(gains) - {kind}, key=lambda one: -gains[one].mean()):
+        rng = np.random.default_rng(test.params.seed)
+        less = interval(model - gains[name], test.params.bootstrap_resamples, rng)
+        if less.low <= 0:
+            by = change(less.value, less.low, less.high)
+            which = f"{kind} is not proven better than {name} ({label(metric)} {by})"
+            _say(f"warning: {which}: use {name}")
+            return
 
 
 def _check_catalogue(layout: Layout, served: Served, data: SequenceData) -> None:

@@ -10,6 +10,7 @@ from recctl.evaluation.params import EvaluateParams
 from recctl.files import replacing_folder, write_json
 from recctl.layout import Layout
 from recctl.models.base import save_model
+from recctl.models.blend import Blend
 from recctl.render.console import Console, Text
 from recctl.sequences.store import SequenceData
 from recctl.tracking.training import training_run
@@ -35,7 +36,8 @@ def run(layout: Layout) -> None:
     data = SequenceData.load(layout.sequences)
     n_items = data.vocabulary.size
     key = fingerprint(params, data.fingerprint, filter_seen)
-    checkpoint = Checkpoint(layout.state / "checkpoints", key)
+    of_network = fingerprint(params.of_network(), data.fingerprint, filter_seen)
+    checkpoint = Checkpoint(layout.state / "checkpoints", of_network)
     console = Console()
     tags = {"split_fingerprint": data.fingerprint, "training_fingerprint": key}
     with training_run(
@@ -90,6 +92,9 @@ def _metrics(done: Fit) -> dict[str, float]:
 
 def _say(console: Console, done: Fit, params: TrainParams) -> None:
     at = f" at epoch {done.best_epoch} of {len(done.curve)}" if done.curve else ""
+    if isinstance(done.model, Blend):
+        weights = ", ".join(f"{name} {one:.3f}" for name, one in done.model.weights.items())
+        console.print(f"train: weights of the blend, fitted on validation: {weights}")
     console.print(f"train: best validation NDCG@10 {done.best_ndcg:.4f}{at}")
     ends = curve.end([(row.epoch, row.ndcg) for row in done.curve if row.ndcg is not None])
     if len(done.curve) == params.max_epochs and curve.still_rises(ends, done.best_epoch):

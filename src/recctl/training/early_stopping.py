@@ -15,21 +15,24 @@ _CASES = 10_000
 _METRIC = "ndcg@10"
 
 
+def validation_cases(data: SequenceData) -> Cases:
+    """The validation cases, or a sample of 10,000; UserError where there is none."""
+    cases = data.cases("validation")
+    if not len(cases):
+        raise UserError("the split has no validation target", "see artifacts/sequences/report.json")
+    if len(cases) <= _CASES:
+        return cases
+    return cases.select(np.sort(np.random.default_rng(0).choice(len(cases), _CASES, replace=False)))
+
+
 def validation(data: SequenceData, filter_seen: bool, world: World | None = None) -> Validate:
     """NDCG@10 on the validation cases, or on a sample of 10,000, ranked as evaluation does.
 
     In a `world` of several processes each ranks its share; the figure is the same.
     """
     world = world or World()
-    cases = data.cases("validation")
-    if not len(cases):
-        raise UserError("the split has no validation target", "see artifacts/sequences/report.json")
-    rows = np.arange(len(cases))
-    if len(cases) > _CASES:
-        chosen = np.random.default_rng(0).choice(len(cases), _CASES, replace=False)
-        rows = np.sort(chosen)
-    own = rows[world.share(0, len(rows))]
-    cases = Cases(cases.users[own], cases.histories.select(own), cases.targets[own])
+    cases = validation_cases(data)
+    cases = cases.select(np.arange(len(cases))[world.share(0, len(cases))])
 
     def validate(model: Recommender) -> float:
         ranks = rank_cases(model, cases, filter_seen=filter_seen).full

@@ -7,6 +7,7 @@ import torch
 
 from recctl.errors import UserError, unknown_name
 from recctl.models import COUNTED, MODELS, NEURAL
+from recctl.models.blend import Blend
 from recctl.render.console import Console
 from recctl.sequences.store import Histories
 from recctl.training.checkpoint import Checkpoint, training_fingerprint
@@ -28,7 +29,7 @@ def check_model(name: str) -> None:
 def fingerprint(params: TrainParams, split: str, filter_seen: bool) -> str:
     """The sha256 of what a training depends on: params (without device, processes and the sections
     of other models), the split's fingerprint, the seen filter of its validations, our code."""
-    others = set(NEURAL) - {params.model}
+    others = {*NEURAL, Blend.kind} - {params.model, params.of_network().model}
     return training_fingerprint(
         params.model_dump_json(exclude={"device", "processes", *others}),
         split,
@@ -50,10 +51,13 @@ def fit(
 ) -> Fit:
     """Train the model that `params.model` names, alone or with the other ranks of a `world`.
 
+    Of a blend that is the network.
+
     Raises UserError for an unknown model, no sequence to train on, a damaged checkpoint, weights or
     a loss that are not finite, and a device without enough memory.
     """
     check_model(params.model)
+    params = params.of_network()
     if not len(train):
         raise UserError("there is no training sequence", "see artifacts/sequences/report.json")
     if params.model in COUNTED:

@@ -13,10 +13,12 @@ from recctl import supervise
 from recctl.devices import pick
 from recctl.errors import UserError
 from recctl.models import NEURAL
+from recctl.models.blend import Blend
 from recctl.render.console import Console
 from recctl.render.text import echo
 from recctl.sequences.store import SequenceData
 from recctl.training import worker
+from recctl.training.blend import blended
 from recctl.training.checkpoint import Checkpoint
 from recctl.training.early_stopping import validation
 from recctl.training.fit import fit
@@ -55,7 +57,7 @@ def fit_project(
         )
         _together(job, count, console)
         console = Console(quiet=True)  # all that is left here is to read the last checkpoint
-    return fit(
+    done = fit(
         data.train(),
         data.vocabulary.size,
         params,
@@ -65,12 +67,13 @@ def fit_project(
         on_epoch=on_epoch,
         console=console,
     )
+    return blended(done, data, filter_seen) if params.model == Blend.kind else done
 
 
 def processes(params: TrainParams, device: torch.device) -> int:
     """The number of processes: `auto` is one per GPU; a baseline needs one."""
     gpus = torch.cuda.device_count() if device.type == "cuda" else 0
-    if params.model not in NEURAL:
+    if params.of_network().model not in NEURAL:
         return 1
     if params.processes == "auto":
         return max(1, gpus)

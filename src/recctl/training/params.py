@@ -7,7 +7,9 @@ from pydantic import BeforeValidator, Field
 from recctl import limits
 from recctl.config import Section
 from recctl.errors import UserError
+from recctl.models.blend import Blend
 from recctl.models.shapes import CaserShape, RecurrentShape, Shape, TransformerShape
+from recctl.settings import Settings
 
 
 class Bert4RecParams(TransformerShape):
@@ -24,6 +26,13 @@ class SasRecParams(TransformerShape):
 
     item_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of a history's items that training hides from the network."""
+
+
+class BlendParams(Settings):
+    """What a blend is made of beside counted models."""
+
+    network: Literal["bert4rec", "sasrec", "gru4rec", "lstm", "caser"] = "sasrec"
+    """Trained by its own settings in this section."""
 
 
 def _processes(value: Any) -> Any:
@@ -81,6 +90,7 @@ class TrainParams(Section):
     gru4rec: RecurrentShape = RecurrentShape()
     lstm: RecurrentShape = RecurrentShape()
     caser: CaserShape = CaserShape()
+    blend: BlendParams = BlendParams()
 
     def ranked(self, filter_seen: bool) -> Self:
         """With the default of `filter_seen`, which follows from how the model will be ranked.
@@ -96,6 +106,12 @@ class TrainParams(Section):
         if self.filter_seen is not None:
             return self
         return self.model_copy(update={"filter_seen": filter_seen})
+
+    def of_network(self) -> Self:
+        """With the network of a blend as the model; for any other model these settings."""
+        if self.model != Blend.kind:
+            return self
+        return self.model_copy(update={"model": self.blend.network})
 
     def network(self) -> Shape:
         """The settings of the network that `model` names."""
