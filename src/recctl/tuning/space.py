@@ -24,6 +24,7 @@ Space = dict[str, Values]
 DEFAULTS: Space = {
     "learning_rate": Range(low=3e-4, high=1e-2, log=True),
     "batch_size": [32, 64, 128, 256],
+    "average_epochs": [0.0, 1.0, 2.0, 4.0],
     "weight_decay": Range(low=1e-4, high=0.1, log=True),
     "hidden_size": [32, 64, 128],
     "state_size": [64, 128, 256],
