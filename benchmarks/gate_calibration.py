@@ -63,7 +63,7 @@ TYPICAL = 2.68
 """Mean log rank of the champion."""
 SHARED = 0.8
 """Correlation of two models' log ranks over users: what of them is the target's difficulty."""
-WEAK = {"popularity": 5.9, "markov": 3.6}
+WEAK = {"popularity": 5.9, "markov": 3.6, "item-knn": 4.4}
 """Mean log rank of the baselines."""
 
 
@@ -162,7 +162,7 @@ def whole_policy(resamples: int, seed: int) -> PromotionParams:
         resamples=resamples,
         seed=seed,
         primary=Primary(),
-        baselines=["popularity", "markov"],
+        baselines=["popularity", "markov", "item-knn"],
         slices=Slices(),
         guardrails=Guardrails(
             coverage_loss=0.25,

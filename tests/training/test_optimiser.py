@@ -12,6 +12,9 @@ N_ITEMS = 40
 def network(sparse: bool) -> Encoder:
     encoder = Encoder(N_ITEMS, 6, 8, layers=1, heads=2, dropout=0.0, attention_dropout=0.0)
     encoder.initialise(torch.Generator().manual_seed(0))
+    with torch.no_grad():  # or gradients would be as small as Adam's epsilon
+        for weight in encoder.parameters():
+            weight.mul_(15 if weight.dim() > 1 else 1)
     encoder.item.sparse = sparse
     return encoder
 
