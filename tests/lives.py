@@ -24,6 +24,6 @@ def wait_for(what: str, condition: Callable[[], Any], seconds: float = SECONDS) 
     end = time.monotonic() + seconds
     while not (answer := condition()):
         if time.monotonic() > end:
-            pytest.fail(f"waited {seconds:.0f} s in vain for {what}")
+            pytest.fail(f"waited {seconds:.0f} s without success for {what}")
         time.sleep(0.02)
     return answer

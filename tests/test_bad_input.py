@@ -2,7 +2,7 @@
 
 Every case begins with a project whose five stages have run, damages one thing in it and runs one
 command. Whatever the damage, the command must end with exit code 2 and one line that starts with
-`recctl: ` and says what is wrong, where, and how to mend it. Every file that was there must have
+`recctl: ` and says what is wrong, where, and how to fix it. Every file that was there must have
 the same bytes afterwards, and no half-written one may lie beside it.
 """
 
@@ -19,7 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file, save_file
 
-from recctl.cli import main
+from commands import Outcome, Run, runner
 from recctl.config import read_params
 from recctl.layout import Layout
 
@@ -88,34 +88,14 @@ def write_project(root: Path, rows: list[Row]) -> Path:
     return root
 
 
-class Outcome(NamedTuple):
-    """What a command left on the terminal."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Outcome]
-
-
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
     """Run `recctl ...` in a project, in this process, with all that the libraries print."""
-
-    def call(root: Path, *arguments: str) -> Outcome:
-        monkeypatch.chdir(root)
-        monkeypatch.setattr(sys, "argv", ["recctl", *arguments])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        return Outcome(int(end.value.code or 0), *capfd.readouterr())
-
-    return call
+    return runner(monkeypatch, capfd)
 
 
 def run_apart(root: Path, *arguments: str) -> Outcome:
-    """Run the installed command in a process of its own."""
+    """Run the installed command in a new process."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [RECCTL, *arguments], cwd=root, env=environment, capture_output=True, text=True, check=False
@@ -789,7 +769,7 @@ def without_privileges(root: Path) -> Iterator[None]:
     ],
 )
 def test_a_file_that_may_not_be_read(open_project: Path, run: Run, command: str, name: str) -> None:
-    assert run(open_project, *command.split()).code == 0  # imports what nobody cannot reach
+    assert run(open_project, *command.split()).code == 0  # imports what the user nobody cannot read
     before = contents(open_project)
     (open_project / name).chmod(0)
     with without_privileges(open_project):

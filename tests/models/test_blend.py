@@ -26,7 +26,7 @@ DAY = 86_400 * 10**6
 LOG = [[0, 1, 2, 0], [1, 2], [2, 3, 1], [0]]
 DAYS = [[0, 30, 60, 90], [90, 180], [0, 0, 180], [180]]
 HISTORIES = [[0], [1, 2], [], [3, 0, 3]]
-N_ITEMS = 5  # nobody took item 4
+N_ITEMS = 5  # no user has item 4
 WEIGHTS = {"sasrec": 0.7, "markov": 0.4, "item-knn": 1.3, "recent-popularity": 0.1}
 
 

@@ -282,7 +282,7 @@ def test_a_writer_held_up_between_look_and_move_follows_the_newer_decision(
         if held_up:
             overtaken.append(1)
             recovered(two)  # another process finishes ours ...
-            promote(two, tmp_path, "three")  # ... and decides anew
+            promote(two, tmp_path, "three")  # ... and decides again
             assert two.aliases()["champion"] == 3
         two.client.set_registered_model_alias(name, alias, version)
         assert not held_up or two.aliases()["champion"] == 1  # the trap

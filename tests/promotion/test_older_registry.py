@@ -17,9 +17,9 @@ from typing import Any
 import jsonschema
 import pytest
 import tiny_project as tiny
-from commands import Run, Said
 
 import recctl
+from commands import Outcome, Run
 from recctl.config import Section
 from recctl.layout import Layout
 
@@ -66,7 +66,7 @@ def copied(unpacked: Path, tmp_path: Path) -> Layout:
     return layout
 
 
-def output(said: Said) -> dict[str, Any]:
+def output(said: Outcome) -> dict[str, Any]:
     """The JSON that a command printed, which fits today's schema."""
     found: dict[str, Any] = json.loads(said.out)
     jsonschema.validate(found, json.loads(SCHEMA.read_text()))

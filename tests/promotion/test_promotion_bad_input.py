@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import tiny_project as tiny
-from commands import Run, Said
 from safetensors.numpy import load_file, save_file
 
+from commands import Outcome, Run
 from recctl.layout import Layout
 from recctl.promotion import history
 
@@ -100,7 +100,7 @@ def contents(layout: Layout) -> dict[str, str]:
     return kept
 
 
-def assert_one_line(said: Said, *words: str) -> None:
+def assert_one_line(said: Outcome, *words: str) -> None:
     """Exit code 2 and one line: what is wrong and how to fix it; progress may precede it."""
     assert "Traceback" not in said.err + said.out, said.err
     lines = [line for line in said.err.splitlines() if ": ranked " not in line]

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 import tiny_project as tiny
-from commands import Run, Said, here, runner
 
+from commands import Outcome, Run, here, runner
 from lives import SECONDS
 from programs import captured
 from recctl.errors import UserError
@@ -49,7 +49,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], proj
     return partial(runner(monkeypatch, capfd), project.root)
 
 
-def output(said: Said) -> dict[str, Any]:
+def output(said: Outcome) -> dict[str, Any]:
     """Standard output as what docs/decision.schema.json describes; the rest went elsewhere."""
     Output.model_validate_json(said.out)
     assert all(line.startswith("recctl: ") for line in said.err.splitlines()), said.err
@@ -243,7 +243,7 @@ def test_a_command_that_is_not_whole_exits_with_2(run: Run, command: str, says: 
 
 
 class Terminal:
-    """A command on a pseudo-terminal of its own, in a process forked from this one."""
+    """A command on a new pseudo-terminal, in a process forked from this one."""
 
     def __init__(self, root: Path, *arguments: str) -> None:
         self.pid, self.master = pty.fork()

@@ -42,7 +42,7 @@ def train(folder: Path, every: float, saves: int) -> None:
 
 
 def end_of(folder: Path, every: float = 0.0, saves: int = -1) -> tuple[int | None, str]:
-    """How a training in a process of its own ends, and what it prints."""
+    """How a training in a separate process ends, and what it prints."""
     process = forked.context().Process(target=train, args=(folder, every, saves))
     process.start()
     process.join(SECONDS)

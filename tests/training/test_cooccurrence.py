@@ -91,3 +91,12 @@ def test_too_few_pairs_leave_random_vectors(
     drawn = encoder.item.weight.detach().clone()
     cooccurrence.begin(encoder, Histories.of(lists))
     assert torch.equal(encoder.item.weight, drawn)
+
+
+@pytest.mark.parametrize(("most", "kept"), [(100, 3), (6, 3), (5, 2), (3, 2), (2, 1), (1, 1)])
+def test_the_last_sequences_are_counted(
+    monkeypatch: pytest.MonkeyPatch, most: int, kept: int
+) -> None:
+    monkeypatch.setattr(cooccurrence, "MOST", most)
+    counted = cooccurrence.latest(Histories.of([[0, 1, 2], [3], [4, 5]]))
+    assert [list(row) for row in counted] == [[0, 1, 2], [3], [4, 5]][3 - kept :]

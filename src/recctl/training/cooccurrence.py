@@ -16,8 +16,8 @@ from recctl.sequences.store import Histories
 
 WINDOW = 5
 """Items at most so far apart count as a pair, with weight one over their distance."""
-_MOST = 10**7
-"""Interactions that are counted: the latest sequences, which bounds memory."""
+MOST = 10**7
+"""Interactions that are counted, which bounds memory."""
 _SMOOTHING = 0.75
 """Exponent of a context item's frequency (Levy, Goldberg and Dagan, TACL 2015, section 3.2)."""
 
@@ -32,6 +32,7 @@ def begin(encoder: SequenceEncoder, train: Histories) -> None:
     A bias is the logarithm of an item's popularity: the scores of a softmax without any history.
     """
     n_items = encoder.n_items
+    train = latest(train)
     counts = torch.from_numpy(np.bincount(train.flat()[1], minlength=n_items) + 1)
     popularity = counts.float().log()
     vectors = cooccurrence_vectors(train, n_items, encoder.hidden_size)
@@ -40,6 +41,12 @@ def begin(encoder: SequenceEncoder, train: Histories) -> None:
         if vectors is not None:
             paired = vectors.any(dim=1)
             encoder.item.weight[:n_items][paired] = vectors[paired]
+
+
+def latest(train: Histories) -> Histories:
+    """The last sequences, of `MOST` interactions together at most, and one sequence at least."""
+    later = np.cumsum(train.lengths[::-1])
+    return train.select(slice(-max(1, int(np.searchsorted(later, MOST, side="right"))), None))
 
 
 def cooccurrence_vectors(train: Histories, n_items: int, size: int) -> Tensor | None:
@@ -63,7 +70,6 @@ def cooccurrence_vectors(train: Histories, n_items: int, size: int) -> Tensor | 
 def mutual_information(train: Histories, n_items: int) -> sparse.csr_array:
     """Positive pointwise mutual information of the pairs; (n_items, n_items), float32."""
     rows, items = train.flat()
-    rows, items = rows[-_MOST:], items[-_MOST:]
     first, second, weights = [], [], []
     for distance in range(1, WINDOW + 1):
         together = rows[:-distance] == rows[distance:]

@@ -22,7 +22,7 @@ def here(root: Path, *arguments: str) -> int:
     return 0
 
 
-class Said(NamedTuple):
+class Outcome(NamedTuple):
     """What a command printed, and its exit code."""
 
     code: int
@@ -30,18 +30,18 @@ class Said(NamedTuple):
     err: str
 
 
-Run = Callable[..., Said]
+Run = Callable[..., Outcome]
 
 
 def runner(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
     """Runs `recctl` in a folder: the folder, then the arguments."""
 
-    def run(root: Path, *arguments: str) -> Said:
+    def run(root: Path, *arguments: str) -> Outcome:
         monkeypatch.chdir(root)
         monkeypatch.setattr(sys, "argv", ["recctl", *arguments])
         capfd.readouterr()
         with pytest.raises(SystemExit) as end:
             main()
-        return Said(int(end.value.code or 0), *capfd.readouterr())
+        return Outcome(int(end.value.code or 0), *capfd.readouterr())
 
     return run
