@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import Run, runner
 from servers import connect, fresh_sqlite, tracked_at
 
+from commands import Run, runner
 from recctl.promotion.ledger import aliases
 from recctl.promotion.ledger.registry import Registry
 

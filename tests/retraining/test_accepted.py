@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import small_project as small
 import tiny_project as tiny
-from commands import here
 
+from commands import here
 from programs import captured
 from recctl import lock, pipeline
 from recctl.data import versions
