@@ -23,7 +23,7 @@ from recctl.training.checkpoint import Checkpoint
 from recctl.training.fit import fit
 from recctl.training.params import Bert4RecParams, TrainParams
 
-EPOCHS = 10
+EPOCHS = 4
 PARAMS = """
 ingest: {name: starter, files: [interactions.csv.gz], format: csv, items_file: items.csv}
 sequence-split: {protocol: leave-one-out, minimum_user_interactions: 5}

@@ -1,7 +1,6 @@
 """The stage from files to files: what is written, what is printed, how it ends."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import forked_dvc
 from recctl.errors import UserError
 from recctl.files import write_json
 from recctl.layout import Layout
@@ -219,8 +219,4 @@ stages:
 
 
 def dvc(project: Layout, *arguments: str) -> int:
-    environment = {**os.environ, "DVC_NO_ANALYTICS": "true", "DVC_TEST": "true"}
-    command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(
-        command, cwd=project.root, env=environment, capture_output=True
-    ).returncode
+    return forked_dvc.ask(project, *arguments).code
