@@ -29,11 +29,8 @@ def main() -> None:
     parser.add_argument("--minutes", default="30")
     parser.add_argument("--jobs", default="1")
     given = parser.parse_args()
-    if not given.folder.exists():
-        run(ROOT, "git", "clone", "--quiet", str(ROOT), str(given.folder.resolve()))
-        log = ["--from", str(Path(given.log).resolve())] if given.log else []
-        run(given.folder, "recctl", "data", "use", given.data, *log)
-        run(given.folder, "dvc", "repro", "sequence-split")
+    log = ["--from", str(Path(given.log).resolve())] if given.log else []
+    project(given.folder, given.data, *log)
     options = ["--minutes", given.minutes, "--jobs", given.jobs, "--json"]
     found = json.loads(run(given.folder, "recctl", "tune", given.model, *options))
     first = found["trials"][0]
@@ -52,6 +49,18 @@ def main() -> None:
     print(best["settings"])
     for name, trial in (("preset", first), ("best", best)):
         print(f"test, {name}: {test(given.folder, given.model, trial['settings'])}")
+
+
+def project(folder: Path, *data: str) -> None:
+    """Make the folder a copy of this project with the log that `recctl data use` is given, split.
+
+    A folder that exists is left as it is.
+    """
+    if folder.exists():
+        return
+    run(ROOT, "git", "clone", "--quiet", str(ROOT), str(folder.resolve()))
+    run(folder, "recctl", "data", "use", *data)
+    run(folder, "dvc", "repro", "sequence-split")
 
 
 def show(name: str, trial: dict[str, Any]) -> None:

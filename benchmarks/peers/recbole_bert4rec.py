@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import _measure as measure
+import pandas as pd
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.data.dataloader import FullSortEvalDataLoader
@@ -37,22 +38,41 @@ class First:
         return getattr(self._loader, name)
 
 
-def config(folder: Path, given: Namespace) -> Config:
-    """RecBole's settings: those of the others, and nothing written or shown on the way."""
-    chosen = {
+def config(model: str, folder: Path, chosen: dict[str, Any]) -> Config:
+    """RecBole's settings: its defaults and the chosen ones; it shows nothing on the way."""
+    always = {
         "data_path": str(folder),
         "checkpoint_dir": str(folder),
         "USER_ID_FIELD": "user_id",
         "ITEM_ID_FIELD": "item_id",
         "TIME_FIELD": "timestamp",
         "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+        "train_neg_sample_args": None,
+        "use_gpu": False,
+        "show_progress": False,
+        "state": "ERROR",
+    }
+    return Config(model=model, dataset="log", config_dict=always | chosen)
+
+
+def write(rows: pd.DataFrame, folder: Path) -> None:
+    """Write user_id, item_id and timestamp as RecBole's data set `log`."""
+    (folder / "log").mkdir()
+    kept = rows[["user_id", "item_id", "timestamp"]]
+    header = ["user_id:token", "item_id:token", "timestamp:float"]
+    kept.to_csv(folder / "log" / "log.inter", sep="\t", index=False, header=header)
+
+
+def split(kind: str) -> dict[str, Any]:
+    """RecBole's `eval_args` of leave-one-out: `valid_and_test` or `valid_only`."""
+    return {"split": {"LS": kind}, "order": "TO", "group_by": "user", "mode": "full"}
+
+
+def settings(given: Namespace) -> dict[str, Any]:
+    """What the others are given, too."""
+    return {
         "MAX_ITEM_LIST_LENGTH": given.max_length,
-        "eval_args": {
-            "split": {"LS": "valid_and_test"},
-            "order": "TO",
-            "group_by": "user",
-            "mode": "full",
-        },
+        "eval_args": split("valid_and_test"),
         "metrics": ["Hit", "NDCG"],
         "topk": [10],
         "valid_metric": "NDCG@10",
@@ -65,16 +85,11 @@ def config(folder: Path, given: Namespace) -> Config:
         "mask_ratio": given.mask,
         "ft_ratio": 0.0,
         "loss_type": "CE",
-        "train_neg_sample_args": None,
         "train_batch_size": measure.BATCH,
         "eval_batch_size": measure.EVALUATION_BATCH,
         "epochs": 1,
         "worker": given.workers,
-        "use_gpu": False,
-        "show_progress": False,
-        "state": "ERROR",
     }
-    return Config(model="BERT4Rec", dataset="log", config_dict=chosen)
 
 
 def main() -> None:
@@ -84,12 +99,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.chdir(folder)  # TensorBoard's files go to the current folder
-        (folder / "log").mkdir()
-        chosen = config(folder, given)
+        chosen = config("BERT4Rec", folder, settings(given))
         began = time.perf_counter()
-        rows = measure.read(log).drop(columns="left")
-        rows.columns = ["user_id:token", "item_id:token", "timestamp:float"]
-        rows.to_csv(folder / "log" / "log.inter", sep="\t", index=False)
+        rows = measure.read(log)
+        write(rows, folder)
         train, _, test = data_preparation(chosen, create_dataset(chosen))
         ready = time.perf_counter() - began
         del rows

@@ -17,7 +17,8 @@ from rectools.models import BERT4RecModel
 def dataset(rows: pd.DataFrame) -> Dataset:
     """Interactions in RecTools' format; the position in the history is the time."""
     columns = {"timestamp": Columns.Datetime}
-    return Dataset.construct(rows.drop(columns="left").rename(columns=columns).assign(weight=1))
+    kept = rows[["user_id", "item_id", "timestamp"]]
+    return Dataset.construct(kept.rename(columns=columns).assign(weight=1))
 
 
 def main() -> None:

@@ -47,7 +47,7 @@ def dataset(rows: pd.DataFrame) -> Dataset:
     return Dataset(schema, rows[COLUMNS].reset_index(drop=True))
 
 
-def tokenizer() -> SequenceTokenizer:
+def tokenizer(width: int) -> SequenceTokenizer:
     """The one feature is the item; what training never saw is dropped."""
     feature = TensorFeatureInfo(
         name="item_id_seq",
@@ -55,7 +55,7 @@ def tokenizer() -> SequenceTokenizer:
         feature_type=FeatureType.CATEGORICAL,
         feature_sources=[TensorFeatureSource(FeatureSource.INTERACTIONS, "item_id")],
         feature_hint=FeatureHint.ITEM_ID,
-        embedding_dim=measure.WIDTH,
+        embedding_dim=width,
     )
     return SequenceTokenizer(TensorSchema(feature), handle_unknown_rule="drop")
 
@@ -64,7 +64,7 @@ def main() -> None:
     given = measure.settings()
     began = time.perf_counter()
     rows = measure.read(given.log)
-    tokens = tokenizer()
+    tokens = tokenizer(measure.WIDTH)
     train = tokens.fit_transform(dataset(rows[rows["left"] >= 2]))
     training = Bert4RecTrainingDataset(train, given.max_length, mask_prob=given.mask)
     ready = time.perf_counter() - began

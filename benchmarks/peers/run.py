@@ -9,9 +9,7 @@ them computes. Without --log a log of the shape is generated.
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -22,11 +20,10 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from recctl.threads import wait_shortly
+from _environments import CACHE, HERE, PEERS, environments, limited, run
+
 from training import SHAPES, log_of
 
-HERE = Path(__file__).parent
-PEERS = ("replay", "rectools", "recbole")
 BATCHES = {"ml-1m": (3, 20), "shop": (2, 6)}
 """Of a peer: to warm up, and timed."""
 GIBIBYTE = 2**30
@@ -41,35 +38,6 @@ class Entry:
     command: tuple[str, ...]
 
 
-def environment(peer: str, cache: Path) -> str:
-    """The Python of a peer's environment, rebuilt when its requirements changed.
-
-    Raises RuntimeError with one line when it cannot be made.
-    """
-    folder, wanted = cache / peer, HERE / f"requirements-{peer}.txt"
-    python, done = folder / "bin" / "python", folder / "installed.txt"
-    if done.is_file() and done.read_text() == wanted.read_text():
-        return str(python)
-    print(f"making the environment of {peer} in {folder}", flush=True)
-    done.unlink(missing_ok=True)
-    run([sys.executable, "-m", "venv", str(folder)])
-    run([str(python), "-m", "pip", "install", "-q", "--prefer-binary", "-r", str(wanted)])
-    done.write_text(wanted.read_text())
-    return str(python)
-
-
-def run(command: list[str], **variables: str) -> str:
-    """What a command printed; RuntimeError with its last line when it failed."""
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=os.environ | variables
-    )
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
-        errors = [line for line in said if line.startswith("ERROR")] or said
-        raise RuntimeError(f"exit code {done.returncode}: {errors[-1]}")
-    return done.stdout
-
-
 def entries(given: argparse.Namespace) -> list[Entry]:
     """What can run here; what cannot is said."""
     ours = str(HERE / "ours.py")
@@ -77,13 +45,7 @@ def entries(given: argparse.Namespace) -> list[Entry]:
         Entry("recctl", (sys.executable, ours)),
         Entry("recctl, as it comes", (sys.executable, ours, "--attention-dropout", "0")),
     ]
-    for peer in given.peers:
-        try:
-            python = environment(peer, given.cache)
-        except RuntimeError as error:
-            version = ".".join(map(str, sys.version_info[:3]))
-            print(f"{peer} left out: no environment on Python {version}: {error}")
-            continue
+    for peer, python in environments(given.peers, given.cache).items():
         found.append(Entry(peer, (python, str(HERE / f"{peer}_bert4rec.py"))))
     return found
 
@@ -102,14 +64,10 @@ def measure(given: argparse.Namespace, log: Path) -> dict[str, list[Measured]]:
         "workers": given.workers,
     }
     common = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
-    variables = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(given.threads))
-    wait_shortly(variables)
+    running, variables = entries(given), limited(given.threads)
     if given.keep_memory:
         kept = str(GIBIBYTE)
         variables |= {"MALLOC_MMAP_THRESHOLD_": kept, "MALLOC_TRIM_THRESHOLD_": kept}
-    running = entries(given)
-    if hasattr(os, "sched_setaffinity"):  # of the children too
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.threads])
     measured: dict[str, list[Measured]] = {}
     for repeat in range(given.repeats):
         for entry in list(running):
@@ -179,7 +137,7 @@ def main() -> None:
     parser.add_argument(
         "--keep-memory", action="store_true", help="make glibc keep freed memory, as recctl does"
     )
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "recctl-peers")
+    parser.add_argument("--cache", type=Path, default=CACHE)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         log = given.log or write(given.shape, Path(folder) / "log.txt")
