@@ -128,7 +128,7 @@ def trainer_of(name: str, train: Histories, settings: dict[str, Any] | None = No
     n_items = max(int(shape["items"]), int(train.items.max()) + 1)
     trainer = Trainer(train, n_items, params, pick(params.device))
     warm = trainer.plan(1)
-    for _ in range(3):
+    for _ in range(min(3, len(warm))):
         trainer.train_batch(warm, on_device(warm, trainer.device))
     return trainer
 
