@@ -82,6 +82,42 @@ def test_a_stage_ran_was_right_already_or_came_from_the_cache(make: Make) -> Non
     assert (layout.root / "one").read_text() == "1\n"
 
 
+def test_an_output_that_the_project_lacks_is_restored_from_cache_or_remote(make: Make) -> None:
+    layout = make(one="echo 1 > one")
+    output, seen = layout.root / "one", list[str]()
+    pipeline.restore(layout, output, seen.append)  # no dvc.lock names it
+    assert (output.exists(), seen) == (False, [])
+    pipeline.stage(layout, "one", quiet)
+    output.write_text("by hand\n")
+    pipeline.restore(layout, output, seen.append)
+    assert (output.read_text(), seen) == ("by hand\n", [])
+    output.unlink()
+    dvc_client.push(layout, quiet)
+    shutil.rmtree(layout.root / ".dvc" / "cache")  # as in a new clone
+    pipeline.restore(layout, output, seen.append)
+    assert (output.read_text(), seen) == ("1\n", ["one is missing: restored"])
+    output.unlink()
+    dvc(layout.root, "remote", "remove", "here")
+    pipeline.restore(layout, output, seen.append)
+    assert output.read_text() == "1\n"
+
+
+def test_an_output_that_dvc_lacks_is_reported(make: Make) -> None:
+    layout = make(one="echo never pushed > one")
+    pipeline.stage(layout, "one", quiet)
+    (layout.root / "one").unlink()
+    shutil.rmtree(layout.root / ".dvc" / "cache")
+    seen: list[str] = []
+    pipeline.restore(layout, layout.root / "one", seen.append)
+    assert seen == ["one is missing: 'dvc pull' gave no copy of it"]
+    theirs = zc.lockfile.LockFile(str(layout.root / ".dvc" / "tmp" / "lock"))
+    try:
+        with pytest.raises(MayPass, match=r"^'dvc pull one' failed: DVC is busy"):
+            pipeline.restore(layout, layout.root / "one", quiet)
+    finally:
+        theirs.close()
+
+
 def test_of_a_bar_only_what_stays_is_handed_on(make: Make) -> None:
     seen: list[str] = []
     bar = r"printf '10\045\r50\045\r100\045\n'; printf 'no newline' | tee one"

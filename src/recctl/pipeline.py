@@ -77,10 +77,8 @@ def refill(layout: Layout, on_line: Say, *, lock: Lock | None = None) -> None:
 
     Otherwise DVC would run their stages again. Outputs that dvc.lock does not name are left alone.
     """
-    path = layout.root / "dvc.lock"
-    known = recorded(path.read_text(encoding="utf-8") if path.is_file() else None)
     cache = dvc.cache(layout)
-    for name, stage in known.items():
+    for name, stage in _locked(layout).items():
         outs = stage["outs"]
         here = all((layout.root / out).exists() for out in outs)
         if here and not all(dvc.is_whole(cache, md5) for md5 in outs.values()):
@@ -88,6 +86,29 @@ def refill(layout: Layout, on_line: Say, *, lock: Lock | None = None) -> None:
             code, _ = dvc.run(layout, ["commit", "--quiet", name], lock=lock)
             if code == 0:
                 on_line(f"{name}: DVC's cache lacked its outputs; they were added again")
+
+
+def restore(layout: Layout, output: Path, on_line: Say, *, lock: Lock | None = None) -> None:
+    """Bring an output that dvc.lock names from DVC's cache or remote, where the project lacks it.
+
+    `dvc repro --pull` does so only for stages that need not run. Where DVC gives no copy, that is
+    reported; raises MayPass where DVC is busy.
+    """
+    name = output.relative_to(layout.root).as_posix()
+    if output.exists() or not any(name in stage["outs"] for stage in _locked(layout).values()):
+        return
+    verb = "pull" if dvc.remote(layout) else "checkout"
+    code, lines = dvc.run(layout, [verb, name], lock=lock)
+    reason = dvc.reason(code, lines)
+    if code != 0 and reason.may_pass:
+        raise MayPass(f"'dvc {verb} {name}' failed: {reason.text}")
+    done = "restored" if code == 0 else f"'dvc {verb}' gave no copy of it"
+    on_line(f"{name} is missing: {done}")
+
+
+def _locked(layout: Layout) -> dict[str, dict[str, dict[str, str]]]:
+    path = layout.root / "dvc.lock"
+    return recorded(path.read_text(encoding="utf-8") if path.is_file() else None)
 
 
 def recorded(lock: str | None) -> dict[str, dict[str, dict[str, str]]]:

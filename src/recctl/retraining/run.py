@@ -206,9 +206,14 @@ class _Run:
         publish.require_possible(self.layout, self.params.publish)
 
     def sync(self) -> None:
-        """Bring data/ in line with data.dvc, and add outputs that DVC's cache lacks to it."""
+        """Bring data/ in line with data.dvc, and add outputs that DVC's cache lacks to it.
+
+        A new clone, or a project after `make clean`, lacks the profiles that drift is measured by.
+        """
         sync.sync(self.layout, self.hooks.say)
         pipeline.refill(self.layout, self.hooks.say, lock=self.lock)
+        profiles = self.layout.validation / "profiles"
+        pipeline.restore(self.layout, profiles, self.hooks.say, lock=self.lock)
         accepted.keep_if_passed(self.layout)
 
     def finish_last(self) -> Finished | None:
