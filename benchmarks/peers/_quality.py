@@ -102,7 +102,8 @@ class Limit:
 
 def scores(folder: Path, users: int, items: int) -> NDArray[np.float32]:
     """The file of scores, (users, items); rows that are not written are ties, which rank last."""
-    return np.lib.format.open_memmap(folder / SCORES, "w+", np.dtype(np.float32), (users, items))
+    shape = (int(users), int(items))  # NumPy 2 writes an np.int64 so that it cannot be read
+    return np.lib.format.open_memmap(folder / SCORES, "w+", np.dtype(np.float32), shape)
 
 
 def blocks(count: int) -> Iterator[slice]:
