@@ -10,7 +10,9 @@ only what is missing. README.md beside this file says which settings these are.
 
 import argparse
 import json
+import shutil
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ from tuning import project
 OURS = ("sasrec", "bert4rec", "markov", "popularity")
 THEIRS = ("sasrec", "bert4rec")
 METRICS = ("hr@10", "ndcg@10")
+RANKS = "ranks.npy"
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,6 @@ class Scores:
 
 def write_rows(test: TestSet) -> None:
     """Each user's history before the test target, by our numbers, without cold items."""
-    path = test.layout.root / ROWS
-    if path.exists():
-        return
     rows, at = test.cases.histories.positions()
     users = test.cases.users[rows]
     items = test.cases.histories.items[at]
@@ -73,44 +73,49 @@ def write_rows(test: TestSet) -> None:
     places = at - test.cases.histories.starts[rows]
     columns = np.column_stack([users, items, places, validation])
     header = "user_id,item_id,timestamp,validation"
-    np.savetxt(path, columns, "%d", ",", header=header, comments="")
+    np.savetxt(test.layout.root / ROWS, columns, "%d", ",", header=header, comments="")
 
 
-def train(given: argparse.Namespace, peer: str, python: str, model: str, **variables: str) -> Path:
-    """The folder of a row after its training; RuntimeError with one line when it failed."""
-    folder: Path = given.folder.resolve() / f"{given.minutes:g}-minutes" / f"{peer}-{model}"
-    if (folder / "ranks.npy").exists():
+def measure(
+    given: argparse.Namespace, test: TestSet, peer: str, python: str, model: str, **variables: str
+) -> Path:
+    """Train and rank, unless that was done: the folder with RESULT and RANKS.
+
+    Raises RuntimeError with one line when the training failed.
+    """
+    name = f"{given.minutes:g}-minutes-{given.threads}-threads"
+    folder = test.layout.root / name / f"{peer}-{model}"
+    if (folder / RANKS).exists():
         return folder
-    folder.mkdir(parents=True, exist_ok=True)
     print(f"{peer}: {model}", flush=True)
-    arguments = {
-        "project": given.folder.resolve(),
-        "folder": folder,
-        "model": model,
-        "minutes": given.minutes,
-        "threads": given.threads,
-    }
-    words = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
-    run([python, str(HERE / f"{peer}_quality.py"), *words], **variables)
+    with tempfile.TemporaryDirectory(dir=test.layout.root) as work:
+        arguments = {
+            "project": test.layout.root,
+            "folder": work,
+            "model": model,
+            "minutes": given.minutes,
+            "threads": given.threads,
+        }
+        words = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
+        run([python, str(HERE / f"{peer}_quality.py"), *words], **variables)
+        ranks = ranked(test, np.load(Path(work) / SCORES, mmap_mode="r"))
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(Path(work) / RESULT, folder)
+        np.save(folder / RANKS, ranks)
     return folder
 
 
-def rank(test: TestSet, folder: Path) -> None:
-    """Write the test targets' ranks by a row's scores, and delete the scores."""
-    if (folder / "ranks.npy").exists():
-        return
-    scores = np.load(folder / SCORES, mmap_mode="r")
+def ranked(test: TestSet, scores: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The test targets' ranks by scores of (users, items)."""
     assert scores.shape == (len(test.data.user_ids), test.n_items), scores.shape
     model = Scores(scores, test.cases.users, test.cases.histories.starts)
-    ranks = rank_cases(model, test.cases, filter_seen=test.params.filter_seen).full
-    np.save(folder / "ranks.npy", ranks)
-    (folder / SCORES).unlink()
+    return rank_cases(model, test.cases, filter_seen=test.params.filter_seen).full
 
 
 def cells(test: TestSet, folder: Path) -> list[str]:
     """A row of the table."""
     found: dict[str, Any] = json.loads((folder / RESULT).read_text())
-    ranks = np.load(folder / "ranks.npy")
+    ranks = np.load(folder / RANKS)
     row = [f"{found['library']}: {found['model']}", f"{found['minutes']:.1f}"]
     epochs, best = found["epochs"], found.get("best_epoch")
     row += [f"{epochs:.1f}" if epochs else "", str(best or ""), found["validation"]]
@@ -118,7 +123,7 @@ def cells(test: TestSet, folder: Path) -> list[str]:
         gains = per_case(metric, ranks, test.n_items)
         rng = np.random.default_rng(test.params.seed)
         mean = interval(gains, test.params.bootstrap_resamples, rng)
-        row.append(f"{mean.value:.4f}\n[dim]{mean.low:.4f} - {mean.high:.4f}[/dim]")
+        row.append(f"{mean.value:.4f}\n{mean.low:.4f} - {mean.high:.4f}")
     return row
 
 
@@ -143,15 +148,14 @@ def main() -> None:
         f"{given.minutes:g} minutes at most, {given.threads} threads",
         show_lines=True,
     )
-    for title in ("", "minutes", "epochs", "best", "validation", *METRICS):
+    for title in ("", "CPU minutes", "epochs", "best", "validation", *METRICS):
         table.add_column(title, justify="right" if title else "left")
     for peer, python, model in rows:
         try:
-            folder = train(given, peer, python, model, **variables)
+            folder = measure(given, test, peer, python, model, **variables)
         except RuntimeError as error:
             print(f"{peer}: {model} left out: {error}", flush=True)
             continue
-        rank(test, folder)
         row = cells(test, folder)
         print(" ".join(row).replace("\n", " "), flush=True)
         table.add_row(*row)

@@ -32,10 +32,10 @@ class UntilOver:
 
     def __iter__(self) -> Iterator[Any]:
         for batch in self._loader:
+            yield batch
+            self.count += 1
             if self._clock.over:
                 return
-            self.count += 1
-            yield batch
 
     def __len__(self) -> int:
         return len(self._loader)
