@@ -47,7 +47,7 @@ def test_above_a_fifth_is_many(hidden: int, many: bool) -> None:
 INGEST = IngestParams(name="own", files=["a.csv"], format="csv")
 
 
-SHORT = LogShape(users=1000, items=500, interactions=8000, long=12)
+SHORT = LogShape(users=1000, items=500, interactions=8000, long=12, catalogue=500)
 
 
 def edited(tmp_path: Path, text: str, many: bool) -> tuple[str, dict[str, object], list[str]]:

@@ -29,6 +29,7 @@ def plain(pairs: list[tuple[int, int]]) -> tuple[int, int, int]:
 def test_counts_are_those_of_a_plain_loop(pairs: list[tuple[int, int]]) -> None:
     found = measured(pairs)
     assert (found.users, found.items, found.interactions) == plain(pairs)
+    assert found.catalogue == len({item for _, item in pairs})
 
 
 def test_one_history_in_ten_is_long() -> None:
@@ -41,5 +42,5 @@ def test_one_history_in_ten_is_long() -> None:
 
 def test_a_log_of_rare_users_and_items_has_no_shape() -> None:
     found = measured([(1, 1), (2, 2)])
-    assert found == LogShape(users=0, items=0, interactions=0, long=0)
+    assert found == LogShape(users=0, items=0, interactions=0, long=0, catalogue=2)
     assert found.per_user == found.per_item == 0

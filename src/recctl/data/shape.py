@@ -21,6 +21,8 @@ class LogShape:
     interactions: int
     long: int
     """Nine users in ten have a history of at most this length."""
+    catalogue: int
+    """All items, rare ones too."""
 
     @property
     def per_user(self) -> float:
@@ -34,12 +36,13 @@ class LogShape:
 def measure(rows: ir.Table) -> LogShape:
     """The shape of rows with `user_id` and `item_id`."""
     kept = rows.select("user_id", "item_id")
+    catalogue: Any = rows.agg(catalogue=rows.item_id.nunique())
     for _ in range(_ROUNDS):
         kept = enough(enough(kept, "item_id", _MINIMUM), "user_id", _MINIMUM)
     lengths = kept.group_by("user_id").agg(n=kept.count())
     counts: Any = kept.agg(interactions=kept.count(), items=kept.item_id.nunique())
     histories: Any = lengths.agg(users=lengths.count(), long=lengths.n.quantile(0.9))
-    found = {**engine.row(counts), **engine.row(histories)}
+    found = {**engine.row(counts), **engine.row(histories), **engine.row(catalogue)}
     return LogShape(**{name: int(value or 0) for name, value in found.items()})
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from recctl.data.shape import LogShape
 
-Value = int | float | bool | None
+Value = int | float | bool | str | None
 
 _SHORT = 30
 """Interactions per user below which histories are short."""
@@ -16,6 +16,8 @@ _FREQUENT = 150
 _LENGTHS = (50, 200)
 """Positions that networks see: the larger one where a tenth of the histories are `_LONG`."""
 _LONG = 100
+_LARGE = 100_000
+"""Items above which a loss over the whole catalogue takes too long on a processor."""
 _NETWORKS = ("bert4rec", "sasrec", "gru4rec", "lstm", "caser")
 
 USUAL: dict[str, Value] = {
@@ -25,6 +27,7 @@ USUAL: dict[str, Value] = {
     "batch_size": 32,
     "average_epochs": 0,
     "filter_seen": None,
+    "loss": "full",
     "bert4rec.hidden_size": 64,
     "bert4rec.layers": 2,
     "bert4rec.heads": 2,
@@ -59,8 +62,8 @@ _FOR_SHORT_HISTORIES = USUAL | {
     "filter_seen": False,
     "bert4rec.layers": 1,
     "bert4rec.heads": 1,
-    "bert4rec.dropout": 0.3,
-    "bert4rec.attention_dropout": 0.3,
+    "bert4rec.dropout": 0.1,
+    "bert4rec.attention_dropout": 0.1,
     "bert4rec.mask_probability": 0.6,
     "sasrec.layers": 1,
     "sasrec.heads": 1,
@@ -101,13 +104,18 @@ def suited(shape: LogShape) -> Preset:
         reason = f"{per_user}, {per_item}: width 64, two layers, little dropout"
     length = _LENGTHS[shape.long > _LONG]
     sees = f"one history in ten has {shape.long:,} or more: networks see {length} positions"
-    return Preset(
-        {**{f"{name}.max_length": length for name in _NETWORKS}, **settings}, [reason, sees]
-    )
+    reasons = [reason, sees]
+    if shape.catalogue > _LARGE:
+        settings = settings | {"loss": "sampled"}
+        reasons.append(
+            f"{shape.catalogue:,} items: the loss compares a target with a sample of them"
+        )
+    lengths = {f"{name}.max_length": length for name in _NETWORKS}
+    return Preset({**lengths, **settings}, reasons)
 
 
 def by_hand(key: str, value: Value) -> bool:
     """Whether no preset gives a key of the train section this value."""
     if key.endswith(".max_length"):
         return value not in _LENGTHS
-    return all(values[key] != value for values in _ALL)
+    return all(values[key] != value for values in _ALL) and (key, value) != ("loss", "sampled")
