@@ -110,9 +110,19 @@ def ranks(
 
 
 def simulated(
-    users: int, typical: float, rng: np.random.Generator, shared: float = SHARED
+    users: int,
+    typical: float,
+    rng: np.random.Generator,
+    shared: float = SHARED,
+    *,
+    champion: float = TYPICAL,
+    best: float | None = None,
+    days: float = 1.0,
 ) -> Evidence:
-    """Evidence of a challenger around `typical`, a champion, baselines, slices and conduct."""
+    """Evidence of a challenger around `typical`, a champion, baselines, slices and conduct.
+
+    `best`: of the best version ever promoted, None where it is the champion.
+    """
     difficulty = rng.standard_normal(users)
     index = np.arange(users)
 
@@ -126,13 +136,15 @@ def simulated(
         fingerprint="simulated",
         users=index,
         challenger=scored(typical, shared),
-        champion=scored(TYPICAL, shared),
+        champion=scored(champion, shared),
+        best=None if best is None else scored(best, shared),
         baselines={name: scored(mean, shared / 2) for name, mean in WEAK.items()},
         slices=slices(difficulty, rng),
         conduct={"challenger": conduct, "champion": conduct},
         overlap=0.5,
         training=Training(epochs=40, best_epoch=30, best_epoch_is_cap=False, finite=True),
-        leaks={"challenger": clean, "champion": clean},
+        leaks={"challenger": clean, "champion": clean, "best": clean},
+        days=days,
     )
 
 
@@ -157,7 +169,7 @@ def primary_alone(resamples: int, seed: int) -> PromotionParams:
 
 
 def whole_policy(resamples: int, seed: int) -> PromotionParams:
-    """The policy of params.yaml, every gate on."""
+    """The policy of params.yaml, every gate on; a decision a day."""
     return PromotionParams(
         resamples=resamples,
         seed=seed,
@@ -173,6 +185,7 @@ def whole_policy(resamples: int, seed: int) -> PromotionParams:
         ),
         suspicious_gain=0.5,
         ratchet=Ratchet(),
+        unreasoned_per_year=0.5,
         convergence=True,
         leak=Leak(),
     )
@@ -388,6 +401,7 @@ def retrained(
         overlap=0.5,
         training=challenger.training,
         leaks={"challenger": clean, "champion": clean},
+        days=1.0,
     )
 
 

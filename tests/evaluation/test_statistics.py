@@ -22,6 +22,7 @@ from recctl.evaluation.statistics import (
     plain_means,
     resolvable,
     sign_flip_p,
+    sign_flip_tail,
 )
 
 
@@ -327,3 +328,37 @@ def test_an_interval_holds_its_mean(values, times, seed):
     assert found.value == every.mean()
     of_sample = interval_of(bootstrap_means(counted(every), 100, rng(seed)), counted(every))
     assert of_sample.low <= of_sample.value <= of_sample.high
+
+
+@given(st.lists(st.integers(-9, 9), min_size=2, max_size=12))
+def test_the_tail_of_sign_flips_is_that_of_all_of_them(values):
+    sample = np.array(values) / 10
+    every = np.array(list(product((-1, 1), repeat=len(sample)))) @ np.abs(sample)
+    chance = float((every >= sample.sum() - 1e-9).mean())
+    above = float((every > sample.sum() + 1e-9).mean())
+    found = sign_flip_tail(counted(sample))
+    # with few different sums the approximation, of a continuous one, is between their two chances
+    assert 0.5 * above - 0.01 <= found <= 1.6 * chance + 0.01
+
+
+def test_the_tail_of_sign_flips_far_out_is_exact_for_one_size_and_near_for_several():
+    hits = counted(np.repeat([1.0, -1.0, 0.0], [90, 40, 3000]))
+    assert sign_flip_tail(hits) == pytest.approx(binom.sf(89, 130, 0.5))
+    # sums of two sizes, by convolution
+    gains = counted(np.repeat([1.0, -1.0, 0.63, -0.63, 0.0], [60, 30, 70, 41, 5000]))
+    ups = 2 * np.arange(91) - 90, 2 * np.arange(112) - 111
+    chances = np.outer(binom.pmf(np.arange(91), 90, 0.5), binom.pmf(np.arange(112), 111, 0.5))
+    sums = ups[0][:, None] + 0.63 * ups[1][None, :]
+    exact = chances[sums >= 60 - 30 + 0.63 * (70 - 41) - 1e-9].sum()
+    assert exact < 3e-4
+    assert sign_flip_tail(gains) == pytest.approx(exact, rel=0.05)
+
+
+def test_the_tail_of_sign_flips_where_nothing_or_everything_differs():
+    assert sign_flip_tail(counted(np.zeros(5))) == 1.0
+    assert sign_flip_tail(counted(np.array([0.3, 0.5, 0.2]))) == 0.125
+    assert sign_flip_tail(counted(np.array([-0.3, -0.5]))) == 1.0
+    assert sign_flip_tail(counted(np.array([0.3, -0.3, 0.1, -0.1]))) == 0.5
+    above = counted(np.full(50, 0.02))
+    assert sign_flip_tail(above, 0.01) == pytest.approx(0.5**50)
+    assert sign_flip_tail(above, 0.03) == 1.0

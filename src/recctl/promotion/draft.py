@@ -66,7 +66,7 @@ def measured(
         "common_catalogue": _common_size(contenders),
         "means": Figures.model_validate({"full": full, "common": evidence.common}),
         "policy": policy.model_dump(),
-        "lineage": workspace_lineage(layout, test.fingerprint),
+        "lineage": workspace_lineage(layout, test.fingerprint).but(data_until=test.data.until),
     }
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from recctl.errors import Gone, Unknown, UserError, type_of
@@ -12,6 +13,7 @@ from recctl.layout import Layout
 from recctl.limits import APPROVER
 from recctl.promotion import write_pages
 from recctl.promotion.draft import contender, draft, measured
+from recctl.promotion.judge.budget import days_since
 from recctl.promotion.judge.decision import RULES, decide
 from recctl.promotion.judge.policy import PromotionParams
 from recctl.promotion.judge.record import Aliases, DecisionRecord, EvidenceFiles
@@ -211,11 +213,15 @@ def _judge(
     if (differs := disagreement(test, evidence.challenger)) is not None:
         problems.append(differs)
     training = contenders.training(layout)
-    evidence = dataclasses.replace(evidence, training=training, problems=problems)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    before = log.judged(state.line)
+    days = days_since(before, now, test.data.until) if before else None
+    evidence = dataclasses.replace(evidence, training=training, problems=problems, days=days)
     decision = decide(evidence, policy)
     record = draft(
         "promotion",
         policy.registered_model,
+        time=now,
         rules=RULES,
         verdict=decision.verdict,
         sentence=decision.sentence,

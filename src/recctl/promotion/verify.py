@@ -1,9 +1,12 @@
 """Whether log, aliases, versions and evidence fit together; what does not, in plain words."""
 
+import math
 from collections.abc import Iterator
 
 from recctl.errors import Unknown, UserError, type_of
 from recctl.layout import Layout
+from recctl.promotion.judge.budget import days_since
+from recctl.promotion.judge.record import DecisionRecord
 from recctl.promotion.ledger import aliases, log, vouch
 from recctl.promotion.ledger.log import Entry
 from recctl.promotion.ledger.registry import Registry
@@ -117,7 +120,24 @@ def _evidence(registry: Registry, line: list[Entry], everything: bool) -> Iterat
             same, sentence = archive.repeat(registry, one.record)
         except Unknown as error:
             raise _unchecked(f"decision {one.position}", error) from None
-        yield _check(f"decision {one.position}", [] if same else [sentence], sentence)
+        wrong = [] if same else [sentence]
+        if (differs := _spent(line[: line.index(one)], one.record)) is not None:
+            wrong.append(differs)
+        yield _check(f"decision {one.position}", wrong, sentence)
+
+
+def _spent(before: list[Entry], record: DecisionRecord | None) -> str | None:
+    """Why the days by which a decision's level was computed are not those of the log."""
+    rows = record.of("primary") if record else []
+    claimed = next((row.details["days"] for row in rows if "days" in row.details), None)
+    if record is None or claimed is None:
+        return None
+    last = log.judged(before)
+    until = record.lineage.data_until if record.lineage else None
+    days = days_since(last, record.time, until) if last else None
+    if days is not None and math.isclose(days, claimed, abs_tol=1e-6):
+        return None
+    return f"its level was computed for {claimed:g} days since the decision before, not {days}"
 
 
 def _unchecked(what: str, error: Unknown) -> UserError:

@@ -1,6 +1,7 @@
 """Histories as flat arrays: a batch is slices of one array, not a list of lists."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -159,6 +160,14 @@ class SequenceData:
             return False
         earliest, latest = int(np.min(self.times)), int(np.max(self.times))
         return earliest < 0 or latest >= _FIRST_REAL_TIME
+
+    @property
+    def until(self) -> str | None:
+        """The newest interaction's time, ISO 8601, UTC; None if times are not real."""
+        if not self.real_times:
+            return None
+        seconds = int(np.max(self.times)) // 10**6
+        return datetime.fromtimestamp(seconds, UTC).isoformat()
 
     def train(self) -> Histories:
         """The training sequences without empty ones; with times if they are real."""

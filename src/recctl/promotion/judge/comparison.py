@@ -114,15 +114,22 @@ class Comparison:
     new: float
     old: float
     difference: Interval
+    sample: Counted
+    """The users' differences."""
     means: NDArray[np.float64]
     """Bootstrap means of the difference; (resamples,)"""
     p_value: float
     users: int
     details: dict[str, float]
 
-    def better(self, gain: float = 0.0) -> bool:
-        """Proven to gain more than this."""
-        return self.difference.low > gain and self.p_value <= 2 * TAIL
+    def better(self, gain: float = 0.0, level: float = TAIL) -> bool:
+        """Proven to gain more than this, at a one-sided level below the usual one where given."""
+        usual = self.difference.low > gain and self.p_value <= 2 * TAIL
+        return usual and (level >= TAIL or self.tail(gain) <= level)
+
+    def tail(self, gain: float) -> float:
+        """One-sided p-value of the true mean being at most `gain`, exact enough in the far tail."""
+        return statistics.sign_flip_tail(self.sample, gain)
 
     def not_worse(self, margin: float) -> bool:
         """Proven not to lose as much as the margin."""
@@ -174,4 +181,4 @@ def compare(pairs: Pairs, metric: str, policy: PromotionParams, gate: str, name:
         details["effect_size"] = effect
     difference = statistics.interval_of(means, sample)
     new, old = pairs.means(metric)
-    return Comparison(metric, new, old, difference, means, p_value, sample.users, details)
+    return Comparison(metric, new, old, difference, sample, means, p_value, sample.users, details)

@@ -54,7 +54,7 @@ def _against(counter: Counter, evidence: Evidence, policy: PromotionParams) -> l
     champion = counter.judged.ranks["champion"]
     pairs = counter.pairs(champion)
     return [
-        *gates.primary(pairs, policy),
+        *gates.primary(pairs, policy, evidence.days),
         *gates.slices(counter, champion, policy),
         *gates.floors(pairs, policy),
         *gates.baselines(counter, policy),

@@ -1,4 +1,4 @@
-"""What a decision is made from: figures of today's test set, nothing remembered from before."""
+"""What a decision is made from: figures of today's test set, no figure remembered from before."""
 
 from dataclasses import dataclass, field
 
@@ -71,6 +71,9 @@ class Evidence:
     leaks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     """By `challenger`, `champion`, `best`: which of `users` have a target that the model may have
     been trained on; (users,) each. A model without an entry could not be checked."""
+    days: float | None = None
+    """Since the last decision before that judged a challenger (`budget.days_since`); None where
+    there was none, and in evidence of before it was kept."""
     common: dict[str, dict[str, float]] = field(default_factory=dict)
     """By model, by metric: means over the common catalogue; shown, not judged."""
     problems: list[str] = field(default_factory=list)

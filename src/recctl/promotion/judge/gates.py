@@ -9,7 +9,8 @@ What "better" and "not worse" mean here, and what it costs:
   decide does not pass: the gate fails closed.
 - The primary gate asks that one of m metrics be better. Each errs with 2.5% (one tail of 95%), so
   that of m metrics, by Bonferroni, at most m x 2.5% of challengers that are truly equal by all of
-  them pass: 5% for the two of the default policy. That none may be worse makes it less.
+  them pass: 5% for the two of the default policy. That none may be worse makes it less. With a
+  yearly budget (`budget.py`) the level is what has accrued since the decision before, if less.
 - A slice whose users cannot resolve the margin (with 80% power) would often fail by chance. Where
   nothing is proven either way it says so and decides nothing.
 - Slices must all hold, so no correction is needed to keep the verdict's error at 2.5%. Their
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 
 from recctl.evaluation import statistics
 from recctl.evaluation.slices import Slice
+from recctl.promotion.judge import budget
 from recctl.promotion.judge.comparison import (
     SLACK,
     TAIL,
@@ -41,8 +43,8 @@ from recctl.promotion.judge.policy import PromotionParams
 from recctl.render.numbers import figure, label, percent
 
 
-def primary(pairs: Pairs, policy: PromotionParams) -> list[Gate]:
-    """Against the champion: no metric worse, one better.
+def primary(pairs: Pairs, policy: PromotionParams, days: float | None = None) -> list[Gate]:
+    """Against the champion: no metric worse, one better at the level that accrued over `days`.
 
     A metric that is proven to fall, if by less than the margin, must be paid for by a proven gain
     in a metric that the policy names before it. Without that, on a test set so large that
@@ -51,38 +53,60 @@ def primary(pairs: Pairs, policy: PromotionParams) -> list[Gate]:
     if policy.primary is None:
         return []
     found = [compare(pairs, name, policy, "primary", name) for name in policy.primary.metrics]
-    rows = [_primary_row(one, policy.primary.min_gain, policy.primary.margin) for one in found]
-    return [*rows, _one_better(found, policy.primary.min_gain)]
+    gain, accrued = policy.primary.min_gain, _accrued(policy, days)
+    level = accrued.threshold if accrued is not None and accrued.threshold is not None else TAIL
+    rows = [_primary_row(one, gain, policy.primary.margin, level) for one in found]
+    return [*rows, *([accrued] if accrued else []), _one_better(found, gain, level)]
 
 
-def _primary_row(found: Comparison, gain: float, margin: float) -> Gate:
+def _accrued(policy: PromotionParams, days: float | None) -> Gate | None:
+    """The level at which a metric must be better, where the policy has a yearly budget."""
+    yearly, claims = policy.unreasoned_per_year, len(policy.metrics)
+    if yearly is None:
+        return None
+    name = "level"
+    if days is None:
+        said = f"no decision before this one: a metric is better at the usual {percent(TAIL)}"
+        return Gate("primary", name, "shown", said, threshold=TAIL)
+    level = min(TAIL, budget.level(yearly, days, claims))
+    said = (
+        f"a metric is better where its one-sided p-value is at most {percent(level)}: "
+        f"{yearly:g} promotions without reason a year, {days:,.2f} days since the decision before"
+        f"{f', shared by {claims} metrics' if claims > 1 else ''}"
+    )
+    return Gate("primary", name, "shown", said, threshold=level, details={"days": days})
+
+
+def _primary_row(found: Comparison, gain: float, margin: float, level: float) -> Gate:
     name = label(found.metric)
     if not found.not_worse(margin):
         said = f"{name} {found.said} is {found.failed(margin)}"
         if found.difference.high >= -margin:
             said += f" (this test set resolves {figure(found.details['resolvable'])})"
         return found.row("primary", found.metric, "fail", said, -margin)
-    better = found.better(gain)
+    better = found.better(gain, level)
     said = f"{name} {found.said} is {'better' if better else 'not worse'}"
     row = found.row("primary", found.metric, "pass", said, -margin)
-    return replace(row, details={**row.details, "better": float(better)})
+    details = {**row.details, "better": float(better)}
+    if level < TAIL:
+        details["p_not_better"] = found.tail(gain)
+    return replace(row, details=details)
 
 
-def _one_better(found: list[Comparison], gain: float) -> Gate:
-    better = [one.metric for one in found if one.better(gain)]
+def _one_better(found: list[Comparison], gain: float, level: float) -> Gate:
+    better = [one.metric for one in found if one.better(gain, level)]
     name = "better in one"
     names = " and ".join(label(one.metric) for one in found)
     least = min((one.details["resolvable"] for one in found), default=0.0)
     if not better:
         asked = f" by more than {figure(gain)}" if gain else ""
-        return Gate(
-            "primary",
-            name,
-            "fail",
-            f"not proven better{asked} in {names.replace(' and ', ' or ')} "
-            f"(this test set resolves differences of {figure(least)} and more)",
-            threshold=gain,
-        )
+        said = f"not proven better{asked} in {names.replace(' and ', ' or ')} "
+        if any(one.better(gain) for one in found):
+            tail = min(one.tail(gain) for one in found)
+            said += f"at the level that has accrued, {percent(level)} (p-value {percent(tail)})"
+        else:
+            said += f"(this test set resolves differences of {figure(least)} and more)"
+        return Gate("primary", name, "fail", said, threshold=gain)
     metrics_before: list[str] = []
     for one in found:
         if one.metric in better:

@@ -90,6 +90,9 @@ class PromotionParams(Section):
     suspicious_gain: float | None = Field(default=None, gt=0, le=limits.RATIO)
     """A relative gain above this is too good to be true: investigate before anything serves."""
     ratchet: Ratchet | None = None
+    unreasoned_per_year: float | None = Field(default=None, gt=0, le=limits.COUNT)
+    """Expected promotions a year of challengers that are no better than the champion: each decision
+    spends by the time since the one before. Null: the primary gate errs as often every night."""
     convergence: bool = False
     """Whether training must have converged: validation no longer rose where it met its limit."""
     leak: Leak | None = None

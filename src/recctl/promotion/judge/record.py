@@ -78,6 +78,8 @@ class Lineage(Part):
     """`true` where the work tree held uncommitted changes; `none` where there is no git."""
     data_md5: str | None = None
     """DVC's digest of the raw data."""
+    data_until: str | None = None
+    """The newest interaction's time, ISO 8601, UTC; null where the log has no real times."""
     split_fingerprint: str | None = None
     """Of the split protocol and what it was made of."""
     evaluation_fingerprint: str | None = None

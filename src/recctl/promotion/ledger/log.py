@@ -128,6 +128,16 @@ def moving(line: Sequence[Entry]) -> list[Entry]:
     return [entry for entry in line if entry.sets is not None]
 
 
+def judged(line: Iterable[Entry]) -> DecisionRecord | None:
+    """The last decision in force for which a challenger was judged, whoever forced it or not."""
+    verdicts = ("promoted", "rejected", "suspicious")
+    found = None
+    for entry in line:
+        if entry.record is not None and entry.record.kind == "promotion":
+            found = entry.record if entry.record.verdict in verdicts else found
+    return found
+
+
 def broken(entries: Iterable[Entry], head: tuple[int, str] | None) -> list[str]:
     """What is wrong with the log, a sentence each; nothing where it is whole.
 

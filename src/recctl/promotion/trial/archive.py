@@ -68,6 +68,7 @@ def _facts(evidence: Evidence, scored: dict[str, Scored]) -> dict[str, Any]:
         "conduct": {name: dataclasses.asdict(one) for name, one in evidence.conduct.items()},
         "overlap": evidence.overlap,
         "training": dataclasses.asdict(evidence.training) if evidence.training else None,
+        "days": evidence.days,
         "common": evidence.common,
         "problems": evidence.problems,
     }
@@ -107,6 +108,7 @@ def load(folder: Path) -> Evidence:
             overlap=facts["overlap"],
             training=Training(**facts["training"]) if facts["training"] else None,
             leaks={name: table[f"leak/{name}"].to_numpy() for name in facts["leaks"]},
+            days=facts.get("days"),
             common=facts["common"],
             problems=facts["problems"],
         )
