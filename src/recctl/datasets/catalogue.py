@@ -6,7 +6,7 @@ Amazon sets and Steam, which makes their usual 5-core.
 
 from dataclasses import dataclass
 
-Settings = dict[str, dict[str, int | float | bool | None]]
+Settings = dict[str, dict[str, int | float | bool | str | None]]
 
 _MOVIELENS = "https://files.grouplens.org/datasets/movielens"
 _AMAZON = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
