@@ -243,11 +243,15 @@ def _gflops(device: "torch.device", dtype: "torch.dtype", seconds: float = 0.4) 
 
 
 def _settings(layout: Layout) -> Check:
+    from recctl.promotion.judge.policy import PromotionParams
     from recctl.sections import sections
 
     for section in sections():
         section.load(layout.params)
     names = ", ".join(section.section for section in sections())
+    if PromotionParams.load(layout.params).unreasoned_per_year is None:
+        found = "promotion.unreasoned_per_year is not set: the gate errs as often every night"
+        return Check("settings", "warning", found, "set it, to 0.5 (docs/promotion.md)")
     return Check("settings", "ok", f"{layout.params.name}: {names}")
 
 

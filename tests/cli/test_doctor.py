@@ -121,6 +121,15 @@ def test_a_terminal_that_knows_only_ascii(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+def test_a_policy_of_before_the_budget(project: Layout) -> None:
+    text = project.params.read_text()
+    assert "  unreasoned_per_year: 0.5 " in text
+    project.params.write_text(text.replace("  unreasoned_per_year: 0.5 ", "  # none "))
+    check = look(project, "settings")
+    assert check.state == "warning"
+    assert "unreasoned_per_year is not set" in check.found
+
+
 def test_misspelt_settings(project: Layout) -> None:
     text = project.params.read_text()
     project.params.write_text(text.replace("batch_size:", "batchsize:"))
