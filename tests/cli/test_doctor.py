@@ -125,7 +125,7 @@ def test_a_policy_of_before_the_budget(project: Layout) -> None:
     text = project.params.read_text()
     assert "  unreasoned_per_year: 0.5 " in text
     project.params.write_text(text.replace("  unreasoned_per_year: 0.5 ", "  # none "))
-    check = look(project, "settings")
+    check = {one.name: one for one in doctor.examine(project.root)}["settings"]
     assert check.state == "warning"
     assert "unreasoned_per_year is not set" in check.found
 
