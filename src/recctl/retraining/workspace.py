@@ -52,7 +52,7 @@ class Replay:
     def _log(self) -> Path:
         path = self.project.interactions / "interactions.parquet"
         if not path.is_file():
-            raise UserError(f"no {path}", "run 'dvc repro ingest'")
+            raise UserError(f"no {path}", "run 'dvc repro --pull ingest'")
         return path
 
     def prepare(self, settings: dict[str, Any]) -> None:
