@@ -20,8 +20,8 @@ endif
 # The stages are found by name (`recctl stage ...`), so the environment comes first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-# Processes that share the test files: 4 keep two processors busy, since many tests wait for others.
-WORKERS ?= 4
+# Processes that share the test files: 3 keep two processors busy, since many tests wait for others.
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev repro up down test test-faults lint bench bench-peers clean

@@ -76,10 +76,10 @@ def test_settings_that_suit_the_log_replace_those_of_another_and_not_what_somebo
     tmp_path: Path,
 ) -> None:
     text = "train:\n  batch_size: 32\n  bert4rec:\n"
-    text += "    max_length: 200\n    dropout: 0.1\n    mask_probability: 0.77\n"
+    text += "    max_length: 200\n    dropout: 0.2\n    mask_probability: 0.77\n"
     text, changes, kept = edited(tmp_path, text, many=False)
     assert yaml_edit.get(text, ("train", "bert4rec", "max_length")) == 50
-    assert changes["train.bert4rec.dropout"] == 0.3
+    assert changes["train.bert4rec.dropout"] == 0.1
     assert changes["train.bert4rec.layers"] == 1  # missing before, with another default
     assert not yaml_edit.has(text, ("train", "sasrec"))
     assert yaml_edit.get(text, ("train", "bert4rec", "mask_probability")) == 0.77

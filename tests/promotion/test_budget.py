@@ -40,6 +40,7 @@ def test_days_are_those_that_passed_or_those_of_the_log():
     assert replayed == 3.0
     assert budget.days_since(before, "2025-01-01T00:00:00+00:00", None) == 0.0  # a clock put back
     assert budget.days_since(record("2026-01-01T00:00:00"), "2026-01-02T00:00:00+00:00", None) == 1
+    assert budget.days_since(record("altered"), "2026-01-02T00:00:00+00:00", None) == 0.0
 
 
 @pytest.mark.parametrize("decisions", [1, 12, 365, 8760])

@@ -24,12 +24,16 @@ def days_since(before: DecisionRecord, now: str, data_until: str | None) -> floa
     """Days between a decision and one taken `now` on data that end at `data_until`, ISO 8601 each.
 
     It is the time that passed or, where more of it has been taken in since, the time of the log, so
-    that a replay of past days spends what they would have spent. Never negative.
+    that a replay of past days spends what they would have spent. Never negative; 0 where the entry
+    before was altered and its times cannot be read.
     """
-    passed = _seconds(now) - _seconds(before.time)
     then = before.lineage.data_until if before.lineage else None
-    if then is not None and data_until is not None:
-        passed = max(passed, _seconds(data_until) - _seconds(then))
+    try:
+        passed = _seconds(now) - _seconds(before.time)
+        if then is not None and data_until is not None:
+            passed = max(passed, _seconds(data_until) - _seconds(then))
+    except ValueError:
+        return 0.0
     return max(0.0, passed / _DAY)
 
 
