@@ -93,8 +93,8 @@ def suited(shape: LogShape) -> Preset:
     elif shape.per_user < _SHORT:
         settings = _FOR_SHORT_HISTORIES
         reason = (
-            f"{per_user}: short histories, so one layer, more dropout, large batches, averaged "
-            "weights, and seen items stay in the loss"
+            f"{per_user}: short histories, so one layer, dropout on attention, large batches, "
+            "averaged weights, and seen items stay in the loss"
         )
     elif shape.per_item > _FREQUENT:
         settings = _FOR_FREQUENT_ITEMS
