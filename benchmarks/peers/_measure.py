@@ -32,6 +32,11 @@ def settings(**more: Any) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=0, help="processes of the data loader")
     for name, default in more.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=default)
+    return parsed(parser)
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The arguments; torch uses their threads and a fixed seed, and libraries do not warn."""
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)

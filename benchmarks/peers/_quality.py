@@ -4,7 +4,6 @@ import argparse
 import json
 import re
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from _measure import parsed
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -33,11 +33,7 @@ def settings() -> argparse.Namespace:
     parser.add_argument("--model", required=True)
     parser.add_argument("--minutes", type=float, required=True, help="of training, at most")
     parser.add_argument("--threads", type=int, required=True)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    torch.manual_seed(0)
-    warnings.simplefilter("ignore")
-    return given
+    return parsed(parser)
 
 
 def read(project: Path) -> "pd.DataFrame":

@@ -12,6 +12,7 @@ from recctl.promotion import promote as promoting
 from recctl.promotion.judge import budget
 from recctl.promotion.judge.decision import decide
 from recctl.promotion.judge.record import DecisionRecord, Lineage
+from recctl.promotion.ledger import log
 from recctl.promotion.ledger.registry import Registry
 from recctl.promotion.verify import verify
 
@@ -103,8 +104,9 @@ def test_the_log_says_what_was_spent_and_verify_computes_it_again(layout, monkey
     assert newest == tiny.log()["timestamp"].max() // 10**6
     assert set(checks(layout).values()) == {None}
 
-    monkeypatch.setattr(promoting, "days_since", lambda *given: 300.0)
-    tiny.promote(layout, 50.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(log, "days_since", lambda *given: 300.0)
+        tiny.promote(layout, 50.0)
     said = checks(layout)["decision 3"]
     assert said.startswith("its level was computed for 300 days since the decision before, not ")
 

@@ -73,7 +73,9 @@ _FOR_SHORT_HISTORIES = USUAL | {
     "gru4rec.dropout": 0.3,
     "lstm.dropout": 0.3,
 }
-_ALL = (USUAL, _FOR_FREQUENT_ITEMS, _FOR_SHORT_HISTORIES)
+_FOR_LARGE_CATALOGUES: dict[str, Value] = {"loss": "sampled"}
+"""In addition to one of the others."""
+_ALL = (USUAL, _FOR_FREQUENT_ITEMS, _FOR_SHORT_HISTORIES, USUAL | _FOR_LARGE_CATALOGUES)
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def suited(shape: LogShape) -> Preset:
     sees = f"one history in ten has {shape.long:,} or more: networks see {length} positions"
     reasons = [reason, sees]
     if shape.catalogue > _LARGE:
-        settings = settings | {"loss": "sampled"}
+        settings = settings | _FOR_LARGE_CATALOGUES
         reasons.append(
             f"{shape.catalogue:,} items: the loss compares a target with a sample of them"
         )
@@ -118,4 +120,4 @@ def by_hand(key: str, value: Value) -> bool:
     """Whether no preset gives a key of the train section this value."""
     if key.endswith(".max_length"):
         return value not in _LENGTHS
-    return all(values[key] != value for values in _ALL) and (key, value) != ("loss", "sampled")
+    return all(values[key] != value for values in _ALL)

@@ -13,7 +13,6 @@ from recctl.layout import Layout
 from recctl.limits import APPROVER
 from recctl.promotion import write_pages
 from recctl.promotion.draft import contender, draft, measured
-from recctl.promotion.judge.budget import days_since
 from recctl.promotion.judge.decision import RULES, decide
 from recctl.promotion.judge.policy import PromotionParams
 from recctl.promotion.judge.record import Aliases, DecisionRecord, EvidenceFiles
@@ -214,8 +213,7 @@ def _judge(
         problems.append(differs)
     training = contenders.training(layout)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    before = log.judged(state.line)
-    days = days_since(before, now, test.data.until) if before else None
+    days = log.days_since_judged(state.line, now, test.data.until)
     evidence = dataclasses.replace(evidence, training=training, problems=problems, days=days)
     decision = decide(evidence, policy)
     record = draft(

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 from recctl.errors import Unknown, UserError, type_of
 from recctl.layout import Layout
-from recctl.promotion.judge.budget import days_since
 from recctl.promotion.judge.record import DecisionRecord
 from recctl.promotion.ledger import aliases, log, vouch
 from recctl.promotion.ledger.log import Entry
@@ -132,9 +131,8 @@ def _spent(before: list[Entry], record: DecisionRecord | None) -> str | None:
     claimed = next((row.details["days"] for row in rows if "days" in row.details), None)
     if record is None or claimed is None:
         return None
-    last = log.judged(before)
     until = record.lineage.data_until if record.lineage else None
-    days = days_since(last, record.time, until) if last else None
+    days = log.days_since_judged(before, record.time, until)
     if days is not None and math.isclose(days, claimed, abs_tol=1e-6):
         return None
     return f"its level was computed for {claimed:g} days since the decision before, not {days}"

@@ -53,28 +53,32 @@ def primary(pairs: Pairs, policy: PromotionParams, days: float | None = None) ->
     if policy.primary is None:
         return []
     found = [compare(pairs, name, policy, "primary", name) for name in policy.primary.metrics]
-    gain, accrued = policy.primary.min_gain, _accrued(policy, days)
-    level = accrued.threshold if accrued is not None and accrued.threshold is not None else TAIL
+    gain, level = policy.primary.min_gain, _level(policy, days)
     rows = [_primary_row(one, gain, policy.primary.margin, level) for one in found]
-    return [*rows, *([accrued] if accrued else []), _one_better(found, gain, level)]
+    return [*rows, *_level_row(policy, days, level), _one_better(found, gain, level)]
 
 
-def _accrued(policy: PromotionParams, days: float | None) -> Gate | None:
-    """The level at which a metric must be better, where the policy has a yearly budget."""
+def _level(policy: PromotionParams, days: float | None) -> float:
+    """The one-sided level at which each metric must be better."""
+    if policy.unreasoned_per_year is None or days is None:
+        return TAIL
+    return min(TAIL, budget.level(policy.unreasoned_per_year, days, len(policy.metrics)))
+
+
+def _level_row(policy: PromotionParams, days: float | None, level: float) -> list[Gate]:
+    """The level, where the policy has a yearly budget."""
     yearly, claims = policy.unreasoned_per_year, len(policy.metrics)
     if yearly is None:
-        return None
-    name = "level"
+        return []
     if days is None:
-        said = f"no decision before this one: a metric is better at the usual {percent(TAIL)}"
-        return Gate("primary", name, "shown", said, threshold=TAIL)
-    level = min(TAIL, budget.level(yearly, days, claims))
+        said = f"no decision before this one: a metric is better at the usual {percent(level)}"
+        return [Gate("primary", "level", "shown", said, threshold=level)]
     said = (
         f"a metric is better where its one-sided p-value is at most {percent(level)}: "
         f"{yearly:g} promotions without reason a year, {days:,.2f} days since the decision before"
         f"{f', shared by {claims} metrics' if claims > 1 else ''}"
     )
-    return Gate("primary", name, "shown", said, threshold=level, details={"days": days})
+    return [Gate("primary", "level", "shown", said, threshold=level, details={"days": days})]
 
 
 def _primary_row(found: Comparison, gain: float, margin: float, level: float) -> Gate:

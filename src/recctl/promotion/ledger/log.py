@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from recctl.promotion.judge.budget import days_since
 from recctl.promotion.judge.record import DecisionRecord
 
 _UNREADABLE = ""
@@ -136,6 +137,12 @@ def judged(line: Iterable[Entry]) -> DecisionRecord | None:
         if entry.record is not None and entry.record.kind == "promotion":
             found = entry.record if entry.record.verdict in verdicts else found
     return found
+
+
+def days_since_judged(line: Iterable[Entry], now: str, data_until: str | None) -> float | None:
+    """The days by which the level of a decision taken `now`, upon this line, is computed."""
+    before = judged(line)
+    return days_since(before, now, data_until) if before else None
 
 
 def broken(entries: Iterable[Entry], head: tuple[int, str] | None) -> list[str]:
