@@ -21,6 +21,7 @@ from recctl.files import write_json
 from recctl.layout import Layout
 from recctl.models.base import save_model
 from recctl.models.bert4rec import Bert4Rec, Encoder
+from recctl.models.markov import Markov
 from recctl.models.popularity import Popularity
 from recctl.sequences.store import SequenceData
 from recctl.sequences.vocabulary import Vocabulary
@@ -303,3 +304,68 @@ def test_a_model_that_is_not_proven_better_than_a_baseline_is_named(project, cap
     evaluate._warn_unproven("sasrec", ranks(first, third, last), test)
     evaluate._warn_unproven("markov", ranks(first, third, first), test)
     assert capsys.readouterr().err == ""
+
+
+def test_order_is_worth_nothing_to_popularity_and_much_to_a_markov_chain(project, capsys):
+    data = SequenceData.load(project.sequences)
+    save_model(Markov.fit(data.train(), data.vocabulary.size), project.model)
+    evaluate.run(project)
+    found = read(project.evaluation / "report.json")
+    shuffled = found["shuffled"]
+    assert shuffled["before"] == found["protocols"]["full"]["model"]["ndcg@10"]["value"]
+    assert 0 < shuffled["low"] <= shuffled["value"] <= shuffled["high"]
+    assert "with the items of each history shuffled it changes by -" in capsys.readouterr().out
+    save_model(Popularity.fit(data.train(), data.vocabulary.size), project.model)
+    evaluate.run(project)
+    assert read(project.evaluation / "report.json")["shuffled"]["value"] == 0
+
+
+def test_ties_in_time_are_counted_where_times_are_real(project, capsys):
+    evaluate.run(project)
+    assert read(project.evaluation / "report.json")["ties"] is None
+    data = SequenceData.load(project.sequences)
+    times = 10**15 + np.arange(len(data.items)) * 10**9
+    ends = data.offsets[1:]
+    times[ends[2] - 2] = times[ends[2] - 1]  # user 2's last two; the users' own times are apart
+    np.save(project.sequences / "times.npy", times)
+    evaluate.run(project)
+    assert read(project.evaluation / "report.json")["ties"] == {
+        "targets": USERS,
+        "tied_targets": 1,
+        "tied_target_share": 1 / USERS,
+    }
+    assert "Ties in time: 1.7% of the targets" in capsys.readouterr().out
+
+
+def test_leave_one_out_is_named_as_leaky(project, capsys):
+    evaluate.run(project)
+    assert "Leave-one-out:" not in capsys.readouterr().out
+    write_json(
+        project.sequences / "report.json", {"fingerprint": "split-0", "protocol": "leave-one-out"}
+    )
+    evaluate.run(project)
+    assert "training has interactions of other users that are later" in capsys.readouterr().out
+
+
+def test_repeat_and_explore_are_slices_where_seen_items_are_not_filtered(project):
+    def groups():
+        evaluate.run(project)
+        report = read(project.evaluation / "report.json")
+        return {one["group"]: one for one in report["slices"]}
+
+    assert "repeat" not in groups()
+    project.params.write_text(PARAMS + "  filter_seen: false\n")
+    found = groups()
+    assert (found["repeat"]["users"], found["explore"]["users"]) == (1, USERS - 1)
+
+
+def test_figures_beyond_accuracy_are_in_the_report(project):
+    evaluate.run(project)
+    report = read(project.evaluation / "report.json")
+    assert report["beyond_accuracy"]["popularity"]["serendipity"] == 0
+    assert report["beyond_accuracy"]["markov"]["serendipity"] > 0.5
+    for figures in report["beyond_accuracy"].values():
+        assert 0 <= figures["gini"] <= 1
+        assert 0 <= figures["diversity"] <= 1
+    assert set(report["unbiased"]["models"]) == set(MODELS)
+    assert 0 < report["unbiased"]["models"]["markov"]["ndcg@10"] < 1

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from recctl.evaluation.ranking import repeated_targets
 from recctl.evaluation.slices import by_cold_target, by_history_length, by_target_popularity, slices
 from recctl.sequences.store import Cases, Histories
 
@@ -42,3 +43,11 @@ def test_slices_of_a_kind_do_not_overlap():
     found = slices(Cases(np.arange(50), histories, targets), np.sort(rng.integers(1, 99, 10))[::-1])
     for name, whole in (("history length", 50), ("target popularity", int((targets >= 0).sum()))):
         assert sum(one.users for one in found if one.name == name) == whole
+
+
+def test_repeats_and_new_users_are_slices_where_they_are_given():
+    cases = Cases(np.arange(3), Histories.of([[1], [0], [0]]), np.array([1, 1, 0], np.int32))
+    repeated, new = repeated_targets(cases), np.array([False, True, False])
+    found = slices(cases, np.array([3, 1]), repeated, new)
+    assert members(found[-4:]) == {"repeat": [0, 2], "explore": [1], "known": [0, 2], "new": [1]}
+    assert len(slices(cases, np.array([3, 1]), None, np.zeros(3, bool))) == len(found) - 4

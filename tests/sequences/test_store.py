@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recctl.errors import UserError
-from recctl.sequences.store import Histories, SequenceData
+from recctl.sequences.store import Cases, Histories, SequenceData
 from recctl.sequences.vocabulary import COLD, Vocabulary
 
 
@@ -45,6 +45,36 @@ def test_overlapping_histories_share_items_without_cold_ones() -> None:
     items = np.array([1, COLD, 2, 3], np.int32)
     histories = Histories(items, np.array([0, 0, 2]), np.array([2, 4, 4]))
     assert lists(histories.without_cold()) == [[1], [1, 2, 3], [2, 3]]
+
+
+def test_a_shuffled_history_keeps_its_items() -> None:
+    histories = Histories.of([[1, 2, 3, 4, 5, 6], [], [9], [7, 8]]).select(np.array([3, 0, 1]))
+    mixed = lists(histories.shuffled(np.random.default_rng(1)))
+    assert [sorted(history) for history in mixed] == [[7, 8], [1, 2, 3, 4, 5, 6], []]
+    assert mixed[1] != [1, 2, 3, 4, 5, 6]
+
+
+def test_the_mean_of_each_user_is_over_its_cases() -> None:
+    cases = Cases(np.array([4, 4, 7]), Histories.of([[1], [2], [3]]), np.array([2, 3, 1], np.int32))
+    assert cases.n_users == 2
+    assert cases.per_user(np.array([1.0, 0.5, 0.25])).tolist() == [0.75, 0.25]
+    alone = cases.select(np.array([1, 2]))
+    assert alone.per_user(np.array([0.5, 0.25])).tolist() == [0.5, 0.25]
+
+
+def test_ties_are_with_the_interaction_before_or_after(tmp_path: Path) -> None:
+    """Three users of two, three and two interactions at the times given."""
+    times = np.array([1, 1, 1, 2, 3, 3, 3])
+    store = SequenceData(
+        tmp_path,
+        items=np.zeros(7, np.int32),
+        times=times,
+        offsets=np.array([0, 2, 5, 7]),
+        train_end=np.array([1, 3, 6]),
+        validation=np.array([-1, -1, -1]),
+        test=np.array([1, 3, 5]),
+    )
+    assert store.tied().tolist() == [True, False, True]
 
 
 def test_flat_pairs() -> None:

@@ -1,10 +1,15 @@
-"""Beyond accuracy: how much of the catalogue is recommended, and how popular it is."""
+"""Beyond accuracy: how much of the catalogue is recommended, and how popular and alike it is."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recctl.evaluation.ranking import NO_ITEM
+from recctl.models.item_knn import binary
 from recctl.sequences.store import Histories
+from recctl.sequences.vocabulary import COLD
+
+_LISTS = 1000
+"""Lists whose diversity is measured, at most."""
 
 
 def beyond_accuracy(
@@ -13,6 +18,8 @@ def beyond_accuracy(
     """Figures of the recommended lists `top` (users, k), given the training counts (n_items,).
 
     - `coverage`: share of the catalogue that is in at least one list
+    - `gini`: inequality of how often the catalogue's items are in lists, 0 where all are equally
+      often, near 1 where few items fill all lists (Fleder and Hosanagar, Management Science 2009)
     - `novelty`: mean of -log2(share of training interactions) over all recommended items, in bits
       (Zhou et al., PNAS 2010): higher is less obvious
     - `popularity_recommended`, `popularity_history`: mean popularity percentile (see
@@ -30,11 +37,68 @@ def beyond_accuracy(
     both = recommended is not None and history is not None
     return {
         "coverage": len(np.unique(shown)) / len(counts),
+        "gini": _gini(np.bincount(shown, minlength=len(counts))),
         "novelty": _mean(novelty[shown]),
         "popularity_recommended": recommended,
         "popularity_history": history,
         "popularity_bias": recommended - history if both else None,  # type: ignore[operator]
     }
+
+
+def diversity(top: NDArray[np.int32], train: Histories, n_items: int) -> float | None:
+    """Intra-list diversity: the mean over lists of the mean distance of two items of a list.
+
+    The distance is one less the cosine of the items' binary vectors over the training users, so
+    that no description of the items is needed (Ziegler et al., WWW 2005; Vargas and Castells,
+    RecSys 2011). Over at most 1,000 lists, evenly spaced; None where no list has two
+    items.
+    """
+    some = top[:: -(-len(top) // _LISTS) or 1]
+    sizes = (some != NO_ITEM).sum(axis=1)
+    some, sizes = some[sizes > 1], sizes[sizes > 1]
+    if not len(some):
+        return None
+    chosen = binary(Histories.of([row[row != NO_ITEM].tolist() for row in some]), n_items)
+    vectors = binary(train, n_items).T.tocsr().astype(np.float64)
+    lengths = np.sqrt(np.maximum(vectors.sum(axis=1), 1))
+    summed = chosen @ vectors.multiply(1 / lengths[:, None]).tocsr()
+    # the squared length of a sum of unit vectors is their number and twice the cosines of the pairs
+    cosines = (summed.multiply(summed).sum(axis=1) - sizes) / (sizes * (sizes - 1))
+    return float(1 - cosines.mean())
+
+
+def serendipity(
+    ranks: NDArray[np.int64], popularity: NDArray[np.int64], k: int
+) -> NDArray[np.float64]:
+    """1 where a target is among the first k, but not among the k most popular; (cases,).
+
+    Useful and not obvious: a hit that the simple model misses (Ge et al., RecSys 2010).
+    """
+    return ((ranks <= k) & (popularity > k)).astype(np.float64)
+
+
+def inverse_propensity(
+    values: NDArray[np.float64], targets: NDArray[np.int32], counts: NDArray[np.int64]
+) -> float:
+    """The mean of (cases,) values, each weighted by one over its target's propensity to be seen.
+
+    The propensity is the square root of the training count (Saito et al., WSDM 2020),
+    of a cold target that of one interaction; the weights are divided by their sum (Swaminathan and
+    Joachims, NeurIPS 2015).
+
+    >>> inverse_propensity(np.array([1.0, 0.0]), np.array([0, 1]), np.array([4, 1]))
+    0.3333333333333333
+    """
+    weights = 1 / np.sqrt(np.where(targets == COLD, 1, np.maximum(counts[targets], 1)))
+    return float(weights @ values / weights.sum())
+
+
+def _gini(counts: NDArray[np.int64]) -> float | None:
+    total, size = int(counts.sum()), len(counts)
+    if not total:
+        return None
+    places = np.arange(1, size + 1)
+    return float((2 * places - size - 1) @ np.sort(counts) / (size * total))
 
 
 def popularity_percentiles(counts: NDArray[np.int64]) -> NDArray[np.float64]:

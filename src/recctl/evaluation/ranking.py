@@ -203,12 +203,15 @@ def _each(
 
 def unreachable(cases: Cases, *, filter_seen: bool) -> dict[str, int]:
     """How many targets cannot be recommended, by cause: `cold`, `seen`."""
-    seen = 0
-    for first in range(0, len(cases), 50_000):
-        rows = slice(first, first + 50_000)
-        seen += int(_target_seen(cases.histories.select(rows), cases.targets[rows]).sum())
     cold = int((cases.targets == COLD).sum())
-    return {"cold": cold, "seen": seen if filter_seen else 0}
+    return {"cold": cold, "seen": int(repeated_targets(cases).sum()) if filter_seen else 0}
+
+
+def repeated_targets(cases: Cases) -> NDArray[np.bool_]:
+    """Whether each target is in its own history; (cases,)."""
+    parts = [slice(first, first + 50_000) for first in range(0, len(cases), 50_000)]
+    seen = [_target_seen(cases.histories.select(rows), cases.targets[rows]) for rows in parts]
+    return np.concatenate([np.zeros(0, np.bool_), *seen])
 
 
 @dataclass(frozen=True)

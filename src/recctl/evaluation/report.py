@@ -1,6 +1,7 @@
 """What evaluate writes: metrics, intervals, slices, every user's rank."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,17 @@ from numpy.typing import NDArray
 
 from recctl.evaluation import metrics
 from recctl.evaluation.params import FULL, EvaluateParams
-from recctl.evaluation.ranking import Ranks, unreachable
+from recctl.evaluation.ranking import Ranks, rank_cases, repeated_targets
 from recctl.evaluation.slices import FEW_USERS, Slice
 from recctl.evaluation.statistics import interval
 from recctl.files import replacing
+from recctl.models.base import Scorer
 from recctl.sequences.store import Cases, Histories, SequenceData
 from recctl.sequences.vocabulary import COLD
 
 CURVE_CUTOFFS = range(1, 51)
+SHUFFLED_CASES = 10_000
+"""Cases that are ranked again with shuffled histories, at most."""
 
 ByModel = Mapping[str, Ranks]
 """Ranks of every model under the keys of metrics.json: `model`, then the baselines."""
@@ -46,24 +50,28 @@ def by_protocol(ranks: ByModel) -> dict[str, dict[str, NDArray[np.int64]]]:
 
 
 def mean_metrics(
-    ranks: ByModel, params: EvaluateParams, n_items: int
+    ranks: ByModel, cases: Cases, params: EvaluateParams, n_items: int
 ) -> dict[str, dict[str, dict[str, float]]]:
     """The mean metrics by protocol and model: the body of metrics.json."""
     return {
         protocol: {
-            model: metrics.means(params.metrics, one, n_items) for model, one in models.items()
+            model: {
+                name: float(cases.per_user(metrics.per_case(name, one, n_items)).mean())
+                for name in params.metrics
+            }
+            for model, one in models.items()
         }
         for protocol, models in by_protocol(ranks).items()
     }
 
 
 def intervals(
-    ranks: NDArray[np.int64], params: EvaluateParams, n_items: int
+    ranks: NDArray[np.int64], cases: Cases, params: EvaluateParams, n_items: int
 ) -> dict[str, dict[str, float]]:
-    """Mean and 95% interval of each metric over some ranks; (cases,), at least one."""
+    """Mean over users and 95% interval of each metric over some ranks; (cases,), at least one."""
     found = {}
     for name in params.metrics:
-        values = metrics.per_case(name, ranks, n_items)
+        values = cases.per_user(metrics.per_case(name, ranks, n_items))
         # every cell draws from the same seed, so that its interval depends on nothing else
         rng = np.random.default_rng(params.seed)
         found[name] = vars(interval(values, params.bootstrap_resamples, rng))
@@ -71,25 +79,61 @@ def intervals(
 
 
 def slice_report(
-    slices: list[Slice], ranks: ByModel, params: EvaluateParams, n_items: int
+    slices: list[Slice], ranks: ByModel, cases: Cases, params: EvaluateParams, n_items: int
 ) -> list[dict[str, Any]]:
     """Every slice with each model's intervals in full ranking; none where it has no users."""
-    return [
-        {
-            "slice": one.name,
-            "group": one.group,
-            "rule": one.rule,
-            "users": one.users,
-            "few_users": one.users < FEW_USERS,
-            "models": {
-                model: intervals(each.full[one.members], params, n_items)
-                for model, each in ranks.items()
+    found = []
+    for one in slices:
+        members = cases.select(np.flatnonzero(one.members))
+        users = members.n_users
+        found.append(
+            {
+                "slice": one.name,
+                "group": one.group,
+                "rule": one.rule,
+                "users": users,
+                "few_users": users < FEW_USERS,
+                "models": {
+                    model: intervals(each.full[one.members], members, params, n_items)
+                    for model, each in ranks.items()
+                }
+                if users
+                else {},
             }
-            if one.users
-            else {},
-        }
-        for one in slices
-    ]
+        )
+    return found
+
+
+def shuffled_loss(
+    model: Scorer, ranks: Ranks, cases: Cases, params: EvaluateParams, metric: str
+) -> dict[str, Any]:
+    """How much a model's metric falls where the items of each history are in random order.
+
+    Over at most 10,000 of the cases, with the 95% interval of the paired difference.
+    """
+    rng = np.random.default_rng(params.seed)
+    rows = np.sort(rng.permutation(len(cases))[:SHUFFLED_CASES])
+    some = cases.select(rows)
+    mixed = replace(some, histories=some.histories.shuffled(rng))
+    again = rank_cases(model, mixed, filter_seen=params.filter_seen).full
+    before, after = (
+        some.per_user(metrics.per_case(metric, one, model.n_items))
+        for one in (ranks.full[rows], again)
+    )
+    loss = interval(before - after, params.bootstrap_resamples, rng)
+    return {"metric": metric, "users": len(before), "before": float(before.mean()), **vars(loss)}
+
+
+def ties(data: SequenceData) -> dict[str, float | int] | None:
+    """How many targets have the time of another interaction of their user; None without times."""
+    if not data.real_times:
+        return None
+    tied = data.tied()
+    return {
+        "targets": len(tied),
+        "tied_targets": int(tied.sum()),
+        "tied_target_share": float(tied.mean()),
+    }
 
 
 def repeats(train: Histories, cases: Cases, *, filter_seen: bool) -> dict[str, float | int]:
@@ -99,7 +143,7 @@ def repeats(train: Histories, cases: Cases, *, filter_seen: bool) -> dict[str, f
     """
     rows, items = train.flat()
     pairs = np.unique(rows * (int(items.max(initial=0)) + 1) + items)
-    again = unreachable(cases, filter_seen=True)["seen"]
+    again = int(repeated_targets(cases).sum())
     hidden = again if filter_seen else 0
     return {
         "repeat_share": 1 - len(pairs) / max(len(items), 1),
@@ -114,7 +158,7 @@ def repeats(train: Histories, cases: Cases, *, filter_seen: bool) -> dict[str, f
 def write_ranks(
     path: Path, data: SequenceData, cases: Cases, ranks: ByModel, counts: NDArray[np.int64]
 ) -> None:
-    """ranks.parquet: one row per protocol, model and user, as docs/architecture.md says.
+    """ranks.parquet: one row per protocol, model and target, as docs/architecture.md says.
 
     The target's item_id is null where training never saw it.
     """
@@ -139,10 +183,13 @@ def write_ranks(
                 writer.write_table(pa.Table.from_arrays(columns, schema=_RANKS))
 
 
-def write_curve(path: Path, ranks: ByModel, n_items: int) -> pd.DataFrame:
+def write_curve(path: Path, ranks: ByModel, cases: Cases, n_items: int) -> pd.DataFrame:
     """hr_at_k.csv: full-ranking HR@k by k, one column per model; returns what it wrote."""
     columns = {
-        model: [metrics.per_case(f"hr@{k}", one.full, n_items).mean() for k in CURVE_CUTOFFS]
+        model: [
+            cases.per_user(metrics.per_case(f"hr@{k}", one.full, n_items)).mean()
+            for k in CURVE_CUTOFFS
+        ]
         for model, one in ranks.items()
     }
     table = pd.DataFrame({"k": list(CURVE_CUTOFFS), **columns})

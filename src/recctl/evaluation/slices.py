@@ -5,6 +5,8 @@
   they have gathered a third and two thirds of all training interactions; an item that crosses a
   cut belongs to the more popular part. Cold targets are in none of them.
 - `cold targets`: all users, only those whose target training saw (warm), and the others (cold).
+- `target` (where seen items may be recommended): repeat, the target is in the history, or explore.
+- `user` (where training knows only some of them): known, or new, without a training interaction.
 - `arrival` (gates only, and only where the log has real times): the newest quarter of the users by
   their first interaction.
 """
@@ -39,13 +41,33 @@ class Slice:
         return int(self.members.sum())
 
 
-def slices(cases: Cases, counts: NDArray[np.int64]) -> list[Slice]:
-    """All slices of the cases; `counts` (n_items,) are the training counts by item index."""
-    return [
+def slices(
+    cases: Cases,
+    counts: NDArray[np.int64],
+    repeated: NDArray[np.bool_] | None = None,
+    new: NDArray[np.bool_] | None = None,
+) -> list[Slice]:
+    """All slices of the cases; `counts` (n_items,) are the training counts by item index.
+
+    `repeated` (cases,), targets in their own history, where such may be recommended; `new` (cases,)
+    of users without a training interaction.
+    """
+    found = [
         *by_history_length(cases.histories.lengths),
         *by_target_popularity(cases.targets, counts),
         *by_cold_target(cases.targets),
     ]
+    if repeated is not None:
+        found += [
+            Slice("target", "repeat", "an item of the user's history", repeated),
+            Slice("target", "explore", "new to the user", ~repeated),
+        ]
+    if new is not None and new.any():
+        found += [
+            Slice("user", "known", "has training interactions", ~new),
+            Slice("user", "new", "has no training interaction", new),
+        ]
+    return found
 
 
 def by_history_length(lengths: NDArray[np.int64]) -> list[Slice]:

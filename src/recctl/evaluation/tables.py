@@ -5,8 +5,19 @@ from typing import Any
 from recctl.evaluation.params import FULL
 from recctl.render.console import Console
 from recctl.render.grid import Cell, Grid, left, right
-from recctl.render.numbers import figure, label
+from recctl.render.numbers import change, figure, label
 
+_BEYOND = {
+    "coverage": "coverage",
+    "gini": "Gini",
+    "diversity": "diversity",
+    "novelty": "novelty (bits)",
+    "serendipity": "serendipity",
+    "popularity_recommended": "popularity recommended",
+    "popularity_history": "of histories",
+    "popularity_bias": "bias",
+}
+"""The columns by their keys; reports of earlier versions lack some."""
 _SAMPLED_NOTE = "for comparison with the paper only; gates use full ranking"
 
 
@@ -28,6 +39,32 @@ def show(report: dict[str, Any]) -> None:
             f"{again['repeated_target_share']:.1%} of the targets are with an item that the user "
             f"had before; the seen filter hides {again['hidden_target_share']:.1%} of the targets."
         )
+    for line in _cautions(report):
+        console.print(line)
+
+
+def _cautions(report: dict[str, Any]) -> list[str]:
+    """What the figures depend on; nothing of it is in older reports."""
+    lines = []
+    if report.get("ties"):
+        lines.append(
+            f"Ties in time: {report['ties']['tied_target_share']:.1%} of the targets have the time "
+            "of another interaction of their user; among these the order of rows in the log "
+            "decides what comes next."
+        )
+    if report.get("split") == "leave-one-out":
+        lines.append(
+            "Leave-one-out: training has interactions of other users that are later than a "
+            "user's target. The protocol global-time has none (docs/evaluation.md)."
+        )
+    if report.get("shuffled"):
+        found = report["shuffled"]
+        moved = change(-found["value"], -found["high"], -found["low"])
+        lines.append(
+            f"Order: {label(found['metric'])} of the model is {figure(found['before'])}; with the "
+            f"items of each history shuffled it changes by {moved}."
+        )
+    return lines
 
 
 def tables(report: dict[str, Any]) -> list[Grid]:
@@ -73,12 +110,16 @@ def _slices(report: dict[str, Any]) -> Grid:
 
 def _beyond_accuracy(report: dict[str, Any]) -> Grid:
     """Coverage, novelty and popularity of the recommended lists."""
-    names = ["coverage", "novelty (bits)", "popularity recommended", "of histories", "bias"]
+    metric, unbiased = primary_metric(report["metrics"]), report.get("unbiased", {})
     title = f"beyond accuracy, lists of {report['list_length']}"
-    grid = Grid(title, [*left("model", whole=True), *right(*names)], "full ranking")
+    names = [*_BEYOND.values(), f"unbiased {label(metric)}"]
+    note = "unbiased: weighted by inverse propensity, for information only"
+    grid = Grid(title, [*left("model", whole=True), *right(*names)], note)
     for model, figures in report["beyond_accuracy"].items():
-        row = ["-" if value is None else f"{value:.3f}" for value in figures.values()]
-        grid.add(_label(report, model), *row)
+        values = [figures.get(name) for name in _BEYOND]
+        weighted = unbiased.get("models", {}).get(model, {}).get(metric)
+        row = ["-" if value is None else f"{value:.3f}" for value in values]
+        grid.add(_label(report, model), *row, "-" if weighted is None else figure(weighted))
     return grid
 
 

@@ -40,14 +40,14 @@ class ItemKNN(Counted):
     @classmethod
     def fit(cls, train: Histories, n_items: int, neighbours: int = NEIGHBOURS) -> Self:
         """Find every item's neighbours, in chunks of bounded memory."""
-        matrix = _binary(train, n_items)
+        matrix = binary(train, n_items)
         _, items = train.flat()
         share = np.bincount(items, minlength=n_items) / max(len(items), 1)
         return cls(_nearest(matrix.T.tocsr(), neighbours), torch.from_numpy(share).float())
 
     def score(self, histories: Histories) -> torch.Tensor:
         """Summed similarity to each history's items; (batch, n_items)."""
-        product = _binary(histories, self.n_items) @ self.similarity
+        product = binary(histories, self.n_items) @ self.similarity
         return torch.from_numpy(product.toarray()).add_(self.share, alpha=_TIE_BREAK)
 
     def evidence(self, histories: Histories) -> torch.Tensor:
@@ -91,7 +91,7 @@ def _nearest(items: sparse.csr_array, neighbours: int) -> sparse.csr_array:
     return sparse.coo_array(entries, shape=(n_items, n_items)).tocsr()
 
 
-def _binary(histories: Histories, n_items: int) -> sparse.csr_array:
+def binary(histories: Histories, n_items: int) -> sparse.csr_array:
     """Which items each history holds, as 0 or 1; (len(histories), n_items)."""
     rows, items = histories.flat()
     ones = np.ones(len(items), np.float32)

@@ -55,6 +55,13 @@ class Histories:
         """Some of the sequences, sharing the items."""
         return Histories(self.items, self.starts[rows], self.ends[rows], self.times)
 
+    def shuffled(self, rng: np.random.Generator) -> "Histories":
+        """The same sequences with the items of each in random order, without times."""
+        rows, items = self.flat()
+        order = np.lexsort((rng.random(len(rows)), rows))
+        ends = np.cumsum(self.lengths, dtype=np.int64)
+        return Histories(items[order], ends - self.lengths, ends)
+
     def without_cold(self) -> "Histories":
         """The same sequences without cold items, which serving drops too."""
         known = self.items != COLD
@@ -79,7 +86,7 @@ class Histories:
 
 @dataclass(frozen=True)
 class Cases:
-    """Test (or validation) cases: a history and the next item, one per user."""
+    """Test (or validation) cases: a history and a target, users in ascending order."""
 
     users: NDArray[np.int64]
     """user_index of each case."""
@@ -94,6 +101,22 @@ class Cases:
     def select(self, rows: NDArray[np.int64]) -> "Cases":
         """Some of the cases."""
         return Cases(self.users[rows], self.histories.select(rows), self.targets[rows])
+
+    @property
+    def n_users(self) -> int:
+        return len(np.unique(self.users))
+
+    def per_user(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The mean of (cases,) values over each user's cases; (n_users,).
+
+        >>> cases = Cases(np.array([4, 4, 7]), Histories.of([[1], [2], [3]]), np.array([2, 3, 1]))
+        >>> cases.per_user(np.array([1.0, 0.5, 0.25]))
+        array([0.75, 0.25])
+        """
+        _, place, sizes = np.unique(self.users, return_inverse=True, return_counts=True)
+        if len(sizes) == len(values):
+            return values
+        return np.asarray(np.bincount(place, values) / sizes)
 
 
 @dataclass(frozen=True)
@@ -147,8 +170,13 @@ class SequenceData:
     @property
     def fingerprint(self) -> str:
         """The split's fingerprint, from its report."""
+        return str(self.report["fingerprint"])
+
+    @cached_property
+    def report(self) -> dict[str, Any]:
+        """What sequence-split reported."""
         report = read_json(self.folder / "report.json", "sequence-split", ["fingerprint"])
-        return str(report["fingerprint"])
+        return dict(report)
 
     @cached_property
     def real_times(self) -> bool:
@@ -175,13 +203,25 @@ class SequenceData:
         times = self.times if self.real_times else None
         return Histories(self.items, self.offsets[:-1][kept], self.train_end[kept], times)
 
-    def cases(self, part: Part) -> Cases:
-        """The cases of a part, in the order of user_index."""
+    def held_out(self, part: Part) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The user_index of each target of a part, and its position in `items` and `times`."""
         positions = self.validation if part == "validation" else self.test
         users = np.flatnonzero(positions >= 0)
-        at = np.asarray(positions[users])
+        return users, np.asarray(positions[users])
+
+    def cases(self, part: Part) -> Cases:
+        """The cases of a part, in the order of user_index."""
+        users, at = self.held_out(part)
         histories = Histories(self.items, np.asarray(self.offsets[users]), at)
         return Cases(users, histories.without_cold(), np.asarray(self.items[at]))
+
+    def tied(self) -> NDArray[np.bool_]:
+        """Whether another interaction of the user has the time of the test target; (cases,)."""
+        users, at = self.held_out("test")
+        times, last = self.times, len(self.times) - 1
+        before = (at > self.offsets[users]) & (times[np.maximum(at - 1, 0)] == times[at])
+        after = (at + 1 < self.offsets[users + 1]) & (times[np.minimum(at + 1, last)] == times[at])
+        return np.asarray(before | after)
 
 
 def _open(path: Path) -> Any:

@@ -4,15 +4,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recctl import devices
 from recctl.data.repeats import MOST
 from recctl.errors import UserError
 from recctl.evaluation import plots, report
-from recctl.evaluation.beyond_accuracy import beyond_accuracy
+from recctl.evaluation.beyond_accuracy import (
+    beyond_accuracy,
+    diversity,
+    inverse_propensity,
+    serendipity,
+)
 from recctl.evaluation.metrics import per_case
-from recctl.evaluation.ranking import Ranks, rank_cases, unreachable
+from recctl.evaluation.ranking import Ranks, rank_cases, repeated_targets, unreachable
 from recctl.evaluation.slices import slices
 from recctl.evaluation.statistics import interval
 from recctl.evaluation.tables import primary_metric, show
@@ -21,6 +25,7 @@ from recctl.files import replacing_folder, write_json
 from recctl.layout import Layout
 from recctl.models import BASELINES
 from recctl.models.base import Recommender, read_settings
+from recctl.models.popularity import Popularity
 from recctl.recommend import Served
 from recctl.render.numbers import change, label
 from recctl.render.text import echo
@@ -51,7 +56,7 @@ def run(layout: Layout) -> None:
     _ = test.data.user_ids, test.data.fingerprint, trained_run(layout)  # damaged: before the work
     ranks = _rank_all(served.model, test)
     result = _report(served.model, test, ranks)
-    means = report.mean_metrics(ranks, test.params, test.n_items)
+    means = report.mean_metrics(ranks, test.cases, test.params, test.n_items)
     with replacing_folder(layout.evaluation) as folder:
         _write(folder, result, means, ranks, test)
     show(result)
@@ -72,7 +77,10 @@ def _warn(repeats: dict[str, Any]) -> None:
 def _warn_unproven(kind: str, ranks: dict[str, Ranks], test: TestSet) -> None:
     """Name the best baseline that the model is not proven better than: the interval meets zero."""
     metric = primary_metric(test.params.metrics)
-    gains = {name: per_case(metric, one.full, test.n_items) for name, one in ranks.items()}
+    gains = {
+        name: test.cases.per_user(per_case(metric, one.full, test.n_items))
+        for name, one in ranks.items()
+    }
     model = gains.pop("model")
     for name in sorted(set(gains) - {kind}, key=lambda one: -gains[one].mean()):
         rng = np.random.default_rng(test.params.seed)
@@ -104,7 +112,7 @@ def _check_catalogue(layout: Layout, served: Served, data: SequenceData) -> None
 
 def _rank_all(model: Recommender, test: TestSet) -> dict[str, Ranks]:
     """Ranks by the keys of metrics.json: `model`, then the baselines."""
-    negatives, users = test.negatives(), f"{len(test.cases):,} users"
+    negatives, targets = test.negatives(), f"{len(test.cases):,} targets"
     ranks: dict[str, Ranks] = {}
     for name in ("model", *BASELINES):
         one = model if name == "model" else BASELINES[name].fit(test.data.train(), test.n_items)
@@ -114,34 +122,67 @@ def _rank_all(model: Recommender, test: TestSet) -> dict[str, Ranks]:
             filter_seen=test.params.filter_seen,
             negatives=negatives,
             top=LIST_LENGTH,
-            progress=lambda done, name=name: _say(f"{name}: {done:,} of {users}"),  # type: ignore[misc]
+            progress=lambda done, name=name: _say(f"{name}: {done:,} of {targets}"),  # type: ignore[misc]
         )
-        _say(f"{name}: ranked {users} in {ranks[name].seconds:.1f} s")
+        _say(f"{name}: ranked {targets} in {ranks[name].seconds:.1f} s")
     return ranks
 
 
 def _report(model: Recommender, test: TestSet, ranks: dict[str, Ranks]) -> dict[str, Any]:
     """The content of report.json; no timings, so that the same input gives the same file."""
-    cases, counts, params = test.cases, test.counts, test.params
+    cases, counts, params, data = test.cases, test.counts, test.params, test.data
+    new = np.asarray(data.train_end == data.offsets[:-1])[cases.users]
+    repeated = None if params.filter_seen else repeated_targets(cases)
+    metric = primary_metric(params.metrics)
     return {
         "fingerprint": test.fingerprint,
         "protocol": test.protocol,
         "kind": model.kind,
-        "users": len(cases),
+        "split": data.report.get("protocol"),
+        "users": cases.n_users,
+        "targets": len(cases),
         "catalogue": test.n_items,
         "metrics": params.metrics,
         "bootstrap_resamples": params.bootstrap_resamples,
         "protocols": {
-            name: {key: report.intervals(one, params, test.n_items) for key, one in models.items()}
+            name: {
+                key: report.intervals(one, cases, params, test.n_items)
+                for key, one in models.items()
+            }
             for name, models in report.by_protocol(ranks).items()
         },
-        "slices": report.slice_report(slices(cases, counts), ranks, params, test.n_items),
+        "slices": report.slice_report(
+            slices(cases, counts, repeated, new), ranks, cases, params, test.n_items
+        ),
         "unreachable_targets": unreachable(cases, filter_seen=params.filter_seen),
-        "repeats": report.repeats(test.data.train(), cases, filter_seen=params.filter_seen),
+        "repeats": report.repeats(data.train(), cases, filter_seen=params.filter_seen),
+        "ties": report.ties(data),
+        "shuffled": report.shuffled_loss(model, ranks["model"], cases, params, metric),
         "list_length": LIST_LENGTH,
-        "beyond_accuracy": {
-            key: beyond_accuracy(_top(one), cases.histories, counts) for key, one in ranks.items()
+        "beyond_accuracy": {key: _beyond_accuracy(ranks, key, test) for key in ranks},
+        "unbiased": {
+            "propensity": "square root of the training count; weights self-normalised",
+            "models": {
+                key: {
+                    name: inverse_propensity(
+                        per_case(name, one.full, test.n_items), cases.targets, counts
+                    )
+                    for name in params.metrics
+                }
+                for key, one in ranks.items()
+            },
         },
+    }
+
+
+def _beyond_accuracy(ranks: dict[str, Ranks], key: str, test: TestSet) -> dict[str, float | None]:
+    top, cases = ranks[key].top, test.cases
+    assert top is not None
+    found = serendipity(ranks[key].full, ranks[Popularity.kind].full, LIST_LENGTH)
+    return {
+        **beyond_accuracy(top, cases.histories, test.counts),
+        "diversity": diversity(top, test.data.train(), test.n_items),
+        "serendipity": float(cases.per_user(found).mean()),
     }
 
 
@@ -149,14 +190,14 @@ def _write(
     folder: Path, result: dict[str, Any], means: Means, ranks: dict[str, Ranks], test: TestSet
 ) -> None:
     report.write_ranks(folder / "ranks.parquet", test.data, test.cases, ranks, test.counts)
-    curve = report.write_curve(folder / "hr_at_k.csv", ranks, test.n_items)
+    curve = report.write_curve(folder / "hr_at_k.csv", ranks, test.cases, test.n_items)
     metric = primary_metric(test.params.metrics)
     report.write_slices(folder / "slices.csv", result["slices"], metric)
     labels = {key: f"{result['kind']} (model)" if key == "model" else key for key in ranks}
     plots.plot_curve(folder / "hr_at_k.png", curve, labels)
     plots.plot_slices(folder / "slices.png", result["slices"], metric, labels)
     write_json(folder / "report.json", result)
-    content = {"fingerprint": result["fingerprint"], "users": len(test.cases), **means}
+    content = {"fingerprint": result["fingerprint"], "users": result["users"], **means}
     write_json(folder / "metrics.json", content)
 
 
@@ -173,11 +214,6 @@ def _track(layout: Layout, fingerprint: str, means: Means) -> None:
         files=[layout.evaluation / name for name in _TRACKED],
         tags={"evaluation_fingerprint": fingerprint},
     )
-
-
-def _top(ranks: Ranks) -> NDArray[np.int32]:
-    assert ranks.top is not None
-    return ranks.top
 
 
 def _say(line: str) -> None:
