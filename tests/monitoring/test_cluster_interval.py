@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recctl.monitoring import interval as module
-from recctl.monitoring.interval import by_user, interval, resampled
+from recctl.monitoring.interval import by_user, greatest, interval, resampled
 
 
 def by_loops(users: list[int], values: list[float], resamples: int, seed: int) -> list[float]:
@@ -93,3 +93,33 @@ def test_an_interval_holds_its_mean(events: list[tuple[int, float]], equal: bool
     values = np.array([events[0][1] if equal else value for _, value in events])
     found = interval(users, values, 100, np.random.default_rng(0))
     assert found.low <= found.value <= found.high
+
+
+@pytest.mark.parametrize("share", [0.05, 0.6, 0.95])
+@pytest.mark.parametrize("level", [0.1, 0.01])
+def test_the_greatest_mean_is_below_the_true_one_no_oftener_than_its_level(
+    share: float, level: float
+) -> None:
+    """Skewed values of few users, of which a normal interval would miss more."""
+    rng = np.random.default_rng(5)
+    draws = (rng.random((2000, 60)) < share) * rng.choice([1.0, 0.3], (2000, 60))
+    misses = np.mean([greatest(values, level) < share * 0.65 for values in draws])
+    assert misses <= level + 3 * np.sqrt(level * (1 - level) / 2000)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.floats(1e-6, 0.4))
+def test_the_greatest_mean_is_the_largest_that_no_product_of_bets_rejects(
+    values: list[float], level: float
+) -> None:
+    found = greatest(np.array(values), level)
+    bets = [np.sqrt(2 * np.log(1 / level) / len(values)) / sd for sd in (0.1, 0.18, 0.33)]
+
+    def rejected(mean: float) -> bool:
+        allowed = [min(bet, 1 / (1 - mean)) if mean < 1 else bet for bet in bets]
+        products = [np.prod([1 + bet * (mean - value) for value in values]) for bet in allowed]
+        return bool(np.mean(products) > 1 / level)
+
+    assert np.mean(values) <= found + 1e-9 <= 1 + 2e-9
+    assert not rejected(max(found - 1e-6, np.mean(values)))
+    assert found == 1 or rejected(min(1, found + 1e-6))
+    assert greatest(np.array(values), level / 2) >= found - 1e-9

@@ -36,6 +36,7 @@ def report(days: int = 3, **changes: object) -> Report:
     window = dataclasses.replace(
         day(number_of(last[0].day), events=900, last=number_of(last[-1].day))
     ) if last else None  # fmt: skip
+    like = Alike(900, 450, fewest=0, value=0.25, low=0.23, high=0.27, at_most=0.28)
     whole = Report(
         version=7,
         model="bert4rec",
@@ -43,6 +44,7 @@ def report(days: int = 3, **changes: object) -> Report:
         metric="ndcg@10",
         log_end="2026-11-22T23:00:00+00:00",
         promoted_value=0.26,
+        promoted_least=0.25,
         margin=0.005,
         minimum_events=200,
         minimum_users=30,
@@ -50,30 +52,32 @@ def report(days: int = 3, **changes: object) -> Report:
         series=series,
         window=window,
         former=[],
+        alike=like if last else None,
     )
     return dataclasses.replace(whole, **changes)
 
 
 @pytest.mark.parametrize(
-    ("promoted", "events", "users", "verdict"),
+    ("least", "events", "users", "verdict"),
     [
         (0.26, 900, 30, "holds"),
-        (0.275, 900, 30, "holds"),  # .27 is not below .275 - .005
-        (0.2751, 900, 30, "fallen"),
-        (0.2751, 200, 30, "fallen"),
-        (0.2751, 199, 30, "too few events"),
-        (0.2751, 900, 29, "too few events"),  # one busy account is no evidence
+        (0.285, 900, 30, "holds"),  # .28 is not below .285 - .005
+        (0.2851, 900, 30, "fallen"),
+        (0.2851, 200, 30, "fallen"),
+        (0.2851, 199, 30, "too few events"),
+        (0.2851, 900, 29, "too few events"),  # one busy account is no evidence
         (None, 199, 30, "too few events"),
         (None, 200, 30, "no promotion figure"),
         (0.1, 200, 30, "holds"),
     ],
 )
-def test_the_interval_decides_and_not_the_point(
-    promoted: float | None, events: int, users: int, verdict: str
+def test_the_bound_decides_and_not_the_point(
+    least: float | None, events: int, users: int, verdict: str
 ) -> None:
-    window = dataclasses.replace(day(20_780, events=events), users=users, high=0.27)
-    assert report(window=window, promoted_value=promoted).verdict == verdict
-    assert report(window=None, promoted_value=promoted).verdict == "nothing after its training"
+    window = dataclasses.replace(day(20_780, events=events), users=users)
+    changes = {"promoted_value": least and least + 0.05, "promoted_least": least}
+    assert report(window=window, **changes).verdict == verdict
+    assert report(window=None, **changes).verdict == "nothing after its training"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +94,7 @@ def test_only_events_like_the_promotions_test_decide(
     events: int, users: int, value: float, verdict: str
 ) -> None:
     """All events together are at .25, which would hold."""
-    like = Alike(events, users, fewest=4, value=value, low=value - 0.02, high=value + 0.02)
+    like = Alike(events, users, 4, value, low=value - 0.02, high=value + 0.02, at_most=value + 0.03)
     one = report(alike=like)
     assert one.verdict == verdict
     assert "by users with 4 items before" in one.sentence or verdict == "not comparable"
@@ -100,21 +104,22 @@ def test_only_events_like_the_promotions_test_decide(
     ("changes", "sentence"),
     [
         (
-            {"alike": Alike(150, 20, fewest=4, value=0.2, low=0.1, high=0.3)},
+            {"alike": Alike(150, 20, 4, value=0.2, low=0.1, high=0.3, at_most=0.4)},
             "Not compared: of 900 events of 2026-11-23 to 2026-11-25 only 150, of 20 users, are "
             "of users with 4 items before, as the test users had when version 7 was promoted; 200 "
             "of 30 users are needed.",
         ),
         (
             {},
-            "Holds: NDCG@10 of version 7 is .2500 (.2300 to .2700) on 900 events of 2026-11-23 to "
-            "2026-11-25, each user once; at its promotion it was .2600, the margin is .0050.",
+            "Holds: NDCG@10 of version 7 is .2500 (at most .2800) on 900 events of 2026-11-23 to "
+            "2026-11-25, each user once; at its promotion it was .2600 (at least .2500), the "
+            "margin is .0050.",
         ),
         (
-            {"promoted_value": 0.4},
-            "Fallen: NDCG@10 of version 7 is .2500 (.2300 to .2700) on 900 events of 2026-11-23 to "
-            "2026-11-25, each user once, below .4000 at its promotion by more than the margin "
-            ".0050.",
+            {"promoted_value": 0.4, "promoted_least": 0.39},
+            "Fallen: NDCG@10 of version 7 is .2500 (at most .2800) on 900 events of 2026-11-23 to "
+            "2026-11-25, each user once; at its promotion it was .4000 (at least .3900), the "
+            "margin is .0050.",
         ),
         (
             {"minimum_events": 1000},
@@ -122,8 +127,8 @@ def test_only_events_like_the_promotions_test_decide(
             "450 users after its training, and 1,000 of 30 users are needed.",
         ),
         (
-            {"promoted_value": None},
-            "NDCG@10 of version 7 is .2500 (.2300 to .2700) on 900 events of 2026-11-23 to "
+            {"promoted_value": None, "promoted_least": None},
+            "NDCG@10 of version 7 is .2500 (at most .2800) on 900 events of 2026-11-23 to "
             "2026-11-25, each user once; the decision that made it champion has no NDCG@10 "
             "to compare with.",
         ),

@@ -21,6 +21,7 @@ def entry(value: object, version: int = 1, **changes: Any) -> Entry:
         "registered_model": "tiny",
         "challenger": {"version": version, "digest": "", "model": "markov"},
         "sets": {"champion": version, "previous": None, "best": version},
+        "users": 100,
         "means": {"full": {"challenger": {"ndcg@10": value}}},
         **changes,
     }
@@ -49,4 +50,12 @@ ROLLBACK = {"kind": "rollback", "means": None}
 def test_it_is_that_of_the_newest_decision_that_made_it_champion(
     line: list[Entry], expected: float | None
 ) -> None:
-    assert promoted_value(line, 1, "ndcg@10") == expected
+    promoted = promoted_value(line, 1, "ndcg@10")
+    assert (promoted and promoted[0]) == expected
+
+
+def test_its_error_is_that_of_the_users_or_the_greatest_there_is() -> None:
+    means = {"full": {"challenger": {"ndcg@10": 0.5}}}
+    assert promoted_value([entry(0.5)], 1, "ndcg@10") == (0.5, 0.05)
+    known = entry(0.5, means={**means, "deviations": {"challenger": {"ndcg@10": 0.3}}})
+    assert promoted_value([known], 1, "ndcg@10") == pytest.approx((0.5, 0.03))

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,16 @@ def test_the_window_is_the_last_days_that_have_events(project: Layout) -> None:
         report.series[3].day,
         15,
     )
+
+
+def test_a_day_that_goes_on_is_shown_and_not_judged(project: Layout) -> None:
+    """Else each look of that day would be one more."""
+    now = time.time_ns() // 1000
+    rows = [(f"u{n:03d}", "i3", now - ago * tiny.DAY) for ago in (0, 2) for n in range(5)]
+    log = pd.concat([tiny.log(days=DAYS), cases.frame(*rows)], ignore_index=True)
+    report = look(project, log)
+    assert [day.events for day in report.series] == [5, 5]
+    assert (report.window.events, report.window.last) == (5, report.series[0].day)
 
 
 def runs(layout: Layout) -> list[Any]:

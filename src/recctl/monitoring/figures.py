@@ -9,7 +9,7 @@ from recctl.evaluation import metrics, statistics
 from recctl.evaluation.ranking import unreachable
 from recctl.evaluation.statistics import enclosing
 from recctl.monitoring.events import Events
-from recctl.monitoring.interval import by_user, interval
+from recctl.monitoring.interval import by_user, greatest, interval
 
 _COUNTS = ("events", "users", "cold", "seen", "newcomers")
 
@@ -75,17 +75,26 @@ class Alike:
     value: float
     low: float
     high: float
+    at_most: float
+    """The upper bound that holds on all days of a year together."""
 
 
-def alike(events: Events, ranks: NDArray[np.int64], rules: Rules, fewest: int) -> Alike:
-    """The first metric over the events that are like a promotion's test cases; 0 where none is."""
+def alike(
+    events: Events, ranks: NDArray[np.int64], rules: Rules, fewest: int, level: float
+) -> Alike:
+    """The first metric over the events that are like a promotion's test cases; 0 where none is.
+
+    `at_most` is of this level.
+    """
     there = events.cases.histories.lengths >= fewest
     if not there.any():
-        return Alike(0, 0, fewest, 0.0, 0.0, 0.0)
+        return Alike(0, 0, fewest, 0.0, 0.0, 0.0, 1.0)
     gains = metrics.per_case(rules.metrics[0], ranks[there], rules.catalogue)
     sums, counts = by_user(events.cases.users[there], gains)
-    found = statistics.interval(sums / counts, rules.resamples, np.random.default_rng(rules.seed))
-    return Alike(int(there.sum()), len(sums), fewest, found.value, found.low, found.high)
+    each = sums / counts
+    found = statistics.interval(each, rules.resamples, np.random.default_rng(rules.seed))
+    bound = greatest(each, level)
+    return Alike(int(there.sum()), len(sums), fewest, found.value, found.low, found.high, bound)
 
 
 def of_points(number: int, points: dict[str, float], names: list[str]) -> Day | None:

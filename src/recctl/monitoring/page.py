@@ -28,7 +28,8 @@ def days(report: Report) -> Grid:
     for day in report.series[-_DAYS_SHOWN:]:
         grid.add(day.day, *_cells(day, names))
     if report.window is not None:
-        several = min(report.window_days, len(report.series))
+        first, last = report.window.day, report.window.last
+        several = sum(first <= day.day <= last for day in report.series)
         name = f"last {several} days" if several > 1 else "last day"
         grid.add(name, *_cells(report.window, names), mark="strong")
     return grid

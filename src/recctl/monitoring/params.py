@@ -19,3 +19,6 @@ class MonitorParams(Section):
     """With fewer, nothing is concluded."""
     minimum_users: int = Field(default=30, ge=2, le=limits.COUNT)
     """Nor with fewer users: the interval is drawn over them, and of a few it is too narrow."""
+    false_alarms_per_year: float = Field(default=0.05, gt=0, le=1)
+    """The chance that a champion which is as good as ever is called fallen within a year of daily
+    looks: half of it for the figure at its promotion, half for the 365 looks."""

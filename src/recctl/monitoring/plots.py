@@ -47,10 +47,12 @@ def _figures(axes: "Axes", report: "Report") -> None:
     _line(axes, report.series, report.metric, BLUE, "o" if few else "", name)
     days = [number_of(day.day) for day in report.series]
     if report.promoted_value is not None:
-        ends, limit = [days[0] - 0.5, days[-1] + 0.5], report.promoted_value - report.margin
+        ends = [days[0] - 0.5, days[-1] + 0.5]
+        limit = (report.promoted_least or 0) - report.margin
         label = f"at its promotion, {text_of(report.promoted_value)}"
         axes.plot(ends, [report.promoted_value] * 2, color=BLUE, linestyle="--", label=label)
-        axes.plot(ends, [limit] * 2, color=ORANGE, linestyle=":", label="less the margin")
+        label = "less its error and the margin"
+        axes.plot(ends, [limit] * 2, color=ORANGE, linestyle=":", label=label)
     axes.set_ylim(bottom=0)
     axes.set_ylabel(report.metric.upper())
     axes.tick_params(labelbottom=False)

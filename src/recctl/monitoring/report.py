@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from recctl.monitoring.figures import Alike, Day
-from recctl.render.numbers import figure, label, span
+from recctl.render.numbers import figure, label
 
 Verdict = Literal[
     "holds",
@@ -38,6 +38,8 @@ class Report:
     """ISO 8601: later interactions are the events."""
     promoted_value: float | None
     """The metric in the decision that made it champion; None where that has no such figure."""
+    promoted_least: float | None
+    """The lower bound of what it was then."""
     margin: float
     minimum_events: int
     minimum_users: int
@@ -48,32 +50,25 @@ class Report:
     """The last days that have events, together; None where there is no event."""
     former: list[Former]
     """Champions before it, in the order in which they were first watched."""
-    alike: Alike | None = None
-    """The window's events that resemble the promotion's test cases; the verdict is about them."""
+    alike: Alike | None
+    """The window's events that resemble the promotion's test cases; the verdict is about them.
+    None where there is no window."""
 
     @property
     def verdict(self) -> Verdict:
-        """Fallen: even the upper end of the interval is below the promotion figure less margin."""
+        """Fallen: the most that it may be now is below the least that it was, less the margin."""
         window = self.window
         if window is None:
             return "nothing after its training"
         if window.events < self.minimum_events or window.users < self.minimum_users:
             return "too few events"
-        found = self.judged
-        if self.promoted_value is None:
+        found = self.alike
+        assert found is not None, "a window has them"
+        if self.promoted_least is None:
             return "no promotion figure"
         if found.events < self.minimum_events or found.users < self.minimum_users:
             return "not comparable"
-        return "fallen" if found.high < self.promoted_value - self.margin else "holds"
-
-    @property
-    def judged(self) -> Alike:
-        """What is compared with the promotion's figure; there is a window."""
-        window = self.window
-        assert window is not None, "nothing to judge"
-        value = window.values[self.metric]
-        every = Alike(window.events, window.users, 0, value, window.low, window.high)
-        return self.alike or every
+        return "fallen" if found.at_most < self.promoted_least - self.margin else "holds"
 
     @property
     def sentence(self) -> str:
@@ -86,7 +81,8 @@ class Report:
                 f"No conclusion about {name}: {window.span} had {window.events:,} events of "
                 f"{window.users:,} users after its training, and {needed}."
             )
-        found = self.judged
+        found = self.alike
+        assert found is not None, "a window has them"
         if self.verdict == "not comparable":
             return (
                 f"Not compared: of {window.events:,} events of {window.span} only "
@@ -100,19 +96,18 @@ class Report:
 
     def _compared(self, name: str, window: Day, found: Alike) -> str:
         metric = label(self.metric)
-        seen = f"{metric} of {name} is {figure(found.value)} ({span(found.low, found.high)})"
+        seen = f"{metric} of {name} is {figure(found.value)} (at most {figure(found.at_most)})"
         seen += f" on {found.events:,} events of {window.span}"
         if found.events < window.events:
             seen += f" by users with {found.fewest} items before"
         seen += ", each user once"  # the table's figure counts each event: another number
         if self.promoted_value is None:
             return f"{seen}; the decision that made it champion has no {metric} to compare with."
-        before, margin = figure(self.promoted_value), figure(self.margin)
-        if self.verdict == "fallen":
-            return (
-                f"Fallen: {seen}, below {before} at its promotion by more than the margin {margin}."
-            )
-        return f"Holds: {seen}; at its promotion it was {before}, the margin is {margin}."
+        before = f"{figure(self.promoted_value)} (at least {figure(self.promoted_least)})"
+        return (
+            f"{self.verdict.capitalize()}: {seen}; at its promotion it was {before}, "
+            f"the margin is {figure(self.margin)}."
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, as JSON takes it."""

@@ -6,7 +6,10 @@ MLflow keeps a series of days, one run per champion.
 """
 
 import contextlib
+import math
+import time
 from datetime import UTC, datetime
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +25,12 @@ from recctl.layout import Layout
 from recctl.models import load_model
 from recctl.monitoring import events as reading
 from recctl.monitoring import plots
-from recctl.monitoring.events import Events
+from recctl.monitoring.events import MICROSECONDS_A_DAY, Events
 from recctl.monitoring.figures import Alike, Day, Rules, alike, number_of, of_points, summary
 from recctl.monitoring.params import MonitorParams
 from recctl.monitoring.report import Former, Report
 from recctl.promotion import history
+from recctl.promotion.judge.budget import YEAR
 from recctl.promotion.judge.policy import Primary, PromotionParams
 from recctl.promotion.ledger import aliases
 from recctl.promotion.ledger.log import Entry
@@ -70,13 +74,16 @@ def watch(layout: Layout, say: Say) -> Report:
         tags=tags,
         days={number_of(day.day): day.as_points() for day in series},
     )
+    promoted = promoted_value(state.line, champion.version, policy.metrics[0])
+    errors = NormalDist().inv_cdf(params.false_alarms_per_year / 2)
     report = Report(
         version=champion.version,
         model=champion.kind,
         registered_model=registry.name,
         metric=policy.metrics[0],
         log_end=datetime.fromtimestamp(since // 10**6, UTC).isoformat(timespec="seconds"),
-        promoted_value=promoted_value(state.line, champion.version, policy.metrics[0]),
+        promoted_value=promoted and promoted[0],
+        promoted_least=promoted and promoted[0] + errors * promoted[1],
         margin=(policy.primary or Primary()).margin,
         minimum_events=params.minimum_events,
         minimum_users=params.minimum_users,
@@ -169,7 +176,10 @@ def _figures(
     say(f"version {champion.version}: {len(events):,} events in {span}")
     if not by_day:
         return [], None, None
-    window = list(by_day)[-params.window_days :]
+    # a day that has not ended would be judged at each of its looks
+    today = time.time_ns() // 1000 // MICROSECONDS_A_DAY
+    ended = [number for number in by_day if number < today] or list(by_day)
+    window = ended[-params.window_days :]
     spared = {
         number: known[number]
         for number, rows in by_day.items()
@@ -192,7 +202,8 @@ def _figures(
 
     days = [spared.get(number) or over(rows) for number, rows in by_day.items()]
     last = np.concatenate([by_day[number] for number in window])
-    like = alike(events.select(last), ranks[last], rules, _fewest(champion, layout))
+    level = params.false_alarms_per_year / 2 / YEAR
+    like = alike(events.select(last), ranks[last], rules, _fewest(champion, layout), level)
     return days, over(last), like
 
 
@@ -223,14 +234,25 @@ def _ranks(
     return found.full
 
 
-def promoted_value(line: list[Entry], version: int, metric: str) -> float | None:
-    """The metric of a version in the newest decision that made it champion; None without one."""
+def promoted_value(line: list[Entry], version: int, metric: str) -> tuple[float, float] | None:
+    """A version's metric, with its standard error, in the newest decision that made it champion.
+
+    None without such a decision. Where it has no deviation, that of zeros and ones is taken: no
+    values in [0, 1] of the same mean have a greater one.
+    """
     for entry in reversed(line):
         record = None if entry.altered else entry.record
         if record is None or record.kind != "promotion":
             continue
         judged = record.challenger and record.challenger.version
         if judged == version and record.sets and record.sets.champion == version:
-            means = record.means.full if record.means else {}
-            return means.get("challenger", {}).get(metric)
+            if record.means is None or not record.users:
+                return None
+            mean = record.means.full.get("challenger", {}).get(metric)
+            if mean is None:
+                return None
+            deviation = record.means.deviations.get("challenger", {}).get(metric)
+            if deviation is None:
+                deviation = math.sqrt(mean * (1 - mean))
+            return mean, deviation / math.sqrt(record.users)
     return None

@@ -1,11 +1,12 @@
 """The record of a decision before the log has it: who decided what, from which code and data."""
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recctl.evaluation import metrics
 from recctl.layout import Layout
@@ -55,26 +56,34 @@ def measured(
     evidence: Evidence,
 ) -> dict[str, Any]:
     """The fields of models that were scored on today's test set, and of the policy."""
-    full = {
-        name: _means(policy.metrics, scored, evidence.catalogue)
-        for name, scored in {**evidence.models, **evidence.baselines}.items()
-    }
+    full, deviations = (
+        {
+            name: _figures(figure, policy.metrics, scored, evidence.catalogue)
+            for name, scored in {**evidence.models, **evidence.baselines}.items()
+        }
+        for figure in (np.mean, np.std)
+    )
+    figures = {"full": full, "common": evidence.common, "deviations": deviations}
     return {
         **{name: contender(one) for name, one in contenders.items()},
         "users": len(evidence.users),
         "catalogue": evidence.catalogue,
         "common_catalogue": _common_size(contenders),
-        "means": Figures.model_validate({"full": full, "common": evidence.common}),
+        "means": Figures.model_validate(figures),
         "policy": policy.model_dump(),
         "lineage": workspace_lineage(layout, test.fingerprint).but(data_until=test.data.until),
     }
 
 
-def _means(names: list[str], scored: Scored, catalogue: int) -> dict[str, float | None]:
+def _figures(
+    figure: Callable[[NDArray[np.float64]], Any], names: list[str], scored: Scored, catalogue: int
+) -> dict[str, float | None]:
+    """A figure of each metric's values over the users; None where ranks are no numbers."""
     ranks = np.asarray(scored.ranks)
     if not len(ranks) or not np.isfinite(ranks).all():
         return dict.fromkeys(names)
-    return dict(metrics.means(names, ranks.astype(np.int64), catalogue))
+    ranks = ranks.astype(np.int64)
+    return {name: float(figure(metrics.per_case(name, ranks, catalogue))) for name in names}
 
 
 def _common_size(contenders: Mapping[str, scoring.Contender]) -> int | None:

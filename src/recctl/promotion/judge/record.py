@@ -67,6 +67,8 @@ class Figures(Part):
     """Over today's whole catalogue; the gates use these."""
     common: Means = {}
     """Over the items that both models know."""
+    deviations: Means = {}
+    """Standard deviations over the users, of `full`; decisions before 0.2.0 have none."""
 
 
 class Lineage(Part):
