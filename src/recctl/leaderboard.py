@@ -30,7 +30,7 @@ from recctl.training.launch import fit_project
 from recctl.training.params import TrainParams
 
 Ranks = dict[str, NDArray[np.int64]]
-"""The test targets' ranks by protocol; (users,) each."""
+"""The test targets' ranks by protocol; (cases,) each."""
 
 METRICS = ("hr@10", "ndcg@10")
 """The table's metrics; models are ordered by the last and compared by it."""
@@ -143,7 +143,7 @@ def leaderboard(
     rows.sort(key=lambda row: -row.figures[FULL][METRICS[-1]].value)
     pairs = _pairs({row.model: runs[row.model] for row in rows}, test)
     board = Board(
-        users=len(test.cases),
+        users=test.cases.n_users,
         catalogue=test.n_items,
         fingerprint=test.fingerprint,
         settings=params.model_dump(exclude={"model", "seed"}),
@@ -204,10 +204,10 @@ def _read(folder: Path, users: int, protocols: list[str]) -> Run:
     return Run(training, ranks)
 
 
-def _gains(runs: list[Run], protocol: str, metric: str, n_items: int) -> NDArray[np.float64]:
-    """Each user's metric, the mean over the seeds; (users,)."""
-    each = [metrics.per_case(metric, run.ranks[protocol], n_items) for run in runs]
-    return np.asarray(np.mean(each, axis=0), np.float64)
+def _gains(runs: list[Run], protocol: str, metric: str, test: TestSet) -> NDArray[np.float64]:
+    """Each user's metric, the mean over the seeds and the user's targets; (users,)."""
+    each = [metrics.per_case(metric, run.ranks[protocol], test.n_items) for run in runs]
+    return test.cases.per_user(np.asarray(np.mean(each, axis=0), np.float64))
 
 
 def _data_set(layout: Layout, params: EvaluateParams) -> str:
@@ -222,11 +222,11 @@ def _data_set(layout: Layout, params: EvaluateParams) -> str:
 
 
 def _row(name: str, runs: list[Run], test: TestSet, data_set: str) -> Row:
-    params, n_items = test.params, test.n_items
+    params = test.params
     figures = {
         protocol: {
             metric: statistics.interval(
-                _gains(runs, protocol, metric, n_items),
+                _gains(runs, protocol, metric, test),
                 params.bootstrap_resamples,
                 np.random.default_rng(params.seed),
             )
@@ -234,7 +234,7 @@ def _row(name: str, runs: list[Run], test: TestSet, data_set: str) -> Row:
         }
         for protocol in sorted(runs[0].ranks, key=lambda one: (one != FULL, one))
     }
-    by_seed = [_gains([run], FULL, METRICS[-1], n_items).mean() for run in runs]
+    by_seed = [_gains([run], FULL, METRICS[-1], test).mean() for run in runs]
     spread = float(np.std(by_seed, ddof=1)) if len(runs) > 1 else None
     known = {key: one for key, one in published(data_set, name).items() if key in figures}
     return Row(name, [run.training for run in runs], figures, spread, known)
@@ -243,7 +243,7 @@ def _row(name: str, runs: list[Run], test: TestSet, data_set: str) -> Row:
 def _pairs(runs: dict[str, list[Run]], test: TestSet) -> list[Pair]:
     """Every two models, the better one first."""
     params = test.params
-    gains = {name: _gains(found, FULL, METRICS[-1], test.n_items) for name, found in runs.items()}
+    gains = {name: _gains(found, FULL, METRICS[-1], test) for name, found in runs.items()}
     compared = []
     couples = list(combinations(gains, 2))
     # enough flips that the smallest p, times the number of pairs, can be small

@@ -369,3 +369,27 @@ def test_figures_beyond_accuracy_are_in_the_report(project):
         assert 0 <= figures["diversity"] <= 1
     assert set(report["unbiased"]["models"]) == set(MODELS)
     assert 0 < report["unbiased"]["models"]["markov"]["ndcg@10"] < 1
+
+
+def test_users_with_several_targets_count_once(project):
+    """The last three interactions of every user are targets; means and resamples are of users."""
+    folder = project.sequences
+    ends = SequenceData.load(folder).offsets[1:].copy()
+    ends[1:] -= np.arange(1, USERS) % 3  # users have three, two or one
+    np.save(folder / "test.npy", np.minimum(ends - 1, SequenceData.load(folder).offsets[1:] - 1))
+    write_json(folder / "report.json", {"fingerprint": "several", "targets": "successive"})
+    evaluate.run(project)
+    report, metrics = (read(project.evaluation / f"{name}.json") for name in ("report", "metrics"))
+    ranks = pd.read_parquet(project.evaluation / "ranks.parquet")
+    kept = ranks[(ranks.protocol == "full") & (ranks.model == "markov")]
+    assert (report["users"], metrics["users"], report["targets"]) == (USERS, USERS, len(kept))
+    assert len(kept) == sum(1 + user % 3 for user in range(USERS))
+    gains = pd.Series(per_case("mrr", kept["rank"].to_numpy(), ITEMS), kept.user_id.to_numpy())
+    means = gains.groupby(level=0).mean()
+    assert len(means) == USERS
+    assert metrics["full"]["markov"]["mrr"] == pytest.approx(means.mean())
+    everyone = next(one for one in report["slices"] if one["group"] == "all")
+    assert everyone["users"] == USERS
+    found = report["protocols"]["full"]["markov"]["mrr"]
+    error = means.std(ddof=0) / USERS**0.5  # of a mean over users
+    assert found["high"] - found["low"] == pytest.approx(2 * 1.96 * error, rel=0.1)

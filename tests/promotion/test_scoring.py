@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from recctl.errors import UserError
 from recctl.evaluation.ranking import Ranks, rank_cases
-from recctl.files import write_json
+from recctl.files import read_json, write_json
 from recctl.layout import Layout
 from recctl.models.base import Scorer, save_model
 from recctl.models.bert4rec import Bert4Rec, Encoder
@@ -253,3 +253,12 @@ def test_evidence_that_is_damaged(project: Layout, tmp_path: Path) -> None:
     pd.DataFrame({"user_index": [0]}).to_parquet(tmp_path / archive.TABLE)
     with pytest.raises(UserError, match="is damaged"):
         archive.load(tmp_path)
+
+
+@pytest.mark.parametrize("targets", ["successive", "all"])
+def test_several_targets_of_a_user_are_refused(project: Layout, targets: str) -> None:
+    path = project.sequences / "report.json"
+    write_json(path, {**read_json(path, "sequence-split"), "targets": targets})
+    with pytest.raises(UserError, match=f"one target of each user, and .* is '{targets}'") as error:
+        TestSet.load(project)
+    assert "set it to first or last" in str(error.value)

@@ -299,6 +299,15 @@ def test_settings_changed_while_a_person_thinks_are_not_decided_upon(project: La
     assert decisions(project) == []
 
 
+def test_several_targets_of_a_user_are_refused_before_a_training(project: Layout) -> None:
+    small.settings(
+        project, **{"sequence-split": {"protocol": "global-time", "targets": "successive"}}
+    )
+    with pytest.raises(UserError, match="a decision compares one target of each user"):
+        small.retrain(project)
+    assert not project.model.exists()
+
+
 def test_a_model_that_serves_already_is_unchanged(project: Layout) -> None:
     """Other settings, the same weights: nothing is registered twice."""
     small.retrain(project)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ibis
@@ -10,6 +11,7 @@ import pyarrow as pa
 from recctl.sequences import split as splitting
 from recctl.sequences.params import SequenceSplitParams
 from recctl.sequences.split import Log, Split
+from recctl.sequences.store import SequenceData
 from recctl.sequences.vocabulary import COLD
 
 Row = tuple[str, str, int]
@@ -59,7 +61,7 @@ class Expected:
     training: list[str]
     validation: tuple[list[str], str] | None
     """The history and the target."""
-    test: tuple[list[str], str] | None
+    test: list[tuple[list[str], str]]
 
 
 def expected(rows: list[Row], params: SequenceSplitParams, cuts: tuple[int, int]) -> list[Expected]:
@@ -68,35 +70,61 @@ def expected(rows: list[Row], params: SequenceSplitParams, cuts: tuple[int, int]
         list(enumerate(rows)), params.minimum_user_interactions, params.minimum_item_interactions
     )
     users = sorted({row[0] for _, row in core}, key=str.encode)
-    one = _leave_one_out if params.protocol == "leave-one-out" else _global_time
+    histories = {
+        user: sorted((row[2], n, row[1]) for n, row in core if row[0] == user) for user in users
+    }
+    if params.protocol == "leave-one-out":
+        return [_leave_one_out(user, history) for user, history in histories.items()]
     return [
-        one(user, sorted((row[2], n, row[1]) for n, row in core if row[0] == user), cuts)
-        for user in users
+        _global_time(user, history, cuts, params.targets) for user, history in histories.items()
     ]
 
 
-def _leave_one_out(user: str, history: list[tuple[int, int, str]], _: object) -> Expected:
+def _leave_one_out(user: str, history: list[tuple[int, int, str]]) -> Expected:
     items = [item for _, _, item in history]
     if len(items) < 3:
-        return Expected(user, items, None, None)
-    return Expected(user, items[:-2], (items[:-2], items[-2]), (items[:-1], items[-1]))
+        return Expected(user, items, None, [])
+    return Expected(user, items[:-2], (items[:-2], items[-2]), [(items[:-1], items[-1])])
 
 
-def _global_time(user: str, history: list[tuple[int, int, str]], cuts: tuple[int, int]) -> Expected:
-    before_validation = [item for time, _, item in history if time < cuts[0]]
-    between = [item for time, _, item in history if cuts[0] <= time < cuts[1]]
-    after = [item for time, _, item in history if time >= cuts[1]]
-    known = before_validation + between
+def _global_time(
+    user: str, history: list[tuple[int, int, str]], cuts: tuple[int, int], kind: str
+) -> Expected:
+    training = [item for time, _, item in history if time < cuts[0]]
+    known = [item for time, _, item in history if time < cuts[1]]
+    every = [item for _, _, item in history]
+    later = range(len(known), len(every))
+    grown = [(every[:at], every[at]) for at in later]
+    test = {
+        "first": grown[:1],
+        "last": grown[-1:],
+        "successive": grown,
+        "all": [(known, every[at]) for at in later],
+    }[kind]
+    between = range(len(training), len(known))
+    chosen = [*between[-1:]] if kind in ("last", "successive") else [*between[:1]]
+    validation = [(known[:at], known[at]) for at in chosen if at > 0]
     return Expected(
         user,
-        before_validation,
-        (before_validation, between[0]) if before_validation and between else None,
-        (known, after[0]) if known and after else None,
+        training,
+        validation[0] if validation else None,
+        [(before, target) for before, target in test if before],
     )
 
 
-def found(made: Split) -> list[Expected]:
+def found(made: Split, kind: str = "first") -> list[Expected]:
     """A split's arrays as lists of item ids; a cold item's id is `COLD`."""
+    store = SequenceData(
+        Path(),
+        made.items,
+        made.times,
+        made.offsets,
+        made.positions.train_end,
+        made.positions.validation,
+        made.positions.test,
+    )
+    store.__dict__["report"] = {"targets": kind}  # instead of reading one
+    tested = list(zip(*store.held_out("test"), strict=True))
     names = [*made.vocabulary.items, COLD]
     items = [names[index] for index in made.items]
     positions = made.positions
@@ -108,7 +136,11 @@ def found(made: Split) -> list[Expected]:
                 user,
                 items[start : positions.train_end[u]],
                 _case(items, start, int(positions.validation[u])),
-                _case(items, start, int(positions.test[u])),
+                [
+                    (items[start : int(end)], items[int(at)])
+                    for tested_user, at, end in tested
+                    if tested_user == u
+                ],
             )
         )
     return result
@@ -128,4 +160,7 @@ def cold_hidden(parts: list[Expected]) -> list[Expected]:
     def case(one: tuple[list[str], str] | None) -> tuple[list[str], str] | None:
         return one and ([hide(item) for item in one[0]], hide(one[1]))
 
-    return [Expected(p.user, p.training, case(p.validation), case(p.test)) for p in parts]
+    def cases(many: list[tuple[list[str], str]]) -> list[Any]:
+        return [case(one) for one in many]
+
+    return [Expected(p.user, p.training, case(p.validation), cases(p.test)) for p in parts]

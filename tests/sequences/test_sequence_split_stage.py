@@ -150,3 +150,29 @@ def test_missing_and_damaged_interactions(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="it is written by 'ingest'"):
         sequence_split.run(layout)
     assert not layout.sequences.exists()
+
+
+def test_several_targets_of_a_user_are_in_the_report_and_the_store(tmp_path: Path) -> None:
+    """From 16 on: ann q t, bob s, cy p; before it p q r, p q and q."""
+    cut = {"protocol": "global-time", "test_from": "1970-01-01T00:00:16Z"}
+    layout = project(tmp_path, targets="successive", **cut)
+    sequence_split.run(layout)
+    assert report(layout)["targets"] == "successive"
+    assert report(layout)["test"] == {
+        "users": 3,
+        "cold_targets": 2,
+        "users_without_history": 0,
+        "targets": 4,
+    }
+    data = SequenceData.load(layout.sequences)
+    cases = data.cases("test")
+    assert cases.users.tolist() == [0, 0, 1, 2]
+    names = [*data.vocabulary.items, "cold"]
+    assert [names[item] for item in cases.targets] == ["q", "cold", "cold", "p"]
+    assert cases.histories.lengths.tolist() == [3, 4, 2, 1]
+
+
+def test_leave_one_out_says_nothing_of_targets(tmp_path: Path) -> None:
+    layout = project(tmp_path)
+    sequence_split.run(layout)
+    assert "targets" not in report(layout)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from recctl.errors import UserError
+from recctl.files import write_json
 from recctl.sequences.store import Cases, Histories, SequenceData
 from recctl.sequences.vocabulary import COLD, Vocabulary
 
@@ -16,6 +17,7 @@ def lists(histories: Histories) -> list[list[int]]:
 
 def data(folder: Path) -> SequenceData:
     """Two users: 5 6 | 7 | 8 with a cold 6, and 9, who only trains."""
+    write_json(folder / "report.json", {"fingerprint": "f"})
     return SequenceData(
         folder,
         items=np.array([5, COLD, 7, 8, 9], np.int32),
@@ -64,6 +66,7 @@ def test_the_mean_of_each_user_is_over_its_cases() -> None:
 
 def test_ties_are_with_the_interaction_before_or_after(tmp_path: Path) -> None:
     """Three users of two, three and two interactions at the times given."""
+    write_json(tmp_path / "report.json", {"fingerprint": "f"})
     times = np.array([1, 1, 1, 2, 3, 3, 3])
     store = SequenceData(
         tmp_path,

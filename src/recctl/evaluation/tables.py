@@ -13,7 +13,7 @@ _BEYOND = {
     "diversity": "diversity",
     "novelty": "novelty (bits)",
     "serendipity": "serendipity",
-    "popularity_recommended": "popularity recommended",
+    "popularity_recommended": "popularity",
     "popularity_history": "of histories",
     "popularity_bias": "bias",
 }
@@ -46,7 +46,7 @@ def show(report: dict[str, Any]) -> None:
 def _cautions(report: dict[str, Any]) -> list[str]:
     """What the figures depend on; nothing of it is in older reports."""
     lines = []
-    if report.get("ties"):
+    if (report.get("ties") or {}).get("tied_targets"):
         lines.append(
             f"Ties in time: {report['ties']['tied_target_share']:.1%} of the targets have the time "
             "of another interaction of their user; among these the order of rows in the log "

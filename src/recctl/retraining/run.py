@@ -14,7 +14,7 @@ from recctl.intake.intake import Intake
 from recctl.layout import Layout
 from recctl.lock import Lock
 from recctl.pipeline import StageFailed
-from recctl.promotion.judge.policy import PromotionParams
+from recctl.promotion.judge.policy import PromotionParams, require_single
 from recctl.promotion.judge.record import DecisionRecord
 from recctl.promotion.promote import Confirm
 from recctl.render.text import Say
@@ -23,6 +23,7 @@ from recctl.retraining.cleanup import clean_up
 from recctl.retraining.pages import Page
 from recctl.retraining.params import RetrainParams
 from recctl.retraining.record import Record
+from recctl.sequences.params import SequenceSplitParams
 
 T = TypeVar("T")
 
@@ -108,6 +109,7 @@ def retrain(layout: Layout, lock: Lock, hooks: Hooks) -> Result:
     """
     at = _Run(layout, lock, hooks, RetrainParams.load(layout.params))
     PromotionParams.judging(layout.params)  # before a training that nothing could judge
+    require_single(SequenceSplitParams.load(layout.params).targets)
     at.step("check", at.require_publishable)
     for name in clean_up(layout):
         hooks.say(f"removed {name}, left by a process that was killed")

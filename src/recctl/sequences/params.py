@@ -1,6 +1,6 @@
 """The `sequence-split` section of params.yaml."""
 
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -25,9 +25,14 @@ class SequenceSplitParams(Section):
     """global-time without test_from: the share of interactions that come last."""
     validation_share: float = Field(default=0.1, gt=0, lt=1)
     """global-time: the share of the interactions before the test set kept for validation."""
+    targets: Literal["first", "last", "successive", "all"] = "first"
+    """global-time: which of a user's interactions after the test cut are targets; `successive`:
+    each, after a history that grows; `all`: each, after the history before the cut."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.test_from is not None and self.protocol != "global-time":
-            raise ValueError("test_from belongs to the protocol global-time")
+        if self.protocol != "global-time":
+            for name, default in (("test_from", None), ("targets", "first")):
+                if getattr(self, name) != default:
+                    raise ValueError(f"{name} belongs to the protocol global-time")
         return self

@@ -62,24 +62,34 @@ def leave_one_out(
 def global_time(
     offsets: NDArray[np.int64], times: NDArray[np.int64], params: SequenceSplitParams
 ) -> Positions:
-    """All users are cut at the same two times; the target is a user's first interaction after one.
+    """All users are cut at the same two times; targets are interactions at or after a cut.
 
-    Training is what comes before the validation cut. The history of a target is everything
-    before it; a user without one is left out.
+    Training is what comes before the validation cut. Which interactions are test targets, and where
+    their histories end, is `params.targets`: see `SequenceData.held_out`. Where a test history may
+    reach beyond the cut (`last`, `successive`), the validation target is a user's last interaction
+    before the test cut, else the first after the validation cut. A target without any history
+    is left out.
     """
     validation_cut, test_cut = _cuts(times, params)
     starts, ends = offsets[:-1], offsets[1:]
     train_end = starts + _count(times < validation_cut, offsets)
     test_begin = starts + _count(times < test_cut, offsets)
     in_validation, in_test = train_end < test_begin, test_begin < ends
+    validation, test = train_end, test_begin
+    if params.targets in ("last", "successive"):
+        validation = np.maximum(test_begin - 1, starts)
+        # the first interaction of a new user has no history, the later ones have
+        test = ends - 1 if params.targets == "last" else np.maximum(test_begin, starts + 1)
+    tested = in_test & (test > starts) & (test < ends)
+    validated = in_validation & (validation > starts)
     return Positions(
         train_end=train_end,
-        validation=np.where(in_validation & (train_end > starts), train_end, NO_TARGET),
-        test=np.where(in_test & (test_begin > starts), test_begin, NO_TARGET),
+        validation=np.where(validated, validation, NO_TARGET),
+        test=np.where(tested, test, NO_TARGET),
         cuts=(validation_cut, test_cut),
         without_history=(
-            int(np.count_nonzero(in_validation & (train_end == starts))),
-            int(np.count_nonzero(in_test & (test_begin == starts))),
+            int(np.count_nonzero(in_validation & ~validated)),
+            int(np.count_nonzero(in_test & ~tested)),
         ),
     )
 
@@ -92,7 +102,7 @@ PROTOCOLS = {
         global_time,
         "no user has interactions on both sides of the cut",
         "change sequence-split.test_from, test_share or validation_share in params.yaml",
-        settings=("test_from", "test_share", "validation_share"),
+        settings=("test_from", "test_share", "validation_share", "targets"),
     ),
 }
 

@@ -223,6 +223,8 @@ def fingerprint(
     """
     chosen = protocol(params.protocol)
     settings: dict[str, Any] = {name: getattr(params, name) for name in chosen.settings}
+    if params.targets == "first":  # as in fingerprints of before there were others
+        settings.pop("targets", None)
     asked = np.flatnonzero((positions.validation >= 0) | (positions.test >= 0))
     about = {
         "version": 1,

@@ -14,6 +14,8 @@ from recctl.sequences.vocabulary import COLD, Vocabulary
 
 Part = Literal["validation", "test"]
 
+SEVERAL = ("successive", "all")
+"""Kinds of `SequenceData.targets` with several test targets of a user."""
 _FIRST_REAL_TIME = 10**12
 """Microseconds, 11.6 days after 1970: if all times are before it they are row numbers."""
 
@@ -125,7 +127,8 @@ class SequenceData:
 
     A user's training sequence is items[offsets[u]:train_end[u]]. `validation[u]` and `test[u]`
     are the absolute positions of the targets, -1 for none; the history of a target is everything
-    before it in the user's sequence.
+    before it in the user's sequence. Where `targets` says so, every interaction from test[u] on is
+    a target, and its history is everything before it (`successive`) or before test[u] (`all`).
     """
 
     folder: Path
@@ -203,21 +206,32 @@ class SequenceData:
         times = self.times if self.real_times else None
         return Histories(self.items, self.offsets[:-1][kept], self.train_end[kept], times)
 
-    def held_out(self, part: Part) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The user_index of each target of a part, and its position in `items` and `times`."""
+    @property
+    def targets(self) -> str:
+        """Which interactions after the test cut are targets; `first` in older sequences."""
+        return str(self.report.get("targets", "first"))
+
+    def held_out(
+        self, part: Part
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Of each target of a part: user_index, its position in `items`, the end of its history."""
         positions = self.validation if part == "validation" else self.test
         users = np.flatnonzero(positions >= 0)
-        return users, np.asarray(positions[users])
+        first = np.asarray(positions[users])
+        if part == "validation" or self.targets not in SEVERAL:
+            return users, first, first
+        rows, at = Histories(self.items, first, np.asarray(self.offsets[users + 1])).positions()
+        return users[rows], at, at if self.targets == "successive" else first[rows]
 
     def cases(self, part: Part) -> Cases:
-        """The cases of a part, in the order of user_index."""
-        users, at = self.held_out(part)
-        histories = Histories(self.items, np.asarray(self.offsets[users]), at)
+        """The cases of a part, in the order of user_index and time."""
+        users, at, ends = self.held_out(part)
+        histories = Histories(self.items, np.asarray(self.offsets[users]), ends)
         return Cases(users, histories.without_cold(), np.asarray(self.items[at]))
 
     def tied(self) -> NDArray[np.bool_]:
         """Whether another interaction of the user has the time of the test target; (cases,)."""
-        users, at = self.held_out("test")
+        users, at, _ = self.held_out("test")
         times, last = self.times, len(self.times) - 1
         before = (at > self.offsets[users]) & (times[np.maximum(at - 1, 0)] == times[at])
         after = (at + 1 < self.offsets[users + 1]) & (times[np.minimum(at + 1, last)] == times[at])

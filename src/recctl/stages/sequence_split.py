@@ -18,6 +18,7 @@ from recctl.sequences import split as splitting
 from recctl.sequences.params import SequenceSplitParams
 from recctl.sequences.protocols import protocol
 from recctl.sequences.split import Log, Split
+from recctl.sequences.store import SEVERAL, Histories
 from recctl.sequences.vocabulary import COLD
 
 
@@ -105,7 +106,16 @@ def _report(log: Log, split: Split, params: SequenceSplitParams, found: int) -> 
             "repeated_targets": splitting.repeated(log, targets),
             "users_without_history": without,
         }
+    if params.targets in SEVERAL:
+        asked = np.flatnonzero(positions.test >= 0)
+        _, items = Histories(split.items, positions.test[asked], split.offsets[1:][asked]).flat()
+        del report["test"]["repeated_targets"]  # evaluate counts them
+        report["test"] |= {
+            "targets": len(items),
+            "cold_targets": int(np.count_nonzero(items == COLD)),
+        }
     if positions.cuts is not None:
+        report["targets"] = params.targets
         report["validation_from"], report["test_from"] = map(_iso, positions.cuts)
     return report
 
@@ -137,8 +147,10 @@ def _show(report: dict[str, Any]) -> None:
     for part in ("validation", "test"):
         facts = report[part]
         rows[f"{part} users"] = facts["users"]
+        if "targets" in facts:
+            rows[f"  {part}: targets"] = facts["targets"]
         for name, note in _PART_NOTES.items():
-            if facts[name]:
+            if facts.get(name):
                 rows[f"  {part}: {name.replace('_', ' ')}"] = facts[name]
                 notes[f"  {part}: {name.replace('_', ' ')}"] = note
     rows["fingerprint"] = report["fingerprint"][:12]

@@ -14,6 +14,7 @@ from recctl import limits
 from recctl.config import Section, Settings
 from recctl.errors import UserError
 from recctl.evaluation import metrics
+from recctl.sequences.store import SEVERAL
 
 
 class Primary(Settings):
@@ -129,6 +130,16 @@ class PromotionParams(Section):
     def metrics(self) -> list[str]:
         """The primary metrics; ndcg@10 and hr@10 where that gate is off."""
         return (self.primary or Primary()).metrics
+
+
+def require_single(targets: str) -> None:
+    """Raise UserError where users have several test targets: gates compare one rank of each."""
+    if targets in SEVERAL:
+        raise UserError(
+            "a decision compares one target of each user, and sequence-split.targets is "
+            f"'{targets}'",
+            "set it to first or last in params.yaml and run 'dvc repro'",
+        )
 
 
 def _checked(names: list[str]) -> list[str]:

@@ -29,7 +29,7 @@ from recctl.layout import Layout
 from recctl.models import COUNTED, load_model
 from recctl.models.base import WEIGHTS, Scorer
 from recctl.promotion.judge.evidence import Conduct, Evidence, Scored
-from recctl.promotion.judge.policy import PromotionParams
+from recctl.promotion.judge.policy import PromotionParams, require_single
 from recctl.promotion.trial.training_record import TrainingRecord, leaking
 from recctl.recommend import Served
 from recctl.render.text import Say
@@ -74,9 +74,11 @@ class TestSet(test_set.TestSet):
     def load(cls, layout: Layout) -> Self:
         """Read the workspace's sequences.
 
-        Raises UserError where they are missing, or where evaluate has not measured them.
+        Raises UserError where they are missing, have several targets of a user, or where evaluate
+        has not measured them.
         """
         test = super().load(layout)
+        require_single(test.data.targets)
         path = layout.evaluation / "metrics.json"
         if read_json(path, "evaluate", ["fingerprint"])["fingerprint"] != test.fingerprint:
             raise UserError(
