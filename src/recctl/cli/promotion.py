@@ -32,7 +32,7 @@ def promote(
     """Judge the workspace's model against the champion; it serves if it is proven better.
 
     Exit codes: 0 promoted, would be, or nothing to do; 2 refused or bad input; 3 rejected;
-    4 suspicious; 5 stale (another decision came first).
+    4 suspicious; 5 stale (another decision came first); 6 provisional (it waits for later events).
     """
     from recctl.layout import Layout
     from recctl.promotion.promote import promote as judge

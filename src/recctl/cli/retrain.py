@@ -33,7 +33,7 @@ def retrain(
     This is the flow `retrain` at the terminal. Under `approval: manual` it asks there, and no
     answer within `approval_hours` is no. Exit codes: 0 promoted, unchanged, nothing new or not
     approved; 1 a defect of recctl; 2 refused, bad input, or something that you can change;
-    3 rejected; 4 suspicious; 5 stale; 130 interrupted.
+    3 rejected; 4 suspicious; 5 stale; 6 provisional; 130 interrupted.
     """
     from functools import partial
 

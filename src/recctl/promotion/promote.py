@@ -11,7 +11,7 @@ from recctl.errors import Gone, Unknown, UserError, type_of
 from recctl.files import digest
 from recctl.layout import Layout
 from recctl.limits import APPROVER
-from recctl.promotion import write_pages
+from recctl.promotion import confirmation, write_pages
 from recctl.promotion.draft import contender, draft, measured
 from recctl.promotion.judge.decision import RULES, decide
 from recctl.promotion.judge.policy import PromotionParams
@@ -24,7 +24,9 @@ from recctl.promotion.trial import archive, contenders
 from recctl.promotion.trial.scoring import Contender, TestSet, disagreement, gather
 from recctl.render.text import Say
 
-EXIT_CODES = {"promoted": 0, "refused": 2, "rejected": 3, "suspicious": 4, "stale": 5}
+EXIT_CODES = {
+    "promoted": 0, "refused": 2, "rejected": 3, "suspicious": 4, "stale": 5, "provisional": 6,
+}  # fmt: skip
 
 
 Confirm = Callable[[DecisionRecord], str | bool]
@@ -70,6 +72,8 @@ def promote(
     the decision. `force` moves it whatever the verdict (of a model that is sound), for a `reason`
     that is recorded. `key` is kept too: what was judged, by data, settings and code.
 
+    Where a version waits for its confirmation, it is judged in place of the workspace's model.
+
     Raises UserError where there is nothing to judge, Declined where `confirm` says no; nothing is
     changed then.
     """
@@ -80,6 +84,11 @@ def promote(
     challenger = contenders.workspace(test)
     registry = Registry.connect(layout, policy.registered_model)
     state = _inspected(registry, say, force) if dry_run else settled(registry, layout, say, force)
+    trial = None if force else confirmation.trial(registry, policy, test, state, say)
+    if trial is not None:
+        if trial.waits is not None:
+            return Outcome(None, note=f"nothing to do: {trial.waits}")
+        challenger, test, policy = trial.version, trial.test, trial.policy
     champion = _there(state)
     if champion is not None and registry.version(champion).digest == challenger.digest:
         contenders.registered(registry, layout, champion, state.line)
@@ -209,9 +218,11 @@ def _judge(
                 problems.append(f"the {name} cannot be judged: {error}")
     problems += _objections(registry, state, test, sides)
     evidence = gather(test, policy, sides, problems=problems, say=say)
-    if (differs := disagreement(test, evidence.challenger)) is not None:
-        problems.append(differs)
-    training = contenders.training(layout)
+    training = None
+    if challenger.version is None:
+        training = contenders.training(layout)
+        if (differs := disagreement(test, evidence.challenger)) is not None:
+            problems.append(differs)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     days = log.days_since_judged(state.line, now, test.data.until)
     evidence = dataclasses.replace(evidence, training=training, problems=problems, days=days)

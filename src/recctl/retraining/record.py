@@ -11,7 +11,9 @@ from typing import Literal
 from recctl.files import read_state, write_json
 from recctl.layout import Layout
 
-Ending = Literal["promoted", "rejected", "refused", "suspicious", "unchanged", "not-promoted"]
+Ending = Literal[
+    "promoted", "provisional", "rejected", "refused", "suspicious", "unchanged", "not-promoted"
+]
 """The verdicts of a decision; `unchanged`: the model that was trained serves already;
 `not-promoted`: it passed the gates and was not approved."""
 

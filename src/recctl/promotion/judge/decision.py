@@ -37,7 +37,8 @@ def decide(evidence: Evidence, policy: PromotionParams) -> Decision:
     One refused row refuses: what cannot be judged is not promoted. Then one suspicious row makes
     the verdict suspicious even where other gates fail: what makes a gain too good to be true (a
     leak, a wrong split) may cause those failures too. Then one failed row rejects. A challenger
-    that no gate judged is refused. Never raises for bad evidence.
+    that no gate judged is refused. One that passed is provisional where the policy asks for its
+    confirmation. Never raises for bad evidence.
     """
     rows, judged = checks.checked(evidence, policy)
     if judged is not None:
@@ -46,6 +47,12 @@ def decide(evidence: Evidence, policy: PromotionParams) -> Decision:
         rows += [] if "champion" in judged.ranks else _first(counter, evidence, policy)
         rows += _nothing_judged(rows)
     verdict = _verdict(rows)
+    if verdict == "promoted" and policy.confirmation and evidence.champion is not None:
+        verdict = "provisional"
+        said = (
+            f"it serves once it is not worse on later events of {policy.confirmation.users:,} users"
+        )
+        rows.append(Gate("confirmation", "later events", "shown", said))
     return Decision(verdict, rows, f"{verdict}: {_why(verdict, rows)}")
 
 
@@ -109,6 +116,8 @@ def _verdict(rows: list[Gate]) -> Verdict:
 def _why(verdict: Verdict, rows: list[Gate]) -> str:
     if verdict == "promoted":
         return _promoted(rows)
+    if verdict == "provisional":
+        return f"{rows[-1].reason}; {_promoted(rows)}"
     deciding = {"refused": "refused", "suspicious": "suspicious", "rejected": "fail"}[verdict]
     reasons = [row.reason for row in rows if row.outcome == deciding]
     more = len(reasons) - _SAID

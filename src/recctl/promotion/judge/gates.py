@@ -55,6 +55,8 @@ def primary(pairs: Pairs, policy: PromotionParams, days: float | None = None) ->
     found = [compare(pairs, name, policy, "primary", name) for name in policy.primary.metrics]
     gain, level = policy.primary.min_gain, _level(policy, days)
     rows = [_primary_row(one, gain, policy.primary.margin, level) for one in found]
+    if not policy.primary.better:
+        return rows
     return [*rows, *_level_row(policy, days, level), _one_better(found, gain, level)]
 
 

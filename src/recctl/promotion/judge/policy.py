@@ -25,6 +25,8 @@ class Primary(Settings):
     """Better: the lower end of the interval of the difference is above this."""
     margin: float = Field(default=0.005, ge=0, lt=1)
     """Not worse: the lower end is above minus this."""
+    better: bool = True
+    """Off where a version that was proven better is confirmed; a policy in params.yaml needs it."""
 
     @field_validator("metrics")
     @classmethod
@@ -71,6 +73,15 @@ class Leak(Settings):
     """At most this share of test users is left out for it, for all models alike; above: refused."""
 
 
+class Confirmation(Settings):
+    """A model that passed is provisional: it serves once it is not worse on later events."""
+
+    users: int = Field(default=1000, ge=2, le=limits.COUNT)
+    """Users with a test target newer than the data of that decision, before it is judged again."""
+    within_days: int = Field(default=30, ge=1, le=limits.DAYS)
+    """Then the decision lapses, and newer models are judged again."""
+
+
 class PromotionParams(Section):
     """The policy; see docs/promotion.md for what each gate proves and what it does not."""
 
@@ -97,6 +108,7 @@ class PromotionParams(Section):
     convergence: bool = False
     """Whether training must have converged: validation no longer rose where it met its limit."""
     leak: Leak | None = None
+    confirmation: Confirmation | None = None
     first_model: Literal["baselines", "any", "none"] = "baselines"
     """Where no champion serves: `baselines` needs floors and baselines to hold, `any` takes any
     sound model, `none` promotes no first model without --force."""
@@ -123,6 +135,11 @@ class PromotionParams(Section):
                 f"{path.name}: the section 'promotion' compares no challenger with the champion: "
                 "floors, baselines, slices and guardrails alone let a worse model serve",
                 "turn promotion.primary or promotion.ratchet on",
+            )
+        if policy.primary is not None and not policy.primary.better:
+            raise UserError(
+                f"{path.name}: 'promotion.primary.better: false' lets many small losses add up",
+                "leave it out",
             )
         return policy
 

@@ -13,7 +13,7 @@ from recctl.promotion.judge.gate import KEPT, Gate
 SCHEMA = 1
 """Of a record; raise it when a key changes its meaning."""
 
-Verdict = Literal["promoted", "rejected", "suspicious", "refused", "stale"]
+Verdict = Literal["promoted", "provisional", "rejected", "suspicious", "refused", "stale"]
 Kind = Literal["promotion", "rollback", "recovery", "comparison"]
 Means = dict[str, dict[str, float | None]]
 """By model, by metric; null where a model's ranks were no numbers."""

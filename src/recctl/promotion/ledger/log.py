@@ -131,7 +131,7 @@ def moving(line: Sequence[Entry]) -> list[Entry]:
 
 def judged(line: Iterable[Entry]) -> DecisionRecord | None:
     """The last decision in force for which a challenger was judged, whoever forced it or not."""
-    verdicts = ("promoted", "rejected", "suspicious")
+    verdicts = ("promoted", "provisional", "rejected", "suspicious")
     found = None
     for entry in line:
         if entry.record is not None and entry.record.kind == "promotion":

@@ -88,7 +88,8 @@ class DecisionOutput(_Output):
     digest: str | None
     """As in the history; null where it is not kept."""
     exit_code: int
-    """0 promoted, would be, or nothing to do; 2 refused; 3 rejected; 4 suspicious; 5 stale."""
+    """0 promoted, would be, or nothing to do; 2 refused; 3 rejected; 4 suspicious; 5 stale;
+    6 provisional."""
     note: str | None
     """A sentence beside the decision: why there is none (the champion is this very model), what
     forcing it overrode, or, from `explain`, whether the evidence gives the same decision."""

@@ -35,7 +35,7 @@ _MARKS: dict[str, Mark] = {
     "refused": "bad",
     "shown": "dim",
 }
-_VERDICT_MARKS: dict[str, Mark] = {"promoted": "good", "rejected": "bad"}
+_VERDICT_MARKS: dict[str, Mark] = {"promoted": "good", "rejected": "bad", "provisional": "warning"}
 
 
 def _cells(*texts: str | Cell) -> list[Cell]:

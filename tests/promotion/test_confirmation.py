@@ -1,0 +1,108 @@
+"""A model that passed serves once it holds on later events."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import tiny_project as tiny
+
+from recctl.errors import UserError
+from recctl.layout import Layout
+from recctl.promotion import history
+from recctl.promotion.judge.policy import PromotionParams
+from recctl.promotion.verify import verify
+
+pytestmark = pytest.mark.usefixtures("quick_decisions")
+
+RULES = {"users": 300, "within_days": 5}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Layout:
+    """Popularity serves, and a Markov chain is provisional."""
+    layout = tiny.make(tmp_path / "project", {**tiny.POLICY, "confirmation": RULES})
+    tiny.set_params(layout.root, promotion={**tiny.POLICY, "baselines": None, "first_model": "any"})
+    first = tiny.promote(layout, "popularity")
+    assert first.record.verdict == "promoted"  # nothing serves, so there is nothing to wait for
+    tiny.set_params(layout.root, promotion={**tiny.POLICY, "confirmation": RULES})
+    passed = tiny.promote(layout, "markov")
+    assert (passed.record.verdict, passed.exit_code) == ("provisional", 6)
+    assert passed.record.sentence.startswith(
+        "provisional: it serves once it is not worse on later events of 300 users; NDCG@10"
+    )
+    return layout
+
+
+def champion(layout: Layout) -> int:
+    return history.open_registry(layout).aliases()["champion"]
+
+
+def consistent(layout: Layout) -> bool:
+    checks = verify(history.open_registry(layout), layout, everything=True)
+    return all(check.ok for check in checks)
+
+
+def test_it_serves_once_it_holds_on_later_events(project: Layout) -> None:
+    assert champion(project) == 1
+    again = tiny.promote(project)
+    assert again.record is None
+    assert again.note.startswith("nothing to do: version 2 is provisional: 0 of 300 users have")
+
+    tiny.take_in(project, tiny.log(days=14))
+    tiny.train(project, "item-knn")  # the workspace's newer model waits for its turn
+    dry = tiny.promote(project, dry_run=True)
+    confirmed = tiny.promote(project)
+    assert dry.record.verdict == confirmed.record.verdict == "promoted"
+    assert (confirmed.record.challenger.version, champion(project)) == (2, 2)
+    assert confirmed.record.users == tiny.USERS
+    assert {row.gate for row in confirmed.record.gates if row.outcome == "pass"} >= {"primary"}
+    assert not any(row.name == "better in one" for row in confirmed.record.gates)
+    assert consistent(project)
+
+    assert tiny.promote(project).record.challenger.model == "item-knn"
+
+
+def test_it_is_rejected_where_it_does_not_hold_and_then_the_next_is_judged(project: Layout) -> None:
+    """People now take what was popular, and no longer the next item."""
+    log = tiny.log(days=12)
+    random = tiny.log(days=13)
+    random = random[random["timestamp"] >= tiny.FIRST + 12 * tiny.DAY].copy()
+    random["item_id"] = [f"i{n % 3}" for n in range(len(random))]
+    tiny.set_params(project.root, evaluate={"negatives": 5, "filter_seen": False})
+    tiny.take_in(project, pd.concat([log, random], ignore_index=True))
+    tiny.train(project, "markov")
+    judged = tiny.promote(project)
+    assert (judged.record.verdict, judged.record.challenger.version) == ("rejected", 2)
+    assert champion(project) == 1
+    assert consistent(project)
+    assert tiny.promote(project).record.challenger.version != 2
+
+
+def test_it_lapses_after_the_days(project: Layout) -> None:
+    tiny.take_in(project, tiny.log(days=19))
+    tiny.train(project, "item-knn")
+    assert tiny.promote(project).record.challenger.model == "item-knn"
+
+
+def test_force_asks_for_no_confirmation_and_ends_the_waiting(project: Layout) -> None:
+    forced = tiny.promote(project, "item-knn", force=True, reason="a test")
+    assert (forced.record.forced, champion(project)) == (True, 3)
+    tiny.take_in(project, tiny.log(days=14))
+    tiny.train(project, "markov")
+    assert tiny.promote(project).record.challenger.version != 2
+
+
+def test_a_version_that_was_deleted_is_no_longer_waited_for(project: Layout) -> None:
+    history.open_registry(project).client.delete_model_version("tiny", "2")
+    tiny.take_in(project, tiny.log(days=14))
+    tiny.train(project, "item-knn")
+    said: list[str] = []
+    assert tiny.promote(project, say=said.append).record.challenger.model == "item-knn"
+    assert any("version 2 is provisional and cannot be judged" in line for line in said)
+
+
+def test_a_policy_that_asks_for_no_gain_is_refused(project: Layout) -> None:
+    primary = {"metrics": ["ndcg@10"], "better": False}
+    tiny.set_params(project.root, promotion={**tiny.POLICY, "primary": primary})
+    with pytest.raises(UserError, match="lets many small losses add up"):
+        PromotionParams.judging(project.params)
