@@ -13,16 +13,16 @@ from typer.testing import CliRunner
 
 from recctl.cli.app import app
 from recctl.errors import UserError
-from recctl.evaluation.metrics import per_case
+from recctl.evaluation.metrics import means, per_case
 from recctl.evaluation.params import EvaluateParams
-from recctl.evaluation.ranking import Ranks
+from recctl.evaluation.ranking import Ranks, rank_cases
 from recctl.evaluation.test_set import TestSet
 from recctl.files import write_json
 from recctl.layout import Layout
 from recctl.models.base import save_model
 from recctl.models.bert4rec import Bert4Rec, Encoder
 from recctl.models.markov import Markov
-from recctl.models.popularity import Popularity
+from recctl.models.popularity import HALF_LIVES_DAYS, Popularity, RecentPopularity
 from recctl.sequences.store import SequenceData
 from recctl.sequences.vocabulary import Vocabulary
 from recctl.stages import evaluate
@@ -393,3 +393,29 @@ def test_users_with_several_targets_count_once(project):
     found = report["protocols"]["full"]["markov"]["mrr"]
     error = means.std(ddof=0) / USERS**0.5  # of a mean over users
     assert found["high"] - found["low"] == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
+def test_recent_popularity_is_a_baseline_where_times_are_real(project):
+    evaluate.run(project)
+    assert "recent-popularity" not in read(project.evaluation / "metrics.json")["full"]
+    data = SequenceData.load(project.sequences)
+    np.save(project.sequences / "times.npy", 10**15 + np.arange(len(data.items)) * 10**10)
+    evaluate.run(project)
+    report = read(project.evaluation / "report.json")
+    assert set(report["protocols"]["full"]) == {*MODELS, "recent-popularity"}
+    test = TestSet.load(project)
+    figures = {
+        days: means(["ndcg@10"], rank_cases(model, test.data.cases("validation")).full, ITEMS)
+        for days in HALF_LIVES_DAYS
+        for model in [RecentPopularity.fit(test.data.train(), ITEMS, days)]
+    }
+    best = max(figures.values(), key=lambda one: one["ndcg@10"])
+    assert figures[report["half_life_days"]] == best
+
+
+def test_without_validation_targets_the_half_life_is_the_usual_one(project):
+    np.save(project.sequences / "validation.npy", np.full(USERS, -1))
+    test = TestSet.load(project)
+    assert test.baseline("recent-popularity").half_life_days is None  # no real times
+    np.save(project.sequences / "times.npy", 10**15 + np.arange(len(test.data.items)))
+    assert TestSet.load(project).baseline("recent-popularity").half_life_days == 90

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from recctl.models.base import load_tensors, read_settings, save_model
-from recctl.models.popularity import Popularity, RecentPopularity
+from recctl.models.popularity import HALF_LIVES_DAYS, Popularity, RecentPopularity
 from recctl.sequences.store import Histories
 
 TRAIN = Histories.of([[0, 1, 0], [0, 2], []])
@@ -61,3 +61,25 @@ def test_what_is_long_ago_still_counts_a_little():
 
 def test_without_times_it_is_popularity():
     assert recent(None) == [2, 1, 1, 0]
+
+
+def test_the_half_life_is_the_one_that_validation_likes_best():
+    train = Histories.of([[0, 1], [0, 2]])
+    timed = Histories(train.items, train.starts, train.ends, np.array([0, 5, 9, 12]) * DAY)
+    asked = []
+
+    def validate(model: RecentPopularity) -> float:
+        asked.append(model.half_life_days)
+        return -abs(model.half_life_days - 10)
+
+    found = RecentPopularity.best(timed, 3, validate)
+    assert asked == [*HALF_LIVES_DAYS]
+    assert found.half_life_days == 7
+    wanted = RecentPopularity.fit(timed, 3, 7)
+    assert found.counts.tolist() == wanted.counts.tolist()
+
+
+def test_without_times_no_half_life_is_tried():
+    found = RecentPopularity.best(Histories.of([[0, 1], [0]]), 2, validate=lambda model: 1 / 0)
+    assert found.half_life_days is None
+    assert found.counts.tolist() == [2, 1]

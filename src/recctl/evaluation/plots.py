@@ -14,8 +14,15 @@ _COLOURS = {
     "popularity": drawing.GREY,
     "markov": drawing.ORANGE,
     "item-knn": drawing.GREEN,
+    "recent-popularity": drawing.PURPLE,
 }
-_MARKERS = {"model": "o", "popularity": "s", "markov": "D", "item-knn": "^"}
+_MARKERS = {
+    "model": "o",
+    "popularity": "s",
+    "markov": "D",
+    "item-knn": "^",
+    "recent-popularity": "v",
+}
 
 
 def plot_curve(path: Path, curve: "pd.DataFrame", labels: dict[str, str]) -> None:
@@ -52,7 +59,7 @@ def plot_slices(
 
     names = list(dict.fromkeys(one["slice"] for one in report))
     with drawing.styled():
-        figure = Figure(figsize=(10, 4.5), layout="constrained")
+        figure = Figure(figsize=(max(10, 3.3 * len(names)), 4.5), layout="constrained")
         panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
         for axes, name in zip(panels, names, strict=True):
             _panel(axes, [one for one in report if one["slice"] == name], metric, labels)
@@ -60,7 +67,7 @@ def plot_slices(
         panels[0].set_ylabel(f"{metric.upper()}, full ranking")
         panels[0].set_ylim(bottom=0)
         handles, names_shown = panels[0].get_legend_handles_labels()
-        figure.legend(handles, names_shown, loc="outside lower center", ncols=4, frameon=False)
+        figure.legend(handles, names_shown, loc="outside lower center", ncols=5, frameon=False)
         drawing.save(figure, path, dpi=150)
 
 

@@ -8,11 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recctl.errors import UserError
-from recctl.evaluation import protocols
+from recctl.evaluation import metrics, protocols
 from recctl.evaluation.params import EvaluateParams
+from recctl.evaluation.ranking import rank_cases
 from recctl.layout import Layout
+from recctl.models import BASELINES, COUNTED
+from recctl.models.base import Counted, Recommender
+from recctl.models.popularity import RecentPopularity
 from recctl.sequences.store import Cases, SequenceData
 from recctl.sequences.vocabulary import Vocabulary
+
+VALIDATED = 10_000
+"""Validation cases that a half-life is chosen on, at most."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,24 @@ class TestSet:
     @cached_property
     def fingerprint(self) -> str:
         return protocols.fingerprint(self.protocol)
+
+    @property
+    def baselines(self) -> list[str]:
+        """The models that an evaluation compares with: recent popularity where times are real."""
+        recent = [RecentPopularity.kind] if self.data.real_times else []
+        return [*BASELINES, *recent]
+
+    def baseline(self, name: str) -> Counted:
+        """A counted model of the training sequences, its half-life chosen on validation."""
+        train, cases = self.data.train(), self.data.cases("validation").sample(VALIDATED)
+        if name != RecentPopularity.kind or not len(cases):
+            return COUNTED[name].fit(train, self.n_items)
+
+        def validate(model: Recommender) -> float:
+            ranks = rank_cases(model, cases, filter_seen=self.params.filter_seen).full
+            return float(metrics.per_case("ndcg@10", ranks, self.n_items).mean())
+
+        return RecentPopularity.best(train, self.n_items, validate)
 
     def negatives(self) -> dict[str, NDArray[np.int32]]:
         """The negatives of each sampled protocol; drawn anew, the same each time."""

@@ -1,16 +1,19 @@
 """Popularity: everyone is recommended what is most interacted with in training, or of late."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 
-from recctl.models.base import Counted, vector
+from recctl.models.base import Counted, Recommender, vector
 from recctl.models.shapes import Nothing, validated
 from recctl.sequences.store import Histories
 
 HALF_LIFE_DAYS = 90.0
-"""docs/experiments.md compares some."""
+"""Where nothing is chosen on validation; docs/experiments.md compares some."""
+HALF_LIVES_DAYS = (1.0, 3.0, 7.0, 14.0, 30.0, 90.0, 365.0)
+"""From which `best` chooses."""
 _LEAST = 2.0**-20
 """What an interaction counts at least: items of long ago keep their order."""
 _DAY = 86_400 * 10**6
@@ -59,11 +62,13 @@ class Popularity(Counted):
 class RecentPopularity(Popularity):
     """An item's score is its number of training interactions, the older the less each counts.
 
-    One of HALF_LIFE_DAYS before the newest counts half as much. Where the log has no real times
-    all count alike.
+    One of a half-life before the newest counts half as much. Where the log has no real times all
+    count alike.
     """
 
     kind: ClassVar[str] = "recent-popularity"
+    half_life_days: float | None = None
+    """None without times, and of a model that was read from its files."""
 
     @classmethod
     def fit(cls, train: Histories, n_items: int, half_life_days: float = HALF_LIFE_DAYS) -> Self:
@@ -75,4 +80,13 @@ class RecentPopularity(Popularity):
             days = (times.max() - times) / _DAY
             weights = np.maximum(np.exp2(-days / half_life_days), _LEAST)
         counts = np.bincount(train.items[at], weights, minlength=n_items)
-        return cls(torch.from_numpy(counts).float())
+        model = cls(torch.from_numpy(counts).float())
+        model.half_life_days = None if train.times is None else half_life_days
+        return model
+
+    @classmethod
+    def best(cls, train: Histories, n_items: int, validate: Callable[[Recommender], float]) -> Self:
+        """Fitted with the half-life of the highest figure on validation, where times are real."""
+        if train.times is None:
+            return cls.fit(train, n_items)
+        return max((cls.fit(train, n_items, days) for days in HALF_LIVES_DAYS), key=validate)

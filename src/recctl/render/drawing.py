@@ -13,7 +13,7 @@ from recctl.files import replacing
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6E6E6E"
+BLUE, ORANGE, GREEN, GREY, PURPLE = "#0072B2", "#D55E00", "#009E73", "#6E6E6E", "#CC79A7"
 """Of Okabe and Ito's palette: colour-blind readers can distinguish them."""
 PALE, GRID = "#9EC5DE", "#E3E3E3"
 _STYLE: Any = {

@@ -104,6 +104,13 @@ class Cases:
         """Some of the cases."""
         return Cases(self.users[rows], self.histories.select(rows), self.targets[rows])
 
+    def sample(self, most: int) -> "Cases":
+        """So many of the cases at most, the same each time."""
+        if len(self) <= most:
+            return self
+        rows = np.random.default_rng(0).choice(len(self), most, replace=False)
+        return self.select(np.sort(rows))
+
     @property
     def n_users(self) -> int:
         return len(np.unique(self.users))

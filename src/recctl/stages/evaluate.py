@@ -1,5 +1,6 @@
 """evaluate: rank every user's target with the model and the baselines, and say how good that is."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,8 @@ from recctl.evaluation.tables import primary_metric, show
 from recctl.evaluation.test_set import TestSet
 from recctl.files import replacing_folder, write_json
 from recctl.layout import Layout
-from recctl.models import BASELINES
 from recctl.models.base import Recommender, read_settings
-from recctl.models.popularity import Popularity
+from recctl.models.popularity import Popularity, RecentPopularity
 from recctl.recommend import Served
 from recctl.render.numbers import change, label
 from recctl.render.text import echo
@@ -54,8 +54,12 @@ def run(layout: Layout) -> None:
     _check_catalogue(layout, served, test.data)
     served.check(filter_seen=test.params.filter_seen)
     _ = test.data.user_ids, test.data.fingerprint, trained_run(layout)  # damaged: before the work
-    ranks = _rank_all(served.model, test)
+    baselines = {name: test.baseline(name) for name in test.baselines}
+    ranks = _rank_all(served.model, baselines, test)
     result = _report(served.model, test, ranks)
+    recent = baselines.get(RecentPopularity.kind)
+    if isinstance(recent, RecentPopularity):
+        result["half_life_days"] = recent.half_life_days
     means = report.mean_metrics(ranks, test.cases, test.params, test.n_items)
     with replacing_folder(layout.evaluation) as folder:
         _write(folder, result, means, ranks, test)
@@ -110,12 +114,13 @@ def _check_catalogue(layout: Layout, served: Served, data: SequenceData) -> None
         )
 
 
-def _rank_all(model: Recommender, test: TestSet) -> dict[str, Ranks]:
+def _rank_all(
+    model: Recommender, baselines: Mapping[str, Recommender], test: TestSet
+) -> dict[str, Ranks]:
     """Ranks by the keys of metrics.json: `model`, then the baselines."""
     negatives, targets = test.negatives(), f"{len(test.cases):,} targets"
     ranks: dict[str, Ranks] = {}
-    for name in ("model", *BASELINES):
-        one = model if name == "model" else BASELINES[name].fit(test.data.train(), test.n_items)
+    for name, one in {"model": model, **baselines}.items():
         ranks[name] = rank_cases(
             one,
             test.cases,

@@ -7,7 +7,9 @@ import torch
 
 from recctl.errors import UserError, unknown_name
 from recctl.models import COUNTED, MODELS, NEURAL
+from recctl.models.base import Counted
 from recctl.models.blend import Blend
+from recctl.models.popularity import RecentPopularity
 from recctl.render.console import Console
 from recctl.sequences.store import Histories
 from recctl.training.checkpoint import Checkpoint, training_fingerprint
@@ -61,7 +63,10 @@ def fit(
     if not len(train):
         raise UserError("there is no training sequence", "see artifacts/sequences/report.json")
     if params.model in COUNTED:
-        model = COUNTED[params.model].fit(train, n_items)
+        if params.model == RecentPopularity.kind:
+            model: Counted = RecentPopularity.best(train, n_items, validate)
+        else:
+            model = COUNTED[params.model].fit(train, n_items)
         return Fit(model, validate(model))
     with _memory_errors(device), TrainingProgress(params.max_epochs, console) as show:
         trainer = Trainer(train, n_items, params, device, world)

@@ -26,7 +26,7 @@ from recctl.evaluation.slices import (
 )
 from recctl.files import read_json, read_table
 from recctl.layout import Layout
-from recctl.models import COUNTED, load_model
+from recctl.models import load_model
 from recctl.models.base import WEIGHTS, Scorer
 from recctl.promotion.judge.evidence import Conduct, Evidence, Scored
 from recctl.promotion.judge.policy import PromotionParams, require_single
@@ -192,8 +192,7 @@ def gather(
         say(f"{name}: ranked {len(test.cases):,} users in {ranks[name].seconds:.1f} s")
     n_items = len(test.counts)
     baselines: dict[str, Scored] = {
-        name: test.scored(test.rank(COUNTED[name].fit(test.data.train(), n_items)))
-        for name in policy.baselines or []
+        name: test.scored(test.rank(test.baseline(name))) for name in policy.baselines or []
     }
     judged = {name: one for name, one in contenders.items() if name != "best"}
     latency = _latencies(test, judged) if len(judged) > 1 else {}
