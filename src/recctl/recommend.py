@@ -1,6 +1,6 @@
 """Recommendations for one history: the model folder is enough, a user's id needs the sequences."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,9 @@ from recctl.models import load_model
 from recctl.models.base import Counted, Recommender, read_settings
 from recctl.sequences.store import Histories, SequenceData
 from recctl.sequences.vocabulary import COLD, Vocabulary
+
+_AT_ONCE = 256
+"""Histories that are scored together."""
 
 
 @dataclass(frozen=True)
@@ -78,16 +81,43 @@ class Served:
         against the model, where this list has to choose an order). All `item_ids` must be
         known; an empty history is allowed.
         """
-        history = Histories.of([[self.vocabulary.index[item] for item in item_ids]])
-        with torch.inference_mode():
-            scores = self.model.score(history)
-            if filter_seen:
-                scores = without_seen(scores, history)
-            best = [item for item in top_items(scores, k)[0].tolist() if item != NO_ITEM]
-        return [
-            Recommendation(rank, self.vocabulary.items[item], float(scores[0, item]))
-            for rank, item in enumerate(best, start=1)
-        ]
+        return self.recommend_each([item_ids], k, filter_seen=filter_seen)[0]
+
+    def recommend_each(
+        self,
+        histories: Sequence[Sequence[str]],
+        k: int,
+        *,
+        filter_seen: bool,
+        exclude: Collection[str] = (),
+        among: Collection[str] | None = None,
+    ) -> list[list[Recommendation]]:
+        """`recommend` for each history, without the items `exclude` and `among` others alone."""
+        items, index = self.vocabulary.items, self.vocabulary.index
+        barred = [item in exclude or (among is not None and item not in among) for item in items]
+        found = []
+        for first in range(0, len(histories), _AT_ONCE):
+            known = [[index[item] for item in one] for one in histories[first : first + _AT_ONCE]]
+            some = Histories.of(known)
+            with torch.inference_mode():
+                scores = self.model.score(some)
+                if filter_seen:
+                    scores = without_seen(scores, some)
+                if any(barred):
+                    at = torch.tensor(barred, device=scores.device)
+                    scores = scores.masked_fill(at, -torch.inf)
+                best = top_items(scores, k)
+                values = scores.gather(1, best.clamp(min=0)).tolist()
+            for row, each in zip(best.tolist(), values, strict=True):
+                pairs = enumerate(zip(row, each, strict=True), start=1)
+                found.append(
+                    [
+                        Recommendation(rank, items[item], score)
+                        for rank, (item, score) in pairs
+                        if item != NO_ITEM
+                    ]
+                )
+        return found
 
 
 def _unseen_only(folder: Path, model: Recommender) -> bool:
