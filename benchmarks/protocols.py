@@ -33,6 +33,7 @@ from recctl.evaluation.statistics import Interval, interval
 from recctl.files import write_json
 from recctl.layout import Layout
 from recctl.models.base import Recommender
+from recctl.render.console import Console as Quiet
 from recctl.render.numbers import figure
 from recctl.sequences import split as splitting
 from recctl.sequences.params import SequenceSplitParams
@@ -81,7 +82,7 @@ class Measured:
             mark = fingerprint(train, data.fingerprint, self.evaluate.filter_seen)
             checkpoint = Checkpoint(self.folder, mark)
             done = fit_project(
-                data, train, self.evaluate.filter_seen, checkpoint, console=Console(quiet=True)
+                data, train, self.evaluate.filter_seen, checkpoint, console=Quiet(quiet=True)
             )
             self.models[key] = done.model
             if self.refit and params.protocol == "global-time":
@@ -102,7 +103,7 @@ class Measured:
             devices.pick(train.device),
             validate=lambda model: float(next(rising)),  # the last epoch is the best
             checkpoint=Checkpoint(self.folder, f"again-{next(self.numbers)}"),
-            console=Console(quiet=True),
+            console=Quiet(quiet=True),
         ).model
 
     def ranked(
