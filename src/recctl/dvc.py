@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -386,3 +386,15 @@ def push(layout: Layout, on_line: Say, *targets: str, lock: Lock | None = None) 
         # the last line is how many files failed; the reason comes file by file, and never if quiet
         why = [line for line in lines if line.startswith("ERROR: failed to transfer")]
         raise failure("'dvc push' failed", code, why[:1] or lines)
+
+
+def remove_from_remote(layout: Layout, digests: Iterable[str], *, dry: bool) -> int:
+    """Delete contents from the default remote, or count them; raises what its file system does."""
+    from dvc.fs import get_cloud_fs
+
+    kind, options, home = get_cloud_fs(settings := config(layout), name=settings["core"]["remote"])
+    store = kind(**options)
+    paths = (store.join(home, "files", "md5", one[:2], one[2:]) for one in digests)
+    if (there := [path for path in paths if store.exists(path)]) and not dry:
+        store.remove(there)
+    return len(there)

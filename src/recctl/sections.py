@@ -7,6 +7,7 @@ def sections() -> list[type[Section]]:
     """The sections in the order of params.yaml: stages, policy, what retraining needs."""
     from recctl.data.params import IngestParams
     from recctl.evaluation.params import EvaluateParams
+    from recctl.forget.params import ForgetParams
     from recctl.intake.params import IntakeParams
     from recctl.monitoring.params import MonitorParams
     from recctl.promotion.judge.policy import PromotionParams
@@ -18,5 +19,5 @@ def sections() -> list[type[Section]]:
 
     return [
         *(IngestParams, ValidateParams, SequenceSplitParams, TrainParams, EvaluateParams),
-        *(TuneParams, PromotionParams, IntakeParams, RetrainParams, MonitorParams),
+        *(TuneParams, PromotionParams, IntakeParams, RetrainParams, MonitorParams, ForgetParams),
     ]

@@ -77,6 +77,9 @@ COVERED_BY = {
     "test_private": "files",
     "test_services": "services/down services/environment services/processes services/up",
     "flows/test_deployments": "services/server",
+    "forget/test_forget": (
+        "forget/evidence forget/params forget/places promotion/trial/pseudonyms"
+    ),
     "test_tracking": (
         "tracking/lineage tracking/live tracking/runs tracking/server tracking/training"
     ),

@@ -239,7 +239,8 @@ def test_evidence_survives_the_disk(project: Layout, tmp_path: Path) -> None:
         users=evidence.challenger.users[order],
         ranks=evidence.challenger.ranks[order],
     )
-    archive.save(dataclasses.replace(evidence, challenger=shuffled), test.data.user_ids, tmp_path)
+    changed = dataclasses.replace(evidence, challenger=shuffled)
+    archive.save(changed, test.data.user_ids, tmp_path, b"key")
     again = archive.load(tmp_path)
     assert decide(again, policy) == decide(evidence, policy)
     assert again.problems == ["one"]

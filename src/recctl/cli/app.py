@@ -12,6 +12,7 @@ from recctl import __version__
 from recctl.cli import (
     data,
     doctor,
+    forget,
     intake,
     leaderboard,
     lock,
@@ -72,6 +73,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(stage.app, name="stage")
 app.command(name="intake")(intake.intake)
+app.command(name="forget")(forget.forget)
 app.command(name="leaderboard")(leaderboard.leaderboard)
 app.command(name="tune")(tune.tune)
 app.command(name="recommend")(recommend.recommend)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recctl import limits
+from recctl.cli.forget import finish_left
 from recctl.render.text import echo, echo_json
 
 if TYPE_CHECKING:
@@ -37,10 +38,10 @@ def promote(
     from recctl.layout import Layout
     from recctl.promotion.promote import promote as judge
 
-    confirm = _confirmation(yes or dry_run, as_json, "Let this model serve?")
-    done = judge(
-        Layout.find(), confirm=confirm, say=_say, dry_run=dry_run, force=force, reason=reason
-    )
+    confirm, layout = _confirmation(yes or dry_run, as_json, "Let this model serve?"), Layout.find()
+    if not dry_run:
+        finish_left(layout)
+    done = judge(layout, confirm=confirm, say=_say, dry_run=dry_run, force=force, reason=reason)
     _finish(done, as_json, shown=not yes and not dry_run)
 
 
@@ -102,6 +103,7 @@ def explain(
     """Show a decision with all the evidence behind it, and take it again from that evidence."""
     from recctl.layout import Layout
     from recctl.promotion import history
+    from recctl.promotion.ledger import log
     from recctl.promotion.trial import archive
     from recctl.promotion.view import schema, tables
 
@@ -109,7 +111,8 @@ def explain(
     row = history.decision(registry, decision)
     record = row.body
     assert record is not None
-    same, sentence = archive.repeat(registry, record)
+    erased = log.erased(log.in_force(registry.entries()), decision)
+    same, sentence = archive.repeat(registry, record, erased)
 
     def people() -> None:
         tables.decision(record, row)

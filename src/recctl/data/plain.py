@@ -78,9 +78,8 @@ def readable(path: Path, encoding: str | None, scratch: Path) -> Path:
         start = _content(file, path).read(_HEAD)  # which may close the file
         if start.startswith(PARQUET):
             return path if packed is None else _copied(path, scratch)
-        mark = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
-        codec = mark or encoding or "utf-8"
-        utf8 = codecs.lookup(codec).name == "utf-8"
+        codec = codec_of(start, encoding)
+        utf8 = codec == "utf-8"
         # latin-1 keeps every byte: what is not UTF-8 stays in its line
         source, target = ("latin-1", "latin-1") if utf8 else (codec, "utf-8")
         head = codecs.getincrementaldecoder(source)(errors="replace").decode(start)
@@ -97,6 +96,12 @@ def readable(path: Path, encoding: str | None, scratch: Path) -> Path:
                 f"{path} is not text in {codec} ({reason})",
                 f"name its encoding {option('encoding')}",
             ) from None
+
+
+def codec_of(start: bytes, encoding: str | None) -> str:
+    """The codec of a text that begins with these bytes: that of its mark, or else the given one."""
+    mark = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
+    return codecs.lookup(mark or encoding or "utf-8").name
 
 
 def _content(file: IO[bytes], path: Path) -> IO[bytes]:

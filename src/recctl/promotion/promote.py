@@ -20,7 +20,7 @@ from recctl.promotion.ledger import aliases, log, recovery, vouch
 from recctl.promotion.ledger.log import Entry
 from recctl.promotion.ledger.registry import EVIDENCE, Registry
 from recctl.promotion.register import Judged, register
-from recctl.promotion.trial import archive, contenders
+from recctl.promotion.trial import archive, contenders, pseudonyms
 from recctl.promotion.trial.scoring import Contender, TestSet, disagreement, gather
 from recctl.render.text import Say
 
@@ -289,7 +289,10 @@ def _carry_out(
         record = record.but(challenger=registered.but(version=version.number, manifest=manifest))
         if moves:
             best = _best(judged, version.number, state)
-            sets = Aliases(champion=version.number, previous=_there(state), best=best)
+            previous = _there(state)
+            if previous in log.retired(state.line, promoting=True):
+                previous = None
+            sets = Aliases(champion=version.number, previous=previous, best=best)
             record = record.but(sets=sets)
     evidence = _keep_evidence(registry, judged, record)
     return write(layout, registry, record.but(evidence=evidence), str(evidence.run_id), say)
@@ -335,6 +338,8 @@ def _best(judged: Judged, number: int, state: aliases.Serving) -> int | None:
     champion is the measure then.
     """
     best, forced = state.wanted["best"], judged.record.forced
+    if best in log.retired(state.line, promoting=True):
+        best = None
     rival = "champion" if best == state.says["champion"] else "best"
     comparable = rival in judged.sides and not _leaks(judged, rival)
     if best is None or (not comparable and judged.policy.ratchet is not None):
@@ -364,7 +369,8 @@ def _keep_evidence(registry: Registry, judged: Judged, record: DecisionRecord) -
     run_id = registry.decision_run(f"{record.kind}-{record.verdict}", tags, metrics)
     with tempfile.TemporaryDirectory(prefix="recctl-evidence-") as name:
         folder = Path(name)
-        names = archive.save(judged.evidence, judged.test.data.user_ids, folder)
+        key = pseudonyms.key(judged.test.layout)
+        names = archive.save(judged.evidence, judged.test.data.user_ids, folder, key)
         files = {name: digest(folder / name) for name in names}
         registry.log_files(run_id, folder, EVIDENCE)
     return EvidenceFiles(run_id=run_id, files=files)

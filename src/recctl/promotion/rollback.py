@@ -6,7 +6,7 @@ from recctl.promotion.draft import contender, draft, workspace_lineage
 from recctl.promotion.judge.policy import PromotionParams
 from recctl.promotion.judge.record import EvidenceFiles
 from recctl.promotion.ledger import aliases
-from recctl.promotion.ledger.log import Entry, moving
+from recctl.promotion.ledger.log import Entry, moving, retired
 from recctl.promotion.ledger.registry import Registry
 from recctl.promotion.ledger.vouch import served
 from recctl.promotion.promote import Confirm, Outcome, approved, check_reason, settled, write
@@ -57,6 +57,11 @@ def rollback(
             f"version {target} never served: no decision of this log promoted it",
             "name one that did ('recctl history'), judge it by 'recctl promote', or give --force",
         )
+    if target in retired(state.line) and not force:
+        raise UserError(
+            f"version {target} is retired: it was trained on users who were forgotten since",
+            "name another one ('recctl models list'), or give --force",
+        )
     what = f"rolled back from version {serves} to version {target}"
     if target == serves:
         what = f"version {target}, to which the alias was moved by hand, is kept"
@@ -64,7 +69,7 @@ def rollback(
         "rollback",
         registry.name,
         sentence=f"{what}: {reason}",
-        forced=new,
+        forced=new or target in retired(state.line),
         reason=reason,
         previous=state.head,
         saw=state.aliases,
@@ -112,6 +117,8 @@ def _after(state: aliases.Serving, target: int) -> dict[str, int | None]:
     while stack[-1][0] != target:
         stack.pop()
     previous = stack[-2][0] if len(stack) > 1 else None
+    if previous in retired(state.line):
+        previous = None
     return {"champion": target, "previous": previous, "best": stack[-1][1]}
 
 

@@ -116,7 +116,8 @@ def _evidence(registry: Registry, line: list[Entry], everything: bool) -> Iterat
     judged = [one for one in line if one.record and one.record.kind == "promotion"]
     for one in judged if everything else judged[-1:]:
         try:
-            same, sentence = archive.repeat(registry, one.record)
+            erased = log.erased(line, one.position)
+            same, sentence = archive.repeat(registry, one.record, erased)
         except Unknown as error:
             raise _unchecked(f"decision {one.position}", error) from None
         wrong = [] if same else [sentence]

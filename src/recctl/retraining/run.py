@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from recctl import pipeline
 from recctl.config import STAGES
 from recctl.errors import UserError
+from recctl.forget import forget
 from recctl.intake import intake, sync
 from recctl.intake.intake import Intake
 from recctl.layout import Layout
@@ -153,6 +154,8 @@ def collect(layout: Layout, lock: Lock, hooks: Hooks) -> tuple[Finished | None, 
     The page of the intake is shown also where a source failed.
     """
     at = _Run(layout, lock, hooks, RetrainParams.load(layout.params))
+    if forget.is_left(layout):
+        at.step("forget", lambda: forget.finish(layout, hooks.say))
     at.step("sync", at.sync)
     finished = at.finish_last()
     tries: list[Intake] = []

@@ -14,7 +14,8 @@ SCHEMA = 1
 """Of a record; raise it when a key changes its meaning."""
 
 Verdict = Literal["promoted", "provisional", "rejected", "suspicious", "refused", "stale"]
-Kind = Literal["promotion", "rollback", "recovery", "comparison"]
+Kind = Literal["promotion", "rollback", "recovery", "comparison", "forget"]
+Retire = Literal["never", "next-promotion", "now"]
 Means = dict[str, dict[str, float | None]]
 """By model, by metric; null where a model's ranks were no numbers."""
 
@@ -97,6 +98,15 @@ class EvidenceFiles(Part):
     """Name and sha256 of each file."""
 
 
+class Erased(Part):
+    """What forgetting users took from the evidence of a decision."""
+
+    users: int
+    """Rows that were erased."""
+    files: dict[str, str]
+    """Name and sha256 of each file as it is since."""
+
+
 class DecisionRecord(Part):
     """A decision exactly as the log keeps it; its canonical JSON is what the digest is taken of."""
 
@@ -106,7 +116,7 @@ class DecisionRecord(Part):
     nonce: str | None = None
     """A random word that makes the digest of every entry its own."""
     kind: Kind
-    """A comparison is never kept in the log."""
+    """A comparison is never kept in the log; `forget`: users were erased from evidence."""
     rules: int | None = None
     """Which rules judged; null where nothing was judged. Later rules may judge otherwise."""
     verdict: Verdict | None
@@ -150,6 +160,12 @@ class DecisionRecord(Part):
     """Damage to the log that was known and accepted when this decision was taken."""
     key: str | None = None
     """Which data, settings and code were judged, as one hash; a retraining does it once."""
+    erased: dict[str, Erased] = {}
+    """By decision the users erased from its evidence; only where users were forgotten."""
+    trained: list[int] = []
+    """The versions that were trained on users who were forgotten."""
+    retire: Retire | None = None
+    """When these versions may no longer serve; null where nobody was forgotten."""
 
     @property
     def champion_before(self) -> int | None:

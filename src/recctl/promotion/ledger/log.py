@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any
 
 from recctl.promotion.judge.budget import days_since
-from recctl.promotion.judge.record import DecisionRecord
+from recctl.promotion.judge.record import DecisionRecord, Erased
 
 _UNREADABLE = ""
 """What an entry names whose body cannot be read; no digest is empty."""
@@ -143,6 +143,33 @@ def days_since_judged(line: Iterable[Entry], now: str, data_until: str | None) -
     """The days by which the level of a decision taken `now`, upon this line, is computed."""
     before = judged(line)
     return days_since(before, now, data_until) if before else None
+
+
+def erased(line: Iterable[Entry], position: int) -> Erased | None:
+    """What was erased from the evidence of a decision, all in all; None where nothing was."""
+    found = [
+        entry.record.erased[str(position)]
+        for entry in line
+        if entry.record and not entry.altered and str(position) in entry.record.erased
+    ]
+    users = sum(one.users for one in found)
+    return found[-1].but(users=users) if found else None
+
+
+def retired(line: Iterable[Entry], *, promoting: bool = False) -> set[int]:
+    """The versions that may not serve again: trained on users who were forgotten since.
+
+    With `promoting` also those that the next promotion retires.
+    """
+    found: set[int] = set()
+    waiting: set[int] = set()
+    for entry in line:
+        record = None if entry.altered else entry.record
+        if record and record.retire in ("now", "next-promotion"):
+            (found if record.retire == "now" else waiting).update(record.trained)
+        elif record and record.kind == "promotion" and record.sets:
+            found |= waiting - {record.sets.champion}
+    return found | waiting if promoting else found
 
 
 def broken(entries: Iterable[Entry], head: tuple[int, str] | None) -> list[str]:

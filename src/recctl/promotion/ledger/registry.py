@@ -172,6 +172,12 @@ class Registry(Runs):
         except Gone as error:
             raise Gone(f"{what} are gone: {error}") from None
 
+    def names(self, prefix: str) -> list[str]:
+        """The registered models whose names begin so; the prefix holds no `%`."""
+        wanted = f"name LIKE '{prefix}%'"
+        found = self._read(lambda: self.client.search_registered_models(wanted, max_results=1000))
+        return [str(model.name) for model in found]
+
     # Aliases
 
     def shown(self) -> tuple[dict[str, int], tuple[int, str] | None]:

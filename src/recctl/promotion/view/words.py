@@ -30,6 +30,8 @@ def verdict(record: DecisionRecord, position: int | None) -> str:
     """The verdict in capitals; `WOULD BE` precedes one that is not in the log."""
     if record.kind == "recovery":  # its verdict is that of the promotion it undid
         return "RECOVERED"
+    if record.kind == "forget":
+        return "STALE" if record.verdict == "stale" else "FORGOTTEN"
     given: str = record.verdict or "promoted"
     if given != "promoted" and not record.forced:
         return given.upper()
