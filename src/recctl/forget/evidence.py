@@ -13,11 +13,10 @@ from pathlib import Path
 
 from recctl.errors import Gone, MayPass, Unknown, UserError
 from recctl.files import digest, replacing
-from recctl.forget.params import ForgetParams
 from recctl.layout import Layout
 from recctl.promotion.draft import draft
 from recctl.promotion.judge.policy import PromotionParams
-from recctl.promotion.judge.record import Aliases, DecisionRecord, Erased, EvidenceFiles
+from recctl.promotion.judge.record import Aliases, DecisionRecord, Erased, EvidenceFiles, Retire
 from recctl.promotion.ledger.log import Entry
 from recctl.promotion.ledger.registry import EVIDENCE, MODEL, Registry
 from recctl.promotion.promote import settled, write
@@ -115,11 +114,15 @@ def entry_of(registry: Registry, nonce: str) -> Entry | None:
     )
 
 
-def record(layout: Layout, found: Found, nonce: str, reason: str, users: int, say: Say) -> Entry:
-    """Write the entry, which the aliases follow where versions are retired now."""
+def record(
+    home: Layout, retire: Retire, found: Found, nonce: str, reason: str, users: int, say: Say
+) -> Entry:
+    """Write the entry, which the aliases follow where versions are retired now.
+
+    `home` gets its pages: the project's, or a scratch folder for the log of a backfill.
+    """
     registry = found.registry
-    state = settled(registry, layout, say, force=True)
-    retire = ForgetParams.load(layout.params).retire
+    state = settled(registry, home, say, force=True)
     sets = None
     if retire == "now" and set(found.trained) & set(state.says.values()):
         kept = {name: None if n in found.trained else n for name, n in state.says.items()}
@@ -139,7 +142,7 @@ def record(layout: Layout, found: Found, nonce: str, reason: str, users: int, sa
         nonce=nonce,
         evidence=EvidenceFiles(run_id=run_id, files={}),
     )
-    outcome = write(layout, registry, written, run_id, say)
+    outcome = write(home, registry, written, run_id, say)
     assert outcome.entry is not None
     if outcome.record and outcome.record.verdict == "stale":
         raise MayPass("another decision moved the champion", "run the command again")

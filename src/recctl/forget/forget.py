@@ -18,6 +18,7 @@ from recctl.data.params import IngestParams
 from recctl.errors import UserError, circumstance
 from recctl.files import locked, read_state, write_json
 from recctl.forget import evidence, places
+from recctl.forget.params import ForgetParams
 from recctl.forget.places import Removed
 from recctl.forget.rows import Users
 from recctl.intake import sync
@@ -133,7 +134,7 @@ def _evidence(
     layout: Layout, journal: Journal, work: Path, result: Forgotten, say: Say, dry: bool
 ) -> None:
     """The log of the project, which always gets an entry, and those of backfills."""
-    ids = set(journal.users)
+    ids, retire = set(journal.users), ForgetParams.load(layout.params).retire
     for number, registry in enumerate(evidence.registries(layout)):
         entry = evidence.entry_of(registry, journal.nonce)
         if entry is None:
@@ -141,8 +142,11 @@ def _evidence(
             result.unreached += evidence.described(found)
             erased = {position: one.users for position, one in found.erased.items()}
             if not dry and (number == 0 or erased):
+                home = layout if number == 0 else Layout(work / "pages")
                 users = len(journal.users)
-                entry = evidence.record(layout, found, journal.nonce, journal.reason, users, say)
+                entry = evidence.record(
+                    home, retire, found, journal.nonce, journal.reason, users, say
+                )
             if number == 0:
                 result.trained = found.trained
         else:

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from recctl.data import batches, columns, csv_fallback, plain, unpack
 from recctl.data.interactions import CAUSES
 from recctl.data.params import IngestParams
+from recctl.errors import UserError
 from recctl.files import replacing
 
 _BETWEEN = rb"""[\s\0,;|"'\[\]{}]"""
@@ -70,9 +71,17 @@ def holds(path: Path, users: Users) -> bool:
     """Whether a file of unknown origin holds any of the users.
 
     Of parquet the columns of users and of unreadable lines count, or all of text where there are
-    none; of text every field. A binary file of another kind holds no ids.
+    none; of text every field. A binary file of another kind holds no ids. Of a damaged one its
+    bytes count.
     """
-    with path.open("rb") as file:
+    try:
+        return _holds(path, users)
+    except UserError:
+        return users.word.search(path.read_bytes()) is not None
+
+
+def _holds(path: Path, users: Users) -> bool:
+    with plain.reading(path), path.open("rb") as file:
         content = unpack.unpacked(file, path.stat().st_size, path)
         chunk = content.read(_CHUNK)
         if chunk.startswith(plain.PARQUET):
@@ -128,20 +137,20 @@ def remove_lines(path: Path, users: Users, scratch: Path, *, dry: bool) -> int:
 
     Of any other file nothing is left.
     """
-    with plain.reading(path), path.open("rb") as file:
-        content = unpack.unpacked(file, path.stat().st_size, path)
-        binary = b"\0" in content.read(_CHUNK)
-    if binary:
-        removed = int(users.word.search(path.read_bytes()) is not None)
+    new, removed = scratch / "kept", 0
+    try:
+        with new.open("wb") as out:
+            for line in plain.whole_lines(path):
+                if b"\0" in line:
+                    raise plain.damaged(path, "not a text")
+                mine = users.word.search(line) is not None
+                removed += mine
+                out.write(b"" if mine else line)
+    except UserError:
+        removed = int(holds(path, users) or users.word.search(path.read_bytes()) is not None)
         if removed and not dry:
             path.unlink()
         return removed
-    new, removed = scratch / "kept", 0
-    with new.open("wb") as out:
-        for line in plain.whole_lines(path):
-            mine = users.word.search(line) is not None
-            removed += mine
-            out.write(b"" if mine else line)
     if removed and not dry:
         _pack(new, path)
     return removed

@@ -249,6 +249,8 @@ def _objections(
     """Why the challenger must not be judged, whatever its figures."""
     digest = sides["challenger"].digest
     for known in [one.number for one in registry.versions() if one.digest == digest]:
+        if known in log.retired(state.line):
+            yield f"this model is version {known}, trained on users who were forgotten: train again"
         left = taken_out(state.line, known)
         if left is None:
             continue
