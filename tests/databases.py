@@ -1,4 +1,4 @@
-"""Databases for tests: MLflow's, migrated and empty, and a PostgreSQL server."""
+"""Data that takes seconds to make: MLflow's database, the starter set, a PostgreSQL server."""
 
 import contextlib
 import fcntl
@@ -24,6 +24,13 @@ def mlflow(folder: Path) -> Path:
     else:  # a program that is started by hand
         _migrate(path)
     return path
+
+
+def starter() -> Path:
+    """The folder of the starter set with the default seed and days; to be read or copied."""
+    from recctl.datasets import starter
+
+    return once("starter", starter.write)
 
 
 def once(name: str, make: Callable[[Path], None]) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import databases
 from recctl.datasets import starter, starter_titles
 from recctl.datasets.starter import DAYS, FIRST_DAY, SECONDS_A_DAY, Log, following_days
 
@@ -22,10 +23,14 @@ def log() -> Log:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    written = tmp_path_factory.mktemp("starter")
-    starter.write(written)
-    return written
+def first() -> Log:
+    """The starter log alone."""
+    return following_days(first_day=0, days=DAYS)
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    return databases.starter()
 
 
 def histories(log: Log) -> dict[int, list[int]]:
@@ -60,14 +65,13 @@ def test_the_same_seed_writes_the_same_bytes_and_another_seed_others(tmp_path: P
         assert one != (tmp_path / "other" / file).read_bytes()
 
 
-def test_files_hold_the_log_and_the_films(folder: Path) -> None:
-    written = following_days(first_day=0, days=DAYS)
+def test_files_hold_the_log_and_the_films(folder: Path, first: Log) -> None:
     header, *events = rows(folder / "interactions.csv.gz")
     assert header == ["user_id", "item_id", "timestamp"]
-    assert [tuple(map(int, event)) for event in events] == written.interactions
+    assert [tuple(map(int, event)) for event in events] == first.interactions
     header, *films = rows(folder / "items.csv")
     assert header == ["item_id", "title", "genres"]
-    assert films == [[str(film.item_id), film.title, film.genres] for film in written.films]
+    assert films == [[str(film.item_id), film.title, film.genres] for film in first.films]
     assert sorted(path.name for path in folder.iterdir()) == ["interactions.csv.gz", "items.csv"]
 
 
@@ -174,16 +178,15 @@ def test_films_are_watched_in_sessions(log: Log) -> None:
     assert inside > 0.4 * len(log.interactions)
 
 
-def test_the_following_days_continue_the_log(log: Log) -> None:
-    before = following_days(first_day=0, days=DAYS)
+def test_the_following_days_continue_the_log(first: Log, log: Log) -> None:
     after = following_days(first_day=DAYS, days=30)
-    assert before.interactions + after.interactions == log.interactions
+    assert first.interactions + after.interactions == log.interactions
     assert after.films == log.films
-    assert before.films == log.films[: len(before.films)]
-    known, later = set(histories(before)), set(histories(after))
+    assert first.films == log.films[: len(first.films)]
+    known, later = set(histories(first)), set(histories(after))
     assert later & known, "the same viewers go on"
     assert later - known, "and new ones come"
-    assert {one.item_id for one in after.interactions} - {film.item_id for film in before.films}
+    assert {one.item_id for one in after.interactions} - {film.item_id for film in first.films}
 
 
 def test_titles_are_unique_and_genres_known(log: Log) -> None:

@@ -1,5 +1,6 @@
 """On the starter data the order of films matters: what a model makes of it shows in its rank."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from recctl.datasets import starter
+import databases
 from recctl.evaluation.metrics import per_case
 from recctl.evaluation.ranking import rank_cases
 from recctl.evaluation.statistics import interval
@@ -43,7 +44,7 @@ TRAIN = TrainParams(
 def data(tmp_path_factory: pytest.TempPathFactory) -> SequenceData:
     """The starter data as ingest and sequence-split leave it."""
     layout = Layout(tmp_path_factory.mktemp("project"))
-    starter.write(layout.data)
+    shutil.copytree(databases.starter(), layout.data)
     layout.params.write_text(PARAMS)
     ingest.run(layout)
     sequence_split.run(layout)

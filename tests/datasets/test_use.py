@@ -7,14 +7,17 @@ import signal
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+import databases
 from recctl.config import read_params
 from recctl.data import versions
 from recctl.data.params import IngestParams
+from recctl.datasets import starter
 from recctl.datasets.catalogue import KNOWN
 from recctl.datasets.install import Used
 from recctl.datasets.use import OwnLog, use_files, use_known
@@ -71,6 +74,14 @@ def project(template: Path, tmp_path: Path) -> Layout:
     root = tmp_path / "project"
     shutil.copytree(template, root)
     return Layout(root)
+
+
+@pytest.fixture
+def starter_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The starter set, which `test_starter.py` tests, is copied and not generated again."""
+    made = databases.starter()
+    copy = partial(shutil.copytree, made, dirs_exist_ok=True)
+    monkeypatch.setattr(starter, "write", copy)
 
 
 def known(project: Layout, name: str, source: Path | None) -> Used:
@@ -364,6 +375,7 @@ def test_a_folder_without_dvc(tmp_path: Path) -> None:
         known(Layout(tmp_path), "starter", None)
 
 
+@pytest.mark.usefixtures("starter_at_hand")
 def test_no_data_yet(project: Layout) -> None:
     shutil.rmtree(project.data)
     (project.root / "data.dvc").unlink()
@@ -386,6 +398,7 @@ install(Layout(Path(sys.argv[1])), fill, {})
 """
 
 
+@pytest.mark.usefixtures("starter_at_hand")
 def test_killed_in_the_middle_and_run_again(project: Layout) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, str(project.root)], check=False)
     assert done.returncode == -signal.SIGKILL

@@ -93,7 +93,7 @@ def test_ranks_draw_masks_of_their_own_and_the_same_negatives(project: Path) -> 
 @pytest.mark.slow
 def test_what_a_user_can_mend_is_said_once(project: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"loss is not finite.*lower train\.learning_rate"):
-        train(project, tmp_path, 2, learning_rate=1e6)
+        train(project, tmp_path, 2, learning_rate=1e6, item_vectors="random")
 
 
 def is_rank(process: psutil.Process) -> bool:
@@ -108,7 +108,9 @@ def is_rank(process: psutil.Process) -> bool:
 def test_no_rank_outlives_a_killed_stage(tmp_path: Path) -> None:
     """Nor the stage's lock while one of them runs; none listens where others could reach it."""
     root = ready_project.make(tmp_path / "project")
-    text = ready_project.PARAMS.replace("max_epochs: 4", "max_epochs: 1000000\n  processes: 2")
+    text = ready_project.PARAMS.replace(
+        "max_epochs: 4", "max_epochs: 1000000\n  processes: 2\n  item_vectors: random"
+    )
     text = text.replace("patience: 4", "patience: 1000000")
     (root / "params.yaml").write_text(text)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}

@@ -6,12 +6,26 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from recctl import limits
 from recctl.errors import UserError
 from recctl.models.base import Recommender
 from recctl.models.shapes import Shape, validated
 from recctl.sequences.store import Histories
+
+
+class _NoNormalValues(TorchFunctionMode):
+    """Embeddings get no random values: on the meta device PyTorch imports its compiler for them.
+
+    That takes more than a second.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        return kwargs["tensor"] if func is nn.init.normal_ else func(*args, **kwargs)
 
 
 class SequenceEncoder(nn.Module):
@@ -125,7 +139,7 @@ class Neural(Recommender):
     @classmethod
     def _unfilled(cls, n_items: int, shape: Shape) -> SequenceEncoder:
         """The network without memory for its weights; ValueError where it has too many."""
-        with torch.device("meta"):
+        with torch.device("meta"), _NoNormalValues():
             encoder = cls.network(n_items, **cls._arguments(shape))
         weights = sum(weight.numel() for weight in encoder.parameters())
         if weights > limits.WEIGHTS:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -118,6 +117,8 @@ def _most_likely(choices: _Choices) -> tuple[list[float], list[float]]:
         away = weights - prior
         value = total.sum() - weights @ own + away @ away / 2
         return float(value), (expected - own + away).numpy()
+
+    from scipy.optimize import minimize  # most trainings do not need it
 
     bounds = [(0, None)] * len(spread)
     found = minimize(loss, prior.numpy(), jac=True, method="L-BFGS-B", bounds=bounds)
