@@ -126,7 +126,6 @@ class Report:
     def _plots(self) -> Iterator[tuple[str, Any]]:
         """Optuna's plots by name, as matplotlib's axes."""
         import numpy as np
-        from optuna.importance import get_param_importances
         from optuna.visualization import matplotlib as plots
 
         yield "history", plots.plot_optimization_history(self.study, target_name=_TARGET)
@@ -136,6 +135,8 @@ class Report:
             legend.remove()
         yield "curves", curves
         if len({one.value for one in self.completed}) > 1:
+            from optuna.importance import get_param_importances  # it imports scikit-learn
+
             yield "importances", plots.plot_param_importances(self.study, target_name=_TARGET)
             first = list(get_param_importances(self.study))[:_SLICES]
             slices: Any = plots.plot_slice(self.study, first, target_name=_TARGET)
