@@ -371,7 +371,7 @@ def test_figures_beyond_accuracy_are_in_the_report(project):
     assert 0 < report["unbiased"]["models"]["markov"]["ndcg@10"] < 1
 
 
-def test_users_with_several_targets_count_once(project):
+def test_users_with_several_targets_count_once(project, capsys):
     """The last three interactions of every user are targets; means and resamples are of users."""
     folder = project.sequences
     ends = SequenceData.load(folder).offsets[1:].copy()
@@ -384,6 +384,7 @@ def test_users_with_several_targets_count_once(project):
     kept = ranks[(ranks.protocol == "full") & (ranks.model == "markov")]
     assert (report["users"], metrics["users"], report["targets"]) == (USERS, USERS, len(kept))
     assert len(kept) == sum(1 + user % 3 for user in range(USERS))
+    assert f"{USERS} test users, {len(kept)} targets, {ITEMS} items" in capsys.readouterr().out
     gains = pd.Series(per_case("mrr", kept["rank"].to_numpy(), ITEMS), kept.user_id.to_numpy())
     means = gains.groupby(level=0).mean()
     assert len(means) == USERS

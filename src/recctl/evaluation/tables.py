@@ -78,7 +78,9 @@ def tables(report: dict[str, Any]) -> list[Grid]:
 
 def _protocol(report: dict[str, Any], protocol: str) -> Grid:
     """Models by metrics with their 95% intervals; the best value of each metric in bold."""
-    size = f"{report['users']:,} test users, {report['catalogue']:,} items"
+    users, targets = report["users"], report.get("targets", report["users"])
+    each = f", {targets:,} targets" if targets > users else ""
+    size = f"{users:,} test users{each}, {report['catalogue']:,} items"
     title, note = ("full ranking", size) if protocol == FULL else (protocol, _SAMPLED_NOTE)
     names = report["metrics"]
     grid = Grid(title, [*left("model", whole=True), *right(*map(label, names), whole=True)], note)
