@@ -1,7 +1,7 @@
 """NDCG@10 of some models by each protocol and kind of targets, and over rolling cuts.
 
-    python benchmarks/protocols.py PROJECT [--models item-knn markov sasrec] [--windows 4] [--refit]
-        [--set train.max_epochs=5] [--json FILE]
+    python benchmarks/protocols.py PROJECT [--models item-knn markov sasrec]
+        [--windows 4 [--targets successive]] [--refit] [--set train.max_epochs=5] [--json FILE]
 
 PROJECT is a folder where `dvc repro ingest` has run on a log with real times; its params.yaml has
 the settings. A window's cut lies `test_share` of the interactions before the window's end; the
@@ -33,6 +33,7 @@ from recctl.evaluation.statistics import Interval, interval
 from recctl.files import write_json
 from recctl.layout import Layout
 from recctl.models.base import Recommender
+from recctl.models.popularity import RecentPopularity
 from recctl.render.console import Console as Quiet
 from recctl.render.numbers import figure
 from recctl.sequences import split as splitting
@@ -42,6 +43,7 @@ from recctl.stages import sequence_split
 from recctl.training.checkpoint import Checkpoint
 from recctl.training.fit import fingerprint, fit
 from recctl.training.launch import fit_project
+from recctl.training.loop import Fit
 from recctl.training.params import TrainParams
 from training import train_settings
 
@@ -86,15 +88,18 @@ class Measured:
             )
             self.models[key] = done.model
             if self.refit and params.protocol == "global-time":
-                self.models[key] = self.again(done.best_epoch, train, log, params)
+                self.models[key] = self.again(done, train, log, params)
         return self.models[key]
 
     def again(
-        self, epochs: int, train: TrainParams, log: ir.Table, params: SequenceSplitParams
+        self, done: Fit, train: TrainParams, log: ir.Table, params: SequenceSplitParams
     ) -> Recommender:
         """The same training on everything before the test cut, without a validation to stop by."""
         data = self.sequences(log, params.model_copy(update={"validation_share": _NOTHING}))
-        longer = train.model_copy(update={"max_epochs": max(epochs, 1)})
+        if isinstance(done.model, RecentPopularity) and done.model.half_life_days:
+            days = done.model.half_life_days
+            return RecentPopularity.fit(data.train(), data.vocabulary.size, days)
+        longer = train.model_copy(update={"max_epochs": max(done.best_epoch, 1)})
         rising = itertools.count()
         return fit(
             data.train(),
@@ -138,8 +143,10 @@ def by_protocol(measured: Measured, models: list[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def by_window(measured: Measured, models: list[str], windows: int) -> list[dict[str, Any]]:
-    """Rolling cuts, the oldest first, with the kind of targets that params.yaml says."""
+def by_window(
+    measured: Measured, models: list[str], windows: int, targets: str
+) -> list[dict[str, Any]]:
+    """Rolling cuts, the oldest first."""
     times = np.sort(measured.log.timestamp.to_pyarrow().cast("int64").to_numpy())
     size = int(len(times) * measured.split.test_share)
     rows = []
@@ -148,7 +155,8 @@ def by_window(measured: Measured, models: list[str], windows: int) -> list[dict[
         log = measured.log
         if end is not None:
             log = log.filter(log.timestamp < ibis.timestamp(end + "+00:00"))
-        params = measured.split.model_copy(update={"protocol": "global-time", "test_from": cut})
+        changes = {"protocol": "global-time", "test_from": cut, "targets": targets}
+        params = measured.split.model_copy(update=changes)
         row: dict[str, Any] = {"test_from": cut, "ndcg@10": {}}
         for name in models:
             found, row["users"], row["cases"] = measured.ranked(name, log, params)
@@ -182,7 +190,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("project", type=Path)
     parser.add_argument("--models", nargs="+", default=["item-knn", "markov", "sasrec"])
-    parser.add_argument("--windows", type=int, default=0, help="rolling cuts; 0: none")
+    parser.add_argument("--windows", type=int, default=0, help="rolling cuts in place of protocols")
+    parser.add_argument("--targets", choices=TARGETS, default="first", help="of rolling cuts")
     parser.add_argument("--refit", action="store_true")
     parser.add_argument("--set", action="append", default=[], metavar="train.KEY=VALUE")
     parser.add_argument("--threads", type=int, default=2)
@@ -192,18 +201,18 @@ def main() -> None:
     layout, console = Layout(given.project.resolve()), Console(width=140)
     with tempfile.TemporaryDirectory() as folder:
         measured = Measured(layout, Path(folder), given)
-        found: dict[str, Any] = {"protocols": by_protocol(measured, given.models)}
-        names = ["protocol", "targets"]
-        console.print(show("NDCG@10", found["protocols"], names, given.models))
-        if given.windows:
-            rows = found["windows"] = by_window(measured, given.models, given.windows)
+        if not given.windows:
+            rows = by_protocol(measured, given.models)
+            console.print(show("NDCG@10", rows, ["protocol", "targets"], given.models))
+        else:
+            rows = by_window(measured, given.models, given.windows, given.targets)
             console.print(show("NDCG@10, rolling cuts", rows, ["test_from"], given.models))
             for name in given.models:
                 values = [row["ndcg@10"][name]["value"] for row in rows]
                 spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
                 console.print(f"{name}: mean {figure(np.mean(values))}, spread {figure(spread)}")
     if given.json:
-        given.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        given.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
