@@ -184,12 +184,6 @@ def test_a_stage_that_is_not_there(make: Make) -> None:
         pipeline.stage(make(one="echo 1 > one"), "nothing", quiet)
 
 
-def test_a_whole_run_fails_with_the_same_reason(make: Make) -> None:
-    with pytest.raises(StageFailed, match=r"exit code 255 in .*: bad rows") as failed:
-        pipeline.repro(make(one="echo 'recctl: bad rows'; exit 2"), quiet)
-    assert failed.value.stage == "one"
-
-
 # What may pass
 
 
@@ -299,8 +293,7 @@ def test_a_remote_that_is_away_may_pass(make: Make, remotes: dict[str, str], kin
     ],
 )
 def test_what_dvc_says_of_remotes_that_do_not_answer(error: str) -> None:
-    failed = pipeline._failure("it failed", 255, ["before", error], "one")
-    assert isinstance(failed, StageMayPass)
+    assert dvc_client.reason(255, ["before", error]).may_pass
 
 
 @pytest.mark.parametrize(
@@ -314,8 +307,7 @@ def test_what_dvc_says_of_remotes_that_do_not_answer(error: str) -> None:
     ],
 )
 def test_errors_that_do_not_pass(error: str) -> None:
-    failed = pipeline._failure("it failed", 255, ["before", error], "one")
-    assert isinstance(failed, StageFailed)
+    assert not dvc_client.reason(255, ["before", error]).may_pass
 
 
 @pytest.mark.parametrize(
@@ -437,6 +429,21 @@ def test_a_parent_that_gets_a_signal_leaves_nothing(make: Make, number: signal.S
     wait_for("the lock", lambda: lock.holder(layout) is None)
     assert not lives(int(note.read_text()))
     parent.wait(SECONDS)
+
+
+def test_an_interrupt_stops_the_stage_too(make: Make) -> None:
+    layout = make(one="echo $$ > pid; echo started; sleep 600; echo 1 > one")
+
+    def interrupt(line: str) -> None:
+        if line == "started":
+            raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.stage(layout, "one", interrupt)
+    assert time.monotonic() - began < 60
+    pid = int((layout.root / "pid").read_text())
+    wait_for("the end of the stage", lambda: not lives(pid))
 
 
 def test_a_cancel_stops_everything_first(make: Make) -> None:

@@ -58,18 +58,12 @@ def stage(layout: Layout, name: str, on_line: Say, *, lock: Lock | None = None) 
     began = time.monotonic()
     if lock is not None:
         lock.doing(name)
-    code, lines = _repro(layout, [name], on_line, lock)
+    code, lines = _repro(layout, name, on_line, lock)
     if code != 0:
-        raise _failure(f"stage '{name}' failed", code, lines, name)
+        reason = dvc.reason(code, lines)
+        kind = StageMayPass if reason.may_pass else StageFailed
+        raise kind(f"stage '{name}' failed", reason.stage or name, reason.text)
     return StageRun(name, _outcome(name, lines), time.monotonic() - began)
-
-
-def repro(layout: Layout, on_line: Say, *, lock: Lock | None = None) -> None:
-    """Bring the whole pipeline up to date; passes on lines and raises as `stage` does."""
-    code, lines = _repro(layout, [], on_line, lock)
-    if code != 0:
-        what = f"dvc repro ended with exit code {code} in {layout.root}"
-        raise _failure(what, code, lines, None)
 
 
 def refill(layout: Layout, on_line: Say, *, lock: Lock | None = None) -> None:
@@ -129,9 +123,7 @@ def recorded(lock: str | None) -> dict[str, dict[str, dict[str, str]]]:
     }
 
 
-def _repro(
-    layout: Layout, targets: list[str], on_line: Say, lock: Lock | None
-) -> tuple[int, list[str]]:
+def _repro(layout: Layout, name: str, on_line: Say, lock: Lock | None) -> tuple[int, list[str]]:
     """`dvc repro`, again where it refused to replace outputs of which it holds no copy.
 
     DVC would ask a person then; here these outputs are moved aside. Without a remote `--pull` is
@@ -139,7 +131,7 @@ def _repro(
     """
     pull = ["--pull"] if dvc.remote(layout) else []
     while True:
-        code, lines = dvc.run(layout, ["repro", *pull, *targets], on_line, lock=lock)
+        code, lines = dvc.run(layout, ["repro", *pull, name], on_line, lock=lock)
         unsaved = _unsaved(layout, lines) if code else []
         if not unsaved:
             return code, lines
@@ -166,9 +158,3 @@ def _outcome(name: str, lines: list[str]) -> Outcome:
         return "ran"
     brought = (f"Stage '{name}' is cached", f"Pulling data for stage: '{name}'")
     return "cached" if any(line.startswith(brought) for line in lines) else "unchanged"
-
-
-def _failure(what: str, code: int, lines: list[str], name: str | None) -> UserError:
-    reason = dvc.reason(code, lines)
-    kind = StageMayPass if reason.may_pass else StageFailed
-    return kind(what, reason.stage or name, reason.text)
