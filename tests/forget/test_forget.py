@@ -75,6 +75,8 @@ def test_nothing_holds_the_id_afterwards(project: Layout) -> None:
 
 
 def test_what_was_removed_and_what_stays(project: Layout) -> None:
+    root = small.git(project.root, "rev-list", "--max-parents=0", "HEAD").strip()
+    earliest = versions.named(small.git(project.root, "show", f"{root}:data.dvc"), "data.dvc")
     log = pd.read_csv(project.data / "log.csv")
     header = batches.held(project.data)[0]
     done = forget(project)
@@ -90,6 +92,7 @@ def test_what_was_removed_and_what_stays(project: Layout) -> None:
     assert now.rows == header.rows - 2
     refused = (project.root / "incoming" / "refused" / "odd.csv").read_text()
     assert refused == "name\nother\n"
+    assert versions.cached(project, earliest)  # a version from before the user
 
 
 def test_the_next_retraining_runs(project: Layout) -> None:

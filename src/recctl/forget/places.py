@@ -133,7 +133,9 @@ def cache(layout: Layout, users: Users, *, dry: bool, remote: bool) -> Iterator[
         dvc.ask(layout, "fetch", "--all-commits")  # what was never pushed cannot be fetched
     home = dvc.cache(layout)
     version = versions.digest(layout)
-    keep = {version, *(versions.files(layout, version) or {}).values()} if version else set()
+    keep: set[str] = set()
+    if version and not dry:  # before a dry run it holds the users
+        keep = {version, *(versions.files(layout, version) or {}).values()}
     listings, names = _listings(layout, home)
     params = IngestParams.load(layout.params)
     found = set()
@@ -156,13 +158,13 @@ def _holds(
     layout: Layout, path: Path, called: set[str], params: IngestParams, users: Users
 ) -> bool:
     """Whether an object of the cache holds the users; a base file is read as the log is."""
+    free = {*_OURS, params.items_file}
     with path.open("rb") as file:
-        if file.read(2) == b"{\n" or (called and {Path(name).name for name in called} <= _OURS):
+        if file.read(2) == b"{\n" or (called and {Path(name).name for name in called} <= free):
             return False  # a report or settings, as recctl writes JSON
     if called & set(params.files):
         with contextlib.suppress(UserError):  # it was read otherwise once
-            if _from_log(layout, path, params, path.name, users, dry=True):
-                return True
+            return _from_log(layout, path, params, path.name, users, dry=True) > 0
     return rows.holds(path, users)
 
 
