@@ -163,7 +163,7 @@ def _evidence(
 
 
 def _dvc(layout: Layout, users: Users, remote: bool, result: Forgotten, dry: bool) -> None:
-    """Former versions in cache and remote; a remote that does not let go is named."""
+    """Former versions in cache and remote; a remote that refuses to delete is named."""
     try:
         result.removed += places.cache(layout, users, dry=dry, remote=remote)
     except Exception as error:

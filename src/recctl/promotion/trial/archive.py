@@ -37,7 +37,7 @@ draws anew (four standard errors of an end at 1,000 resamples)."""
 def save(evidence: Evidence, user_ids: list[str], folder: Path, key: bytes) -> list[str]:
     """Write both files; returns their names. `user_ids` are external, by user_index.
 
-    Rows are in the order of the pseudonyms, which `key` makes: no place in the file gives away
+    Rows are in the order of the pseudonyms, which `key` makes: their order does not show
     which user a row is about.
     """
     users = (user_ids[user] for user in evidence.users.tolist())
