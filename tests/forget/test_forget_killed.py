@@ -80,13 +80,17 @@ def finished(layout: Layout, at: int) -> bool:
     where = f"killed before step {at}"
     left = core.is_left(layout)
     if left:
-        assert (layout.state / "forget.json").stat().st_mode & 0o777 == 0o600
+        modes = [path.stat().st_mode & 0o777 for path in layout.state.glob("*forget.json*")]
+        assert set(modes) == {0o600}
     with lock.held(layout, "a test") as held:
         collect(layout, held, Hooks(say=lambda line: None))
-    if not left and names_of(layout.root):  # it was killed before it wrote down what to do
+    if (
+        layout.state / "backfill" / "some"
+    ).exists():  # it was killed before it wrote down what to do
         forget(layout)
     assert not core.is_left(layout), where
     assert names_of(layout.root) == [], where
+    assert [path.name for path in layout.data.rglob(".*")] == [], where
     registry = history.open_registry(layout)
     checks = verify(registry, layout, everything=True)
     assert [f"{one.name}: {one.detail}" for one in checks if not one.ok] == [], where

@@ -87,6 +87,8 @@ def forget(
 
 def finish(layout: Layout, say: Say) -> Forgotten | None:
     """Finish what a killed `forget` left; the caller holds the project's lock."""
+    for begun in _unwritten(layout):  # nothing was changed yet
+        begun.unlink()
     fix = "run 'recctl forget' again with the same users, after deleting it"
     journal = read_state(_journal(layout), Journal, fix)
     if journal is None:
@@ -98,7 +100,12 @@ def finish(layout: Layout, say: Say) -> Forgotten | None:
 
 def is_left(layout: Layout) -> bool:
     """Whether a killed `forget` left something to finish."""
-    return _journal(layout).exists()
+    return _journal(layout).exists() or any(_unwritten(layout))
+
+
+def _unwritten(layout: Layout) -> list[Path]:
+    """Journals of processes that were killed before these were whole; they hold ids too."""
+    return list(layout.state.glob(f".{_journal(layout).name}.*"))
 
 
 def _journal(layout: Layout) -> Path:

@@ -5,6 +5,7 @@ every other record; empty lines are left out.
 """
 
 import bz2
+import glob
 import gzip
 import io
 import json
@@ -120,6 +121,7 @@ def remove(path: Path, params: IngestParams, users: Users, scratch: Path, *, dry
 
     Raises UserError where it cannot be read so.
     """
+    _clean_up(path, dry)
     readable = plain.readable(
         path, None if params.format == "parquet" else params.encoding, scratch
     )
@@ -137,6 +139,7 @@ def remove_lines(path: Path, users: Users, scratch: Path, *, dry: bool) -> int:
 
     Of any other file nothing is left.
     """
+    _clean_up(path, dry)
     new, removed = scratch / "kept", 0
     try:
         with new.open("wb") as out:
@@ -207,6 +210,12 @@ def _records(
     return csv_fallback.delimited(path, shape)
 
 
+def _clean_up(path: Path, dry: bool) -> None:
+    """Remove what a process left that was killed while it replaced the file."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*") if not dry else ():
+        left.unlink()
+
+
 def _pack(new: Path, path: Path) -> None:
     """Replace a file by another one's content, compressed as it was."""
     with path.open("rb") as file:
@@ -224,6 +233,7 @@ def _packed(path: Path, kind: str | None) -> IO[bytes]:
 
 def remove_from_batch(path: Path, users: Users, *, dry: bool) -> int:
     """Remove the users' rows from a batch of an intake and from the counts in its header."""
+    _clean_up(path, dry)
     batch, table = batches.read(path), pq.read_table(path)
     named = pa.array([_named(line, users) for line in table["line"].to_pylist()], pa.bool_())
     left = table.filter(pc.invert(pc.or_(users.mask(table["user_id"]), named)))
