@@ -129,7 +129,7 @@ def test_policy_lineage_evidence_and_how_to_repeat_it(render: str) -> None:
         "markdown": _unescaped(page.markdown(record(PROMOTED), 7)),
     }[render]
     for text in [
-        '{"metrics": ["ndcg@10", "hr@10"], "min_gain": 0.0, "margin": 0.005}',
+        '{"metrics": ["ndcg@10", "hr@10"], "min_gain": 0.0, "margin": 0.005, "better": true}',
         "first_model",
         "9e107d9d372bb6826bd81d3542a419d6.dir",
         "d4" * 32,
