@@ -337,4 +337,4 @@ def test_a_fallen_champion_is_an_event(
     (event,) = wait_for("the event", told)
     assert event["resource"]["prefect.resource.id"] == "recctl.project.tiny"
     assert event["resource"]["recctl.seen-by"] == "evaluate-champion"
-    assert "fallen" in event["payload"]["sentence"] or "below" in event["payload"]["sentence"]
+    assert event["payload"]["sentence"].startswith("Fallen: NDCG@10 of version 1 is .0000")
