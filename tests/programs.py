@@ -101,7 +101,7 @@ def must(work: Callable[[], Any]) -> Any:
     So later ones need not: nothing is opened by an import, and it is safe to fork after it.
     """
     code, answer = apart(lambda: [work(), sorted(sys.modules)])
-    assert code == 0, "a step of the test itself failed"
+    assert code == 0, f"a step of the test itself ended with {code}"
     result, modules = answer
     for name in modules:
         if name not in _IMPORTED and not name.startswith("__"):
@@ -124,7 +124,11 @@ def captured(command: Callable[[], int]) -> tuple[int, str, str]:
             sys.stdout, sys.stderr = out, errors
             return command()
 
-        code = must(run)
+        try:
+            code = must(run)
+        except AssertionError as failed:
+            errors.seek(0)
+            raise AssertionError(f"{failed}: {errors.read()}") from None
         out.seek(0)
         errors.seek(0)
         return code, out.read(), errors.read()
