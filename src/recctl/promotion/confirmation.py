@@ -2,7 +2,7 @@
 
 With `promotion.confirmation` such a decision is provisional: the version is registered and nothing
 moves. A later command judges that version, before any newer model, by the test targets that are
-newer than all the data it was trained and judged on: real events, which nobody could know then.
+newer than all the data it was trained and judged on: real events that could not be known then.
 """
 
 import dataclasses

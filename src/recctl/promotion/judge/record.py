@@ -165,7 +165,7 @@ class DecisionRecord(Part):
     trained: list[int] = []
     """The versions that were trained on users who were forgotten."""
     retire: Retire | None = None
-    """When these versions may no longer serve; null where nobody was forgotten."""
+    """When these versions may no longer serve; null in entries of other kinds."""
 
     @property
     def champion_before(self) -> int | None:
