@@ -4,7 +4,7 @@
         [--windows 4 [--targets successive]] [--refit] [--set train.max_epochs=5] [--json FILE]
 
 PROJECT is a folder where `dvc repro ingest` has run on a log with real times; its params.yaml has
-the settings. A window's cut lies `test_share` of the interactions before the window's end; the
+the settings. A window is cut where its last `test_share` of the interactions begins; the
 last window ends with the log, each earlier one where the next begins, and what comes after its end
 is left out. With `--refit` a model that was validated is trained again, for as many epochs as were
 best, on everything before the test cut. Intervals are over users; the spread over windows is a

@@ -87,6 +87,16 @@ def quick_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dvc, "ask", forked_dvc.ask)
 
 
+@pytest.fixture
+def quick_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages of `small_project` that run here, without DVC."""
+    import small_project
+
+    from recctl import pipeline
+
+    monkeypatch.setattr(pipeline, "stage", small_project.stage)
+
+
 @pytest.fixture(autouse=True)
 def _environment() -> Iterator[None]:
     """What a test, or a library that it calls, sets in the environment ends with the test."""

@@ -10,6 +10,7 @@ from recctl.evaluation.beyond_accuracy import (
     beyond_accuracy,
     diversity,
     inverse_propensity,
+    item_vectors,
     serendipity,
 )
 from recctl.sequences.store import Histories
@@ -57,8 +58,8 @@ def test_diversity_is_one_less_the_cosine_of_the_users_in_common():
     train = Histories.of([[0, 1], [0, 1, 1], [0, 2]])  # item 0: three users, 1: two, 2: one
     lists = np.array([[0, 1], [1, 2]], np.int32)
     expected = ((1 - 2 / sqrt(3 * 2)) + (1 - 0)) / 2
-    assert diversity(lists, train, 4) == pytest.approx(expected)
-    assert diversity(np.array([[3, -1]], np.int32), train, 4) is None
+    assert diversity(lists, item_vectors(train, 4)) == pytest.approx(expected)
+    assert diversity(np.array([[3, -1]], np.int32), item_vectors(train, 4)) is None
 
 
 def test_diversity_is_the_mean_over_all_pairs_of_each_list():
@@ -74,7 +75,7 @@ def test_diversity_is_the_mean_over_all_pairs_of_each_list():
 
     pairs = [[distance(*pair) for pair in combinations(row[row >= 0], 2)] for row in lists]
     expected = np.mean([np.mean(one) for one in pairs])
-    assert diversity(lists, train, 9) == pytest.approx(expected)
+    assert diversity(lists, item_vectors(train, 9)) == pytest.approx(expected)
 
 
 def test_serendipity_counts_hits_that_popularity_misses():

@@ -23,12 +23,7 @@ from recctl.promotion import history
 from recctl.promotion.trial import pseudonyms
 from recctl.promotion.verify import verify
 
-pytestmark = pytest.mark.usefixtures("quick_decisions", "quick_dvc")
-
-
-@pytest.fixture(autouse=True)
-def _stages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "stage", small.stage)
+pytestmark = pytest.mark.usefixtures("quick_decisions", "quick_dvc", "quick_stages")
 
 
 @pytest.fixture

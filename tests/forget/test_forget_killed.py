@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import small_project as small
 from forget_cases import ID, make, names_of
 
 from programs import apart
-from recctl import lock, pipeline
+from recctl import lock
 from recctl.forget import forget as core
 from recctl.layout import Layout
 from recctl.promotion import history
@@ -22,15 +21,10 @@ from recctl.promotion.ledger.registry import Registry
 from recctl.promotion.verify import verify
 from recctl.retraining.run import Hooks, collect
 
-pytestmark = pytest.mark.usefixtures("quick_decisions", "quick_dvc")
+pytestmark = pytest.mark.usefixtures("quick_decisions", "quick_dvc", "quick_stages")
 
 EVENTS = {"os.rename", "os.remove", "os.mkdir"}
 CALLS = ("append", "log_files", "decision_run", "mark", "move_alias", "drop_alias")
-
-
-@pytest.fixture(autouse=True)
-def _stages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "stage", small.stage)
 
 
 def forget(layout: Layout) -> None:

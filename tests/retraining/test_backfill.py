@@ -23,17 +23,12 @@ from recctl.retraining.backfill import Day, backfill
 from recctl.retraining.run import Hooks
 from recctl.retraining.workspace import Replay
 
-pytestmark = pytest.mark.usefixtures("quick_decisions", "quick_dvc")
+pytestmark = pytest.mark.usefixtures("quick_decisions", "quick_dvc", "quick_stages")
 
 FIRST = date(2020, 9, 13) + timedelta(days=small.DAYS - 2)
 """The day of the log's last but two; its first is 2020-09-13, from the afternoon on."""
 LAST = FIRST + timedelta(days=1)
 QUIET = Hooks(say=lambda line: None)
-
-
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "stage", small.stage)
 
 
 @pytest.fixture

@@ -20,13 +20,7 @@ from recctl.retraining import record
 from recctl.retraining.pages import Page
 from recctl.retraining.run import Hooks, collect
 
-pytestmark = pytest.mark.usefixtures("quick_decisions", "quick_dvc")
-
-
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No tracking server but the project's, and stages that run here."""
-    monkeypatch.setattr(pipeline, "stage", small.stage)
+pytestmark = pytest.mark.usefixtures("quick_decisions", "quick_dvc", "quick_stages")
 
 
 @pytest.fixture

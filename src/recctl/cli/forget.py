@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recctl.render.text import echo, echo_json
+from recctl.render.text import echo_json, say
 
 if TYPE_CHECKING:
     from recctl.forget.forget import Forgotten
@@ -40,8 +40,8 @@ def forget(
     layout, ids = Layout.find(), list(users or [])
     if file is not None:
         ids += [line.decode() for line in plain.lines(file)]
-    with lock.held(layout, "recctl forget", say=_say):
-        done = core.forget(layout, ids, reason=reason, remote=remote, dry_run=dry_run, say=_say)
+    with lock.held(layout, "recctl forget", say=say):
+        done = core.forget(layout, ids, reason=reason, remote=remote, dry_run=dry_run, say=say)
     if as_json:
         echo_json(done.as_dict())
     else:
@@ -54,12 +54,8 @@ def finish_left(layout: "Layout") -> None:
     from recctl.forget import forget as core
 
     if core.is_left(layout):
-        with lock.held(layout, "recctl forget", say=_say):
-            core.finish(layout, _say)
-
-
-def _say(text: str) -> None:
-    echo(f"recctl: {text}", err=True)
+        with lock.held(layout, "recctl forget", say=say):
+            core.finish(layout, say)
 
 
 def _show(done: "Forgotten", dry_run: bool) -> None:

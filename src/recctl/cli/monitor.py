@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recctl.render.text import echo, echo_json
+from recctl.render.text import echo, echo_json, say
 
 if TYPE_CHECKING:
     from recctl.monitoring.report import Report
@@ -20,7 +20,7 @@ def monitor(
     from recctl.layout import Layout
     from recctl.monitoring.watch import watch
 
-    report = watch(Layout.find(), lambda line: echo(f"recctl: {line}", err=True))
+    report = watch(Layout.find(), say)
     if as_json:
         echo_json(report.as_dict())
     else:

@@ -7,7 +7,7 @@ import typer
 
 from recctl import limits
 from recctl.cli.forget import finish_left
-from recctl.render.text import echo, echo_json
+from recctl.render.text import echo, echo_json, say
 
 if TYPE_CHECKING:
     from recctl.promotion.judge.record import DecisionRecord
@@ -41,7 +41,7 @@ def promote(
     confirm, layout = _confirmation(yes or dry_run, as_json, "Let this model serve?"), Layout.find()
     if not dry_run:
         finish_left(layout)
-    done = judge(layout, confirm=confirm, say=_say, dry_run=dry_run, force=force, reason=reason)
+    done = judge(layout, confirm=confirm, say=say, dry_run=dry_run, force=force, reason=reason)
     _finish(done, as_json, shown=not yes and not dry_run)
 
 
@@ -62,7 +62,7 @@ def rollback(
     from recctl.promotion.rollback import rollback as back
 
     confirm = _confirmation(yes, as_json, "Let that version serve again?")
-    done = back(Layout.find(), reason=reason, to=to, confirm=confirm, say=_say, force=force)
+    done = back(Layout.find(), reason=reason, to=to, confirm=confirm, say=say, force=force)
     _finish(done, as_json, shown=not yes)
 
 
@@ -76,7 +76,7 @@ def compare(
     from recctl.promotion import compare as comparing
     from recctl.promotion.view import schema, tables
 
-    record = comparing.compare(Layout.find(), first, second, _say)
+    record = comparing.compare(Layout.find(), first, second, say)
     _out(
         as_json,
         lambda: schema.output("comparison", comparison=record),
@@ -199,7 +199,3 @@ def _out(
         echo_json(content())
     else:
         people()
-
-
-def _say(line: str) -> None:
-    echo(f"recctl: {line}", err=True)

@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from recctl.evaluation.ranking import NO_ITEM
 from recctl.models.item_knn import binary
@@ -45,23 +46,27 @@ def beyond_accuracy(
     }
 
 
-def diversity(top: NDArray[np.int32], train: Histories, n_items: int) -> float | None:
+def item_vectors(train: Histories, n_items: int) -> sparse.csr_array:
+    """The items' binary vectors over the training users, of length 1; (n_items, users)."""
+    vectors = binary(train, n_items).T.tocsr().astype(np.float64)
+    lengths = np.sqrt(np.maximum(vectors.sum(axis=1), 1))
+    return sparse.csr_array(vectors.multiply(1 / lengths[:, None]))
+
+
+def diversity(top: NDArray[np.int32], vectors: sparse.csr_array) -> float | None:
     """Intra-list diversity: the mean over lists of the mean distance of two items of a list.
 
-    The distance is one less the cosine of the items' binary vectors over the training users, so
-    that no description of the items is needed (Ziegler et al., WWW 2005; Vargas and Castells,
-    RecSys 2011). Over at most 1,000 lists, evenly spaced; None where no list has two
-    items.
+    The distance is one less the cosine of their `item_vectors`, so that no description of the items
+    is needed (Ziegler et al., WWW 2005; Vargas and Castells, RecSys 2011). Over at most 1,000
+    lists, evenly spaced; None where no list has two items.
     """
     some = top[:: -(-len(top) // _LISTS) or 1]
     sizes = (some != NO_ITEM).sum(axis=1)
     some, sizes = some[sizes > 1], sizes[sizes > 1]
     if not len(some):
         return None
-    chosen = binary(Histories.of([row[row != NO_ITEM].tolist() for row in some]), n_items)
-    vectors = binary(train, n_items).T.tocsr().astype(np.float64)
-    lengths = np.sqrt(np.maximum(vectors.sum(axis=1), 1))
-    summed = chosen @ vectors.multiply(1 / lengths[:, None]).tocsr()
+    rows = Histories.of([row[row != NO_ITEM].tolist() for row in some])
+    summed = binary(rows, vectors.shape[0]) @ vectors
     # the squared length of a sum of unit vectors is their number and twice the cosines of the pairs
     cosines = (summed.multiply(summed).sum(axis=1) - sizes) / (sizes * (sizes - 1))
     return float(1 - cosines.mean())

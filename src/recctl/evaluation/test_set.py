@@ -18,9 +18,6 @@ from recctl.models.popularity import RecentPopularity
 from recctl.sequences.store import Cases, SequenceData
 from recctl.sequences.vocabulary import Vocabulary
 
-VALIDATED = 10_000
-"""Validation cases that a half-life is chosen on, at most."""
-
 
 @dataclass(frozen=True)
 class TestSet:
@@ -78,7 +75,7 @@ class TestSet:
 
     def baseline(self, name: str) -> Counted:
         """A counted model of the training sequences, its half-life chosen on validation."""
-        train, cases = self.data.train(), self.data.cases("validation").sample(VALIDATED)
+        train, cases = self.data.train(), self.data.validation_sample()
         if name != RecentPopularity.kind or not len(cases):
             return COUNTED[name].fit(train, self.n_items)
 

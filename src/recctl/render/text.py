@@ -53,6 +53,11 @@ def echo(text: str = "", err: bool = False, end: str = "\n") -> None:
     print(literal(text), file=sys.stderr if err else sys.stdout, end=end, flush=True)
 
 
+def say(line: str) -> None:
+    """Print a command's progress to stderr."""
+    echo(f"recctl: {line}", err=True)
+
+
 def echo_json(value: Any) -> None:
     """Print a value as JSON that reads back as it was, whatever the terminal can show."""
     readable = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")

@@ -16,6 +16,7 @@ Part = Literal["validation", "test"]
 
 SEVERAL = ("successive", "all")
 """Kinds of `SequenceData.targets` with several test targets of a user."""
+_VALIDATED = 10_000
 _FIRST_REAL_TIME = 10**12
 """Microseconds, 11.6 days after 1970: if all times are before it they are row numbers."""
 
@@ -235,6 +236,10 @@ class SequenceData:
         users, at, ends = self.held_out(part)
         histories = Histories(self.items, np.asarray(self.offsets[users]), ends)
         return Cases(users, histories.without_cold(), np.asarray(self.items[at]))
+
+    def validation_sample(self) -> Cases:
+        """The validation cases, or 10,000 of them: that bounds the time of a validation."""
+        return self.cases("validation").sample(_VALIDATED)
 
     def tied(self) -> NDArray[np.bool_]:
         """Whether another interaction of the user has the time of the test target; (cases,)."""

@@ -14,6 +14,7 @@ from recctl.evaluation.beyond_accuracy import (
     beyond_accuracy,
     diversity,
     inverse_propensity,
+    item_vectors,
     serendipity,
 )
 from recctl.evaluation.metrics import per_case
@@ -164,7 +165,7 @@ def _report(model: Recommender, test: TestSet, ranks: dict[str, Ranks]) -> dict[
         "ties": report.ties(data),
         "shuffled": report.shuffled_loss(model, ranks["model"], cases, params, metric),
         "list_length": LIST_LENGTH,
-        "beyond_accuracy": {key: _beyond_accuracy(ranks, key, test) for key in ranks},
+        "beyond_accuracy": _beyond_accuracy(ranks, test),
         "unbiased": {
             "propensity": "square root of the training count; weights self-normalised",
             "models": {
@@ -180,15 +181,19 @@ def _report(model: Recommender, test: TestSet, ranks: dict[str, Ranks]) -> dict[
     }
 
 
-def _beyond_accuracy(ranks: dict[str, Ranks], key: str, test: TestSet) -> dict[str, float | None]:
-    top, cases = ranks[key].top, test.cases
-    assert top is not None
-    found = serendipity(ranks[key].full, ranks[Popularity.kind].full, LIST_LENGTH)
-    return {
-        **beyond_accuracy(top, cases.histories, test.counts),
-        "diversity": diversity(top, test.data.train(), test.n_items),
-        "serendipity": float(cases.per_user(found).mean()),
-    }
+def _beyond_accuracy(ranks: dict[str, Ranks], test: TestSet) -> dict[str, dict[str, float | None]]:
+    """The figures of each model's lists."""
+    cases, vectors = test.cases, item_vectors(test.data.train(), test.n_items)
+    found: dict[str, dict[str, float | None]] = {}
+    for key, one in ranks.items():
+        assert one.top is not None
+        hits = serendipity(one.full, ranks[Popularity.kind].full, LIST_LENGTH)
+        found[key] = {
+            **beyond_accuracy(one.top, cases.histories, test.counts),
+            "diversity": diversity(one.top, vectors),
+            "serendipity": float(cases.per_user(hits).mean()),
+        }
+    return found
 
 
 def _write(

@@ -10,17 +10,15 @@ from recctl.sequences.store import Cases, SequenceData
 from recctl.training.distributed import World
 from recctl.training.loop import Validate
 
-_CASES = 10_000
-"""The most users whose targets are ranked at each validation, which bounds its time."""
 _METRIC = "ndcg@10"
 
 
 def validation_cases(data: SequenceData) -> Cases:
     """The validation cases, or a sample of 10,000; UserError where there is none."""
-    cases = data.cases("validation")
+    cases = data.validation_sample()
     if not len(cases):
         raise UserError("the split has no validation target", "see artifacts/sequences/report.json")
-    return cases.sample(_CASES)
+    return cases
 
 
 def validation(data: SequenceData, filter_seen: bool, world: World | None = None) -> Validate:
