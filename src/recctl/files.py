@@ -115,17 +115,18 @@ def recover_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path, busy: str) -> Iterator[None]:
+def locked(path: Path, busy: str | None = None) -> Iterator[None]:
     """Hold a lock that the operating system releases when the process ends.
 
-    Raises MayPass with the message `busy` when another process holds it.
+    While another process holds it, this one waits or, where `busy` is given, raises MayPass with
+    that message.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
         except BlockingIOError:
-            raise MayPass(busy, "wait until it has ended") from None
+            raise MayPass(busy or "", "wait until it has ended") from None
         yield
 
 

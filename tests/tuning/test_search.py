@@ -2,6 +2,7 @@
 
 import errno
 import json
+import multiprocessing
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -248,3 +249,22 @@ def test_bad_input_is_one_line(
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+
+
+def test_processes_that_open_the_studies_at_once_make_them_once(tmp_path: Path) -> None:
+    """Such as `recctl tune --best` in another terminal while the first search begins."""
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(4)
+
+    def begin(layout: Layout) -> None:
+        barrier.wait()
+        studies.storage(layout)
+
+    for number in range(3):
+        layout = Layout(tmp_path / str(number))
+        processes = [context.Process(target=begin, args=(layout,)) for _ in range(4)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(120)
+        assert [process.exitcode for process in processes] == [0] * 4

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recctl.errors import MayPass, UserError
+from recctl.files import locked
 from recctl.layout import Layout
 from recctl.redact import redact
 from recctl.telemetry import switch_off
@@ -115,17 +115,12 @@ def _mlflow_client(uri: str) -> "MlflowClient":
     return client
 
 
-@contextlib.contextmanager
-def _first_touch(uri: str) -> Iterator[None]:
+def _first_touch(uri: str) -> contextlib.AbstractContextManager[None]:
     """Hold a lock: processes that create the same sqlite tables at the same time all crash."""
     database = sqlite_file(uri)
     if database is None:
-        yield
-        return
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with database.with_name(database.name + ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        return contextlib.nullcontext()
+    return locked(database.with_name(database.name + ".lock"))
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from recctl.errors import UserError
+from recctl.files import locked
 from recctl.layout import Layout
 from recctl.models import NEURAL
 from recctl.training.checkpoint import training_fingerprint
@@ -38,10 +39,10 @@ def storage(layout: Layout) -> RDBStorage:
     optuna.logging.set_verbosity(logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     path = layout.tuning / "studies.db"
-    path.parent.mkdir(parents=True, exist_ok=True)
     waiting = {"connect_args": {"timeout": _LOCK_SECONDS}}
     try:
-        return RDBStorage(f"sqlite:///{path}", engine_kwargs=waiting)
+        with locked(path.with_name("studies.lock")):  # two processes cannot make it at once
+            return RDBStorage(f"sqlite:///{path}", engine_kwargs=waiting)
     except RuntimeError as error:
         what = f"{path} is of another version of Optuna ({error})"
         raise UserError(what, "move it away") from None

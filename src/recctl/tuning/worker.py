@@ -6,7 +6,6 @@ It ends with 0 when no trial may begin, and with 2 and one line on stderr for wh
 """
 
 import dataclasses
-import fcntl
 import shutil
 import sys
 import time
@@ -21,6 +20,7 @@ from optuna.trial import Trial, TrialState
 from pydantic import BaseModel, ValidationError
 
 from recctl.errors import Unknown, UserError, circumstance
+from recctl.files import locked
 from recctl.layout import Layout
 from recctl.render.console import Console
 from recctl.render.text import echo, one_line
@@ -105,8 +105,7 @@ class _Worker:
     def next(self) -> Trial | None:
         """The next trial; None where the budget allows no more. One process at a time asks."""
         space = self.study.user_attrs["space"]
-        with (self.layout.tuning / "ask.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with locked(self.layout.tuning / "ask.lock"):
             count = len(studies.begun(self.study))
             if self.job.late or (self.job.count is not None and count >= self.job.count):
                 return None

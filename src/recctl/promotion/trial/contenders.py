@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import fcntl
 import math
 import re
 import shutil
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from recctl.errors import UserError
-from recctl.files import damaged, missing
+from recctl.files import damaged, locked, missing
 from recctl.layout import Layout
 from recctl.models.base import SETTINGS, read_settings
 from recctl.promotion.judge.evidence import Training
@@ -116,7 +115,7 @@ def registered(registry: Registry, layout: Layout, number: int, line: Sequence[E
     """
     version = registry.version(number)
     expected = _manifest(registry, version, line)
-    with _alone(layout.state / "versions.lock"):
+    with locked(layout.state / "versions.lock"):  # one process at a time looks after the copies
         folder = _folder(registry, layout, version, expected)
         own = folder / package.RECOMMENDER
         with _unsound(number):
@@ -125,15 +124,6 @@ def registered(registry: Registry, layout: Layout, number: int, line: Sequence[E
             served, record = Served.load(own), TrainingRecord.load(own)
     manifest = vouch.manifest_of(version)
     return Contender(own, served, version.digest, number, record, manifest)
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Let one process at a time look after the copies of versions in a project."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextlib.contextmanager
