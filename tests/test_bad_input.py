@@ -143,14 +143,14 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 def assert_one_line(outcome: Outcome, *says: str) -> None:
-    """Exit code 2 and one line that tells what is wrong and how to mend it."""
+    """Exit code 2 and one line that says what is wrong and how to fix it."""
     assert "Traceback" not in outcome.err + outcome.out, outcome.err
     progress = ("evaluate: ", "recctl: the training continues without MLflow")
     lines = [line for line in outcome.err.splitlines() if not line.startswith(progress)]
     assert outcome.code == 2, outcome
     assert len(lines) == 1, outcome.err
     assert lines[0].startswith("recctl: ")
-    assert "; " in lines[0], f"no way to mend it: {lines[0]}"
+    assert "; " in lines[0], f"it does not say what to do: {lines[0]}"
     for words in says:
         assert words in lines[0], lines[0]
 
@@ -623,7 +623,7 @@ def test_wrong_arguments_end_in_one_line(
 def test_nothing_else_is_said_by_the_installed_command(
     project: Path, command: str, damage: Damage, says: str
 ) -> None:
-    """In a process of its own, with the libraries' warnings and what they print when it ends."""
+    """In a separate process, with the libraries' warnings and what they print when it ends."""
     damage(project)
     before = contents(project)
     assert_one_line(run_apart(project, *command.split()), says)
@@ -795,7 +795,7 @@ def test_a_folder_that_may_not_be_written(open_project: Path, run: Run, stage: s
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, in memory and of a few megabytes."""
+    """A separate file system, in memory and of a few megabytes."""
     place = tmp_path / "disk"
     place.mkdir()
     mount, umount = shutil.which("mount"), shutil.which("umount")

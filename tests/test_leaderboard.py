@@ -178,8 +178,8 @@ def test_the_command_prints_both_tables(
     ]  # fmt: skip
     assert "user by user" in done.stdout
     assert "leaderboard: caser, seed 4" in done.stderr
-    told = CliRunner().invoke(app, ["leaderboard", *chosen, *small, "--json"])
-    assert json.loads(told.stdout)["rows"][0]["model"] == "markov"
+    printed = CliRunner().invoke(app, ["leaderboard", *chosen, *small, "--json"])
+    assert json.loads(printed.stdout)["rows"][0]["model"] == "markov"
     assert not Path("artifacts/training").exists()
 
 

@@ -37,7 +37,7 @@ def project(tmp_path: Path) -> Layout:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., BaseProcess]]:
-    """Start a function in a process of its own, which the test's end kills."""
+    """Start a function in a separate process, which the test's end kills."""
     started: list[BaseProcess] = []
 
     def start(function: Callable[..., None], *arguments: Any) -> BaseProcess:

@@ -128,8 +128,8 @@ def test_of_a_bar_only_what_stays_is_handed_on(make: Make) -> None:
 
 
 def test_no_secret_of_an_address_is_handed_on(make: Make) -> None:
-    told = "no answer from s3://ann:s3cret@store.example/x?token=s3cret"
-    layout = make(one=f"echo '{told}' && echo 'recctl: {told}' && exit 2")
+    error = "no answer from s3://ann:s3cret@store.example/x?token=s3cret"
+    layout = make(one=f"echo '{error}' && echo 'recctl: {error}' && exit 2")
     lines: list[str] = []
     with pytest.raises(StageFailed, match=r"no answer from s3://store.example/x") as caught:
         pipeline.stage(layout, "one", lines.append)

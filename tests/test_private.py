@@ -88,10 +88,10 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
-def dvcs_place(folder: Path, told: dict[str, str]) -> Path:
+def dvcs_place(folder: Path, variables: dict[str, str]) -> Path:
     script = "from dvc.repo import Repo; print(Repo().site_cache_dir)"
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=folder, env=told,
+        [sys.executable, "-c", script], cwd=folder, env=variables,
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     return (folder / done.stdout.strip()).parent
@@ -116,8 +116,8 @@ def test_our_dvc_has_a_private_site_cache_in_any_project(
     monkeypatch.delenv("DVC_SITE_CACHE_DIR", raising=False)
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = true\n")
-    told = dvc.environment(Layout(tmp_path))
-    place = dvcs_place(tmp_path, told)
+    variables = dvc.environment(Layout(tmp_path))
+    place = dvcs_place(tmp_path, variables)
     assert place == tmp_path / ".recctl" / "dvc-site" / "repo"
     assert (mode(place), mode(place.parent)) == (0o700, 0o700)
 

@@ -40,7 +40,7 @@ import subprocess, sys, time
 subprocess.Popen([sys.executable, "-c", {SLEEPS!r}], start_new_session=True)
 time.sleep(600)
 """
-"""A service whose child puts itself into a session of its own, as Prefect's flows do."""
+"""A service whose child puts itself into its own session, as Prefect's flows do."""
 
 
 @pytest.fixture
@@ -325,8 +325,8 @@ def test_mlflows_server_reads_the_names_that_we_set(layout: Layout) -> None:
         REGISTRY_STORE_URI_ENV_VAR,
         SERVE_ARTIFACTS_ENV_VAR,
     }
-    told = environment.for_mlflow(layout, "sqlite:///a.db")
-    assert {name for name in told if name.startswith("_MLFLOW_SERVER_")} == names
+    variables = environment.for_mlflow(layout, "sqlite:///a.db")
+    assert {name for name in variables if name.startswith("_MLFLOW_SERVER_")} == names
 
 
 def test_each_server_has_a_new_key_that_only_its_user_can_read(layout: Layout) -> None:

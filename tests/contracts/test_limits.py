@@ -1,6 +1,6 @@
 """docs/limits.md has every limit of limits.py with its value.
 
-`python tests/contracts/test_limits.py` writes the tables of the page anew.
+`python tests/contracts/test_limits.py` rewrites the tables of the page.
 """
 
 import ast
@@ -43,8 +43,8 @@ def table(source: str) -> list[str]:
             continue
         for number in [one for one in comments if one < node.lineno]:
             rows += ["", f"## {comments.pop(number)}", "| limit | value | what |", "|---|---|---|"]
-        told = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-        assert told, f"limits.py: {name} has no line below it that says what it bounds"
+        documented = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        assert documented, f"limits.py: {name} has no line below it that says what it bounds"
         assert isinstance(after, ast.Expr)
         assert isinstance(after.value, ast.Constant)
         rows.append(f"| `{name}` | {shown(node.value)} | {' '.join(after.value.value.split())} |")
@@ -68,7 +68,7 @@ def shown(value: ast.expr) -> str:
 
 def test_the_page_has_every_limit_with_its_value() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert page == renewed(page), "write it anew: python tests/contracts/test_limits.py"
+    assert page == renewed(page), "rewrite it: python tests/contracts/test_limits.py"
 
 
 def test_a_limit_without_a_line_is_noticed() -> None:
@@ -111,7 +111,7 @@ def walk(annotation: Any) -> Iterator[Any]:
 
 
 CHECKED_ELSEWHERE = {
-    "train.processes",  # by a validator of its own
+    "train.processes",  # by its own validator
     "ingest.minimum_weight",  # finite: it allocates nothing
     *(f"validate.{name}" for name in ("weight.minimum", "weight.maximum")),
     *(

@@ -158,7 +158,7 @@ def test_a_misspelt_key_is_refused_by_name(section: Any, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("section", sections(), ids=lambda section: section.section)
 def test_every_setting_is_explained_or_plain(section: Any) -> None:
-    """A default is valid by itself, so that a section may leave out what it does not change."""
+    """A default is valid alone, so that a section may leave out what it does not change."""
     required = {name for name, field in section.model_fields.items() if field.is_required()}
     section.model_validate({name: load("params.yaml")[section.section][name] for name in required})
 

@@ -149,7 +149,7 @@ def test_a_download_continues_after_a_fault(
     [(b"new" * 100_000, '"v2"'), (b"short", '"v1"')],
     ids=["another file", "shorter than the partial file"],
 )
-def test_a_partial_file_that_no_longer_fits_is_fetched_anew(
+def test_a_partial_file_that_no_longer_fits_is_fetched_again(
     server: Server, tmp_path: Path, body: bytes, tag: str
 ) -> None:
     server.cuts = [300_000] + [0] * ATTEMPTS

@@ -1,4 +1,4 @@
-"""`recctl data use` in a project of its own: what is in data/, params.yaml and DVC afterwards."""
+"""`recctl data use` in a separate project: what is in data/, params.yaml and DVC afterwards."""
 
 import gzip
 import os

@@ -94,7 +94,7 @@ FORMS = {
     "a tab before it": ("name:\tstarter\n", "name:\tother\n"),
     "two lines": ("name: starter\n    two\n", "name: other\n"),
     "quotes": ("'name' : 'sta''rter'\n", "'name' : other\n"),
-    "a key of its own": ("? name\n  : starter\n", "? name\n  : other\n"),
+    "a complex key": ("? name\n  : starter\n", "? name\n  : other\n"),
     "a tag": ("name: !!str 5\n", "name: other\n"),
     "signs of other planes": ("x: \U0001f600\n  name: \U0001f600 # \U0001f600\n", None),
 }

@@ -1,4 +1,4 @@
-"""The evaluate stage in a project of its own, end to end, with a popularity model."""
+"""The evaluate stage in a separate project, end to end, with a popularity model."""
 
 import json
 import shutil

@@ -297,6 +297,6 @@ def test_unreachable_targets_are_counted_by_cause():
 def test_progress_is_reported(monkeypatch):
     monkeypatch.setattr(ranking, "_BATCH", 1)
     monkeypatch.setattr(ranking, "_SECONDS_BETWEEN_LINES", -1.0)
-    told = []
-    rank_cases(Scripted([[0.0, 1.0]]), cases([[0], [0]], [1, 1]), progress=told.append)
-    assert told == [1, 2]
+    counts = []
+    rank_cases(Scripted([[0.0, 1.0]]), cases([[0], [0]], [1, 1]), progress=counts.append)
+    assert counts == [1, 2]

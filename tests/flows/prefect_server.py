@@ -113,11 +113,11 @@ class PrefectServer:
                 self._end_flows()
 
     def _end_flows(self) -> None:
-        """Kill what a failed test left running: flows have sessions of their own."""
+        """Kill what a failed test left running: flows have their own sessions."""
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                told = process.environ()
-                if told.get("PREFECT_API_URL") == self.api and "PREFECT__FLOW_RUN_ID" in told:
+                its = process.environ()
+                if its.get("PREFECT_API_URL") == self.api and "PREFECT__FLOW_RUN_ID" in its:
                     process.kill()
 
     def _working(self, pool: str) -> bool:
@@ -146,7 +146,7 @@ def running(server: PrefectServer, folder: Path) -> Iterator["subprocess.Popen[b
 def process(
     arguments: list[str], folder: Path, environment: dict[str, str], log: Path
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """A `prefect` command in a process group of its own, which is ended with the block."""
+    """A `prefect` command in a separate process group, which is ended with the block."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "prefect", *arguments],

@@ -330,11 +330,11 @@ def test_a_fallen_champion_is_an_event(
     assert "cold" in fallen.artifacts()["champion"]
     wanted = {"filter": {"event": {"name": ["recctl.champion.fallen"]}}, "limit": 10}
 
-    def told() -> list[dict[str, Any]]:
+    def announced() -> list[dict[str, Any]]:
         found = server.ask("/events/filter", wanted)["events"]
         return [one for one in found if "sentence" in one["payload"]]  # not another test's
 
-    (event,) = wait_for("the event", told)
+    (event,) = wait_for("the event", announced)
     assert event["resource"]["prefect.resource.id"] == "recctl.project.tiny"
     assert event["resource"]["recctl.seen-by"] == "evaluate-champion"
     assert event["payload"]["sentence"].startswith("Fallen: NDCG@10 of version 1 is .0000")

@@ -51,10 +51,10 @@ def left_behind(project: Path) -> list[list[str]]:
     for process in psutil.process_iter():
         try:
             command = process.cmdline()
-            told = [process.cwd(), *command, *process.environ().values()]
+            texts = [process.cwd(), *command, *process.environ().values()]
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
-        if process.pid != os.getpid() and any(str(project) in text for text in told):
+        if process.pid != os.getpid() and any(str(project) in text for text in texts):
             found.append(command)
     return found
 
@@ -100,11 +100,11 @@ def ask(
 ) -> int:
     """The status of an answer; a `body` makes it a POST."""
     data = None if body is None else json.dumps(body).encode()
-    told = {"Content-Type": "application/json", **(headers or {})}
+    header = {"Content-Type": "application/json", **(headers or {})}
     if key:
-        told["Authorization"] = f"Basic {base64.b64encode(key.encode()).decode()}"
+        header["Authorization"] = f"Basic {base64.b64encode(key.encode()).decode()}"
     try:
-        with urllib.request.urlopen(urllib.request.Request(address, data, told)) as answer:
+        with urllib.request.urlopen(urllib.request.Request(address, data, header)) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code

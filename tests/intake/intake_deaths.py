@@ -1,4 +1,4 @@
-"""An intake in a process of its own that is killed at one of its steps.
+"""An intake in a separate process that is killed at one of its steps.
 
     python intake_deaths.py PROJECT MOMENT
 

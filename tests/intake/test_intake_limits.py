@@ -169,7 +169,7 @@ def test_what_other_values_can_follow(mark: Any, room: bool) -> None:
 
 
 def test_a_project_that_took_the_last_watermark_goes_on(project: Layout) -> None:
-    """As one may have before there was a limit: it begins anew, and known rows stay known."""
+    """As one may have before there was a limit: it begins again, and known rows stay known."""
     database(project, [1, 2])
     source = Sql.model_validate(SOURCE)
     last = sql.encode(2**63 - 1)

@@ -29,7 +29,7 @@ def test_it_comes_back_from_its_folder(tmp_path):
 
 
 def test_only_training_items_count():
-    """Slices of a longer array: what lies between them is not training."""
+    """Slices of a longer array: what is between them is not training."""
     whole = Histories.of([[0, 0, 3], [1, 3]])
     train = Histories(whole.items, whole.starts, whole.ends - 1)
     assert Popularity.fit(train, 4).score(Histories.of([[]])).tolist() == [[2, 1, 0, 0]]

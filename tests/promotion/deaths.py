@@ -9,7 +9,7 @@ moment goes to stdout. WAY is how it ends: `killed` (SIGKILL), `silent` (this on
 answer) or `away` (nor does any after).
 
 Nothing in recctl knows of this: every request that changes something in MLflow, every download and
-every step that makes files is wrapped from the outside. What lies between two steps changes
+every step that makes files is wrapped from the outside. What is between two steps changes
 nothing, so the moment after a step is the moment before the next one.
 """
 

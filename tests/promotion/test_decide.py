@@ -168,7 +168,7 @@ def test_any_sound_first_model_still_must_be_sound():
     assert decide(evidence(champion=None, baselines={}), rules).verdict == "promoted"
 
 
-def test_no_first_model_by_itself():
+def test_a_first_model_is_not_promoted_unless_forced():
     found = decide(evidence(champion=None), policy(first_model="none"))
     assert found.verdict == "rejected"
     assert "--force --reason" in found.sentence

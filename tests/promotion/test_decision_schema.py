@@ -58,7 +58,7 @@ def _extra(part: Any) -> list[str]:
 
 
 def test_every_key_is_described() -> None:
-    """By a sentence of its own, or by the one of the part that it refers to."""
+    """By its own sentence, or by the one of the part that it refers to."""
     parts = schema.document()["$defs"]
     for part in parts.values():
         assert "description" in part

@@ -1,4 +1,4 @@
-"""Each gate by itself, on tables whose figures can be worked out by hand."""
+"""Each gate alone, on tables whose figures can be worked out by hand."""
 
 from dataclasses import replace
 from math import log2, sqrt

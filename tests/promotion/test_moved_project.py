@@ -36,12 +36,12 @@ def _listing(root: Path) -> list[tuple[Path, int]]:
 
 @pytest.fixture
 def project(promoted: Layout, tmp_path: Path) -> Layout:
-    """A project of its own, with nothing of the one that it was made from left in its place."""
+    """A separate project, with nothing of the one that it was made from left in its place."""
     shutil.copytree(promoted.root, tmp_path / "q")
     return Layout(tmp_path / "q")
 
 
-def test_a_copy_goes_on_by_itself(promoted: Layout, project: Layout) -> None:
+def test_a_copy_works(promoted: Layout, project: Layout) -> None:
     before = _listing(promoted.root)
     body = compare(project, "1", "workspace", print)
     assert body.users

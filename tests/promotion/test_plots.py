@@ -109,7 +109,7 @@ def test_legend_names_what_is_drawn_and_nothing_else(figures: list[Figure]) -> N
     assert _legend(figures[1]) == ["decides nothing"]
 
 
-def test_minimum_gain_has_a_line_of_its_own(figures: list[Figure]) -> None:
+def test_minimum_gain_has_its_own_line(figures: list[Figure]) -> None:
     policy = PROMOTED["policy"] | {"primary": {"metrics": ["ndcg@10"], "min_gain": 0.002}}
     plots.intervals(
         record(

@@ -357,7 +357,7 @@ def test_a_second_rollback_goes_further_back(project: Layout) -> None:
     assert wrong(project) == []
 
 
-def test_what_was_rolled_back_does_not_come_back_by_itself(project: Layout) -> None:
+def test_what_was_rolled_back_does_not_come_back(project: Layout) -> None:
     """The nightly run finds the same model in DVC's cache and would promote it again."""
     tiny.promote(project, "item-knn")
     tiny.promote(project, "markov")

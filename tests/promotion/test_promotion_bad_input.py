@@ -460,7 +460,7 @@ def test_a_pickle_is_never_read_whatever_its_tags_say(project: Layout, run: Run)
 def test_a_champion_that_recctl_did_not_register_stops_a_promotion(
     project: Layout, run: Run
 ) -> None:
-    """Somebody set the alias on a model of their own."""
+    """Somebody set the alias on their own model."""
     registry = history.open_registry(project)
     registry.move_alias("champion", foreign(project))
     item_knn(project)
@@ -475,7 +475,7 @@ def test_a_champion_that_recctl_did_not_register_stops_a_promotion(
 
 
 def test_a_champion_without_a_log_is_not_replaced(empty: Layout, run: Run) -> None:
-    """The name is in use by another program, with a champion of its own."""
+    """The name is in use by another program, with its own champion."""
     registry = history.open_registry(empty)
     registry.client.create_registered_model("tiny")
     registry.move_alias("champion", foreign(empty))
@@ -550,7 +550,7 @@ def test_a_log_that_was_deleted_stops_promotions_until_it_is_accepted(
     assert run(project.root, "promote", "--yes").code == 3
 
 
-def test_a_registered_model_that_was_deleted_begins_anew_by_force(
+def test_a_registered_model_that_was_deleted_begins_again_by_force(
     project: Layout, run: Run
 ) -> None:
     item_knn(project)

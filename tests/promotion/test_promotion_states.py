@@ -134,7 +134,7 @@ class World:
         assert state.agree
         assert not state.broken
         champion = state.aliases["champion"]
-        assert champion not in self.taken_away, "what was rolled back came back by itself"
+        assert champion not in self.taken_away, "a rolled-back version came back unasked"
         wrong = [one for one in verify(self.registry, self.layout) if not one.ok]
         assert wrong == []
 

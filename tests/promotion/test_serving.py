@@ -287,7 +287,7 @@ print(source)
 def test_a_version_of_a_local_store_is_still_what_was_registered_after_mlflow_used_it(
     tmp_path: Path, served: Served, version: Path
 ) -> None:
-    """MLflow reads such a version where it lies, notes its name in it, and Python compiles it."""
+    """MLflow reads such a version where it is, notes its name in it, and Python compiles it."""
     before = manifest.of(version)
     done = subprocess.run(
         [sys.executable, "-S", "-P", "-c", FROM_A_REGISTRY, str(version), str(tmp_path / "store")],

@@ -162,7 +162,7 @@ def test_what_is_not_kept_would_be() -> None:
     assert _decision(REJECTED, None).splitlines()[0].endswith("REJECTED")
 
 
-def test_a_rollback_without_a_verdict_of_its_own_is_one_that_was_done() -> None:
+def test_a_rollback_without_its_own_verdict_is_one_that_was_done() -> None:
     assert "ROLLED BACK" in _decision(ROLLBACK | {"verdict": None})
     assert "STALE" in _decision(ROLLBACK | {"verdict": "stale", "sets": None}).splitlines()[0]
 

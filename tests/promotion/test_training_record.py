@@ -86,7 +86,7 @@ def test_a_late_interaction_before_the_target_leaks_nothing(days: Days) -> None:
 
 
 def test_a_model_of_leave_one_out_leaks_on_a_global_cut(days: Days) -> None:
-    """Training held all but the last two of each; the cut (5 of 13 before it) lies within it."""
+    """Training held all but the last two of each; the cut (5 of 13 before it) is inside it."""
     events = log(
         "x: a, u: a, v: b, u: b, v: c,"  # before the cut
         "u: c, v: a, u: d, v: d, u: e, v: e, x: b, x: c"
@@ -135,7 +135,7 @@ def test_a_repeated_item_put_before_is_distinguished_by_its_time(days: Days) -> 
 
 
 def test_equal_times_in_another_order_count_as_a_leak(days: Days) -> None:
-    """Rows of one second sorted anew: the prefix differs and the time does not tell."""
+    """Rows of one second sorted again: the prefix differs and the times are equal."""
     same = [Event("u", item, NOON) for item in "abcde"]
     others = log("v: a b c d e", since=NOON)
     record = days.trained([*same, *others])
@@ -149,7 +149,7 @@ def test_equal_times_are_distinguished_where_the_rest_of_the_log_changed(days: D
     others = log("v: a b c d e")
     first = Event("u", "a", NOON)
     record = days.trained([first, *basket, *others])
-    # The target e lies behind b and c, which are still the first of their time.
+    # The target e follows b and c, which are still the first of their time.
     assert days.leaks(record, [*basket, *others])["u"] is False
     # Without e and d it is c itself.
     assert days.leaks(record, [*basket[:2], Event("u", "a", NOON - 9), *others])["u"] is True
@@ -316,7 +316,7 @@ def test_on_a_log_that_only_grows_the_check_is_exact(before, added, protocols, r
     later = [event for event in added if event.time >= last[event.user] and event not in before]
     if real:
         after = [*before, *later]
-    else:  # lines of items: what stands behind is later, and rows are numbered anew
+    else:  # lines of items: what stands behind is later, and rows are renumbered
         before = [event for user in "uvw" for event in before if event.user == user]
         after = [event for user in "uvw" for event in [*before, *later] if event.user == user]
         before = [Event(e.user, e.item, row) for row, e in enumerate(before)]

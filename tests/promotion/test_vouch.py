@@ -128,7 +128,7 @@ def test_a_version_that_was_rejected_never_served(project: Layout, registry: Reg
     assert len(registry.entries()) == before
 
 
-def test_whose_model_is_registered_already_by_others_is_registered_anew(
+def test_whose_model_is_registered_already_by_others_is_registered_again(
     tmp_path: Path, project: Layout, registry: Registry
 ) -> None:
     """A version with the workspace's model and other code to serve it, which no decision saw."""

@@ -4,7 +4,7 @@
 
 prepares a project in FOLDER with a champion and two dropped files, lists the steps of the
 scenario's retraining and then, for every moment of every step (each EVERY-th from FIRST on),
-retrains in a process of its own that meets the fault there, and again in another one that does not;
+retrains in a separate process that meets the fault there, and again in another one that does not;
 before every third of those one more file is dropped. A line of JSON per moment goes to stdout, with
 what is wrong then. WAY is the fault:
 
@@ -428,20 +428,20 @@ def decisions(layout: Layout, line: list[log.Entry]) -> Wrong:
     keys = Counter(one.content["key"] for one in counted)
     wrong += [f"decided {times} times on {one}" for one, times in keys.items() if times > 1]
     commits = small.git(layout.root, "log", "--format=%H").split()
-    told: dict[int, str] = {}
+    commits: dict[int, str] = {}
     for commit in commits:
         text = small.git(layout.root, "show", "--no-patch", "--format=%B", commit)
         if found := re.search(r"^Decision: (\d+)$", text, re.MULTILINE):
-            if int(found[1]) in told:
+            if int(found[1]) in commits:
                 wrong.append(f"decision {found[1]} has two commits")
-            told[int(found[1])] = commit
+            commits[int(found[1])] = commit
             changed = small.git(layout.root, "show", "--name-only", "--format=", commit).split()
             if not set(changed) <= {"data.dvc", "dvc.lock"}:
                 wrong.append(f"the commit of decision {found[1]} holds {changed}")
     for one in counted:
-        if one.position not in told:
+        if one.position not in commits:
             wrong.append(f"decision {one.position} has no commit")
-        elif one.content["lineage"]["data_md5"] not in at_commit(layout, told[one.position]):
+        elif one.content["lineage"]["data_md5"] not in at_commit(layout, commits[one.position]):
             wrong.append(f"the commit of decision {one.position} holds other data")
     return wrong
 
@@ -487,7 +487,7 @@ def litter(layout: Layout) -> list[str]:
 # --- for the tests
 
 
-def told(folders: pytest.TempPathFactory, work: Work) -> Found:
+def outcomes(folders: pytest.TempPathFactory, work: Work) -> Found:
     """What this program finds; a process for each line of jobs."""
     return programs.found(__file__, folders, work)
 

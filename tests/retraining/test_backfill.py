@@ -138,19 +138,19 @@ def test_a_day_that_was_killed_is_the_day_that_it_was(
     project: Layout, undisturbed: Day, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """Killed before the champion met it, before its training, before its telling, after all."""
-    told: list[str | None] = []
+    endings: list[str | None] = []
 
     def watch(*_: Any) -> Any:
         raise Killed
 
     def step(name: str, work: Any, /) -> Any:
-        if moment == "met" and name == "train" and told:
+        if moment == "met" and name == "train" and endings:
             raise Killed
         return work()
 
     def tell(done: Any) -> None:
-        told.append(done.ending)
-        if moment == "decided" and len(told) == 2:  # the first is the model before the first day
+        endings.append(done.ending)
+        if moment == "decided" and len(endings) == 2:  # the first is the model before the first day
             raise Killed
 
     def keep(path: Path, value: Any) -> None:

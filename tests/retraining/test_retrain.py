@@ -124,22 +124,22 @@ def test_an_unpublished_decision_is_published_first(
 def test_a_decision_published_late_is_the_result_of_the_run_that_publishes_it(
     project: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[str | None] = []
+    endings: list[str | None] = []
     shown: list[str] = []
     hooks = Hooks(
         say=lambda line: None,
         show=lambda page: shown.append(page.key),
-        finished=lambda done: told.append(done.ending),
+        finished=lambda done: endings.append(done.ending),
     )
     with remote_away(monkeypatch):
         small.retrain(project, hooks)
-    assert told == []
+    assert endings == []
     shown.clear()
     late = small.retrain(project, hooks)
-    assert (late.name, late.nothing_new, told) == ("promoted-v1", False, ["promoted"])
+    assert (late.name, late.nothing_new, endings) == ("promoted-v1", False, ["promoted"])
     assert "decision" in shown
     assert small.retrain(project, hooks).name == "nothing-new"
-    assert told == ["promoted"]
+    assert endings == ["promoted"]
 
 
 def test_what_came_is_shown_though_another_source_failed(project: Layout) -> None:

@@ -18,7 +18,7 @@ import psutil
 import pytest
 import small_project as small
 import tiny_project as tiny
-from faults import ERRORS, judged, told
+from faults import ERRORS, judged, outcomes
 from prefect_server import PrefectServer, running
 
 import ports
@@ -48,7 +48,7 @@ def test_hindered_at_any_step(
     tmp_path_factory: pytest.TempPathFactory, scenario: str, way: str
 ) -> None:
     """It ends in a line for people, nothing is lost, and the next run repairs what is left."""
-    whole, *ends = told(tmp_path_factory, WORK)[scenario, way]
+    whole, *ends = outcomes(tmp_path_factory, WORK)[scenario, way]
     judged(whole, ends, {1, 2} if scenario == "promoted" else {1})
     for end in ends:
         where = f"{scenario}, {way} {end['moment']} step {end['step']} ({end['name']})"
@@ -66,7 +66,7 @@ def test_hindered_at_any_step(
 
 def test_two_at_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     """One of them decides, the other one finds nothing to do; never are two inside."""
-    rounds = told(tmp_path_factory, WORK)["promoted", "race"]
+    rounds = outcomes(tmp_path_factory, WORK)["promoted", "race"]
     assert len(rounds) == 10
     for one in rounds:
         assert [code for code, _ in one["ended"]] == [0, 0], one

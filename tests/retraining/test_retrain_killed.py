@@ -6,7 +6,7 @@
 import signal
 
 import pytest
-from faults import Line, judged, told
+from faults import Line, judged, outcomes
 
 SAMPLE = (("promoted:killed:60:9",),)
 """Every 60th moment, from the 9th on; `ALL` has every one."""
@@ -25,14 +25,14 @@ def as_it_should_be(lines: list[Line], scenario: str) -> None:
 
 @pytest.mark.slow
 def test_killed_at_some_of_its_steps(tmp_path_factory: pytest.TempPathFactory) -> None:
-    as_it_should_be(told(tmp_path_factory, SAMPLE)["promoted", "killed"], "promoted")
+    as_it_should_be(outcomes(tmp_path_factory, SAMPLE)["promoted", "killed"], "promoted")
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("scenario", ["promoted", "rejected"])
 def test_killed_at_every_step(tmp_path_factory: pytest.TempPathFactory, scenario: str) -> None:
-    lines = told(tmp_path_factory, ALL)[scenario, "killed"]
+    lines = outcomes(tmp_path_factory, ALL)[scenario, "killed"]
     as_it_should_be(lines, scenario)
     whole, *ends = lines
     assert len(ends) == whole["moments"]

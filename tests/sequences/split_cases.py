@@ -37,7 +37,7 @@ def encoded(rows: list[Row], params: SequenceSplitParams, order: list[int] | Non
 
 
 def split(rows: list[Row], order: list[int] | None = None, **settings: Any) -> Split:
-    """The split of a few rows; every user and item counts unless told otherwise."""
+    """The split of a few rows; every user and item counts unless a parameter says otherwise."""
     params = SequenceSplitParams(**{"minimum_user_interactions": 1, **settings})
     return splitting.split(encoded(rows, params, order), params, {})
 

@@ -44,7 +44,7 @@ def test_each_position_tells_the_next_item(lengths: list[int]) -> None:
         assert batch.real.sum(1).tolist() == lengths
 
 
-def test_hidden_items_are_given_as_padding_and_told_all_the_same() -> None:
+def test_hidden_items_are_given_as_padding_and_still_reported() -> None:
     def batch(item_dropout: float) -> Batch:
         return next_item_batch(
             torch.arange(10_000, dtype=torch.int32) % 800,
@@ -88,7 +88,7 @@ def test_drawn_items_that_came_before_the_target_are_seen(
 
 
 @given(lengths=lengths, seed=st.integers(0, 99))
-def test_every_sequence_gives_one_window_of_its_own(lengths: list[int], seed: int) -> None:
+def test_every_sequence_gives_its_own_window(lengths: list[int], seed: int) -> None:
     ends = np.cumsum(lengths)
     train = Histories(np.arange(ends[-1], dtype=np.int32), ends - lengths, ends)
     plan = plan_windows(train, np.random.default_rng(seed), max_length=6, batch_size=4)

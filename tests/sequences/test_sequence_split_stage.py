@@ -30,7 +30,7 @@ FILES = {"items", "times", "offsets", "train_end", "validation", "test"}
 
 
 def project(folder: Path, log: str = LOG, **settings: Any) -> Layout:
-    """A project after ingest; every user counts unless told otherwise."""
+    """A project after ingest; every user counts unless a parameter says otherwise."""
     (folder / "data").mkdir(parents=True, exist_ok=True)
     (folder / "data" / "log.csv").write_text(log)
     (folder / "data" / "items.csv").write_text("item_id,title\nq,Queen\np,Psycho\n")

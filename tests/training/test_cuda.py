@@ -41,7 +41,7 @@ def test_where_nothing_is_drawn_the_curve_is_a_cpu_s(tmp_path: Path, model: str,
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_masks_of_its_own_lead_to_the_same(tmp_path: Path, precision: str) -> None:
+def test_different_masks_lead_to_the_same(tmp_path: Path, precision: str) -> None:
     """A GPU draws other masks and other dropout."""
     params = tiny.PARAMS.model_copy(update={"average_epochs": 1.0, "precision": precision})
     there = tiny.train(tmp_path / "gpu", params, device=CUDA)

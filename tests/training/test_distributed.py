@@ -77,7 +77,7 @@ def test_bert4rec_comes_to_the_same_figures_but_for_noise(project: Path, tmp_pat
     assert together.best_ndcg == pytest.approx(alone.best_ndcg, abs=0.02)
 
 
-def test_ranks_draw_masks_of_their_own_and_the_same_negatives(project: Path) -> None:
+def test_ranks_draw_different_masks_and_the_same_negatives(project: Path) -> None:
     data = SequenceData.load(project / "artifacts" / "sequences")
     masks, negatives = set(), set()
     for rank in range(3):
@@ -91,7 +91,7 @@ def test_ranks_draw_masks_of_their_own_and_the_same_negatives(project: Path) -> 
 
 
 @pytest.mark.slow
-def test_what_a_user_can_mend_is_said_once(project: Path, tmp_path: Path) -> None:
+def test_what_a_user_can_fix_is_said_once(project: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"loss is not finite.*lower train\.learning_rate"):
         train(project, tmp_path, 2, learning_rate=1e6, item_vectors="random")
 

@@ -86,5 +86,5 @@ class TestSet:
         return RecentPopularity.best(train, self.n_items, validate)
 
     def negatives(self) -> dict[str, NDArray[np.int32]]:
-        """The negatives of each sampled protocol; drawn anew, the same each time."""
+        """The negatives of each sampled protocol; drawn again on each call, always the same."""
         return protocols.sampled_negatives(self.cases, self.counts, self.params)

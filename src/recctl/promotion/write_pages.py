@@ -57,7 +57,7 @@ def described(registry: Registry, line: Sequence[Entry], say: Callable[[str], No
 
 
 def write(folder: Path, entry: Entry) -> Path:
-    """The pages of a decision, in a folder of their own."""
+    """The pages of a decision, in their own folder."""
     record = entry.record
     assert record is not None, "a decision that was just written can be read"
     with tempfile.TemporaryDirectory(prefix="recctl-page-") as name:

@@ -98,7 +98,7 @@ def serving(registry: Registry) -> Serving:
     """Read log and aliases; nothing is changed.
 
     Aliases that do not show the log's latest decision are read again together with the log, until
-    that finds nothing newer: they are compared with the decisions of their own moment.
+    that finds nothing newer: they are compared with the decisions of that moment.
     """
     shown, noted = registry.shown()
     entries = registry.entries()

@@ -31,7 +31,7 @@ USER, OLD_USER = "user", "user_id"
 """The column of pseudonyms; evidence of older decisions has external ids instead."""
 _NOISE = 0.15
 """Share of an interval's width by which its ends may move when users are erased: the bootstrap
-draws anew (four standard errors of an end at 1,000 resamples)."""
+draws again (four standard errors of an end at 1,000 resamples)."""
 
 
 def save(evidence: Evidence, user_ids: list[str], folder: Path, key: bytes) -> list[str]:

@@ -56,7 +56,7 @@ def drawable(record: DecisionRecord) -> list[Gate]:
 def intervals(record: DecisionRecord, path: Path) -> None:
     """Draw a decision's or a comparison's intervals as a PNG; one that says so where it has none.
 
-    Panels have a scale of their own: a baseline is beaten by far more than a champion is.
+    Each panel has its own scale: a baseline is beaten by far more than a champion is.
     """
     from matplotlib.figure import Figure
 
