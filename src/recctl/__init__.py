@@ -7,11 +7,11 @@ and `recctl.compare(model, other)` the gates' own comparison (`recctl.notebook`)
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
-
 
 def __getattr__(name: str) -> Any:
-    """Import the notebook's part, with pandas and torch, only where it is asked for."""
+    """The version, and the notebook's part, with pandas and torch, where they are asked for."""
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("recctl")
     if name not in ("Project", "compare"):
         raise AttributeError(f"module 'recctl' has no attribute '{name}'")
     return getattr(importlib.import_module("recctl.notebook"), name)

@@ -53,7 +53,7 @@ def examine(start: Path | None = None) -> list[Check]:
     except UserError as error:
         return [*_machine(start or Path.cwd(), None), Check("project", "blocked", str(error))]
     settings = _guarded("settings", lambda: _settings(layout))
-    checks = {"data": _data, "remote": _remote, "git": _git, "tracking": _tracking}
+    checks = {"code": _code, "data": _data, "remote": _remote, "git": _git, "tracking": _tracking}
     if settings.state == "ok":
         checks = {"engine": _engine, **checks, "champion": _champion}
     return [
@@ -101,7 +101,7 @@ def _packages() -> Check:
             needs = str(requirement.specifier) or "any version"
             wrong.append(f"{requirement.name} {version or 'missing'} (needs {needs})")
     if wrong:
-        fix = "install them: pip install -c constraints.txt -e ."
+        fix = "install them with pip; constraints.txt has versions that passed the tests"
         return Check("packages", "blocked", ", ".join(wrong), fix, versions)
     shown = ", ".join(f"{name} {versions[name]}" for name in ("python", *SHOWN) if name in versions)
     return Check("packages", "ok", shown, None, versions)
@@ -253,6 +253,16 @@ def _settings(layout: Layout) -> Check:
         found = "promotion.unreasoned_per_year is not set: the gate errs as often every night"
         return Check("settings", "warning", found, "set it, to 0.5 (docs/promotion.md)")
     return Check("settings", "ok", f"{layout.params.name}: {names}")
+
+
+def _code(layout: Layout) -> Check:
+    """Whether the stages' installed code is what the project's recctl.lock names."""
+    from recctl import scaffold
+
+    scaffold.require_locked(layout.root)
+    made = (layout.root / scaffold.LOCK).is_file()
+    where = f"as {scaffold.LOCK} says" if made else "a checkout"
+    return Check("code", "ok", f"recctl {scaffold.version()}, {where}")
 
 
 def _engine(layout: Layout) -> Check:

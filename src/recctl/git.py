@@ -85,6 +85,14 @@ def commit_only(folder: Path, names: list[str], message: str) -> str:
     return git(folder, "rev-parse", "--short", "HEAD").strip()
 
 
+def start(folder: Path, message: str) -> str:
+    """Make a repository of the folder and commit all of it; the commit's short hash."""
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, *_identity(folder), "commit", "--quiet", "--message", message)
+    return git(folder, "rev-parse", "--short", "HEAD").strip()
+
+
 def require_commit(folder: Path, names: list[str], message: str) -> None:
     """UserError or MayPass unless `commit_only` would work now; no lasting change.
 

@@ -83,7 +83,7 @@ def test_a_healthy_project(project: Layout, monkeypatch: pytest.MonkeyPatch) -> 
     assert (code, content["usable"]) == (0, True)
     assert list(found) == [
         "packages", "telemetry", "cores", "memory", "disk", "device",
-        "project", "settings", "engine", "data", "remote", "git", "tracking", "champion",
+        "project", "settings", "engine", "code", "data", "remote", "git", "tracking", "champion",
     ]  # fmt: skip
     assert found["data"]["state"] == found["remote"]["state"] == "ok"
     assert found["packages"]["values"]["torch"] == torch.__version__

@@ -8,7 +8,6 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from recctl import __version__
 from recctl.cli import (
     data,
     doctor,
@@ -18,6 +17,7 @@ from recctl.cli import (
     lock,
     models,
     monitor,
+    project,
     promotion,
     recommend,
     report,
@@ -70,6 +70,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command(name="init")(project.init)
+app.command(name="upgrade")(project.upgrade)
 app.add_typer(data.app, name="data")
 app.add_typer(stage.app, name="stage")
 app.command(name="intake")(intake.intake)
@@ -97,6 +99,8 @@ app.command(name="monitor")(monitor.monitor)
 
 def _version(show: bool) -> None:
     if show:
+        from recctl import __version__
+
         echo(f"recctl {__version__}")
         raise typer.Exit
 

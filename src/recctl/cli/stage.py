@@ -15,10 +15,11 @@ def _add(name: str, help: str) -> None:
         """The stage, locked so that nothing else retrains the project while it runs."""
         from importlib import import_module
 
-        from recctl import lock
+        from recctl import lock, scaffold
         from recctl.layout import Layout
 
         layout = Layout.find()
+        scaffold.require_locked(layout.root, name)
         with lock.stage(layout, name):
             import_module(f"recctl.stages.{name.replace('-', '_')}").run(layout)
 

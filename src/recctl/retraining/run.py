@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
-from recctl import pipeline
+from recctl import pipeline, scaffold
 from recctl.config import STAGES
 from recctl.errors import UserError
 from recctl.forget import forget
@@ -108,6 +108,7 @@ def retrain(layout: Layout, lock: Lock, hooks: Hooks) -> Result:
     What an earlier retraining left undone is finished first. Killed after any step and repeated,
     this ends in the same state. Raises MayPass or UserError when a step fails.
     """
+    scaffold.require_locked(layout.root)
     at = _Run(layout, lock, hooks, RetrainParams.load(layout.params))
     PromotionParams.judging(layout.params)  # before a training that nothing could judge
     require_single(SequenceSplitParams.load(layout.params).targets)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from recctl import dvc
+from recctl import dvc, scaffold
 from recctl.config import changed, read_params
 from recctl.data import versions
 from recctl.errors import UserError
@@ -74,6 +74,8 @@ class Replay:
         shutil.rmtree(root, ignore_errors=True)
         root.mkdir(parents=True)
         shutil.copy(project.root / "dvc.yaml", root)
+        if (project.root / scaffold.LOCK).is_file():
+            shutil.copy(project.root / scaffold.LOCK, root)
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
         if (project.root / "src").is_dir():
             shutil.copytree(project.root / "src", root / "src", ignore=ignored)

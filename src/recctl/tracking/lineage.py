@@ -33,8 +33,9 @@ def lineage(layout: Layout) -> dict[str, str]:
 
 
 _CODE = (
-    *("src", "flows", "dvc.yaml", "params.yaml", "pyproject.toml", "constraints.txt"),
-    *("*.py", "*.sh", "*.toml", "*.cfg", "requirements*.txt", ":(exclude)tests"),
+    *("src", "flows", "dvc.yaml", "params.yaml", "recctl.lock", "pyproject.toml"),
+    *("constraints.txt", "*.py", "*.sh", "*.toml", "*.cfg", "requirements*.txt"),
+    ":(exclude)tests",
 )
 """The files that make a model; a run itself writes data.dvc and dvc.lock."""
 
