@@ -117,6 +117,8 @@ def test_a_folder_that_holds_something(tmp_path: Path) -> None:
         scaffold.create(tmp_path)
     with pytest.raises(UserError, match="is not empty"):
         scaffold.create(tmp_path / "mine")
+    with pytest.raises(UserError, match="its path contains"):
+        scaffold.create(tmp_path / "what?")
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 

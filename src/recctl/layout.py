@@ -24,7 +24,7 @@ class Layout:
         here = (start or Path.cwd()).resolve()
         for folder in (here, *here.parents):
             if (folder / "dvc.yaml").is_file() and (folder / "params.yaml").is_file():
-                _check(folder)
+                check(folder)
                 return cls(folder)
         if (here / "dvc.yaml").is_file():
             raise UserError(f"no file {here / 'params.yaml'}", "restore it from git")
@@ -93,7 +93,7 @@ class Layout:
         return self.root / ".recctl"
 
 
-def _check(root: Path) -> None:
+def check(root: Path) -> None:
     """Refuse a path that a library would misread, before anything is written.
 
     An sqlite address ends at a question mark; MLflow quotes a folder as Python does, which is not

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from ruamel.yaml import YAML
 
+from recctl import layout
 from recctl.config import STAGES, yaml_value
 from recctl.errors import UserError
 from recctl.files import replacing, replacing_folder
@@ -84,9 +85,10 @@ def _digest(deps: list[str]) -> str:
 
 
 def create(folder: Path) -> None:
-    """Write a new project; UserError where the folder holds something already."""
+    """Write a new project; UserError where the folder holds something, or may not be called so."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is not empty", "name a new folder")
+    layout.check(folder.resolve())
     written = files(_name(folder))
     with replacing_folder(folder) as temporary:
         for path, text in written.items():

@@ -214,7 +214,7 @@ def test_a_package_outside_of_its_range(project: Layout, monkeypatch: pytest.Mon
     found = look(project, "packages")
     assert found.state == "blocked"
     assert found.found == "duckdb missing (needs >=1.4), sqlalchemy 2.1.9 (needs <2.1,>=2.0)"
-    assert "pip install" in str(found.fix)
+    assert "with pip" in str(found.fix)
 
 
 def test_little_disk(project: Layout, monkeypatch: pytest.MonkeyPatch) -> None:

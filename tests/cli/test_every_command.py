@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import typer
 
-from recctl import cli
+from recctl import cli, scaffold
 from recctl.cli.app import app
 from recctl.layout import Layout
 from recctl.render.console import Console
@@ -116,6 +116,7 @@ def test_a_fault_is_one_line(
             raise make()
 
         monkeypatch.setattr(Layout, "find", fail)
+        monkeypatch.setattr(scaffold, "create", fail)
         monkeypatch.setattr(Console, "print", fail)  # what needs no project prints something
         assert run(arguments, monkeypatch) == code, fault
         said = capsys.readouterr().err
