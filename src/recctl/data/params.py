@@ -38,8 +38,11 @@ class IngestParams(Section):
     columns: list[str] | None = None
     """Names of a csv's or tsv's columns when the file has no header line."""
     user_column: str = "user_id"
+    """The column of users, by its exact name."""
     item_column: str = "item_id"
+    """The column of items."""
     time_column: str = "timestamp"
+    """The column of times."""
     weight_column: str | None = None
     """A rating or count; without it every interaction weighs the same."""
     time_unit: TimeUnit = "s"

@@ -15,6 +15,7 @@ class MonitorParams(Section):
     optional: ClassVar[bool] = True
 
     window_days: int = Field(default=7, ge=1, le=limits.DAYS)
+    """Days of events in a figure, the last ones."""
     minimum_events: int = Field(default=200, ge=1, le=limits.COUNT)
     """With fewer, nothing is concluded."""
     minimum_users: int = Field(default=30, ge=2, le=limits.COUNT)

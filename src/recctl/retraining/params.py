@@ -41,6 +41,7 @@ class RetrainParams(Section):
     approval: Literal["automatic", "manual"] = "automatic"
     """`manual`: a person approves within `approval_hours` before a model serves."""
     approval_hours: float = Field(default=24.0, gt=0, le=24 * 14)
+    """Without an answer in this time the model is not promoted."""
     publish: Publish = Publish()
     tune: Tune | None = None
     """Search for better settings every so many days (docs/tuning.md); null: never."""

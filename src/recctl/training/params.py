@@ -49,7 +49,9 @@ class TrainParams(Section):
     model: str = "bert4rec"
     """A name of the table in models/__init__.py."""
     seed: int = Field(default=42, ge=0, le=limits.SEED)
+    """Of weights, batches, masks and dropout."""
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    """auto: a GPU where there is one."""
     processes: Annotated[int | Literal["auto"], BeforeValidator(_processes)] = 1
     """Processes that train together, each on its share of every batch; auto: one per GPU."""
     item_vectors: Literal["cooccurrence", "random"] = "cooccurrence"
@@ -61,17 +63,22 @@ class TrainParams(Section):
     compile: bool = False
     """Compile the encoder with torch.compile (slower on a CPU)."""
     max_epochs: int = Field(default=100, ge=1, le=limits.EPOCHS)
+    """Training ends here at the latest."""
     patience: int = Field(default=10, ge=1, le=limits.EPOCHS)
     """Stop after this many validations without a better NDCG@10."""
     validate_every: int = Field(default=1, ge=1, le=limits.EPOCHS)
     """Epochs between validations."""
     batch_size: int = Field(default=32, ge=1, le=limits.BATCH)
+    """Sequences of a step."""
     learning_rate: float = Field(default=2e-3, gt=0, le=limits.RATE)
+    """The highest rate, reached after the warm-up."""
     warmup_steps: int = Field(default=100, ge=0, le=limits.STEPS)
+    """Steps in which the rate rises linearly."""
     decay_epochs: int | None = Field(default=None, ge=1, le=limits.EPOCHS)
     """The learning rate falls linearly to a tenth until this epoch, then stays; default: two
     thirds of max_epochs, so that training can be seen to converge before the cap."""
     weight_decay: float = Field(default=0.01, ge=0, le=limits.RATE)
+    """Of AdamW."""
     clip_norm: float = Field(default=5.0, gt=0, le=limits.RATE)
     """Largest norm of the gradient."""
     average_epochs: float = Field(default=0.0, ge=0, le=10**6)

@@ -92,6 +92,7 @@ class PromotionParams(Section):
     resamples: int = Field(default=10_000, ge=1000, le=limits.RESAMPLES)
     """Of each bootstrap and of each sign-flip test."""
     seed: int = Field(default=0, ge=0, le=limits.SEED)
+    """Of the resamples."""
     primary: Primary | None = None
     floors: dict[str, float] | None = None
     """Metric: the least that is acceptable, whatever the champion does."""
