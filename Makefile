@@ -24,7 +24,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev repro up down test test-faults lint bench bench-peers clean
+.PHONY: help setup setup-dev repro up down test test-faults lint bench bench-peers docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,8 +74,11 @@ bench-peers: $(VENV)/.installed-dev ## Measure RePlay, RecTools and RecBole besi
 	$(BIN)/python benchmarks/peers/run.py $(if $(LOG),--log $(LOG))
 	$(BIN)/python benchmarks/peers/run.py --shape shop
 
+docs: $(VENV)/.installed-dev ## Build the documentation as a site in build/site; a broken link is an error
+	@$(BIN)/zensical build --strict --clean
+
 clean: ## Remove artifacts/ and tools' caches; data, DVC's cache, MLflow's runs and .venv stay
-	@rm -rf artifacts build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf artifacts build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .cache
 	@find src flows tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # Torch is installed together with the rest: the constraints pick one version of each package.

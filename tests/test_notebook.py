@@ -1,19 +1,25 @@
 """The notebook's part, in a tiny project with two decisions."""
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import nbformat
 import pandas as pd
 import pytest
 import tiny_project as tiny
+from nbclient import NotebookClient
 
 import recctl
 from recctl.errors import UserError
 from recctl.evaluation import metrics
 from recctl.promotion import history
 from recctl.recommend import Served
+
+TOUR = Path(__file__).parents[1] / "docs" / "tour.ipynb"
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +133,30 @@ def test_the_log_is_a_frame_and_a_decision_a_page(project: recctl.Project) -> No
     assert not re.search(r"<(?!/?iframe)", shown)
     with pytest.raises(UserError, match="no decision 3"):
         project.decision(3)
+
+
+def test_the_tour_of_the_docs_runs(
+    project: recctl.Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With nothing on stderr, and with the outputs that the docs show."""
+    for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    with_full = {"full": {"model": {"hr@10": 0.5}}}
+    metrics_json = project.layout.evaluation / "metrics.json"
+    before = metrics_json.read_text()
+    metrics_json.write_text(json.dumps({**json.loads(before), **with_full}))
+    tour = nbformat.read(TOUR, as_version=4)
+    documented = [kinds(cell) for cell in tour.cells]
+    try:
+        NotebookClient(tour, resources={"metadata": {"path": str(project.layout.root)}}).execute()
+    finally:
+        metrics_json.write_text(before)
+    assert [kinds(cell) for cell in tour.cells] == documented
+
+
+def kinds(cell: Any) -> list[str]:
+    """What a cell shows."""
+    return [output.get("name") or output["output_type"] for output in cell.get("outputs", [])]
 
 
 def test_damage_is_one_line(project: recctl.Project, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ Nothing here changes a project. What a person can fix is raised as recctl.errors
 import dataclasses
 import html
 import tempfile
+import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ class Project:
     def __init__(self, path: str | Path = ".") -> None:
         """The project in a folder or above it; UserError where there is none."""
         self.layout = Layout.find(Path(path))
+        warnings.filterwarnings("ignore", "IProgress not found")  # tqdm's, which MLflow imports
 
     def __repr__(self) -> str:
         return f"Project({str(self.layout.root)!r})"

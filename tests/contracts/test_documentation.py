@@ -1,5 +1,9 @@
 """Every command is explained: by its own help, and in the README or the docs."""
 
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,16 @@ from recctl.cli.app import app
 ROOT = Path(__file__).parents[2]
 
 
+def test_the_site_is_built_without_a_broken_link(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copy(ROOT / "zensical.toml", tmp_path)
+    command = [Path(sys.executable).with_name("zensical"), "build", "--strict"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = {path.stem for path in (tmp_path / "build" / "site").rglob("*.html")}
+    assert {path.stem for path in (ROOT / "docs").rglob("*.md")} <= pages
+
+
 def walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     """Every command and group of the application with its full name."""
     yield " ".join(path), command
@@ -20,6 +34,14 @@ def walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
 
 
 COMMANDS = dict(walk(typer.main.get_command(app), ("recctl",)))
+
+
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *(path for path in sorted((ROOT / "docs").glob("*.md")) if path.stem != "experiments-archive"),
+]
+"""The archive has commands of their time."""
 
 
 def documentation() -> str:
@@ -42,6 +64,47 @@ def test_the_walk_finds_commands_of_groups() -> None:
 def test_a_command_is_mentioned_in_the_documentation(name: str) -> None:
     if mention(name) not in documentation():
         pytest.fail(f"neither README.md nor docs/ mentions '{mention(name)}'")
+
+
+def written(page: str) -> Iterator[str]:
+    """The recctl commands in a page's code, up to a comment, a pipe or the next command."""
+    for code in re.findall(r"^    (.+)$|`([^`\n]+)`", page, re.MULTILINE):
+        for command in re.findall(
+            r"(?<![\w./-])(?<!--pool )recctl +[a-z][^#|;&)`':]*", "".join(code)
+        ):
+            yield command.strip()
+
+
+def wrong(command: str) -> str | None:
+    """What a written command has that the application does not know."""
+    known, words = COMMANDS["recctl"], command.split()[1:]
+    while words and getattr(known, "commands", None):
+        if words[0].startswith(("-", "COMMAND", "NAME")):
+            break
+        if words[0] not in known.commands:
+            return f"no command {words[0]}"
+        known = known.commands[words.pop(0)]
+    options = {name for one in known.params for name in (*one.opts, *one.secondary_opts)} | {
+        "--help",
+        "--version",
+    }
+    for word in words:
+        name = word.partition("=")[0].strip("[]`',.:\"")
+        if re.fullmatch(r"--[a-z-]+", name) and name not in options:
+            return f"no option {name}"
+    return None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_writes_commands_that_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert [(one, wrong(one)) for one in written(text) if wrong(one)] == []
+
+
+def test_what_is_no_command_is_found() -> None:
+    page = "    recctl promot --yes\n\n`recctl promote --yess`, `recctl data use X | recctl up`\n"
+    found = [wrong(one) for one in written(page)]
+    assert found == ["no command promot", "no option --yess", None, None]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

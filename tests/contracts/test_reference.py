@@ -69,7 +69,7 @@ def settings() -> str:
     lines = [
         "# Settings",
         "Every key of `params.yaml`. Unknown keys and values out of range are refused.",
-        "A default is that of a key that is left out; the delivered `params.yaml` sets some keys to",
+        "A default is that of a key that is left out; the delivered `params.yaml` sets some to",
         "other values. A test compares this page with the code.",
     ]
     for section in sections():
