@@ -5,12 +5,16 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
@@ -212,6 +216,26 @@ def test_a_damaged_lock(made: Path, text: str) -> None:
     (made / scaffold.LOCK).write_text(text)
     with pytest.raises(UserError, match=r"recctl\.lock is damaged; restore it from git"):
         scaffold.require_locked(made)
+
+
+def test_lower_bounds_are_versions_that_the_suite_passes_with() -> None:
+    """Those of constraints.txt, which `make test` installs."""
+    pins = {
+        canonicalize_name(name): Version(version)
+        for name, _, version in (
+            line.partition("==") for line in (ROOT / "constraints.txt").read_text().splitlines()
+        )
+        if version
+    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    for text in (*project["dependencies"], *extras["spark"], *extras["dev"]):
+        requirement = Requirement(text)
+        pin = pins.get(canonicalize_name(requirement.name))
+        bounds = [Version(one.version) for one in requirement.specifier if one.operator == ">="]
+        for bound in bounds:
+            assert pin is not None, text
+            assert bound.release[:2] == pin.release[:2], text
 
 
 @pytest.mark.slow

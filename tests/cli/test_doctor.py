@@ -213,7 +213,7 @@ def test_a_package_outside_of_its_range(project: Layout, monkeypatch: pytest.Mon
     monkeypatch.setattr(doctor, "_version", lambda name: versions.get(name, real(name)))
     found = look(project, "packages")
     assert found.state == "blocked"
-    assert found.found == "duckdb missing (needs >=1.4), sqlalchemy 2.1.9 (needs <2.1,>=2.0)"
+    assert found.found == "duckdb missing (needs >=2.0), sqlalchemy 2.1.9 (needs <2.1,>=2.0)"
     assert "with pip" in str(found.fix)
 
 
