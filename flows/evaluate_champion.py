@@ -18,6 +18,7 @@ from recctl.lock import Lock
 from recctl.monitoring import page
 from recctl.monitoring.report import Report
 from recctl.monitoring.watch import NoChampion, watch
+from recctl.notify.notices import Notices
 from recctl.retraining import pages
 from recctl.retraining.pages import Page
 from recctl.retraining.run import Hooks, collect, validated
@@ -29,21 +30,24 @@ def evaluate_champion(project: Path | None = None, wait_minutes: float = 60.0) -
     layout = Layout.find(project)
 
     def work(held: Lock) -> State[None]:
-        try:
-            report = look(layout, held)
-        except NoChampion as error:
-            return in_prefect.ended("no-champion", str(error))
-        if report.verdict == "fallen":
-            facts = {"sentence": report.sentence}
-            in_prefect.emit("recctl.champion.fallen", layout, "evaluate-champion", facts)
+        with in_prefect.notifying(layout) as notices:
+            try:
+                report = look(layout, held, notices)
+            except NoChampion as error:
+                return in_prefect.ended("no-champion", str(error))
+            if report.verdict == "fallen":
+                notices.fallen(report)
+                facts = {"sentence": report.sentence}
+                in_prefect.emit("recctl.champion.fallen", layout, "evaluate-champion", facts)
         return in_prefect.ended(report.verdict.replace(" ", "-"), report.sentence)
 
     return in_prefect.in_turn(layout, wait_minutes, work)
 
 
-def look(layout: Layout, held: Lock) -> Report:
+def look(layout: Layout, held: Lock, notices: Notices) -> Report:
     """Bring the events up to date, check them, score the champion on them."""
-    hooks = Hooks(say=print, step=in_prefect.step, show=in_prefect.show)
+    decided = notices.decided  # what a retraining decided before it was killed
+    hooks = Hooks(say=print, step=in_prefect.step, show=in_prefect.show, decided=decided)
     collect(layout, held, hooks)
     lines = pages.Lines(print)
     in_prefect.step("ingest", lambda: pipeline.stage(layout, "ingest", lines, lock=held))

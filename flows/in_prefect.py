@@ -5,7 +5,7 @@ The flows in this folder call recctl, which does the work.
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import copy_context
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -34,6 +34,8 @@ from recctl.errors import MayPass, circumstance
 from recctl.files import keep_private
 from recctl.layout import Layout
 from recctl.lock import Lock
+from recctl.notify import notices
+from recctl.notify.notices import Notices
 from recctl.pipeline import StageFailed, StageMayPass
 from recctl.promotion.judge.policy import PromotionParams
 from recctl.render.grid import Grid
@@ -148,6 +150,13 @@ def in_turn(
         if known is None:  # a defect: Prefect's log shows its traceback
             raise
         raise known from None
+
+
+def notifying(layout: Layout) -> AbstractContextManager[Notices]:
+    """The notices of this flow run, its failure among them."""
+    run = runtime.flow_run
+    page = run.ui_url if str(run.ui_url).startswith("http") else None
+    return notices.during(layout, print, run.flow_name, run.id, page)
 
 
 def ended(

@@ -5,7 +5,6 @@
 runs it once on this machine.
 """
 
-import os
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from prefect.client.schemas.objects import State
 
 from recctl.layout import Layout
 from recctl.lock import Lock
+from recctl.notify.notices import Notices, mlflow_page, mlflow_server
 from recctl.promotion.judge.record import DecisionRecord
 from recctl.retraining.pages import drifted
 from recctl.retraining.params import RetrainParams
@@ -35,7 +35,8 @@ def retrain(project: Path | None = None, wait_minutes: float = 60.0) -> State[No
     layout = Layout.find(project)
 
     def work(held: Lock) -> State[None]:
-        result = carry_out(layout, held, hooks(layout))
+        with in_prefect.notifying(layout) as notices:
+            result = carry_out(layout, held, hooks(layout, notices))
         ending = "nothing-new" if result.nothing_new else str(result.record.ending)
         well = ending not in NEEDS_A_PERSON
         return in_prefect.ended(ending, result.sentence, called=result.name, well=well)
@@ -43,12 +44,13 @@ def retrain(project: Path | None = None, wait_minutes: float = 60.0) -> State[No
     return in_prefect.in_turn(layout, wait_minutes, work)
 
 
-def hooks(layout: Layout) -> Hooks:
+def hooks(layout: Layout, notices: Notices) -> Hooks:
     """How the steps appear in Prefect."""
     hours = RetrainParams.load(layout.params).approval_hours
 
-    def approve(_: DecisionRecord) -> str | bool:
+    def approve(decision: DecisionRecord) -> str | bool:
         in_prefect.call("awaits-approval")
+        notices.awaited(decision, hours)
         answer = in_prefect.ask(hours)
         name = answer.name.strip() or "someone in Prefect's UI who gave no name"
         print(f"approved by {name}" if answer.approve else "not approved")
@@ -60,6 +62,7 @@ def hooks(layout: Layout) -> Hooks:
         show=in_prefect.show,
         epoch=in_prefect.Progress(),
         approve=approve,
+        decided=notices.decided,
         finished=partial(report, layout),
     )
 
@@ -78,13 +81,11 @@ def report(layout: Layout, done: Record) -> None:
 def run_address(layout: Layout) -> str | None:
     """The page of the training run, where MLflow runs as a server."""
     from recctl.files import read_json
-    from recctl.redact import redact
 
-    server = os.environ.get("RECCTL_MLFLOW_UI") or os.environ.get("MLFLOW_TRACKING_URI", "")
-    if not server.startswith("http"):
+    if mlflow_server() is None:
         return None
     run = read_json(layout.training / "run.json", "train", ["run_id"])
-    return f"{redact(server).rstrip('/')}/#/runs/{run['run_id']}"
+    return mlflow_page(run["run_id"])
 
 
 if __name__ == "__main__":

@@ -12,11 +12,13 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 @contextlib.contextmanager
 def serving(answer: Answer) -> Iterator[str]:
-    """The address of a server that gives each GET to `answer`."""
+    """The address of a server that gives each GET and POST to `answer`."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             answer(self)
+
+        do_POST = do_GET
 
         def log_message(self, *arguments: Any) -> None:
             pass

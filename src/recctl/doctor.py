@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import statistics
@@ -121,11 +122,8 @@ def _telemetry(layout: Layout | None) -> Check:
         wanted = " ".join(f"{name}={value}" for name, value in on.items())
         return Check("telemetry", "warning", f"on by {', '.join(on)}", f"unset it, or set {wanted}")
     settings = layout.root / ".dvc" / "config" if layout else None
-    if (
-        settings
-        and settings.is_file()
-        and "analytics = false" not in settings.read_text(encoding="utf-8", errors="replace")
-    ):
+    off = "analytics = false"
+    if settings and settings.is_file() and off not in settings.read_text(errors="replace"):
         fix = "switch it off: 'dvc config core.analytics false'"
         return Check("telemetry", "warning", "DVC reports usage when called without recctl", fix)
     return Check("telemetry", "ok", "off: DVC, MLflow, Prefect, Great Expectations")
@@ -158,9 +156,8 @@ def _memory() -> Check:
     values = {"total_bytes": total, "available_bytes": free}
     found = f"{free / _GIB:.1f} GiB available of {total / _GIB:.1f} GiB"
     if free < _MEMORY_WANTED:
-        return Check(
-            "memory", "warning", found, "close other programs: large logs need more", values
-        )
+        fix = "close other programs: large logs need more"
+        return Check("memory", "warning", found, fix, values)
     return Check("memory", "ok", found, None, values)
 
 
@@ -219,10 +216,9 @@ def _device(wanted: str) -> Check:
 
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
-    for line in info.read_text(encoding="utf-8").splitlines() if info.is_file() else []:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    text = info.read_text(encoding="utf-8") if info.is_file() else ""
+    found = re.search(r"^model name.*?: *(.+)$", text, re.MULTILINE)
+    return found[1] if found else platform.processor() or platform.machine()
 
 
 def _gflops(device: "torch.device", dtype: "torch.dtype", seconds: float = 0.4) -> float:
@@ -243,6 +239,8 @@ def _gflops(device: "torch.device", dtype: "torch.dtype", seconds: float = 0.4) 
 
 
 def _settings(layout: Layout) -> Check:
+    from recctl.notify.deliver import exposed
+    from recctl.notify.params import NotifyParams
     from recctl.promotion.judge.policy import PromotionParams
     from recctl.sections import sections
 
@@ -252,6 +250,9 @@ def _settings(layout: Layout) -> Check:
     if PromotionParams.load(layout.params).unreasoned_per_year is None:
         found = "promotion.unreasoned_per_year is not set: the gate errs as often every night"
         return Check("settings", "warning", found, "set it, to 0.5 (docs/promotion.md)")
+    if places := exposed(NotifyParams.load(layout.params).addresses):
+        found = f"notify.addresses contains a password or a token: {', '.join(places)}"
+        return Check("settings", "warning", found, "write ${NAME} for it (docs/notices.md)")
     return Check("settings", "ok", f"{layout.params.name}: {names}")
 
 
@@ -292,20 +293,15 @@ def _data(layout: Layout) -> Check:
         return _busy("data")
     if answer.code != 0:
         return Check("data", "blocked", f"DVC: {dvc.messages(answer)}", _FIX)
-    state = _changed_output(json.loads(answer.output or "{}"))
-    if state is None:
+    entries = json.loads(answer.output or "{}").get("data.dvc", [])
+    states = [state for one in entries for state in one.get("changed outs", {}).values()]
+    if not states:
         return Check("data", "ok", "data/ is there, as data.dvc says")
+    state = str(states[0])
     if state == "modified" or (state == "not in cache" and layout.data.exists()):
         fix = "keep it: 'dvc add data'; or go back: 'dvc checkout data.dvc'"
         return Check("data", "warning", f"data/ differs from data.dvc ({state})", fix)
     return Check("data", "warning", f"data/ is not here ({state})", "fetch it: 'dvc pull data.dvc'")
-
-
-def _changed_output(status: dict[str, Any]) -> str | None:
-    for entry in status.get("data.dvc", []):
-        for state in entry.get("changed outs", {}).values():
-            return str(state)
-    return None
 
 
 def _busy(name: str) -> Check:

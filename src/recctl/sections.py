@@ -10,6 +10,7 @@ def sections() -> list[type[Section]]:
     from recctl.forget.params import ForgetParams
     from recctl.intake.params import IntakeParams
     from recctl.monitoring.params import MonitorParams
+    from recctl.notify.params import NotifyParams
     from recctl.promotion.judge.policy import PromotionParams
     from recctl.retraining.params import RetrainParams
     from recctl.sequences.params import SequenceSplitParams
@@ -20,4 +21,5 @@ def sections() -> list[type[Section]]:
     return [
         *(IngestParams, ValidateParams, SequenceSplitParams, TrainParams, EvaluateParams),
         *(TuneParams, PromotionParams, IntakeParams, RetrainParams, MonitorParams, ForgetParams),
+        NotifyParams,
     ]

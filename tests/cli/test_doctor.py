@@ -130,6 +130,18 @@ def test_a_policy_of_before_the_budget(project: Layout) -> None:
     assert "unreasoned_per_year is not set" in check.found
 
 
+def test_a_secret_in_an_address_of_notify(project: Layout) -> None:
+    text = project.params.read_text()
+    assert "  addresses: [] " in text
+    secret = "  addresses: ['mailto://ann:s3cret@example.com']"
+    project.params.write_text(text.replace("  addresses: [] ", secret))
+    check = doctor._settings(project)
+    assert check.state == "warning"
+    assert check.found == "notify.addresses contains a password or a token: address 1 (mailto)"
+    project.params.write_text(text.replace("  addresses: [] ", secret.replace("s3cret", "${PW}")))
+    assert doctor._settings(project).state == "ok"
+
+
 def test_misspelt_settings(project: Layout) -> None:
     text = project.params.read_text()
     project.params.write_text(text.replace("batch_size:", "batchsize:"))

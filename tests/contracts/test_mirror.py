@@ -44,6 +44,7 @@ COVERED_BY = {
     "monitoring/test_monitor_cli": "cli/monitor",
     "monitoring/test_monitoring_page": "monitoring/figures monitoring/report",
     "monitoring/test_watch": "monitoring/params",
+    "notify/test_notices": "cli/notify notify/params",
     "promotion/test_aliases": "promotion/ledger/recovery",
     "promotion/test_decide": "promotion/judge/decision promotion/judge/evidence",
     "promotion/test_decision_schema": "promotion/judge/record promotion/view/schema",

@@ -17,6 +17,7 @@ from recctl.cli import (
     lock,
     models,
     monitor,
+    notify,
     project,
     promotion,
     recommend,
@@ -95,6 +96,7 @@ app.command(name="up")(services.up)
 app.command(name="down")(services.down)
 app.command(name="status")(services.status)
 app.command(name="monitor")(monitor.monitor)
+app.command(name="notify")(notify.notify)
 
 
 def _version(show: bool) -> None:

@@ -29,6 +29,7 @@ def intake(
     """
     from recctl import lock
     from recctl.layout import Layout
+    from recctl.notify.notices import Notices
     from recctl.retraining import accepted
     from recctl.retraining.run import Hooks, collect
 
@@ -37,7 +38,8 @@ def intake(
         if reject:
             rejection = accepted.reject(layout, _say)
         else:
-            _, taken = collect(layout, held, Hooks(say=_say))
+            decided = Notices(layout, _say, "intake").decided
+            _, taken = collect(layout, held, Hooks(say=_say, decided=decided))
     if reject:
         if as_json:
             echo_json(rejection.as_dict())

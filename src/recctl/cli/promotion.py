@@ -10,6 +10,7 @@ from recctl.cli.forget import finish_left
 from recctl.render.text import echo, echo_json, say
 
 if TYPE_CHECKING:
+    from recctl.layout import Layout
     from recctl.promotion.judge.record import DecisionRecord
     from recctl.promotion.promote import Confirm, Outcome
 
@@ -42,7 +43,7 @@ def promote(
     if not dry_run:
         finish_left(layout)
     done = judge(layout, confirm=confirm, say=say, dry_run=dry_run, force=force, reason=reason)
-    _finish(done, as_json, shown=not yes and not dry_run)
+    _finish(layout, done, as_json, shown=not yes and not dry_run)
 
 
 def rollback(
@@ -61,9 +62,9 @@ def rollback(
     from recctl.layout import Layout
     from recctl.promotion.rollback import rollback as back
 
-    confirm = _confirmation(yes, as_json, "Let that version serve again?")
-    done = back(Layout.find(), reason=reason, to=to, confirm=confirm, say=say, force=force)
-    _finish(done, as_json, shown=not yes)
+    confirm, layout = _confirmation(yes, as_json, "Let that version serve again?"), Layout.find()
+    done = back(layout, reason=reason, to=to, confirm=confirm, say=say, force=force)
+    _finish(layout, done, as_json, shown=not yes)
 
 
 def compare(
@@ -174,8 +175,9 @@ def _confirmation(yes: bool, as_json: bool, question: str) -> "Confirm":
     return ask
 
 
-def _finish(done: "Outcome", as_json: bool, shown: bool) -> None:
-    """Print a decision that was taken and leave with its exit code."""
+def _finish(layout: "Layout", done: "Outcome", as_json: bool, shown: bool) -> None:
+    """Print a decision that was taken, send its notice and leave with its exit code."""
+    from recctl.notify.notices import Notices
     from recctl.promotion import history
     from recctl.promotion.view import schema, tables
 
@@ -189,6 +191,8 @@ def _finish(done: "Outcome", as_json: bool, shown: bool) -> None:
 
     output = schema.decision_output(done.record, done.exit_code, row, done.note)
     _out(as_json, lambda: output, people)
+    if done.record and done.entry:
+        Notices(layout, say, done.record.kind).decided(done.record, done.entry.position)
     raise typer.Exit(done.exit_code)
 
 

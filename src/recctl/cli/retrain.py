@@ -39,6 +39,7 @@ def retrain(
 
     from recctl import lock
     from recctl.layout import Layout
+    from recctl.notify import notices
     from recctl.promotion.promote import EXIT_CODES
     from recctl.retraining.params import RetrainParams
     from recctl.retraining.run import Hooks
@@ -54,8 +55,18 @@ def retrain(
         if page.key == "intake":
             say(page.title)
 
-    hooks = Hooks(say=say, show=show, approve=partial(_approve, hours, as_json))
-    with lock.held(layout, who, wait=60 * wait, say=say) as held:
+    def approve(decision: "DecisionRecord") -> str | bool:
+        sent.awaited(decision, hours)
+        try:
+            return _approve(hours, as_json, decision)
+        except typer.Abort:  # Ctrl-D: no failure
+            raise KeyboardInterrupt from None
+
+    with (
+        lock.held(layout, who, wait=60 * wait, say=say) as held,
+        notices.during(layout, say, "retrain") as sent,
+    ):
+        hooks = Hooks(say=say, show=show, approve=approve, decided=sent.decided)
         result = carry_out(layout, held, hooks)
     if as_json:
         echo_json(result.as_dict())

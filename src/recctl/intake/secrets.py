@@ -1,6 +1,7 @@
 """Addresses with secrets: named in params.yaml, read from the environment."""
 
 import os
+import re
 
 from recctl.errors import UserError
 from recctl.redact import redact
@@ -15,12 +16,20 @@ def resolved(text: str, setting: str) -> str:
     """
     if not text.startswith(PREFIX):
         return text
-    name = text.removeprefix(PREFIX)
+    return _value(text.removeprefix(PREFIX), setting)
+
+
+def filled(text: str, setting: str) -> str:
+    """The same; also each `${NAME}` in the address is replaced by that environment variable."""
+    return re.sub(r"\$\{(\w+)\}", lambda found: _value(found[1], setting), resolved(text, setting))
+
+
+def _value(name: str, setting: str) -> str:
     value = os.environ.get(name, "").strip()
     if not value:
         raise UserError(
             f"{setting} is read from the environment variable {name}, which is not set",
-            f"set {name} where the intake runs",
+            f"set {name} where recctl runs",
         )
     return value
 

@@ -56,22 +56,28 @@ def validation(layout: Layout) -> Page:
         {"expectation": rule["rule"], **{name: rule[name] for name in names}}
         for rule in sorted(rules, key=lambda rule: order[rule["verdict"]])
     ]
-    failed = _failed(rules)
+    failed = [rule["rule"] for rule in rules if rule["verdict"] == "failed"]
     title = f"Failed: {', '.join(failed)}" if failed else f"{len(rows)} expectations, none failed"
     return Page("validation", title, Grid.of(rows))
 
 
 def drifted(layout: Layout) -> list[str]:
     """The expectations about drift that the newest data did not meet."""
-    return [name for name in _failed(_rules(layout)) if name.endswith(("-drift", "-break"))]
+    names = [rule["rule"] for rule in _failed(layout)]
+    return [name for name in names if name.endswith(("-drift", "-break"))]
+
+
+def failures(layout: Layout) -> list[str]:
+    """A line for each expectation that the newest data did not meet: its value and its limit."""
+    return [f"{r['rule']}: {r['observed']} {r['unit']} ({r['limit']})" for r in _failed(layout)]
 
 
 def _rules(layout: Layout) -> list[dict[str, Any]]:
     return list(read_json(layout.validation / "report.json", "validate", ["rules"])["rules"])
 
 
-def _failed(rules: list[dict[str, Any]]) -> list[str]:
-    return [rule["rule"] for rule in rules if rule["verdict"] == "failed"]
+def _failed(layout: Layout) -> list[dict[str, Any]]:
+    return [rule for rule in _rules(layout) if rule["verdict"] == "failed"]
 
 
 def metrics(layout: Layout) -> Page:

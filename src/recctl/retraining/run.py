@@ -52,6 +52,8 @@ class Hooks:
     """Called with the number of epochs done and the most that are allowed."""
     approve: Confirm = lambda decision: False
     """Called under `approval: manual` with the decision, before a model serves."""
+    decided: Callable[[DecisionRecord, int], None] = lambda decision, position: None
+    """Called with a decision and its number, before it is published; again after a kill."""
     finished: Callable[[Record], None] = lambda done: None
     """Called with the result once it is published; called again if the process was killed there."""
 
@@ -134,6 +136,7 @@ def retrain(layout: Layout, lock: Lock, hooks: Hooks) -> Result:
         hooks.show(pages.metrics(layout))
         _require_same(layout, digest)
         done, decision = at.decided(digest)
+        at.decision_taken(done, decision)
     else:
         done, decision = known
     done = dataclasses.replace(done, data=now.data)
@@ -237,6 +240,7 @@ class _Run:
         elif left.state == "begun":
             return None
         self.hooks.say(f"finishing what was left: {left.sentence}")
+        self.decision_taken(left, decision)
         return left, decision, self.show_and_publish(left, decision)
 
     def tune(self) -> None:
@@ -304,6 +308,11 @@ class _Run:
         self.hooks.show(pages.decision(decision, None))
         self.lock.doing("waiting for a person's approval")
         return self.hooks.approve(decision)
+
+    def decision_taken(self, done: Record, decision: DecisionRecord | None) -> None:
+        """Report the decision, which counts already."""
+        if decision is not None and done.position is not None:
+            self.hooks.decided(decision, done.position)
 
     def show_and_publish(self, done: Record, decision: DecisionRecord | None) -> publish.Published:
         """Show the decision, publish it, and record that this retraining is over."""

@@ -1,0 +1,26 @@
+"""Webhooks, and no waits between attempts."""
+
+from collections.abc import Iterator
+
+import pytest
+import webhooks
+from webhooks import Webhook
+
+from recctl.notify import deliver
+
+
+@pytest.fixture
+def webhook() -> Iterator[Webhook]:
+    with webhooks.listening() as found:
+        yield found
+
+
+@pytest.fixture
+def other() -> Iterator[Webhook]:
+    with webhooks.listening() as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliver, "WAITS", (0.0, 0.0, 0.0))
