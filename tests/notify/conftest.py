@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-import webhooks
-from webhooks import Webhook
 
+import webhooks
 from recctl.notify import deliver
+from webhooks import Webhook
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 
 import pytest
-from webhooks import Webhook
 
 import ports
 from recctl.notify import deliver
 from recctl.notify.deliver import Notice, exposed
+from webhooks import Webhook
 
 SECRET = "s3cret-t0ken"
 NOTICE = Notice("run-failed", "key", "retrain failed", "the disk is full", 0.0, [])

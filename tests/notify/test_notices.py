@@ -14,7 +14,6 @@ import pytest
 import small_project as small
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
-from webhooks import Webhook
 
 import ports
 from recctl.cli.app import app
@@ -25,6 +24,7 @@ from recctl.notify import deliver, notices
 from recctl.notify.notices import Notices, during
 from recctl.pipeline import StageFailed
 from recctl.retraining.run import Hooks
+from webhooks import Webhook
 
 PROMOTED, REJECTED = bodies.record(bodies.PROMOTED), bodies.record(bodies.REJECTED)
 

@@ -28,3 +28,4 @@ class NotifyParams(Section):
     addresses: list[str] = Field(default=[])
     """In Apprise's form; `${NAME}`, or `env:NAME` for all of it, is that environment variable."""
     events: list[Event] = Field(default=[one for one in get_args(Event) if one != "rejected"])
+    """By default all but `rejected`, as which most nights end (docs/notices.md)."""
