@@ -60,8 +60,24 @@ def root(folder: Path) -> Path | None:
 
 def at_head(folder: Path, name: str) -> str | None:
     """A file's text in the last commit; None where there is no such file or no commit."""
+    return _shown(folder, "HEAD", name)
+
+
+def at(folder: Path, revision: str, name: str) -> str | None:
+    """A file's text in a revision or a DVC experiment; None where there is no such."""
+    if not revision or revision.startswith("-"):  # the index, or an option
+        return None
+    found = _shown(folder, revision, name)
+    if found is None:  # git finds the name of an experiment only by its whole path
+        experiments = _run(folder, "for-each-ref", "--format=%(refname)", "refs/exps").stdout
+        paths = [ref for ref in experiments.splitlines() if ref.rpartition("/")[2] == revision]
+        found = _shown(folder, paths[-1], name) if paths else None
+    return found
+
+
+def _shown(folder: Path, revision: str, name: str) -> str | None:
     try:
-        done = _run(folder, "show", f"HEAD:./{name}")
+        done = _run(folder, "show", f"{revision}:./{name}")
     except GitMissing:
         return None
     return done.stdout if done.returncode == 0 else None

@@ -87,7 +87,8 @@ def _outcome(done: Fit) -> dict[str, Any]:
 
 def _metrics(done: Fit) -> dict[str, float]:
     figures = {name: float(value) for name, value in _outcome(done).items()}
-    return {**figures, "sequences_per_second": round(done.sequences_per_second, 1)}
+    speed = {"seconds": done.seconds, "sequences_per_second": done.sequences_per_second}
+    return {**figures, **{name: round(value, 1) for name, value in speed.items()}}
 
 
 def _say(console: Console, done: Fit, params: TrainParams) -> None:
