@@ -20,13 +20,16 @@ from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from prefect_server import PrefectServer
 
+import webhooks
 from lives import wait_for
 from recctl import lock, pipeline
 from recctl.datasets.download import download
 from recctl.errors import MayPass, UserError
 from recctl.intake import url
 from recctl.layout import Layout
+from recctl.notify import deliver
 from recctl.promotion import history
+from webhooks import Webhook
 
 pytestmark = pytest.mark.usefixtures("quick_decisions")
 
@@ -54,11 +57,20 @@ def _quick(monkeypatch: pytest.MonkeyPatch, retrain: Flow[Any, Any]) -> None:
     monkeypatch.setattr(pipeline, "stage", small.stage)
     monkeypatch.setattr(sys.modules["in_prefect"], "RETRIES", (0.0, 0.0))
     monkeypatch.setattr(url, "download", partial(download, pause=0.0))
+    monkeypatch.setattr(deliver, "WAITS", (0.0,))
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Layout:
     return small.make(tmp_path / "project")
+
+
+@pytest.fixture
+def webhook(project: Layout) -> Iterator[Webhook]:
+    """Gets the project's notices."""
+    with webhooks.listening() as found:
+        small.settings(project, notify={"addresses": [found.address]})
+        yield found
 
 
 class Run:
@@ -151,7 +163,7 @@ def test_a_run_shows_what_it_came_to(
 
 
 def test_failed_data_fails_the_run_at_the_first_try(
-    server: PrefectServer, retrain: Flow[Any, Any], project: Layout
+    server: PrefectServer, retrain: Flow[Any, Any], project: Layout, webhook: Webhook
 ) -> None:
     (project.root / "bad-data").touch()
     run = go(server, retrain, project)
@@ -160,6 +172,8 @@ def test_failed_data_fails_the_run_at_the_first_try(
     first = run.artifacts()["validation"].splitlines()[2]
     assert first.startswith("| volume-break | failed |")
     assert champion(project) is None
+    assert webhook.titles == ["recctl: New data was rejected"]
+    assert f"flow-run/{run.id}" in webhook.messages[0]["message"]
 
 
 def test_what_may_pass_is_tried_again_and_nothing_else(
@@ -209,6 +223,7 @@ def test_a_person_answers_in_the_ui(
     server: PrefectServer,
     retrain: Flow[Any, Any],
     project: Layout,
+    webhook: Webhook,
     approve: bool,
     ending: str,
     state: str,
@@ -222,6 +237,9 @@ def test_a_person_answers_in_the_ui(
     assert "WOULD BE PROMOTED" in run.artifacts()["decision"] or approve
     decided = history.open_registry(project).entries()
     assert [one.content["approved_by"] for one in decided] == (["Ann"] if approve else [])
+    promoted = ["recctl: Decision 1: promotion of tiny, PROMOTED"] if approve else []
+    assert webhook.titles == ["recctl: A model of tiny waits for approval", *promoted]
+    assert f"flow-run/{run.id}" in webhook.messages[0]["message"]
 
 
 def test_no_answer_is_no(server: PrefectServer, retrain: Flow[Any, Any], project: Layout) -> None:
@@ -292,6 +310,9 @@ def test_secrets_stay_out_of_all_that_is_kept(
     shop = {"kind": "sql", "name": "shop", "url": "env:SHOP_URL", **query}
     web = {"kind": "url", "name": "web", "address": "env:WEB_URL"}
     small.settings(project, intake={"sources": [shop, web]})
+    monkeypatch.setenv("HOOK_KEY", "h00k-key")
+    address = "json://ann:${HOOK_KEY}@127.0.0.1:9/${HOOK_KEY}"
+    small.settings(project, notify={"addresses": [address]})
     run = go(server, retrain, project)
     assert run.state[0] == "FAILED"
     assert run.tries("intake")["intake"] == 3  # a database that is away may pass
@@ -300,6 +321,8 @@ def test_secrets_stay_out_of_all_that_is_kept(
     assert "127.0.0.1" in kept
     assert "s3cr3t" not in kept
     assert "t0k3n" not in kept
+    assert "no notice to address 1 (json): A Connection error occurred" in kept
+    assert "h00k-key" not in kept
 
 
 @pytest.fixture(scope="module")
@@ -316,7 +339,11 @@ def test_without_a_champion_there_is_nothing_to_evaluate(
 
 
 def test_a_fallen_champion_is_an_event(
-    server: PrefectServer, evaluate: Flow[Any, Any], retrain: Flow[Any, Any], project: Layout
+    server: PrefectServer,
+    evaluate: Flow[Any, Any],
+    retrain: Flow[Any, Any],
+    project: Layout,
+    webhook: Webhook,
 ) -> None:
     go(server, retrain, project)
     holds = go(server, evaluate, project)
@@ -338,3 +365,5 @@ def test_a_fallen_champion_is_an_event(
     assert event["resource"]["prefect.resource.id"] == "recctl.project.tiny"
     assert event["resource"]["recctl.seen-by"] == "evaluate-champion"
     assert event["payload"]["sentence"].startswith("Fallen: NDCG@10 of version 1 is .0000")
+    assert webhook.titles[1:] == ["recctl: The champion of tiny, version 1, has fallen"]
+    assert webhook.messages[1]["message"].startswith(event["payload"]["sentence"])
