@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from recctl.errors import UserError
 from recctl.files import locked
 from recctl.layout import Layout
+from recctl.notify.params import NotifyParams
 from recctl.services import door, environment, processes, server
 from recctl.services.processes import Service
 
@@ -86,6 +87,7 @@ def _up(layout: Layout, say: Callable[[str], None], started: list[str]) -> Up:
     _ensure_worker(layout, started, addresses, say)
     say("registering the deployments of prefect.yaml")
     deploy(layout, addresses["api"])
+    notes += _automations(layout, addresses["api"], say)
     own = processes.running(layout, "mlflow")
     if own:
         _wait(layout, own, lambda: _answers(layout, own, "/health"))
@@ -186,10 +188,31 @@ def _start_worker(layout: Layout, addresses: dict[str, str]) -> Service:
 
 def deploy(layout: Layout, api: str) -> None:
     """Register every deployment of prefect.yaml; UserError with Prefect's last line if it fails."""
-    log = processes.log_file(layout, "deploy")
+    command = ["-m", "prefect", "--no-prompt", "deploy", "--all"]
+    _register(layout, api, "deploy", command, "the deployments were not registered")
+
+
+def _automations(layout: Layout, api: str, say: Callable[[str], None]) -> list[str]:
+    """Have the server send notices of crashed and late runs; a note where that failed."""
+    program = layout.root / "flows" / "automations.py"
+    ours = {"automations": {"name": {"any_": ["recctl-crashed", "recctl-late"]}}}
+    try:
+        wanted = NotifyParams.load(layout.params).addresses
+        known = wanted or server.ask(f"{api}/automations/filter", ours, environment.key(layout))
+        if known and program.is_file():
+            say("registering the notices of crashed and late runs")
+            _register(layout, api, "automations", [str(program)], "crashed runs send no notice")
+    except UserError as error:
+        return [str(error)]
+    return []
+
+
+def _register(layout: Layout, api: str, name: str, command: list[str], failure: str) -> None:
+    """Run Python with our server; UserError with the last line of the log if it fails."""
+    log = processes.log_file(layout, name)
     with log.open("wb") as output:
         done = subprocess.run(
-            [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+            [sys.executable, *command],
             cwd=layout.root,
             env=environment.for_prefect(layout, api),
             stdin=subprocess.DEVNULL,
@@ -199,7 +222,7 @@ def deploy(layout: Layout, api: str) -> None:
         )
     if done.returncode != 0:
         reason = processes.last_line(log)
-        raise UserError(f"the deployments were not registered ({reason})", f"see {log}")
+        raise UserError(f"{failure} ({reason})", f"see {log}")
 
 
 def _port(layout: Layout, name: str, wanted: int, notes: list[str]) -> int:
