@@ -68,14 +68,15 @@ def _like_python_m_pytest() -> None:
 
 @pytest.fixture
 def quick_decisions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Decisions without what takes their time: latencies, the picture, waits between looks."""
+    """Decisions without what takes their time: latencies, pictures, waits between looks."""
     from recctl.promotion.ledger import aliases
     from recctl.promotion.trial import scoring
-    from recctl.promotion.view import plots
+    from recctl.promotion.view import over_time, plots
 
     monkeypatch.setattr(scoring, "TIMED_REQUESTS", 2)
     monkeypatch.setattr(aliases, "SECONDS_BETWEEN_LOOKS", 0.0)
     monkeypatch.setattr(plots, "intervals", lambda body, path: path.write_bytes(b"a picture"))
+    monkeypatch.setattr(over_time, "plot", lambda rows, found, path: path.write_bytes(b"a plot"))
 
 
 @pytest.fixture

@@ -53,19 +53,19 @@ def examine(start: Path | None = None) -> list[Check]:
         layout = Layout.find(start)
     except UserError as error:
         return [*_machine(start or Path.cwd(), None), Check("project", "blocked", str(error))]
-    settings = _guarded("settings", lambda: _settings(layout))
-    checks = {"code": _code, "data": _data, "remote": _remote, "git": _git, "tracking": _tracking}
+    settings = guarded("settings", lambda: _settings(layout))
+    checks = {"code": _code, "data": data, "remote": _remote, "git": _git, "tracking": _tracking}
     if settings.state == "ok":
         checks = {"engine": _engine, **checks, "champion": _champion}
     return [
         *_machine(layout.root, layout),
         Check("project", "ok", str(layout.root)),
         settings,
-        *(_guarded(name, functools.partial(check, layout)) for name, check in checks.items()),
+        *(guarded(name, functools.partial(check, layout)) for name, check in checks.items()),
     ]
 
 
-def _guarded(name: str, check: Callable[[], Check]) -> Check:
+def guarded(name: str, check: Callable[[], Check]) -> Check:
     """A check that raises is a finding: the others run all the same."""
     try:
         return check()
@@ -78,12 +78,12 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
 
 def _machine(folder: Path, layout: Layout | None) -> list[Check]:
     return [
-        _guarded("packages", _packages),
-        _guarded("telemetry", lambda: _telemetry(layout)),
-        _guarded("cores", _cores),
-        _guarded("memory", _memory),
-        _guarded("disk", lambda: _disk(folder)),
-        _guarded("device", lambda: _device(_wanted_device(layout) if layout else "auto")),
+        guarded("packages", _packages),
+        guarded("telemetry", lambda: _telemetry(layout)),
+        guarded("cores", _cores),
+        guarded("memory", _memory),
+        guarded("disk", lambda: disk(folder)),
+        guarded("device", lambda: _device(_wanted_device(layout) if layout else "auto")),
     ]
 
 
@@ -174,7 +174,8 @@ def _memory_bytes() -> tuple[int, int]:
     return total, free
 
 
-def _disk(folder: Path) -> Check:
+def disk(folder: Path) -> Check:
+    """Whether the folder's disk has room, and can be written."""
     free = shutil.disk_usage(folder).free
     found, values = f"{free / _GIB:.1f} GiB free", {"free_bytes": free}
     if not os.access(folder, os.W_OK):
@@ -281,7 +282,7 @@ def _engine(layout: Layout) -> Check:
     return Check("engine", "ok", f"spark (pyspark {_version('pyspark')})")
 
 
-def _data(layout: Layout) -> Check:
+def data(layout: Layout) -> Check:
     """Whether data/ is there and is what data.dvc says."""
     from recctl import dvc
 

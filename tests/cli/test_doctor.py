@@ -60,13 +60,13 @@ def look(layout: Layout, name: str) -> Check:
     checks = {
         "packages": lambda layout: doctor._packages(),
         "device": lambda layout: doctor._device(doctor._wanted_device(layout)),
-        "disk": lambda layout: doctor._disk(layout.root),
-        "data": doctor._data,
+        "disk": lambda layout: doctor.disk(layout.root),
+        "data": doctor.data,
         "remote": doctor._remote,
         "engine": doctor._engine,
         "tracking": doctor._tracking,
     }
-    return doctor._guarded(name, lambda: checks[name](layout))
+    return doctor.guarded(name, lambda: checks[name](layout))
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -244,7 +244,7 @@ def test_a_check_that_fails_is_a_finding(error: Exception) -> None:
     def broken() -> Check:
         raise error
 
-    found = doctor._guarded("device", broken)
+    found = doctor.guarded("device", broken)
     assert (found.name, found.state, found.found) == ("device", "blocked", str(error))
 
 

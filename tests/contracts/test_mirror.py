@@ -75,6 +75,7 @@ COVERED_BY = {
     "test_artifacts": "tracking/failures",
     "test_bad_input": "cli/stage training/early_stopping",
     "test_leaderboard": "cli/setting published",
+    "test_oncall": "promotion/ledger/local",
     "test_pipeline_runs": "dvc",
     "test_private": "files",
     "test_services": "services/down services/environment services/processes services/up",

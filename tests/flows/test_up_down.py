@@ -35,7 +35,9 @@ def recctl(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
 
 def states(project: Path) -> dict[str, str]:
     found = json.loads(recctl(project, "status", "--json").stdout)
-    return {state["name"]: state["state"] for state in found}
+    services = ("prefect", "mlflow", "worker")
+    states = {check["name"]: check["values"].get("state") for check in found["checks"]}
+    return {name: states[name] for name in services}
 
 
 @pytest.fixture

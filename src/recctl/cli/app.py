@@ -95,6 +95,7 @@ app.add_typer(models.app, name="models")
 app.command(name="up")(services.up)
 app.command(name="down")(services.down)
 app.command(name="status")(services.status)
+app.command(name="approve")(services.approve)
 app.command(name="monitor")(monitor.monitor)
 app.command(name="notify")(notify.notify)
 

@@ -8,6 +8,7 @@ from recctl.render.text import echo_json
 
 if TYPE_CHECKING:
     from recctl.doctor import Check
+    from recctl.render.console import Console
 
 
 def doctor(
@@ -32,9 +33,22 @@ def doctor(
 
 
 def _print(checks: "list[Check]") -> None:
-    from recctl.render.console import Console, Table, Text
+    from recctl.render.console import Console, Text
 
     console = Console()
+    show(checks, console)
+    blocked = [check.name for check in checks if check.state == "blocked"]
+    console.print()
+    if blocked:
+        console.print(Text.assemble(("Not usable yet", "red"), f": {', '.join(blocked)}"))
+    else:
+        console.print("Ready: 'dvc repro --pull' can run.")
+
+
+def show(checks: "list[Check]", console: "Console") -> None:
+    """Print every check, and below it how to fix what it found."""
+    from recctl.render.console import Table, Text
+
     marks = {"ok": "✓", "warning": "!", "blocked": "✗"}
     if console.options.ascii_only:
         marks = {"ok": "+", "warning": "!", "blocked": "x"}
@@ -47,9 +61,3 @@ def _print(checks: "list[Check]") -> None:
         if check.fix:
             table.add_row("", "", Text.assemble(("to do:", "bold"), f" {check.fix}"))
     console.print(table)
-    blocked = [check.name for check in checks if check.state == "blocked"]
-    console.print()
-    if blocked:
-        console.print(Text.assemble(("Not usable yet", "red"), f": {', '.join(blocked)}"))
-    else:
-        console.print("Ready: 'dvc repro --pull' can run.")

@@ -53,24 +53,48 @@ def down() -> None:
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show which services are up, and where; ends with exit code 2 unless all are.
+    """Show who serves, the last and the next retraining, and all that is not well, with its fix.
 
-    Only MLflow may be down: nothing is started where MLFLOW_TRACKING_URI names a server.
+    Ends with exit code 2 unless every service is up. Only MLflow may be down: nothing is started
+    where MLFLOW_TRACKING_URI names a server.
     """
+    from recctl import oncall
     from recctl.layout import Layout
-    from recctl.services.down import status as look
 
-    states = look(Layout.find())
+    checks = oncall.checks(Layout.find())
+    unwell = [check.name for check in checks if check.state != "ok"]
     if as_json:
         import dataclasses
 
-        echo_json([dataclasses.asdict(state) for state in states])
+        echo_json({"well": not unwell, "checks": [dataclasses.asdict(check) for check in checks]})
     else:
-        for state in states:
-            echo(f"{state.name:8} {state.state:5} {state.address or '':22} {state.log}")
-    if any(state.state != "up" and (state.name, state.state) != _NOT_MISSED for state in states):
+        from recctl.cli.doctor import show
+        from recctl.render.console import Console
+
+        show(checks, Console())
+        echo()
+        echo(f"Not well: {', '.join(unwell)}." if unwell else "All is well.")
+    if oncall.is_missed(checks):
         raise typer.Exit(2)
 
 
-_NOT_MISSED = ("mlflow", "down")
-"""The state of MLflow where `recctl up` found a server of the team."""
+def approve(
+    run: Annotated[
+        str | None,
+        typer.Argument(help="Name or id of the flow run; without it the only one that waits."),
+    ] = None,
+    decline: Annotated[
+        bool, typer.Option("--decline", help="Answer no: the model does not serve.")
+    ] = False,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Who says so; kept with the decision.")
+    ] = None,
+) -> None:
+    """Answer a scheduled retraining that waits for approval: its model may serve, or may not."""
+    from recctl.layout import Layout
+    from recctl.services import flow_runs
+    from recctl.user_identity import user
+
+    who = (name or "").strip() or user()
+    answered = flow_runs.answer(Layout.find(), run, approve=not decline, name=who)
+    echo(f"{'Declined' if decline else 'Approved'} by {who}: {answered}.")

@@ -29,7 +29,7 @@ from recctl.monitoring.events import MICROSECONDS_A_DAY, Events
 from recctl.monitoring.figures import Alike, Day, Rules, alike, number_of, of_points, summary
 from recctl.monitoring.params import MonitorParams
 from recctl.monitoring.report import Former, Report
-from recctl.promotion import history
+from recctl.promotion import history, write_pages
 from recctl.promotion.judge.budget import YEAR
 from recctl.promotion.judge.policy import Primary, PromotionParams
 from recctl.promotion.ledger import aliases
@@ -95,6 +95,7 @@ def watch(layout: Layout, say: Say) -> Report:
     )
     plots.series(report, layout.monitoring / PLOT)
     write_json(layout.monitoring / REPORT, report.as_dict())
+    write_pages.overview(layout, registry, say)
     return report
 
 

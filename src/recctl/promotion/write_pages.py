@@ -2,15 +2,20 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from recctl.errors import UserError
-from recctl.files import replacing
+from recctl.files import read_json, replacing
 from recctl.layout import Layout
+from recctl.promotion import history
 from recctl.promotion.ledger.log import Entry
 from recctl.promotion.ledger.registry import EVIDENCE, Registry
 from recctl.promotion.ledger.versions import DECISION
-from recctl.promotion.view import page, plots
+from recctl.promotion.view import over_time, page, plots
+
+INDEX = "index.html"
+"""The page of all decisions, in the folder of their pages."""
 
 
 def pages(layout: Layout, registry: Registry, entry: Entry, say: Callable[[str], None]) -> None:
@@ -28,6 +33,49 @@ def pages(layout: Layout, registry: Registry, entry: Entry, say: Callable[[str],
             f"decision {entry.position} is in force, but its pages could not be written: {reason}; "
             f"'recctl explain {entry.position}' shows what is in them"
         )
+    overview(layout, registry, say)
+
+
+def overview(layout: Layout, registry: Registry, say: Callable[[str], None]) -> None:
+    """Write the page of all decisions beside their own pages; an error is reported."""
+    try:
+        rows = history.decisions(registry)
+        monitored = _monitored(layout, registry.name)
+        picture = _drawn(lambda path: over_time.plot(rows, monitored, path))
+        text = over_time.html(rows, picture, monitored, registry.name)
+        with replacing(layout.decisions / INDEX) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except (UserError, OSError) as error:
+        reason = " ".join(str(error).split())
+        say(f"{layout.decisions / INDEX} could not be written: {reason}")
+
+
+def _monitored(layout: Layout, model: str) -> over_time.Monitored | None:
+    """What monitoring found last, where it was about this registered model."""
+    path, picture = layout.monitoring / "report.json", layout.monitoring / "series.png"
+    if not path.is_file() or not picture.is_file():
+        return None
+    found = read_json(path, "monitor", ["registered_model", "version", "metric", "sentence"])
+    if found["registered_model"] != model:
+        return None
+    like = found.get("alike") or {}
+    return over_time.Monitored(
+        version=found["version"],
+        time=datetime.fromtimestamp(path.stat().st_mtime, UTC),
+        sentence=found["sentence"],
+        metric=found["metric"],
+        value=like["value"] if like.get("events") else None,
+        low=like.get("low", 0.0),
+        high=like.get("high", 0.0),
+        picture=picture.read_bytes(),
+    )
+
+
+def _drawn(draw: Callable[[Path], None]) -> bytes:
+    """The picture that a function writes to a file."""
+    with tempfile.TemporaryDirectory(prefix="recctl-page-") as name:
+        draw(Path(name) / "picture.png")
+        return (Path(name) / "picture.png").read_bytes()
 
 
 def described(registry: Registry, line: Sequence[Entry], say: Callable[[str], None]) -> None:
@@ -60,10 +108,7 @@ def write(folder: Path, entry: Entry) -> Path:
     """The pages of a decision, in their own folder."""
     record = entry.record
     assert record is not None, "a decision that was just written can be read"
-    with tempfile.TemporaryDirectory(prefix="recctl-page-") as name:
-        plot = Path(name) / "intervals.png"
-        plots.intervals(record, plot)
-        picture = plot.read_bytes()
+    picture = _drawn(lambda path: plots.intervals(record, path))
     contents = {
         "decision.html": page.html(record, picture, entry.position).encode(),
         "decision.md": page.markdown(record, entry.position).encode(),

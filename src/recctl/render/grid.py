@@ -35,6 +35,8 @@ class Cell:
     text: str
     mark: Mark = ""
     more: str = ""
+    link: str = ""
+    """A page's address, for HTML."""
 
     def __str__(self) -> str:
         return f"{self.text}\n{self.more}" if self.more else self.text
@@ -50,6 +52,7 @@ class Cell:
         if not for_html:
             return "<br>".join([first, *more])
         sign = _EMPHASIS.get(self.mark, "") if first.strip() else ""
+        first = f"[{first}]({self.link})" if self.link else first
         return BREAK.join([f"{sign}{first}{sign}", *more])
 
 

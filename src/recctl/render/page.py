@@ -97,6 +97,7 @@ td small, th small { display: block; color: var(--dim); }
 td em { color: var(--good); font-style: normal; }
 td strong { color: var(--bad); }
 pre { background: var(--code); padding: .75rem 1rem; overflow-x: auto; }
+a { color: var(--good); }
 img { display: block; width: 100%; max-width: 50rem; height: auto; background: #fff; }
 @media screen and (max-width: 40rem) { body { padding: 1rem .75rem 2rem; }
   table:not(:has([style])) :is(tbody, tr, td) { display: block; }

@@ -39,13 +39,14 @@ class Record:
 
 def read(layout: Layout) -> Record | None:
     """The last record; None where there is none that can be read."""
-    return read_state(_path(layout), Record)
+    return read_state(path(layout), Record)
 
 
 def write(layout: Layout, record: Record) -> None:
     """Replace the record."""
-    write_json(_path(layout), dataclasses.asdict(record))
+    write_json(path(layout), dataclasses.asdict(record))
 
 
-def _path(layout: Layout) -> Path:
+def path(layout: Layout) -> Path:
+    """The file of the record."""
     return layout.state / "retrain.json"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recctl.errors import UserError, type_of
+from recctl.promotion.ledger.local import LocalRegistry
 from recctl.promotion.ledger.log import (
     Entry,
     accepts_cut,
@@ -94,7 +95,7 @@ class Serving:
         return self.latest is not None and self.latest.state == "pending"
 
 
-def serving(registry: Registry) -> Serving:
+def serving(registry: Registry | LocalRegistry) -> Serving:
     """Read log and aliases; nothing is changed.
 
     Aliases that do not show the log's latest decision are read again together with the log, until

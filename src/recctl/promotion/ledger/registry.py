@@ -30,6 +30,7 @@ from recctl.promotion.ledger.versions import (
     STATE,
     Version,
     entry_of,
+    head_of,
     version_of,
 )
 from recctl.tracking import server
@@ -185,9 +186,8 @@ class Registry(Runs):
         model = self._model(self.name)
         if model is None:
             return {}, None
-        position, _, noted = model.tags.get(HEAD, "").partition(" ")
-        head = (int(position), noted) if position.isdecimal() else None
-        return {str(k): int(v) for k, v in model.aliases.items()}, head
+        aliases = {str(k): int(v) for k, v in model.aliases.items()}
+        return aliases, head_of(model.tags.get(HEAD, ""))
 
     def aliases(self) -> dict[str, int]:
         """Where every alias points."""

@@ -67,3 +67,9 @@ def entry_of(found: Any) -> Entry:
         state=tags.get(STATE, "pending"),
         run_id=found.run_id or None,
     )
+
+
+def head_of(tag: str) -> tuple[int, str] | None:
+    """Position and digest of the newest entry, from the tag that notes it."""
+    position, _, noted = tag.partition(" ")
+    return (int(position), noted) if position.isdecimal() else None

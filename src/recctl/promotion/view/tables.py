@@ -71,7 +71,7 @@ def comparison(record: DecisionRecord, console: Console | None = None) -> None:
 def history(rows: Sequence[HistoryRow], console: Console | None = None) -> None:
     """Print the log, one decision per row, then the reasons that people gave."""
     notes = [note for row in rows for note in words.row_notes(row)]
-    parts = [_history(rows) if rows else Text("No decision has been taken yet.")]
+    parts = [log(rows) if rows else Text("No decision has been taken yet.")]
     _print([*parts, *([Text("\n".join(notes))] if notes else [])], console)
 
 
@@ -245,14 +245,16 @@ def _in_order(names: Iterable[str], first: Sequence[str]) -> list[str]:
 # --- the log and the versions
 
 
-def _history(rows: Sequence[HistoryRow]) -> Grid:
+def log(rows: Sequence[HistoryRow], *, linked: bool = False) -> Grid:
+    """One decision per row; `linked`: on a page its id leads to its own page."""
     names = ("when, who", "decision", "champion", "challenger", "difference")
     note = "differences by the first primary metric"
     grid = Grid("decisions", [*right("id"), *left(*names, fold=True)], note)
     for row in rows:
         unreadable = ["-", Cell("UNREADABLE", "bad"), "-", "-", "-"]
         cells = unreadable if row.body is None else _history_cells(row, row.body)
-        grid.add(str(row.position), *cells)
+        link = f"{row.position:04d}/decision.html" if linked else ""
+        grid.add(Cell(str(row.position), link=link), *cells)
     return grid
 
 

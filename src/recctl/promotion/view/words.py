@@ -1,5 +1,7 @@
 """A decision in words and figures: titles, verdicts, sides, notes; tables and pages share them."""
 
+from collections.abc import Sequence
+
 from recctl.promotion.judge.gate import Gate
 from recctl.promotion.judge.record import Contender, DecisionRecord
 from recctl.promotion.view.schema import HistoryRow, ModelVersion
@@ -145,6 +147,19 @@ def standing(row: HistoryRow) -> list[str]:
         "undone": "undone: the aliases never followed it, or no longer do",
     }
     return [states[row.state]] if row.state in states else []
+
+
+def serving(rows: Sequence[HistoryRow]) -> tuple[int, HistoryRow] | None:
+    """The version that serves by the log, and the decision since which it does; None: none."""
+    found: tuple[int, HistoryRow] | None = None
+    for row in rows:
+        if row.in_force and row.body is not None and row.body.sets is not None:
+            number = row.body.sets.champion
+            if number is None:
+                found = None
+            elif found is None or found[0] != number:
+                found = number, row
+    return found
 
 
 def commit(origin: ModelVersion | DecisionRecord) -> str:
