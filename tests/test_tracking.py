@@ -326,6 +326,46 @@ def test_evaluation_joins_the_run_that_trained_the_model(project: Layout) -> Non
     assert kept.exists()
 
 
+def test_an_evaluated_model_is_a_model_of_mlflows_with_its_data_set(project: Layout) -> None:
+    """Once, however often it is evaluated; with the figures of full ranking under short names."""
+    run_id = train(project)
+    project.params.write_text("ingest: {name: films}\n")
+    for value in (0.125, 0.25):
+        runs.log_evaluation(
+            project,
+            metrics={"full/model/ndcg@10": value, "full/markov/ndcg@10": 0.5},
+            model="bert4rec",
+            test_set="0123456789abcdef",
+        )
+    client = server.connect(project).client
+    run = client.get_run(run_id)
+    (model,) = client.search_logged_models([run.info.experiment_id])
+    assert (model.name, model.source_run_id, model.status) == ("bert4rec", run_id, "READY")
+    figures = {one.key: (one.value, one.dataset_digest) for one in model.metrics}
+    assert figures == {"ndcg_at_10": (0.25, "0123456789ab")}
+    assert run.data.metrics["ndcg_at_10"] == 0.25
+    (given,) = run.inputs.dataset_inputs
+    assert (given.dataset.name, given.dataset.digest) == ("films", "0123456789ab")
+    assert [one.model_id for one in run.outputs.model_outputs] == [model.model_id]
+
+
+def test_a_server_without_models_has_the_run_alone(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    def absent(*_: object, **__: object) -> None:
+        raise MlflowException("API request to endpoint /x failed with error code 404 != 200")
+
+    run_id = train(project)
+    project.params.write_text("ingest: {name: films}\n")
+    monkeypatch.setattr(MlflowClient, "search_logged_models", absent)
+    metrics = {"full/model/ndcg@10": 0.5}
+    assert runs.log_evaluation(project, metrics=metrics, model="bert4rec") == run_id
+    assert get_run(project, run_id).data.metrics["full/model/ndcg_at_10"] == 0.5
+
+
 def test_a_restored_model_gets_one_separate_run(project: Layout) -> None:
     write_json(project.training / "run.json", {"run_id": "0" * 32, "experiment": "elsewhere"})
     first = runs.log_evaluation(project, metrics={"hr@10": 0.5})

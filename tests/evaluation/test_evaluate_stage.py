@@ -23,6 +23,7 @@ from recctl.models.base import save_model
 from recctl.models.bert4rec import Bert4Rec, Encoder
 from recctl.models.markov import Markov
 from recctl.models.popularity import HALF_LIVES_DAYS, Popularity, RecentPopularity
+from recctl.render.numbers import figure
 from recctl.sequences.store import SequenceData
 from recctl.sequences.vocabulary import Vocabulary
 from recctl.stages import evaluate
@@ -44,8 +45,8 @@ def tracked(monkeypatch):
     """What the stage hands to MLflow, kept in a list instead."""
     calls = []
 
-    def keep(layout, *, metrics, files=(), tags=None):
-        calls.append({"metrics": dict(metrics), "files": [*files], "tags": dict(tags or {})})
+    def keep(layout, *, metrics, files=(), tags=None, **more):
+        calls.append({"metrics": metrics, "files": [*files], "tags": dict(tags or {}), **more})
         return "run"
 
     monkeypatch.setattr(evaluate, "log_evaluation", keep)
@@ -158,7 +159,11 @@ def test_the_run_in_mlflow_gets_metrics_and_plots(project, tracked):
     (call,) = tracked
     assert call["metrics"]["full/model/ndcg@10"] == metrics["full"]["model"]["ndcg@10"]
     assert len(call["metrics"]) == 3 * len(MODELS) * 4
+    description = call["tags"].pop("mlflow.note.content")
+    assert description.startswith("Full ranking of ")
+    assert f"- markov: HR@10 {figure(metrics['full']['markov']['hr@10'])} (" in description
     assert call["tags"] == {"evaluation_fingerprint": metrics["fingerprint"]}
+    assert (call["model"], call["test_set"]) == ("popularity", metrics["fingerprint"])
     assert all(file.is_file() for file in call["files"])
 
 

@@ -18,6 +18,7 @@ from recctl.evaluation.beyond_accuracy import (
     serendipity,
 )
 from recctl.evaluation.metrics import per_case
+from recctl.evaluation.params import FULL
 from recctl.evaluation.ranking import Ranks, rank_cases, repeated_targets, unreachable
 from recctl.evaluation.slices import slices
 from recctl.evaluation.statistics import interval
@@ -28,7 +29,7 @@ from recctl.layout import Layout
 from recctl.models.base import Recommender, read_settings
 from recctl.models.popularity import Popularity, RecentPopularity
 from recctl.recommend import Served
-from recctl.render.numbers import change, label
+from recctl.render.numbers import change, figure, label, span
 from recctl.render.text import echo
 from recctl.sequences.store import SequenceData
 from recctl.tracking.runs import log_evaluation, trained_run
@@ -67,7 +68,7 @@ def run(layout: Layout) -> None:
     show(result)
     _warn(result["repeats"])
     _warn_unproven(served.model.kind, ranks, test)
-    _track(layout, result["fingerprint"], means)
+    _track(layout, result, means)
 
 
 def _warn(repeats: dict[str, Any]) -> None:
@@ -211,7 +212,7 @@ def _write(
     write_json(folder / "metrics.json", content)
 
 
-def _track(layout: Layout, fingerprint: str, means: Means) -> None:
+def _track(layout: Layout, result: dict[str, Any], means: Means) -> None:
     """Add the metrics and plots to the MLflow run that trained the model."""
     log_evaluation(
         layout,
@@ -222,8 +223,29 @@ def _track(layout: Layout, fingerprint: str, means: Means) -> None:
             for name, value in values.items()
         },
         files=[layout.evaluation / name for name in _TRACKED],
-        tags={"evaluation_fingerprint": fingerprint},
+        tags={
+            "evaluation_fingerprint": result["fingerprint"],
+            "mlflow.note.content": _headline(result),
+        },
+        model=result["kind"],
+        test_set=result["fingerprint"],
     )
+
+
+def _headline(result: dict[str, Any]) -> str:
+    """The run's description in MLflow."""
+    models = result["protocols"][FULL]
+    lines = [
+        f"- {result['kind'] if name == 'model' else name}: "
+        + ", ".join(
+            f"{label(metric)} {figure(one['value'])} ({span(one['low'], one['high'])})"
+            for metric, one in figures.items()
+            if metric in ("hr@10", "ndcg@10")
+        )
+        for name, figures in models.items()
+    ]
+    head = f"Full ranking of {result['catalogue']:,} items, {result['users']:,} users:"
+    return "\n".join([head, "", *lines])
 
 
 def _say(line: str) -> None:

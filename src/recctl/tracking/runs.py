@@ -4,16 +4,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recctl.config import read_params
 from recctl.errors import MayPass
 from recctl.files import read_json
 from recctl.layout import Layout
 from recctl.tracking import batches, server
 from recctl.tracking.failures import plainly
-from recctl.tracking.lineage import environment, lineage
+from recctl.tracking.lineage import data_md5, environment, lineage
 from recctl.tracking.server import UNHURRIED, Tracking, patience
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Dataset
 
 
 def find_run(client: "MlflowClient", run_id: str) -> Any:
@@ -46,8 +48,13 @@ def log_evaluation(
     metrics: Mapping[str, float],
     files: Sequence[Path] = (),
     tags: Mapping[str, str] | None = None,
+    model: str | None = None,
+    test_set: str = "none",
 ) -> str:
     """Add an evaluation to the run that trained the model; the id of that run.
+
+    With `model`, its type, the run gets a model of MLflow's with its figures on the `test_set`, a
+    fingerprint.
 
     A model from DVC's cache may have been trained on another machine, in a run that this server
     does not know: then one run is created that names it in the tag `recctl.trained_as`.
@@ -61,10 +68,59 @@ def log_evaluation(
     with plainly(tracking.uri), patience(*UNHURRIED):
         run = find_run(client, trained)
         run_id: str = run.info.run_id if run else _stand_in(tracking, layout, trained)
-        batches.log_metrics(client, run_id, batches.metrics(metrics, step=0))
+        entries = batches.metrics(metrics, step=0)
+        batches.log_metrics(client, run_id, entries)
+        if model:
+            _log_model(tracking, run_id, model, _dataset(layout, test_set), entries)
         client.log_batch(run_id, tags=[RunTag(key, str(tag)) for key, tag in (tags or {}).items()])
         log_files(client, run_id, files, "evaluation")
     return run_id
+
+
+_HEADLINE = "full/model/"
+
+
+def _log_model(
+    tracking: Tracking, run_id: str, kind: str, dataset: "Dataset", entries: Sequence[Any]
+) -> None:
+    """A model of MLflow's for the run, with the figures of full ranking on this data set.
+
+    Only the run's input is logged where the server is older than MLflow 3, which has no models.
+    """
+    from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric
+    from mlflow.exceptions import MlflowException
+
+    client, experiments = tracking.client, [tracking.experiment_id]
+    as_test = [InputTag("mlflow.data.context", "test")]
+    client.log_inputs(run_id, [DatasetInput(dataset, as_test)])
+    try:
+        found = client.search_logged_models(experiments, f"source_run_id = '{run_id}'")
+        if found:
+            model_id = found[0].model_id
+        else:
+            made = client.create_logged_model(*experiments, kind, run_id, model_type="recommender")
+            model_id = made.model_id
+            client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
+            client.finalize_logged_model(model_id, "READY")
+    except MlflowException as error:
+        if "404" not in str(error) and error.error_code != "ENDPOINT_NOT_FOUND":
+            raise
+        return
+    about = (model_id, dataset.name, dataset.digest)
+    figures = [
+        Metric(one.key.removeprefix(_HEADLINE), one.value, one.timestamp, one.step, *about)
+        for one in entries
+        if one.key.startswith(_HEADLINE)
+    ]
+    batches.log_metrics(client, run_id, figures)
+
+
+def _dataset(layout: Layout, test_set: str) -> "Dataset":
+    """The project's data set for MLflow, its digest that of the test set."""
+    from mlflow.entities import Dataset
+
+    name = str(read_params(layout.params).get("ingest", {}).get("name", "interactions"))
+    return Dataset(name, test_set[:12], "dvc", f"data.dvc, md5 {data_md5(layout)}")
 
 
 def trained_run(layout: Layout) -> str:
