@@ -11,10 +11,12 @@ from prefect_server import PrefectServer
 
 import ports
 from commands import runner
+from lives import wait_for
 from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.services import flow_runs
 from recctl.services.flow_runs import Prefect
+from recctl.services.server import answers
 
 KEYS = {"schema": "paused-1-schema", "response": "paused-1-response"}
 PAUSED = {
@@ -35,6 +37,7 @@ def layout(tmp_path: Path) -> Layout:
 def server(prefect_server: PrefectServer, monkeypatch: pytest.MonkeyPatch) -> PrefectServer:
     """A server of the team, on which no run of another test waits."""
     monkeypatch.setenv("PREFECT_API_URL", prefect_server.api)
+    wait_for("a quick answer", lambda: answers(f"{prefect_server.api}/admin/version", ""))
     for run in prefect_server.ask(
         "/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["PAUSED"]}}}}
     ):

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from recctl.intake import url
 from recctl.layout import Layout
 from recctl.notify import deliver
 from recctl.promotion import history
+from recctl.services import flow_runs
 from webhooks import Webhook
 
 pytestmark = pytest.mark.usefixtures("quick_decisions")
@@ -240,6 +242,26 @@ def test_a_person_answers_in_the_ui(
     promoted = ["recctl: Decision 1: promotion of tiny, PROMOTED"] if approve else []
     assert webhook.titles == ["recctl: A model of tiny waits for approval", *promoted]
     assert f"flow-run/{run.id}" in webhook.messages[0]["message"]
+
+
+def test_a_person_answers_at_the_terminal(
+    server: PrefectServer, retrain: Flow[Any, Any], project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", server.api)
+    small.settings(project, retrain={"approval": "manual"})
+
+    def approved() -> bool:
+        with suppress(UserError):  # not yet asked, or shown as paused a moment before it is
+            return bool(flow_runs.answer(project, None, approve=True, name="Ann"))
+        return False
+
+    thread = threading.Thread(target=wait_for, args=("a question", approved), daemon=True)
+    thread.start()
+    run = go(server, retrain, project)
+    thread.join()
+    assert run.state == ("COMPLETED", "Promoted")
+    decided = history.open_registry(project).entries()
+    assert [one.content["approved_by"] for one in decided] == ["Ann"]
 
 
 def test_no_answer_is_no(server: PrefectServer, retrain: Flow[Any, Any], project: Layout) -> None:

@@ -33,11 +33,14 @@ def recctl(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
     )  # fmt: skip
 
 
-def states(project: Path) -> dict[str, str]:
+def checks(project: Path) -> dict[str, Any]:
     found = json.loads(recctl(project, "status", "--json").stdout)
-    services = ("prefect", "mlflow", "worker")
-    states = {check["name"]: check["values"].get("state") for check in found["checks"]}
-    return {name: states[name] for name in services}
+    return {check["name"]: check for check in found["checks"]}
+
+
+def states(project: Path) -> dict[str, str]:
+    found = checks(project)
+    return {name: found[name]["values"]["state"] for name in ("prefect", "mlflow", "worker")}
 
 
 @pytest.fixture
@@ -68,6 +71,10 @@ def test_up_starts_a_killed_worker_again_and_down_leaves_no_process(project: Pat
     assert "prefect deployment run 'retrain/nightly'" in done.stdout
     assert states(project) == {"prefect": "up", "mlflow": "up", "worker": "up"}
     assert len(left_behind(project)) >= 3
+    found = checks(project)  # Prefect's server answers to the key
+    assert found["schedule"]["found"].startswith("next 20")
+    assert found["approval"]["found"] == "nothing waits for a person"
+    assert "no run waits for approval" in recctl(project, "approve").stderr
 
     listed = subprocess.run(
         [sys.executable, "-m", "prefect", "deployment", "ls"],
@@ -137,8 +144,8 @@ def the_servers_answer_to_the_key_alone(project: Path, key: str) -> None:
 
 def family(project: Path) -> list[int]:
     """The services and what they have started."""
-    states = json.loads(recctl(project, "status", "--json").stdout)
-    first = [psutil.Process(state["pid"]) for state in states]
+    pids = [check["values"].get("pid") for check in checks(project).values()]
+    first = [psutil.Process(pid) for pid in pids if pid]
     return [one.pid for process in first for one in (process, *process.children(recursive=True))]
 
 
