@@ -1,5 +1,6 @@
 """A project made by `recctl init`: its files, its code's digests, its upgrade."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ from recctl.cli.app import app
 from recctl.config import STAGES
 from recctl.errors import UserError
 from recctl.layout import Layout
+from recctl.sections import sections
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "recctl"
@@ -209,6 +211,25 @@ def test_an_upgrade_that_was_killed_ends_when_it_is_run_again(
     assert scaffold.plan(made).changes == []
     scaffold.plan(made).apply()
     assert scaffold.plan(made).nothing
+
+
+def test_a_project_of_0_2_0_is_upgraded(tmp_path: Path) -> None:
+    """Its data set and settings stay; the rest is as in a new project."""
+    kept = json.loads((Path(__file__).parent / "data" / "project-0.2.0.json").read_text())
+    folder = tmp_path / "shop"
+    for path, text in kept.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    own = kept["params.yaml"].replace("name: starter", "name: orders")
+    (folder / "params.yaml").write_text(own)
+    assert run(folder, "upgrade", "--yes")[0] == 0
+    scaffold.require_locked(folder)
+    assert scaffold.plan(folder).nothing
+    new = scaffold.files("shop")
+    assert {path for path in new if (folder / path).read_text() != new[path]} == {"params.yaml"}
+    assert (folder / "params.yaml").read_text() == own
+    for section in sections():
+        section.load(folder / "params.yaml")
 
 
 @pytest.mark.parametrize("text", ["", "code: 1\nfiles: {}\n", "[]\n"])
