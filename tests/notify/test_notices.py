@@ -118,7 +118,7 @@ def test_an_approval_is_awaited_until_when_and_where(project: Layout, webhook: W
         Notices(project, print, "retrain", run, page).awaited(PROMOTED, 24)
     assert webhook.titles == ["recctl: A model of recommender waits for approval"] * 2
     lines = webhook.messages[0]["message"].splitlines()
-    assert lines[0] == "No answer within 24 hours means no."
+    assert lines[0].startswith("No answer within 24 hours means no. Answer by 'recctl approve'")
     assert lines[-1] == f"Prefect: {page}"
 
 

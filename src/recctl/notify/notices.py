@@ -62,6 +62,7 @@ class Notices:
         key = f"{self.run} {digest} {record.champion_before}"
         title = f"A model of {record.registered_model} waits for approval"
         limit = f"No answer within {hours:g} hours means no."
+        limit += " Answer by 'recctl approve', or on the run's page." if self.run else ""
         self._send("approval-awaited", key, title, [limit, *_judged(record)])
 
     def fallen(self, report: "Report") -> None:
