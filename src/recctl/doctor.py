@@ -306,8 +306,7 @@ def data(layout: Layout) -> Check:
 
 
 def _busy(name: str) -> Check:
-    fix = "wait for it, then run 'recctl doctor' again"
-    return Check(name, "warning", "another DVC command is running here", fix)
+    return Check(name, "warning", "another DVC command is running here", "wait for its end")
 
 
 def _remote(layout: Layout) -> Check:

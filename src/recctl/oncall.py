@@ -153,7 +153,8 @@ def _retraining(layout: Layout) -> Check:
     time = _minute(datetime.fromtimestamp(path.stat().st_mtime, UTC))
     values = {"time": time, "ending": last.ending, "state": last.state, "decision": last.position}
     if last.state == "done" or last.ending == "refused":
-        found = f"{now}last {last.ending}, {time}: {one_line(last.sentence)}"
+        sentence = one_line(last.sentence).removeprefix(f"{last.ending}: ")
+        found = f"{now}last {last.ending}, {time}: {sentence}"
         if last.ending not in ("refused", "suspicious"):
             return Check("retraining", "ok", found, None, values)
         fix = f"see why: 'recctl explain {last.position}'" if last.position else "see its log"
