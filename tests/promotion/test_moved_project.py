@@ -78,7 +78,7 @@ def test_a_store_that_is_away_is_not_gone(project: Layout, tmp_path: Path, left:
     with pytest.raises(Unknown):
         tiny.promote(project)
     assert len(registry.entries()) == 1
-    assert doctor._guarded("champion", lambda: doctor._champion(project)).state == "blocked"
+    assert doctor.guarded("champion", lambda: doctor._champion(project)).state == "blocked"
     (project.root / "mlartifacts").rmdir() if left == "an empty folder" else None
     (tmp_path / "elsewhere").rename(project.root / "mlartifacts")
     assert all(row.ok for row in verify(registry, project))

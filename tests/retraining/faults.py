@@ -428,20 +428,20 @@ def decisions(layout: Layout, line: list[log.Entry]) -> Wrong:
     keys = Counter(one.content["key"] for one in counted)
     wrong += [f"decided {times} times on {one}" for one, times in keys.items() if times > 1]
     commits = small.git(layout.root, "log", "--format=%H").split()
-    commits: dict[int, str] = {}
+    published: dict[int, str] = {}
     for commit in commits:
         text = small.git(layout.root, "show", "--no-patch", "--format=%B", commit)
         if found := re.search(r"^Decision: (\d+)$", text, re.MULTILINE):
-            if int(found[1]) in commits:
+            if int(found[1]) in published:
                 wrong.append(f"decision {found[1]} has two commits")
-            commits[int(found[1])] = commit
+            published[int(found[1])] = commit
             changed = small.git(layout.root, "show", "--name-only", "--format=", commit).split()
             if not set(changed) <= {"data.dvc", "dvc.lock"}:
                 wrong.append(f"the commit of decision {found[1]} holds {changed}")
     for one in counted:
-        if one.position not in commits:
+        if one.position not in published:
             wrong.append(f"decision {one.position} has no commit")
-        elif one.content["lineage"]["data_md5"] not in at_commit(layout, commits[one.position]):
+        elif one.content["lineage"]["data_md5"] not in at_commit(layout, published[one.position]):
             wrong.append(f"the commit of decision {one.position} holds other data")
     return wrong
 
@@ -494,7 +494,7 @@ def outcomes(folders: pytest.TempPathFactory, work: Work) -> Found:
 
 def judged(whole: Line, ends: list[Line], champions: set[int]) -> None:
     """Nothing is lost right after the fault; the next run repairs all; the one after is idle."""
-    assert whole["then"].get("wrong", []) == []
+    assert whole["then"].get("wrong", []) == [], whole["then"]
     assert ends
     for end in ends:
         where = (
