@@ -12,6 +12,9 @@ from recctl.services import environment, processes, server
 FLOW = "retrain"
 """The name of the flow in flows/retrain.py."""
 
+SECONDS = 30.0
+"""Time for an answer: a server that has just started, beside other work, takes many."""
+
 
 @dataclass(frozen=True)
 class Prefect:
@@ -38,7 +41,7 @@ class Prefect:
 
     def ask(self, path: str, body: Any = None) -> Any:
         """The answer to a request; with a `body` it is a POST. UserError where there is none."""
-        answer = server.ask(f"{self.api}/{path}", body, self.key)
+        answer = server.ask(f"{self.api}/{path}", body, self.key, SECONDS)
         if answer is None:
             raise UserError(f"Prefect's server does not answer ({path})", "see 'recctl status'")
         return answer

@@ -45,18 +45,18 @@ def settle(api: str, state: str, reason: str, key: str = "") -> int:
     return len(found)
 
 
-def ask(address: str, body: Any = None, key: str = "") -> Any:
+def ask(address: str, body: Any = None, key: str = "", seconds: float = _SECONDS_TO_ANSWER) -> Any:
     """The answer of a server on this machine, as JSON or text; None if it is none or a refusal.
 
-    With a `body` the request is a POST. It is repeated while the server is busy; proxies of the
-    environment are not used.
+    With a `body` the request is a POST. It is repeated while the server is busy; an answer may take
+    so many `seconds`. Proxies of the environment are not used.
     """
     import requests
     from requests.adapters import HTTPAdapter
     from urllib3 import Retry
 
     busy = Retry(
-        total=3,
+        total=5,
         connect=0,
         read=0,
         status_forcelist=[http.HTTPStatus.SERVICE_UNAVAILABLE],
@@ -74,7 +74,7 @@ def ask(address: str, body: Any = None, key: str = "") -> Any:
                 address,
                 json=body,
                 auth=(user, password) if key else None,
-                timeout=_SECONDS_TO_ANSWER,
+                timeout=seconds,
             )
         except requests.RequestException:
             return None
