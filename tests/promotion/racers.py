@@ -10,7 +10,7 @@ from typing import Any
 
 from servers import add_model, connect, promotion, recovered
 
-from recctl.promotion.ledger.aliases import Stale, append, follow
+from recctl.promotion.ledger.aliases import Stale, append, follow, serving
 from recctl.promotion.ledger.registry import Registry
 
 
@@ -116,7 +116,12 @@ def killed_recovery(root: Path, uri: str, bad: int | None, request: int, after: 
     os.chdir(root)
     registry = connect(root, uri)
     deadly = killed_at(registry, request, after)
-    recover(deadly, lambda number: "altered" if number == bad else None, lambda said: None)
+    recover(
+        deadly,
+        lambda number: "altered" if number == bad else None,
+        lambda said: None,
+        serving(deadly),
+    )
 
 
 def with_client(registry: Registry, client: Any) -> Registry:

@@ -17,7 +17,7 @@ import databases
 import ports
 from lives import wait_for
 from recctl.layout import Layout
-from recctl.promotion.ledger.aliases import Serving
+from recctl.promotion.ledger.aliases import Serving, serving
 from recctl.promotion.ledger.recovery import recover
 from recctl.promotion.ledger.registry import Registry
 from recctl.promotion.ledger.versions import Version
@@ -146,7 +146,7 @@ def sound(number: int) -> None:
 def recovered(registry: Registry) -> tuple[Serving, list[str]]:
     """The registry after `recover`, and what that said."""
     said: list[str] = []
-    return recover(registry, sound, said.append), said
+    return recover(registry, sound, said.append, serving(registry)), said
 
 
 def picture(registry: Registry) -> Any:

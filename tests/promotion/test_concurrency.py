@@ -255,7 +255,12 @@ def test_a_recovery_killed_at_any_request_leaves_one_champion(
             code = run(processes, racers.killed_recovery, tmp_path, uri, bad, request, False)
             assert registry.aliases()["champion"] in {old, new}
             # the next command finds the same version fit or unfit
-            recover(registry, lambda one: "altered" if one == bad else None, lambda said: None)  # noqa: B023
+            recover(
+                registry,
+                lambda one: "altered" if one == bad else None,  # noqa: B023
+                lambda said: None,
+                serving(registry),
+            )
             served = everything_holds(registry, old, new)
             assert served == ("old" if unfit else "new")
             if code == 0:

@@ -39,6 +39,7 @@ def test_the_whole_story(project: Layout) -> None:
     worse = tiny.promote(project, 1e9)
     assert (worse.record.verdict, worse.exit_code) == ("rejected", 3)
     assert aliases_of(project)["champion"] == 1
+    assert history.open_registry(project).shown()[1] == (2, worse.entry.claimed)
 
     again = tiny.promote(project, "item-knn")
     assert (again.record, again.exit_code) == (None, 0)

@@ -164,8 +164,8 @@ def _accept(
 
 def settled(registry: Registry, layout: Layout, say: Say, force: bool) -> aliases.Serving:
     """The registry once nothing in it waits to be finished or undone."""
-
-    line = aliases.serving(registry).line
+    found = aliases.serving(registry)
+    line = found.line
 
     def unfit(number: int) -> str | None:
         try:
@@ -180,6 +180,7 @@ def settled(registry: Registry, layout: Layout, say: Say, force: bool) -> aliase
             registry,
             unfit,
             say,
+            found,
             describe=lambda: draft("recovery", registry.name).content(),
             force=force,
         )
@@ -324,7 +325,7 @@ def _carried_out(registry: Registry, entry: Entry) -> None:
             aliases.follow(registry, entry)
         else:
             registry.mark(entry.position, "done")
-            aliases.note_head(registry, aliases.serving(registry))
+            registry.set_head(entry.position, entry.claimed)
     except UserError as error:
         raise type_of(error)(
             f"decision {entry.position} is recorded, but was not carried out to its end: {error}",

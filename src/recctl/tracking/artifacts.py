@@ -75,12 +75,19 @@ def client(uri: str) -> "MlflowClient":
     """MLflow's client for the store at `uri`; it writes a run's files to where they belong now."""
     import mlflow
 
+    places: dict[str, Artifacts] = {}
+
     class Client(mlflow.MlflowClient):  # type: ignore[misc]
         def get_artifacts(self, run_id: str) -> Artifacts:
-            run = self.get_run(run_id)
-            if run.info.run_id != run_id:
-                raise MayPass(f"MLflow answers for another run than {run_id}")
-            return Artifacts(run_id, place_of(uri, run.info.artifact_uri), uri)
+            if run_id not in places:  # MLflow never changes the address
+                run = self.get_run(run_id)
+                if run.info.run_id != run_id:
+                    raise MayPass(f"MLflow answers for another run than {run_id}")
+                places[run_id] = Artifacts(run_id, place_of(uri, run.info.artifact_uri), uri)
+            return places[run_id]
+
+        def _raise_if_prompt(self, name: str) -> None:
+            """Spare a request before every change of a registered model: ours are no prompts."""
 
         def log_artifact(
             self, run_id: str, local_path: str, artifact_path: str | None = None

@@ -156,12 +156,7 @@ def append(registry: Registry, content: dict[str, Any], run_id: str) -> Entry | 
         moved = _since(line, content["previous"])
         if mine is not None or (content["sets"] is not None and moved):
             _retire(registry, [it for it in entries if it.claimed in tried and it != mine])
-            if mine is None:
-                return Stale(moved[-1])
-            if mine.sets is None:  # one that moves something is noted when that is done
-                with contextlib.suppress(UserError):
-                    registry.set_head(mine.position, mine.claimed)
-            return mine
+            return Stale(moved[-1]) if mine is None else mine
         if len(failures) == FAILURES:
             raise failures[-1]
         try:

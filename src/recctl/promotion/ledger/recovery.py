@@ -103,30 +103,32 @@ def recover(
     registry: Registry,
     check: Check,
     say: Callable[[str], None],
+    now: Serving,
     *,
     describe: Callable[[], dict[str, Any]] = dict,
     force: bool = False,
 ) -> Serving:
     """Carry out, or undo, what a killed process left; what every changing command begins with.
 
-    Returns the registry as it is then: the basis of the next decision. `say` gets a sentence on
-    what was done. `describe` returns the keys of an entry's body that record who writes it, when
-    and from which code and data. With `force` a damaged log is no obstacle.
+    `now` is the registry as it was just read. Returns the registry as it is afterwards: the basis
+    of the next decision. `say` gets a sentence on what was done. `describe` returns the keys of an
+    entry's body that record who writes it, when and from which code and data. With `force` a
+    damaged log is no obstacle.
 
     Raises UserError when the log is damaged, when `champion` was moved by hand, or when no version
     that could serve is left.
     """
     recovery, looks = _Recovery(registry, check, say, describe), 0
     for _ in range(ROUNDS):
-        now = serving(registry)
         _whole(registry, now, force)
         if now.agree and not now.pending:
             note_head(registry, now)
             return now
         if not _expected(now):
             looks = wait_to_reread(registry, now, looks)
-            continue
-        recovery.settle(now)
+        else:
+            recovery.settle(now)
+        now = serving(registry)
     raise UserError(f"the registry '{registry.name}' keeps changing", "try again later")
 
 
