@@ -3,14 +3,11 @@
 Each part is a check like those of `recctl doctor`; one that cannot be read says so in its line.
 """
 
-import contextlib
-import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from recctl import doctor, lock
 from recctl.doctor import Check, State
@@ -21,11 +18,6 @@ from recctl.render.numbers import percent
 from recctl.render.text import one_line
 from recctl.services import down, processes
 from recctl.services.flow_runs import Prefect
-
-if TYPE_CHECKING:
-    from recctl.promotion.ledger.aliases import Serving
-    from recctl.promotion.ledger.local import LocalRegistry
-    from recctl.promotion.ledger.registry import Registry
 
 _NOT_MISSED = ("mlflow", "down")
 """The state of MLflow where `recctl up` found a server of the team."""
@@ -89,7 +81,7 @@ def _champion(layout: Layout) -> Check:
     database = sqlite_file(tracking_uri(layout))
     if database is not None and not database.exists():
         return none
-    registry, now = _registry(layout, database)
+    registry, now = history.reading(layout)
     serves = words.serving([history.row(entry, in_force=True) for entry in now.line])
     if serves is None:
         return none
@@ -109,22 +101,6 @@ def _champion(layout: Layout) -> Check:
         back = "let another version serve: 'recctl rollback --reason ...'"
         return Check("champion", "blocked", f"{found}; {error}", back, values)
     return Check("champion", "ok", f"{found}: {words.sentence(record)}", None, values)
-
-
-def _registry(layout: Layout, database: Path | None) -> "tuple[Registry | LocalRegistry, Serving]":
-    """The registry and what it says; a local database is read without MLflow's slow import."""
-    from recctl.promotion import history
-    from recctl.promotion.judge.policy import PromotionParams
-    from recctl.promotion.ledger import aliases
-    from recctl.promotion.ledger.local import LocalRegistry
-
-    if database is not None:
-        with contextlib.suppress(sqlite3.Error):  # tables of another version of MLflow
-            name = PromotionParams.load(layout.params).registered_model
-            local = LocalRegistry(database, name)
-            return local, aliases.serving(local)
-    registry = history.open_registry(layout)
-    return registry, aliases.serving(registry)
 
 
 def _monitoring(layout: Layout) -> Check:

@@ -27,6 +27,17 @@ class Recommendation:
 
 
 @dataclass(frozen=True)
+class Rules:
+    """What holds for one list."""
+
+    k: int
+    filter_seen: bool
+    exclude: frozenset[str] = frozenset()
+    among: frozenset[str] | None = None
+    """The only items that may be recommended; None: all."""
+
+
+@dataclass(frozen=True)
 class Served:
     """A model that can recommend: its weights and the names of its items."""
 
@@ -93,31 +104,43 @@ class Served:
         among: Collection[str] | None = None,
     ) -> list[list[Recommendation]]:
         """`recommend` for each history, without the items `exclude` and `among` others alone."""
-        items, index = self.vocabulary.items, self.vocabulary.index
-        barred = [item in exclude or (among is not None and item not in among) for item in items]
+        rules = Rules(
+            k, filter_seen, frozenset(exclude), None if among is None else frozenset(among)
+        )
+        return self.answer([(history, rules) for history in histories])
+
+    def answer(self, asked: Sequence[tuple[Sequence[str], Rules]]) -> list[list[Recommendation]]:
+        """The best items for each history by its own rules, scored `_AT_ONCE` at a time."""
         found = []
-        for first in range(0, len(histories), _AT_ONCE):
-            known = [[index[item] for item in one] for one in histories[first : first + _AT_ONCE]]
-            some = Histories.of(known)
-            with torch.inference_mode():
-                scores = self.model.score(some)
-                if filter_seen:
-                    scores = without_seen(scores, some)
-                if any(barred):
-                    at = torch.tensor(barred, device=scores.device)
-                    scores = scores.masked_fill(at, -torch.inf)
-                best = top_items(scores, k)
-                values = scores.gather(1, best.clamp(min=0)).tolist()
-            for row, each in zip(best.tolist(), values, strict=True):
-                pairs = enumerate(zip(row, each, strict=True), start=1)
-                found.append(
-                    [
-                        Recommendation(rank, items[item], score)
-                        for rank, (item, score) in pairs
-                        if item != NO_ITEM
-                    ]
-                )
+        for first in range(0, len(asked), _AT_ONCE):
+            found += self._answer(asked[first : first + _AT_ONCE])
         return found
+
+    def _answer(self, asked: Sequence[tuple[Sequence[str], Rules]]) -> list[list[Recommendation]]:
+        items, index = self.vocabulary.items, self.vocabulary.index
+        histories = Histories.of([[index[item] for item in history] for history, _ in asked])
+        with torch.inference_mode():
+            scores = self.model.score(histories)
+            unseen = without_seen(scores, histories)
+            filtered = torch.tensor([rules.filter_seen for _, rules in asked])
+            scores = torch.where(filtered[:, None].to(scores.device), unseen, scores)
+            for row, (_, rules) in enumerate(asked):
+                if rules.among is not None:
+                    allowed = torch.full_like(scores[row], -torch.inf)
+                    at = [index[item] for item in rules.among if item in index]
+                    allowed[at] = scores[row, at]
+                    scores[row] = allowed
+                scores[row, [index[item] for item in rules.exclude if item in index]] = -torch.inf
+            best = top_items(scores, max((rules.k for _, rules in asked), default=1))
+            values = scores.gather(1, best.clamp(min=0)).tolist()
+        return [
+            [
+                Recommendation(rank, items[item], score)
+                for rank, (item, score) in enumerate(zip(row, each, strict=True), start=1)
+                if item != NO_ITEM and rank <= rules.k
+            ]
+            for row, each, (_, rules) in zip(best.tolist(), values, asked, strict=True)
+        ]
 
 
 def _unseen_only(folder: Path, model: Recommender) -> bool:
@@ -137,24 +160,36 @@ class UserHistory:
     """Interactions with items that training never saw."""
 
 
-def user_histories(sequences: Path, user_ids: Sequence[str]) -> dict[str, UserHistory]:
-    """All of some users' items in time order, from what sequence-split wrote.
+class Users:
+    """The histories of all users, by external id, from what sequence-split wrote."""
 
-    Raises UserError when one of them is not there.
-    """
-    data = SequenceData.load(sequences)
-    places = {user_id: place for place, user_id in enumerate(data.user_ids)}
+    def __init__(self, sequences: Path) -> None:
+        self._data = SequenceData.load(sequences)
+        self._places = {user_id: place for place, user_id in enumerate(self._data.user_ids)}
+
+    def history(self, user_id: str) -> UserHistory | None:
+        """All of a user's items in time order; None for a user who is not there."""
+        place = self._places.get(user_id)
+        if place is None:
+            return None
+        data = self._data
+        items = data.items[data.offsets[place] : data.offsets[place + 1]]
+        known = items[items != COLD].tolist()
+        names = [data.vocabulary.items[item] for item in known]
+        return UserHistory(names, len(items) - len(known))
+
+
+def user_histories(sequences: Path, user_ids: Sequence[str]) -> dict[str, UserHistory]:
+    """The histories of some users; UserError when one of them is not there."""
+    users = Users(sequences)
     histories = {}
     for user_id in user_ids:
-        if user_id not in places:
+        found = users.history(user_id)
+        if found is None:
             raise UserError(
                 f"no user '{user_id}' in {sequences}",
                 "users with fewer interactions than sequence-split.minimum_user_interactions are "
                 "left out: recommend for them with --history ITEM,ITEM,...",
             )
-        place = places[user_id]
-        items = data.items[data.offsets[place] : data.offsets[place + 1]]
-        known = items[items != COLD].tolist()
-        names = [data.vocabulary.items[item] for item in known]
-        histories[user_id] = UserHistory(names, len(items) - len(known))
+        histories[user_id] = found
     return histories

@@ -5,7 +5,9 @@ import json
 import multiprocessing
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -251,20 +253,16 @@ def test_bad_input_is_one_line(
     assert said.count("\n") == 1
 
 
+def begin(barrier: Barrier, layout: Layout) -> None:
+    barrier.wait()
+    studies.storage(layout)
+
+
 def test_processes_that_open_the_studies_at_once_make_them_once(tmp_path: Path) -> None:
     """Such as `recctl tune --best` in another terminal while the first search begins."""
     context = multiprocessing.get_context("fork")
-    barrier = context.Barrier(4)
-
-    def begin(layout: Layout) -> None:
-        barrier.wait()
-        studies.storage(layout)
-
     for number in range(3):
-        layout = Layout(tmp_path / str(number))
-        processes = [context.Process(target=begin, args=(layout,)) for _ in range(4)]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join(120)
-        assert [process.exitcode for process in processes] == [0] * 4
+        with context.Manager() as manager, ProcessPoolExecutor(4, context) as pool:
+            barrier, layout = manager.Barrier(4), Layout(tmp_path / str(number))
+            for begun in [pool.submit(begin, barrier, layout) for _ in range(4)]:
+                begun.result(120)

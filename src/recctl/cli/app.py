@@ -23,6 +23,7 @@ from recctl.cli import (
     recommend,
     report,
     retrain,
+    serve,
     services,
     stage,
     tune,
@@ -80,6 +81,7 @@ app.command(name="forget")(forget.forget)
 app.command(name="leaderboard")(leaderboard.leaderboard)
 app.command(name="tune")(tune.tune)
 app.command(name="recommend")(recommend.recommend)
+app.command(name="serve")(serve.serve)
 app.command(name="doctor")(doctor.doctor)
 app.command(name="report")(report.report)
 app.command(name="wait")(lock.wait)

@@ -1,14 +1,21 @@
 """The decisions in the log and the registered versions."""
 
+import contextlib
+import sqlite3
+
 from recctl import limits
 from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.promotion.judge.policy import PromotionParams
-from recctl.promotion.ledger import log
+from recctl.promotion.ledger import aliases, log
+from recctl.promotion.ledger.aliases import Serving
+from recctl.promotion.ledger.local import LocalRegistry
 from recctl.promotion.ledger.log import Entry
 from recctl.promotion.ledger.registry import Registry
 from recctl.promotion.ledger.versions import DECISION, Version
 from recctl.promotion.view.schema import HistoryRow, ModelVersion, State
+from recctl.tracking.artifacts import sqlite_file
+from recctl.tracking.server import tracking_uri
 
 WORKSPACE = "workspace"
 """What the model in artifacts/model is called beside versions."""
@@ -17,6 +24,19 @@ WORKSPACE = "workspace"
 def open_registry(layout: Layout) -> Registry:
     """The registry that this project's policy names."""
     return Registry.connect(layout, PromotionParams.load(layout.params).registered_model)
+
+
+def reading(layout: Layout) -> tuple[Registry | LocalRegistry, Serving]:
+    """The registry to read from and what it says; a local database is read without MLflow's slow
+    import."""
+    database = sqlite_file(tracking_uri(layout))
+    if database is not None:
+        with contextlib.suppress(sqlite3.Error):  # tables of another version of MLflow
+            name = PromotionParams.load(layout.params).registered_model
+            local = LocalRegistry(database, name)
+            return local, aliases.serving(local)
+    registry = open_registry(layout)
+    return registry, aliases.serving(registry)
 
 
 def decisions(registry: Registry) -> list[HistoryRow]:
@@ -54,8 +74,8 @@ def decision(registry: Registry, position: int) -> HistoryRow:
 
 def versions(registry: Registry) -> list[ModelVersion]:
     """Every registered version, newest first."""
-    aliases = registry.aliases()
-    return [_version(one, aliases) for one in registry.versions()]
+    pointing = registry.aliases()
+    return [_version(one, pointing) for one in registry.versions()]
 
 
 def version(registry: Registry, number: int) -> ModelVersion:
@@ -72,10 +92,10 @@ def number(registry: Registry, name: str, *also: str) -> int:
     """A version's number, by number or alias; `also` is what else could have been said."""
     if name.isdecimal() and len(name) <= len(str(limits.VERSION)):
         return int(name)
-    aliases = registry.aliases()
-    if name in aliases:
-        return aliases[name]
-    known = ", ".join(["a version's number", *sorted(aliases), *also])
+    pointing = registry.aliases()
+    if name in pointing:
+        return pointing[name]
+    known = ", ".join(["a version's number", *sorted(pointing), *also])
     raise UserError(f"no version '{name:.40}' of '{registry.name}'", f"known: {known}")
 
 

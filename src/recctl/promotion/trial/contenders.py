@@ -147,9 +147,14 @@ def _manifest(registry: Registry, version: Version, line: Sequence[Entry]) -> Ma
     return version.files
 
 
+def copy_of(layout: Layout, number: int, digest: str) -> Path:
+    """Where the copy of a version's files is kept."""
+    return layout.state / "versions" / f"{number}-{digest[:16]}"
+
+
 def _folder(registry: Registry, layout: Layout, version: Version, expected: Manifest) -> Path:
     """A copy of the version's files as they are in the registry now, which is what serves."""
-    folder = layout.state / "versions" / f"{version.number}-{version.digest[:16]}"
+    folder = copy_of(layout, version.number, version.digest)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetched-") as temporary:
         fetched = registry.download(version, Path(temporary))

@@ -1,0 +1,212 @@
+"""The endpoints, their bodies and their errors; each answer names the version that made it."""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from starlette.exceptions import HTTPException
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from recctl import __version__, limits
+from recctl.errors import UserError
+from recctl.recommend import Rules
+from recctl.serve.batches import Batches, NotReady, Overloaded
+from recctl.serve.champion import Champion
+from recctl.serve.door import Door, Passed
+
+LOG = logging.getLogger("recctl.serve")
+ID = 1000
+"""Characters of an id."""
+ITEMS = 10_000
+"""Items of a history or a rule."""
+RETRY = {"retry-after": "1"}
+
+
+def _text(given: Any) -> Any:
+    """An id; a whole number is its decimal digits."""
+    text = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
+    if isinstance(text, str):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError("is no text in UTF-8") from None
+    return text
+
+
+Id = Annotated[str, StringConstraints(min_length=1, max_length=ID), BeforeValidator(_text)]
+Items = Annotated[list[Id], Field(max_length=ITEMS)]
+
+
+class Asked(BaseModel):
+    """Who asks, by user id or by history; with neither a newcomer."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    user: Id | None = None
+    history: Items | None = Field(None, description="Item ids, oldest first.")
+    k: int = Field(10, ge=1, le=limits.SERVED_K)
+    filter_seen: bool | None = Field(
+        None, description="Leave out items of the history; by default as the project evaluates."
+    )
+    exclude: Items = Field(default=[], description="Items that are not recommended.")
+    among: Items | None = Field(None, description="The only items that may be recommended.")
+
+
+class Item(BaseModel):
+    """A recommended item."""
+
+    rank: int
+    item: str
+    title: str | None
+    score: float
+
+
+class Recommended(BaseModel):
+    """A list, with the version and the decision by which it serves."""
+
+    request: str
+    version: int
+    decision: int
+    newcomer: bool = Field(description="Nothing of the history is known to the model.")
+    unknown: list[str] = Field(description="Items of the history that the model does not know.")
+    recommendations: list[Item]
+
+
+class Metrics:
+    """What `/metrics` shows."""
+
+    def __init__(self, champion: Champion) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "recctl_requests", "Requests answered.", ["path", "status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "recctl_request_seconds",
+            "Seconds from request to answer.",
+            registry=self.registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+        )
+        version = Gauge("recctl_version", "The version that answers.", registry=self.registry)
+        version.set_function(lambda: champion.current.version if champion.current else 0)
+        well = Gauge(
+            "recctl_follows", "1 where the champion of the log answers.", registry=self.registry
+        )
+        well.set_function(lambda: float(champion.problem is None))
+
+
+def build(champion: Champion, *, filter_seen: bool = True, token: str | None = None) -> FastAPI:
+    """The application that answers with `champion`; with `token` only who sends it."""
+    batches, metrics = Batches(champion), Metrics(champion)
+
+    def passed(one: Passed) -> None:
+        metrics.requests.labels(one.path, str(one.status)).inc()
+        metrics.seconds.observe(one.seconds)
+        LOG.info("%s", json.dumps({**vars(one), "seconds": round(one.seconds, 4)}))
+
+    @contextlib.asynccontextmanager
+    async def scoring(_: FastAPI) -> AsyncIterator[None]:
+        task = asyncio.create_task(batches.run())
+        yield
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    app = FastAPI(title="recctl", version=__version__, lifespan=scoring)
+    app.add_middleware(Door, token=token, passed=passed)
+    if token is None:  # else any page in a browser could ask, by a host name that leads here
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
+    _errors(app)
+
+    @app.post("/recommend", tags=["recommendations"])
+    async def recommend(asked: Asked, request: Request) -> Recommended:
+        """The items to show next to a user, or after a history."""
+        if asked.user is not None and asked.history is not None:
+            raise UserError("'user' and 'history' are both given", "send one of them")
+        history = asked.history or []
+        if asked.user is not None and champion.users is not None:
+            found = champion.users.history(asked.user)
+            history = found.item_ids if found is not None else []
+        among = None if asked.among is None else frozenset(asked.among)
+        seen = filter_seen if asked.filter_seen is None else asked.filter_seen
+        rules = Rules(asked.k, seen, frozenset(asked.exclude), among)
+        answer = await batches.answer(history, rules)
+        titles = answer.by.served.vocabulary.titles
+        return Recommended(
+            request=request.state.request,
+            version=answer.by.version,
+            decision=answer.by.decision,
+            newcomer=len(answer.unknown) == len(history),
+            unknown=answer.unknown,
+            recommendations=[
+                Item(
+                    rank=one.rank, item=one.item_id, title=titles.get(one.item_id), score=one.score
+                )
+                for one in answer.best
+            ],
+        )
+
+    @app.get("/healthz", tags=["service"])
+    async def healthz() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["service"])
+    async def readyz() -> JSONResponse:
+        """Which version answers, and why the champion does not, where that is so."""
+        now = champion.current
+        content: dict[str, Any] = {
+            "version": now.version if now else None,
+            "decision": now.decision if now else None,
+            "since": now.since if now else None,
+            "problem": champion.problem,
+        }
+        return JSONResponse(content, 200 if now else 503)
+
+    @app.get("/metrics", tags=["service"], response_class=PlainTextResponse)
+    async def show_metrics() -> PlainTextResponse:
+        """Figures in Prometheus' text format."""
+        return PlainTextResponse(generate_latest(metrics.registry).decode())
+
+    return app
+
+
+def _errors(app: FastAPI) -> None:
+    """Every error is one sentence in JSON, without a traceback."""
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"][1:])
+        what = str(first["msg"]).removeprefix("Value error, ")
+        if first["loc"] == ("body",) or first["type"] == "json_invalid":
+            place, what = "the body", "send a JSON object with 'content-type: application/json'"
+        return JSONResponse({"error": f"{place}: {what[:1].lower()}{what[1:]}"[:300]}, 422)
+
+    @app.exception_handler(UserError)
+    async def refused(_: Request, error: UserError) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, 422)
+
+    @app.exception_handler(Overloaded)
+    async def overloaded(_: Request, error: Overloaded) -> JSONResponse:
+        return JSONResponse({"error": "too many requests wait: try again"}, 503, RETRY)
+
+    @app.exception_handler(NotReady)
+    async def not_ready(_: Request, error: NotReady) -> JSONResponse:
+        return JSONResponse({"error": "no version is loaded: see /readyz"}, 503, RETRY)
+
+    @app.exception_handler(HTTPException)
+    async def http(_: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": str(error.detail).lower()}, error.status_code)
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> JSONResponse:
+        number = getattr(request.state, "request", "none")
+        return JSONResponse({"error": f"the service failed; its log names request {number}"}, 500)

@@ -1,0 +1,67 @@
+"""The service's process: one thread that follows the champion, and the server."""
+
+import logging
+import os
+import socket
+import sys
+import threading
+
+import uvicorn
+
+from recctl.errors import UserError
+from recctl.evaluation.params import EvaluateParams
+from recctl.layout import Layout
+from recctl.serve.app import LOG, build
+from recctl.serve.champion import Champion
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+SECONDS_TO_END = 10
+"""For the requests that are under way at SIGTERM."""
+
+
+def run(layout: Layout, host: str, port: int, token: str | None) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Raises UserError where the address cannot be listened on, or others could reach it and there is
+    no token.
+    """
+    if host not in LOOPBACK and not token:
+        raise UserError(
+            f"on {host} other machines could ask the service, and there is no token",
+            "set RECCTL_SERVE_TOKEN to a long random text, or leave --host out",
+        )
+    filter_seen = EvaluateParams.load(layout.params).filter_seen
+    listening = _listen(host, port)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    LOG.addHandler(handler)
+    LOG.setLevel(logging.INFO)
+    champion, stop = Champion(layout, LOG.info), threading.Event()
+    champion.look()
+    following = threading.Thread(target=champion.follow, args=(stop,), daemon=True)
+    following.start()
+    LOG.info("listening on http://%s:%d", host, port)
+    config = uvicorn.Config(
+        build(champion, filter_seen=filter_seen, token=token),
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=SECONDS_TO_END,
+    )
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        stop.set()
+        LOG.removeHandler(handler)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=_family(host), backlog=2048)
+    except OSError as error:
+        known = error.errno is not None and error.errno > 0  # not so where no host has the name
+        what = str(os.strerror(error.errno) if known else error.strerror).lower()
+        raise UserError(f"cannot listen on {host}:{port} ({what})", "give another --port") from None
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -1,0 +1,118 @@
+"""The service follows the decision log: promotions, rollbacks, and nothing that is not sound."""
+
+from pathlib import Path
+
+import pytest
+import tiny_project as tiny
+from servers import tracked_at
+
+import ports
+from recctl.layout import Layout
+from recctl.promotion import history
+from recctl.serve.champion import Champion
+
+pytestmark = pytest.mark.usefixtures("quick_decisions")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Layout:
+    return tiny.make(tmp_path / "project")
+
+
+def serves(champion: Champion) -> tuple[int, int] | None:
+    """Version and decision, after a look."""
+    champion.look()
+    now = champion.current
+    return None if now is None else (now.version, now.decision)
+
+
+def tamper(project: Layout, folder: str) -> None:
+    """Change the last byte of the newest weights below a folder."""
+    found = (project.root / folder).rglob("model.safetensors")
+    weights = max(found, key=lambda path: path.stat().st_mtime)
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+
+
+def test_it_follows_promotions_and_rollbacks(project: Layout) -> None:
+    said: list[str] = []
+    champion = Champion(project, said.append)
+    assert serves(champion) is None
+    assert champion.problem == "no version serves yet: let one be judged, 'recctl promote'"
+
+    tiny.promote(project, 1e6)
+    assert serves(champion) == (1, 1)
+    assert champion.problem is None
+    first = champion.current
+    assert serves(champion) == (1, 1)
+    assert champion.current is first
+
+    tiny.promote(project, 1e9)  # rejected
+    assert serves(champion) == (1, 1)
+    tiny.promote(project, 10.0)
+    assert serves(champion) == (3, 3)
+    tiny.rollback(project)
+    assert serves(champion) == (1, 4)
+    assert [line for line in said if "answers" in line] == [
+        "version 1 answers, by decision 1",
+        "version 3 answers, by decision 3",
+        "version 1 answers, by decision 4",
+    ]
+
+
+def test_a_version_that_is_not_sound_replaces_none_that_works(project: Layout) -> None:
+    champion = Champion(project, print)
+    tiny.promote(project, 1e6)
+    assert serves(champion) == (1, 1)
+    tiny.promote(project, 10.0)
+    tamper(project, "mlartifacts")
+    assert serves(champion) == (1, 1)
+    assert champion.problem is not None
+    assert champion.problem.startswith("version 2 is not sound: ")
+
+
+def test_the_log_is_followed_and_not_an_alias_moved_by_hand(project: Layout) -> None:
+    champion = Champion(project, print)
+    tiny.promote(project, 1e6)
+    tiny.promote(project, 10.0)
+    assert serves(champion) == (2, 2)
+    history.open_registry(project).move_alias("champion", 1)
+    assert serves(champion) == (2, 2)
+    assert champion.problem is not None
+    assert "differs from the log" in champion.problem
+
+
+def test_without_the_registry_it_goes_on_and_starts_from_its_sound_copy(project: Layout) -> None:
+    tiny.promote(project, 1e6)
+    champion = Champion(project, print)
+    assert serves(champion) == (1, 1)
+    with tracked_at(f"http://127.0.0.1:{ports.free()}"):
+        assert serves(champion) == (1, 1)
+        assert champion.problem is not None
+        again = Champion(project, print)
+        assert serves(again) == (1, 1)
+        assert "MLflow" in str(again.problem)
+        assert champion.current is not None
+        assert again.current is not None
+        assert again.current.since == champion.current.since
+        tamper(project, ".recctl/versions")
+        assert serves(Champion(project, print)) is None
+
+
+def test_the_histories_are_those_of_the_newest_split(project: Layout) -> None:
+    champion = Champion(project, print)
+    champion.look()
+    assert champion.users is not None
+    user = str(tiny.log()["user_id"].iloc[0])
+    before = champion.users.history(user)
+    tiny.take_in(project, tiny.log(days=13))
+    champion.look()
+    after = champion.users.history(user)
+    assert before is not None
+    assert after is not None
+    assert len(after.item_ids) > len(before.item_ids)
+    for path in project.sequences.glob("*"):
+        path.unlink()
+    champion.look()
+    assert champion.users is None

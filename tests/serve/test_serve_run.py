@@ -1,0 +1,99 @@
+"""The process: it starts, follows, answers all the while, and ends at SIGTERM."""
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+import tiny_project as tiny
+
+import ports
+from commands import runner
+from lives import wait_for
+from recctl.layout import Layout
+
+
+@pytest.fixture
+def project(tmp_path: Path, quick_decisions: None) -> Layout:
+    layout = tiny.make(tmp_path / "project")
+    tiny.promote(layout, 1e6)
+    return layout
+
+
+@pytest.fixture
+def address(project: Layout) -> Iterator[str]:
+    port = ports.free()
+    command = [Path(sys.executable).with_name("recctl"), "serve", "--port", str(port)]
+    log = project.root / "serve.log"
+    with log.open("w") as output, subprocess.Popen(command, cwd=project.root, stderr=output) as one:
+        try:
+            wait_for(
+                "the service", lambda: "listening" in log.read_text() or one.poll() is not None
+            )
+            assert one.poll() is None, log.read_text()
+            yield f"http://127.0.0.1:{port}"
+            one.send_signal(signal.SIGTERM)
+            assert one.wait(30) == -signal.SIGTERM  # uvicorn ends its work, then ends by the signal
+        finally:
+            one.kill()
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.slow
+def test_every_request_is_answered_while_champions_change(project: Layout, address: str) -> None:
+    answers: list[tuple[int, int]] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        with requests.Session() as session:
+            while not stop.is_set():
+                found = session.post(f"{address}/recommend", json={"history": ["i1"]}, timeout=30)
+                answers.append((found.status_code, found.json().get("version")))
+
+    clients = [threading.Thread(target=ask) for _ in range(3)]
+    for client in clients:
+        client.start()
+    try:
+        tiny.promote(project, 10.0)
+        wait_for("version 2", lambda: (200, 2) in answers[-3:])
+        tiny.rollback(project)
+        wait_for("version 1", lambda: (200, 1) in answers[-3:])
+    finally:
+        stop.set()
+        for client in clients:
+            client.join()
+    assert {status for status, _ in answers} == {200}
+    assert {version for _, version in answers} == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["--port", "PORT"], "cannot listen on 127.0.0.1:PORT (address already in use); give"),
+        (["--host", "0.0.0.0"], "on 0.0.0.0 other machines could ask the service, and there is no"),
+        (["--host", "no such host"], "cannot listen on no such host:8000 ("),
+        (["--port", "0"], "invalid value for '--port'"),
+    ],
+)
+def test_what_cannot_be_served_is_one_line(
+    project: Layout,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    arguments: list[str],
+    error: str,
+) -> None:
+    monkeypatch.delenv("RECCTL_SERVE_TOKEN", raising=False)
+    if "no such host" in arguments:
+        monkeypatch.setenv("RECCTL_SERVE_TOKEN", "s3cret")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        given = [one.replace("PORT", port) for one in arguments]
+        done = runner(monkeypatch, capfd)(project.root, "serve", *given)
+    assert done.code == 2
+    assert error.replace("PORT", port) in done.err
+    assert done.err.count("\n") == 1
