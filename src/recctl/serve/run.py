@@ -58,8 +58,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=_family(host), backlog=2048)
     except OSError as error:
-        known = error.errno is not None and error.errno > 0  # not so where no host has the name
-        what = str(os.strerror(error.errno) if known else error.strerror).lower()
+        number = error.errno or 0  # of an error about the host's name it is below 0
+        what = str(os.strerror(number) if number > 0 else error.strerror).lower()
         raise UserError(f"cannot listen on {host}:{port} ({what})", "give another --port") from None
 
 
