@@ -32,8 +32,6 @@ from recctl.layout import Layout
 from recctl.promotion import compare as comparing
 from recctl.promotion import history
 from recctl.promotion.judge.record import DecisionRecord
-from recctl.promotion.ledger import log
-from recctl.promotion.trial import contenders
 from recctl.promotion.trial.scoring import TestSet
 from recctl.promotion.view import page, plots, tables
 from recctl.promotion.view.schema import HistoryRow
@@ -81,16 +79,8 @@ class Project:
 
         Raises UserError where it is not there, damaged, or not what was registered.
         """
-        said = str(name)
-        if said == history.WORKSPACE:
-            return Model(self, said, Served.load(self.layout.model))
-        if Path(name if isinstance(name, Path) else said).is_dir():
-            return Model(self, None, Served.load(Path(said)))
-        registry = history.open_registry(self.layout)
-        number = history.number(registry, said, history.WORKSPACE, "a folder")
-        line = log.in_force(registry.entries())
-        found = contenders.registered(registry, self.layout, number, line)
-        return Model(self, str(number), found.served)
+        said, served, _ = comparing.served(self.layout, str(name))
+        return Model(self, said, served)
 
     def decisions(self) -> pd.DataFrame:
         """The log of decisions: a row each, by number, the oldest first."""

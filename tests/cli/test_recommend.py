@@ -233,7 +233,7 @@ def test_a_long_history_shows_its_end(project: Layout) -> None:
         (["--user", "u99"], "no user 'u99'.*--history"),
         (["--user", "u1", "--user", "u99"], "no user 'u99'.*--history"),
         (["--user", "u1", "--history", "m1"], "both given"),
-        (["--model", "nowhere"], "no model folder nowhere"),
+        (["--model", "no/where"], "no model folder no/where"),
     ],
 )
 def test_mistakes_are_one_line(project: Layout, arguments: list[str], says: str) -> None:

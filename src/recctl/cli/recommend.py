@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from recctl import limits
-from recctl.render.text import echo_json
+from recctl.render.text import echo, echo_json
 
 if TYPE_CHECKING:
     from recctl.layout import Layout
@@ -29,9 +29,16 @@ def recommend(
         int, typer.Option("-k", min=1, max=limits.SERVED_K, help="How many items to recommend.")
     ] = 10,
     model: Annotated[
-        Path | None,
-        typer.Option("--model", help="A model folder; without it the project's artifacts/model."),
+        str | None,
+        typer.Option(
+            "--model",
+            help="A model folder, a version's number or alias; without it artifacts/model.",
+        ),
     ] = None,
+    everyone: Annotated[
+        bool, typer.Option("--all", help="Every user of the data; needs --out.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="The Parquet file that --all writes.")] = None,
     filter_seen: Annotated[
         bool | None,
         typer.Option(
@@ -44,16 +51,25 @@ def recommend(
         typer.Option("--json", help="Print JSON: an object, or a list where --user is repeated."),
     ] = False,
 ) -> None:
-    """Recommend the next items for a user, a history, or (given neither) a newcomer."""
+    """Recommend the next items for a user, a history, or (given neither) a newcomer.
+
+    With --all it writes a list for every user: `user_id`, `item_ids` and `scores`. Called again
+    after it was killed, it continues.
+    """
     from recctl.errors import UserError
-    from recctl.recommend import Served, UserHistory, user_histories
+    from recctl.recommend import UserHistory, user_histories
 
     if user and history is not None:
         raise UserError("--user and --history are both given", "give one of them")
-    project = _project(needed=bool(user) or model is None)
+    if everyone != (out is not None) or (everyone and (user or history is not None or as_json)):
+        raise UserError("--all and --out belong together, without --user, --history or --json")
+    project = _project(needed=bool(user) or everyone or model is None)
     if filter_seen is None:
         filter_seen = _filter_seen(project)
-    served = Served.load(model or cast("Layout", project).model)
+    if everyone and out is not None:
+        _everyone(cast("Layout", project), model, out, k, filter_seen)
+        return
+    served = _served(project, model)
     served.check(filter_seen=filter_seen)
     histories: list[tuple[str | None, UserHistory]] = [
         (None, UserHistory(_split(history or []), 0))
@@ -81,6 +97,32 @@ def recommend(
         )
     if as_json:
         echo_json(answers if len(user or []) > 1 else answers[0])
+
+
+def _served(project: "Layout | None", model: str | None) -> "Served":
+    from recctl.recommend import Served
+
+    if project is None:
+        return Served.load(Path(model or ""))
+    if model is None:
+        return Served.load(project.model)
+    from recctl.promotion.compare import served
+
+    return served(project, model)[1]
+
+
+def _everyone(layout: "Layout", model: str | None, out: Path, k: int, filter_seen: bool) -> None:
+    from recctl import lists
+    from recctl.promotion.compare import served as named
+    from recctl.promotion.history import WORKSPACE
+    from recctl.promotion.trial.package import content_digest
+    from recctl.sequences.store import SequenceData
+
+    _, served, folder = named(layout, model or WORKSPACE)
+    data = SequenceData.load(layout.sequences)
+    basis = {"model": content_digest(folder)}
+    users = lists.write(served, data, out, k=k, filter_seen=filter_seen, basis=basis, say=echo)
+    echo(f"{out}: lists of {users:,} users")
 
 
 def _title(user_id: str | None, known: list[str]) -> str:

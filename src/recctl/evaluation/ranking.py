@@ -140,10 +140,6 @@ def rank_cases(
     full = np.empty(len(cases), np.int64)
     sampled = {name: np.empty(len(cases), np.int64) for name in negatives}
     lists = np.full((len(cases), top), NO_ITEM, np.int32) if top else None
-    # batches of equal lengths waste no padding, and short ones at the end keep all threads busy
-    order = np.argsort(-cases.histories.lengths, kind="stable")
-    size = max(1, min(_BATCH, _SCORES // model.n_items))
-    reported, done = began, 0
 
     def rank(rows: NDArray[np.int64]) -> torch.device:
         with torch.inference_mode():
@@ -156,6 +152,53 @@ def rank_cases(
                 lists[rows, : best.shape[1]] = best.cpu().numpy()
         return batch.scores.device
 
+    _in_batches(cases.histories, model.n_items, rank, progress)
+    return Ranks(full, sampled, lists, time.perf_counter() - began)
+
+
+def top_lists(
+    model: Scorer,
+    histories: Histories,
+    k: int,
+    *,
+    filter_seen: bool = True,
+    progress: Callable[[int], None] = lambda done: None,
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The k best items after each history, NO_ITEM where there are no more, and their scores.
+
+    Both (histories, k), the best first. `progress` as in `rank_cases`.
+    """
+    k = min(k, model.n_items)
+    items = np.empty((len(histories), k), np.int32)
+    values = np.empty((len(histories), k), np.float32)
+
+    def rank(rows: NDArray[np.int64]) -> torch.device:
+        with torch.inference_mode():
+            some = histories.select(rows)
+            scores = model.score(some)
+            if filter_seen:
+                scores = without_seen(scores, some)
+            best = top_items(scores, k)
+            items[rows] = best.cpu().numpy()
+            values[rows] = scores.gather(1, best.clamp(min=0)).cpu().numpy()
+        return scores.device
+
+    _in_batches(histories, model.n_items, rank, progress)
+    return items, values
+
+
+def _in_batches(
+    histories: Histories,
+    n_items: int,
+    rank: Callable[[NDArray[np.int64]], torch.device],
+    progress: Callable[[int], None],
+) -> None:
+    """Call `rank` with the rows of every batch."""
+    # batches of equal lengths waste no padding, and short ones at the end keep all threads busy
+    order = np.argsort(-histories.lengths, kind="stable")
+    size = max(1, min(_BATCH, _SCORES // n_items))
+    reported, done = time.perf_counter(), 0
+
     def ranked(rows: NDArray[np.int64]) -> None:
         nonlocal reported, done
         done += len(rows)
@@ -164,8 +207,7 @@ def rank_cases(
             progress(done)
 
     batches = [order[first : first + size] for first in range(0, len(order), size)]
-    _each(batches, rank, ranked, at_once=_SCORES // (size * model.n_items))
-    return Ranks(full, sampled, lists, time.perf_counter() - began)
+    _each(batches, rank, ranked, at_once=_SCORES // (size * n_items))
 
 
 def _each(

@@ -1,6 +1,7 @@
 """Any two models on today's test set: figures and intervals, no verdict."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from recctl.errors import UserError
 from recctl.layout import Layout
@@ -16,6 +17,7 @@ from recctl.promotion.ledger import log
 from recctl.promotion.ledger.registry import Registry
 from recctl.promotion.trial import contenders
 from recctl.promotion.trial.scoring import Contender, TestSet, gather
+from recctl.recommend import Served
 from recctl.render.text import Say
 
 
@@ -64,6 +66,23 @@ def _differences(evidence: Evidence, policy: PromotionParams) -> list[Gate]:
     ]
     numbers = [replace(row, threshold=None) for row in compared if row.difference is not None]
     return [replace(row, outcome="shown") for row in [*rows, *numbers]]
+
+
+def served(layout: Layout, name: str) -> tuple[str | None, Served, Path]:
+    """A model by name: its name (None for a folder), itself, and its folder.
+
+    The name is `workspace`, a version's number or alias, or a model folder. Raises UserError where
+    it is not there, damaged, or not what was registered.
+    """
+    if name == history.WORKSPACE:
+        return name, Served.load(layout.model), layout.model
+    folder = Path(name)
+    if folder.is_dir() or len(folder.parts) > 1:
+        return None, Served.load(folder), folder
+    registry = history.open_registry(layout)
+    number = history.number(registry, name, history.WORKSPACE, "a folder")
+    found = contenders.registered(registry, layout, number, log.in_force(registry.entries()))
+    return str(number), found.served, found.folder
 
 
 def contender(registry: Registry, test: TestSet, name: str) -> Contender:
