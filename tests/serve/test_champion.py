@@ -1,5 +1,6 @@
 """The service follows the decision log: promotions, rollbacks, and nothing that is not sound."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,28 @@ def test_the_histories_are_those_of_the_newest_split(project: Layout) -> None:
     assert before is not None
     assert after is not None
     assert len(after.item_ids) > len(before.item_ids)
-    for path in project.sequences.glob("*"):
+    for path in project.sequences.glob("*"):  # as DVC does before the stage runs
         path.unlink()
     champion.look()
-    assert champion.users is None
+    assert champion.users.history(user) == after
+
+
+def test_an_unexpected_error_ends_one_look_only(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = threading.Event()
+    right, said = history.reading, []
+
+    def fails_once(layout: Layout) -> object:
+        monkeypatch.setattr(history, "reading", right)
+        raise ZeroDivisionError
+
+    def say(line: str) -> None:
+        said.append(line)
+        if len(said) == 2:
+            stop.set()
+
+    monkeypatch.setattr(history, "reading", fails_once)
+    Champion(project, say).follow(stop, 0.01)
+    assert said[0] == "the registry was not read: ZeroDivisionError()"
+    assert said[1].startswith("no version serves yet")

@@ -9,6 +9,7 @@ answer leaves everything as it is.
 import json
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,10 +51,14 @@ class Champion:
         self._split: float | None = None
 
     def follow(self, stop: threading.Event, seconds: float = SECONDS) -> None:
-        """Look at the registry until `stop` is set."""
-        while not stop.is_set():
-            self.look()
-            stop.wait(seconds)
+        """Look at the registry until `stop` is set; an unexpected error ends one look only."""
+        with ThreadPoolExecutor(1, "following") as looking:
+            while not stop.is_set():
+                error = looking.submit(self.look).exception()
+                if error is not None:
+                    self.problem = f"the registry was not read: {error!r}"
+                    self.say(self.problem)
+                stop.wait(seconds)
 
     def look(self) -> None:
         """Load the champion of this moment, unless it is loaded."""
@@ -121,11 +126,11 @@ class Champion:
         self.say(f"version {loaded.version} answers, from its copy here")
 
     def _read_users(self) -> None:
-        """The histories of the data here, again after each new split; none where nothing is."""
+        """The histories of the newest split; the last one's while another is made."""
         path = self.layout.sequences / "users.parquet"
-        changed = path.stat().st_mtime if path.is_file() else None
+        changed = path.stat().st_mtime if path.is_file() else self._split
         if changed != self._split:
-            self.users = None if changed is None else Users(self.layout.sequences)
+            self.users = Users(self.layout.sequences)
             self._split = changed
 
 
