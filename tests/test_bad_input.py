@@ -590,7 +590,7 @@ def test_bad_input_ends_in_one_line(
     [
         (["recommend", "--user", "nobody"], ["no user 'nobody'", "--history ITEM"]),
         (["recommend", "--user", "u1", "--history", "i1"], ["both given; give one of them"]),
-        (["recommend", "--model", "nowhere"], ["no model folder nowhere; train one"]),
+        (["recommend", "--model", "nowhere"], ["no version 'nowhere' of 'recommender'"]),
         (["recommend", "--model", "data"], ["no data/model.json", "'dvc repro train'"]),
         (["leaderboard", "--set", "max_epochs=2020-13-45"], ["is not a setting; write it like"]),
         (["data", "use", "ml-9m"], ["unknown data set", "'ml-9m'; did you mean 'ml-1m'?"]),
