@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -34,7 +33,7 @@ def write(
     *,
     k: int,
     filter_seen: bool,
-    basis: dict[str, Any],
+    basis: dict[str, str],
     say: Callable[[str], None] = lambda line: None,
 ) -> int:
     """Write `user_id`, `item_ids` and `scores`, a row per user, best items first; how many users.
@@ -45,12 +44,11 @@ def write(
     """
     served.check(filter_seen=filter_seen)
     parts = out.with_name(f".{out.name}.parts")
-    basis = {**basis, "k": k, "filter_seen": filter_seen, "split": data.fingerprint}
-    if not (parts / "basis.json").is_file() or json.loads(
-        (parts / "basis.json").read_text(encoding="utf-8")
-    ) != json.loads(json.dumps(basis)):
+    made_from = {**basis, "k": k, "filter_seen": filter_seen, "split": data.fingerprint}
+    kept = parts / "basis.json"
+    if not kept.is_file() or json.loads(kept.read_text(encoding="utf-8")) != made_from:
         shutil.rmtree(parts, ignore_errors=True)
-        write_json(parts / "basis.json", basis)
+        write_json(kept, made_from)
     users = len(data.user_ids)
     names = []
     for first in range(0, users, USERS_AT_ONCE):

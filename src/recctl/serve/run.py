@@ -14,7 +14,7 @@ from recctl.layout import Layout
 from recctl.serve.app import LOG, build
 from recctl.serve.champion import Champion
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOOPBACK = ("127.0.0.1", "localhost")
 SECONDS_TO_END = 10
 """For the requests that are under way at SIGTERM."""
 
