@@ -21,8 +21,8 @@ def project(tmp_path: Path) -> Layout:
 
 
 def serves(champion: Champion) -> tuple[int, int] | None:
-    """Version and decision, after a look."""
-    champion.look()
+    """Version and decision, once the registry was read."""
+    champion.renew()
     now = champion.current
     return None if now is None else (now.version, now.decision)
 
@@ -103,23 +103,23 @@ def test_without_the_registry_it_goes_on_and_starts_from_its_sound_copy(project:
 
 def test_the_histories_are_those_of_the_newest_split(project: Layout) -> None:
     champion = Champion(project, print)
-    champion.look()
+    champion.renew()
     assert champion.users is not None
     user = str(tiny.log()["user_id"].iloc[0])
     before = champion.users.history(user)
     tiny.take_in(project, tiny.log(days=13))
-    champion.look()
+    champion.renew()
     after = champion.users.history(user)
     assert before is not None
     assert after is not None
     assert len(after.item_ids) > len(before.item_ids)
     for path in project.sequences.glob("*"):  # as DVC does before the stage runs
         path.unlink()
-    champion.look()
+    champion.renew()
     assert champion.users.history(user) == after
 
 
-def test_an_unexpected_error_ends_one_look_only(
+def test_an_unexpected_error_ends_one_read_only(
     project: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop = threading.Event()

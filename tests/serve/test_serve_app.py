@@ -32,7 +32,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Layout:
 @pytest.fixture(scope="module")
 def champion(project: Layout) -> Champion:
     found = Champion(project, print)
-    found.look()
+    found.renew()
     return found
 
 

@@ -72,9 +72,7 @@ class Batches:
                 batch = [one for one in batch if not one.answer.done()]  # its client has left
                 scoring = loop.run_in_executor(self._thread, self._score, batch)
                 await asyncio.wait([scoring])
-                error = (
-                    scoring.exception()
-                )  # if there is one, the next batch is scored all the same
+                error = scoring.exception()  # the next batch is scored all the same
                 found = scoring.result() if error is None else [error] * len(batch)
                 for one, answer in zip(batch, found, strict=True):
                     if one.answer.done():

@@ -1,6 +1,6 @@
 """The champion, as the decision log names it, loaded and ready to answer.
 
-The service looks at the registry every few seconds. A new champion is fetched, checked against the
+The service reads the registry every few seconds. A new champion is fetched, checked against the
 digests of its decision, loaded and tried beside the old one, then takes its place in one
 assignment. One that cannot be loaded never replaces one that works, and a registry that does not
 answer leaves everything as it is.
@@ -23,7 +23,7 @@ from recctl.promotion.view import words
 from recctl.recommend import Rules, Served, Users
 
 SECONDS = 3.0
-"""Between two looks at the registry."""
+"""Between two reads of the registry."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,16 @@ class Champion:
         self._split: float | None = None
 
     def follow(self, stop: threading.Event, seconds: float = SECONDS) -> None:
-        """Look at the registry until `stop` is set; an unexpected error ends one look only."""
-        with ThreadPoolExecutor(1, "following") as looking:
+        """Read the registry until `stop` is set; an unexpected error ends one read only."""
+        with ThreadPoolExecutor(1, "following") as reading:
             while not stop.is_set():
-                error = looking.submit(self.look).exception()
+                error = reading.submit(self.renew).exception()
                 if error is not None:
                     self.problem = f"the registry was not read: {error!r}"
                     self.say(self.problem)
                 stop.wait(seconds)
 
-    def look(self) -> None:
+    def renew(self) -> None:
         """Load the champion of this moment, unless it is loaded."""
         problem = self._trying(self._look)
         if problem is not None and self.current is None:

@@ -37,7 +37,7 @@ def run(layout: Layout, host: str, port: int, token: str | None) -> None:
     LOG.addHandler(handler)
     LOG.setLevel(logging.INFO)
     champion, stop = Champion(layout, LOG.info), threading.Event()
-    champion.look()
+    champion.renew()
     following = threading.Thread(target=champion.follow, args=(stop,), daemon=True)
     following.start()
     LOG.info("listening on http://%s:%d", host, port)
