@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,7 @@ def test_a_token_is_asked_for_where_there_is_one(champion: Champion) -> None:
     with TestClient(endpoints.build(champion, token="s3cret"), "http://shop.example") as client:
         assert client.get("/healthz").status_code == 200
         assert client.get("/readyz").status_code == 200
-        for path in ("/metrics", "/docs", "/openapi.json"):
+        for path in ("/", "/metrics", "/docs", "/openapi.json"):
             assert client.get(path).status_code == 401
         for given in ({}, {"authorization": "Bearer s3cre"}, {"authorization": b"Basic \xe9"}):
             refused = client.post("/recommend", json={}, headers=given)
@@ -232,6 +233,15 @@ def test_ready_says_which_version_and_what_is_wrong(
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["problem"]) == (200, "version 2 is not sound")
     assert "recctl_follows 0.0" in client.get("/metrics").text
+
+
+def test_the_status_page_counts_requests_and_shows_the_log(client: TestClient) -> None:
+    post(client, {"k": 0})
+    page = client.get("/")
+    assert (page.status_code, page.headers["cache-control"]) == (200, "no-store")
+    assert "VERSION 1 SERVES" in page.text
+    assert "<td>none to 1</td>" in page.text
+    assert re.search(r"<td>/recommend</td>\s*<td [^>]+>1</td>\s*<td [^>]+>1</td>", page.text)
 
 
 def test_the_openapi_page_describes_the_bodies(client: TestClient, tmp_path: Path) -> None:

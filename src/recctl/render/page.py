@@ -47,11 +47,21 @@ def markdown(blocks: Sequence[Block]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def html(title: str, blocks: Sequence[Block], *, verdict: tuple[str, str, str]) -> str:
-    """One self-contained page; `verdict` is a CSS class, a word and a sentence."""
+def html(
+    title: str,
+    blocks: Sequence[Block],
+    *,
+    verdict: tuple[str, str, str],
+    refresh: int | None = None,
+) -> str:
+    """One self-contained page; `verdict` is a CSS class, a word and a sentence.
+
+    A browser loads it again after `refresh` seconds.
+    """
     kind, word, sentence = verdict
     return _PAGE.format(
         title=escape(title),
+        refresh="" if refresh is None else f'\n<meta http-equiv="refresh" content="{refresh}">',
         style=_STYLE,
         kind=escape(kind),
         word=escape(word),
@@ -113,7 +123,7 @@ _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="viewport" content="width=device-width, initial-scale=1">{refresh}
 <meta http-equiv="Content-Security-Policy"
   content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <title>{title}</title>

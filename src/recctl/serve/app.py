@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from starlette.exceptions import HTTPException
@@ -18,11 +18,14 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from recctl import __version__, limits
 from recctl.errors import UserError
 from recctl.recommend import Rules
+from recctl.serve import page
 from recctl.serve.batches import Batches, NotReady, Overloaded
 from recctl.serve.champion import Champion
 from recctl.serve.door import Door, Passed
 
 LOG = logging.getLogger("recctl.serve")
+REQUESTS = LOG.getChild("requests")
+"""A line for each request."""
 ID = 1000
 """Characters of an id."""
 ITEMS = 10_000
@@ -104,12 +107,13 @@ class Metrics:
 
 def build(champion: Champion, *, filter_seen: bool = True, token: str | None = None) -> FastAPI:
     """The application that answers with `champion`; with `token` only who sends it."""
-    batches, metrics = Batches(champion), Metrics(champion)
+    batches, metrics, recent = Batches(champion), Metrics(champion), page.Recent()
 
     def passed(one: Passed) -> None:
         metrics.requests.labels(one.path, str(one.status)).inc()
         metrics.seconds.observe(one.seconds)
-        LOG.info("%s", json.dumps({**vars(one), "seconds": round(one.seconds, 4)}))
+        recent.add(one)
+        REQUESTS.info("%s", json.dumps({**vars(one), "seconds": round(one.seconds, 4)}))
 
     @contextlib.asynccontextmanager
     async def scoring(_: FastAPI) -> AsyncIterator[None]:
@@ -152,6 +156,11 @@ def build(champion: Champion, *, filter_seen: bool = True, token: str | None = N
                 for one in answer.best
             ],
         )
+
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    async def status() -> HTMLResponse:
+        """The status page."""
+        return HTMLResponse(page.html(champion, recent), headers={"cache-control": "no-store"})
 
     @app.get("/healthz", tags=["service"])
     async def healthz() -> dict[str, str]:

@@ -20,6 +20,7 @@ from recctl.promotion import history
 from recctl.promotion.ledger.aliases import Serving
 from recctl.promotion.trial import contenders, package
 from recctl.promotion.view import words
+from recctl.promotion.view.schema import HistoryRow
 from recctl.recommend import Rules, Served, Users
 
 SECONDS = 3.0
@@ -47,6 +48,9 @@ class Champion:
         self.current: Loaded | None = None
         self.problem: str | None = "no version is loaded yet"
         """Why the version that should serve does not; None where it does."""
+        self.log: list[HistoryRow] = []
+        """The decisions since which another version serves, oldest first; empty until the registry
+        was read."""
         self.users: Users | None = None
         self._split: float | None = None
 
@@ -79,7 +83,9 @@ class Champion:
 
     def _look(self) -> str | None:
         now = history.reading(self.layout)[1]
-        found = words.serving([history.row(entry, in_force=True) for entry in now.line])
+        rows = [history.row(entry, in_force=True) for entry in now.line]
+        self.log = [row for _, row in words.served(rows)]
+        found = words.serving(rows)
         if found is None:
             self.current = None
             return "no version serves yet: let one be judged, 'recctl promote'"

@@ -149,17 +149,22 @@ def standing(row: HistoryRow) -> list[str]:
     return [states[row.state]] if row.state in states else []
 
 
-def serving(rows: Sequence[HistoryRow]) -> tuple[int, HistoryRow] | None:
-    """The version that serves by the log, and the decision since which it does; None: none."""
-    found: tuple[int, HistoryRow] | None = None
+def served(rows: Sequence[HistoryRow]) -> list[tuple[int | None, HistoryRow]]:
+    """The versions that served by the log, each with the decision since which; None: none did."""
+    found: list[tuple[int | None, HistoryRow]] = []
     for row in rows:
         if row.in_force and row.body is not None and row.body.sets is not None:
             number = row.body.sets.champion
-            if number is None:
-                found = None
-            elif found is None or found[0] != number:
-                found = number, row
+            if number != (found[-1][0] if found else None):
+                found.append((number, row))
     return found
+
+
+def serving(rows: Sequence[HistoryRow]) -> tuple[int, HistoryRow] | None:
+    """The version that serves by the log, and the decision since which it does; None: none."""
+    for number, row in reversed(served(rows)):
+        return None if number is None else (number, row)
+    return None
 
 
 def commit(origin: ModelVersion | DecisionRecord) -> str:
