@@ -37,7 +37,7 @@ repro: $(VENV)/.installed ## Fetch the data, run the stages that changed, print 
 	@umask 077 && dvc repro --pull
 	@recctl report
 
-up: $(VENV)/.installed ## Start Prefect, MLflow's pages and a worker here; register the deployments
+up: $(VENV)/.installed ## Start Prefect, MLflow's pages, the HTTP service and a worker here; register the deployments
 	@recctl up
 
 down: $(VENV)/.installed ## Stop what `make up` started; no process stays

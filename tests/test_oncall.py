@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import tiny_project as tiny
 
+import web
 from commands import runner
 from recctl import lock, oncall
 from recctl.doctor import Check
@@ -19,11 +20,12 @@ from recctl.promotion.ledger import aliases
 from recctl.promotion.ledger.local import LocalRegistry
 from recctl.retraining import record
 from recctl.retraining.record import Record
+from recctl.services import down
 from recctl.services.flow_runs import Prefect
 
 ALL = [
     *("champion", "monitoring", "retraining", "schedule", "approval", "data", "log", "disk"),
-    *("prefect", "mlflow", "worker"),
+    *("prefect", "mlflow", "serve", "worker"),
 ]
 
 
@@ -67,6 +69,7 @@ def test_where_everything_is_missing_each_line_says_one_thing(
         "log": "nothing was ingested yet",
         "prefect": "down",
         "mlflow": "down",
+        "serve": "down",
         "worker": "down",
     }
     assert all(bool(check["fix"]) == (check["state"] != "ok") for check in content["checks"])
@@ -79,8 +82,8 @@ def test_what_a_person_sees(
     done = runner(monkeypatch, capfd)(bare.root, "status")
     assert "no version serves yet" in done.out
     assert "to do: train one and let it be judged: 'dvc repro', 'recctl promote'" in done.out
-    assert done.out.count("start the services: 'recctl up'") == 4
-    last = "Not well: champion, schedule, approval, data, log, prefect, worker."
+    assert done.out.count("start the services: 'recctl up'") == 5
+    last = "Not well: champion, schedule, approval, data, log, prefect, serve, worker."
     assert done.out.splitlines()[-1] == last
 
 
@@ -156,6 +159,38 @@ def test_monitoring(served: Layout, verdict: str, version: int, state: str) -> N
     found = {check.name: check for check in oncall.checks(served)}["monitoring"]
     assert (found.state, bool(found.fix)) == (state, state == "warning")
     assert found.found.endswith("So it is.")
+
+
+# The HTTP service
+
+
+@pytest.mark.parametrize(
+    ("status", "version", "problem", "says"),
+    [
+        (200, 3, None, "version 3"),
+        (200, 3, "the decision log is damaged", "version 3: the decision log is damaged"),
+        (503, None, "no version\nserves yet", "version none: no version serves yet"),
+        (200, 0, None, "no answer"),
+    ],
+)
+def test_the_service_and_its_version(
+    bare: Layout,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    version: int | None,
+    problem: str | None,
+    says: str,
+) -> None:
+    body = json.dumps({"version": version, "problem": problem}).encode()
+    monkeypatch.setattr(oncall.processes, "listens", lambda *given: version != 0)
+    with web.serving(lambda asked: web.send(asked, status, body)) as address:
+        state = down.State("serve", "up", address, 7, "serve.log")
+        monkeypatch.setattr(down, "status", lambda layout: [state])
+        (found,) = oncall.services(bare)
+    assert found.found == f"up {address}, {says}"
+    assert found.state == ("ok" if says == "version 3" else "warning")
+    assert bool(found.fix) == (found.state == "warning")
+    assert not oncall.is_missed([found])
 
 
 # Runs

@@ -175,6 +175,7 @@ def test_status_distinguishes_running_and_dead_services(layout: Layout) -> None:
     assert [(state.name, state.state) for state in status(layout)] == [
         ("prefect", "up"),
         ("mlflow", "down"),
+        ("serve", "down"),
         ("worker", "dead"),
     ]
 
@@ -182,10 +183,11 @@ def test_status_distinguishes_running_and_dead_services(layout: Layout) -> None:
 @pytest.mark.parametrize(
     ("there", "code"),
     [
-        (["prefect", "mlflow", "worker"], 0),
-        (["prefect", "worker"], 0),  # MLflow is a server of the team's
-        (["prefect", "mlflow"], 2),
-        (["mlflow", "worker"], 2),
+        (["prefect", "mlflow", "serve", "worker"], 0),
+        (["prefect", "serve", "worker"], 0),  # MLflow is a server of the team's
+        (["prefect", "mlflow", "worker"], 2),
+        (["prefect", "mlflow", "serve"], 2),
+        (["mlflow", "serve", "worker"], 2),
         ([], 2),
     ],
 )

@@ -16,7 +16,7 @@ from recctl.files import read_json
 from recctl.layout import Layout
 from recctl.render.numbers import percent
 from recctl.render.text import one_line
-from recctl.services import down, processes
+from recctl.services import down, processes, server
 from recctl.services.flow_runs import Prefect
 
 _NOT_MISSED = ("mlflow", "down")
@@ -60,13 +60,31 @@ def services(layout: Layout) -> list[Check]:
         text = " ".join(filter(None, (service.state, service.address)))
         fix = f"{_UP}; its log: {service.log}" if missed else None
         state: State = "blocked" if missed else "ok"
-        found.append(Check(service.name, state, text, fix, dict(vars(service))))
+        check = Check(service.name, state, text, fix, dict(vars(service)))
+        serves = (service.name, service.state) == ("serve", "up")
+        found.append(_with_version(layout, check) if serves else check)
     return found
+
+
+def _with_version(layout: Layout, check: Check) -> Check:
+    """The check of the HTTP service with the version that answers, and what is wrong."""
+    address, log = check.values["address"], check.values["log"]
+    ready = server.ready(address) if processes.listens(layout, "serve") else None
+    if ready is None:
+        return Check(
+            "serve", "warning", f"{check.found}, no answer", f"its log: {log}", check.values
+        )
+    values = {**check.values, **ready}
+    found = f"{check.found}, version {ready['version'] or 'none'}"
+    if ready["problem"] is None:
+        return Check("serve", "ok", found, None, values)
+    found += f": {one_line(ready['problem'])}"
+    return Check("serve", "warning", found, f"see {address} and {log}", values)
 
 
 def is_missed(found: list[Check]) -> bool:
     """Whether a service is not up that should be."""
-    return any(check.name in processes.NAMES and check.state != "ok" for check in found)
+    return any(check.name in processes.NAMES and check.state == "blocked" for check in found)
 
 
 def _champion(layout: Layout) -> Check:

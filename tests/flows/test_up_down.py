@@ -17,7 +17,7 @@ import pytest
 import scheduled_project
 
 from lives import wait_for
-from recctl.services import server
+from recctl.services import processes, server
 
 RECCTL = Path(sys.executable).with_name("recctl")
 
@@ -40,7 +40,7 @@ def checks(project: Path) -> dict[str, Any]:
 
 def states(project: Path) -> dict[str, str]:
     found = checks(project)
-    return {name: found[name]["values"]["state"] for name in ("prefect", "mlflow", "worker")}
+    return {name: found[name]["values"]["state"] for name in processes.NAMES}
 
 
 @pytest.fixture
@@ -64,14 +64,16 @@ def left_behind(project: Path) -> list[list[str]]:
     return found
 
 
-def test_up_starts_a_killed_worker_again_and_down_leaves_no_process(project: Path) -> None:
+def test_up_starts_what_was_killed_again_and_down_leaves_no_process(project: Path) -> None:
     done = recctl(project, "up")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Started: prefect, mlflow, worker." in done.stdout
+    assert "Started: prefect, mlflow, serve, worker." in done.stdout
     assert "prefect deployment run 'retrain/nightly'" in done.stdout
-    assert states(project) == {"prefect": "up", "mlflow": "up", "worker": "up"}
-    assert len(left_behind(project)) >= 3
+    assert states(project) == dict.fromkeys(processes.NAMES, "up")
+    assert len(left_behind(project)) >= 4
     found = checks(project)  # Prefect's server answers to the key
+    assert ask(address(project, "serve")) == 200
+    assert (found["serve"]["values"]["version"], found["serve"]["state"]) == (None, "warning")
     assert found["schedule"]["found"].startswith("next 20")
     assert found["approval"]["found"] == "nothing waits for a person"
     assert "no run waits for approval" in recctl(project, "approve").stderr
@@ -89,16 +91,17 @@ def test_up_starts_a_killed_worker_again_and_down_leaves_no_process(project: Pat
     a_foreign_deployment_is_refused(project, key)
     what_lies_there_is_the_users_alone(project, key)
 
-    worker = json.loads((project / ".recctl" / "services" / "worker.json").read_text())
-    os.kill(worker["pid"], signal.SIGKILL)
-    assert states(project) == {"prefect": "up", "mlflow": "up", "worker": "dead"}
+    for name in ("serve", "worker"):
+        os.kill(found[name]["values"]["pid"], signal.SIGKILL)
+    dead = {"prefect": "up", "mlflow": "up", "serve": "dead", "worker": "dead"}
+    assert states(project) == dead
 
     done = recctl(project, "up")
-    assert "Started: worker." in done.stdout, done.stdout + done.stderr
-    assert states(project) == {"prefect": "up", "mlflow": "up", "worker": "up"}
+    assert "Started: serve, worker." in done.stdout, done.stdout + done.stderr
+    assert states(project) == dict.fromkeys(processes.NAMES, "up")
 
     done = recctl(project, "down")
-    assert (done.returncode, done.stdout) == (0, "Stopped: worker, mlflow, prefect.\n")
+    assert (done.returncode, done.stdout) == (0, "Stopped: worker, serve, mlflow, prefect.\n")
     assert left_behind(project) == []
     assert not (project / "prefect.toml").exists()
     assert recctl(project, "down").stdout == "Nothing was up.\n"

@@ -1,5 +1,6 @@
 """The process: it starts, follows, answers all the while, and ends at SIGTERM."""
 
+import json
 import signal
 import socket
 import subprocess
@@ -29,12 +30,11 @@ def project(tmp_path: Path, quick_decisions: None) -> Layout:
 def address(project: Layout) -> Iterator[str]:
     port = ports.free()
     command = [Path(sys.executable).with_name("recctl"), "serve", "--port", str(port)]
+    command += ["--log", "requests.log"]
     log = project.root / "serve.log"
     with log.open("w") as output, subprocess.Popen(command, cwd=project.root, stderr=output) as one:
         try:
-            wait_for(
-                "the service", lambda: "listening" in log.read_text() or one.poll() is not None
-            )
+            wait_for("the service", lambda: "answers" in log.read_text() or one.poll() is not None)
             assert one.poll() is None, log.read_text()
             yield f"http://127.0.0.1:{port}"
             one.send_signal(signal.SIGTERM)
@@ -69,6 +69,8 @@ def test_every_request_is_answered_while_champions_change(project: Layout, addre
             client.join()
     assert {status for status, _ in answers} == {200}
     assert {version for _, version in answers} == {1, 2}
+    lines = (project.root / "requests.log").read_text().splitlines()
+    assert [json.loads(line)["status"] for line in lines] == [200] * len(answers)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def up() -> None:
-    """Start Prefect, MLflow's pages and a worker here, and register the deployments.
+    """Start Prefect, MLflow's pages, 'recctl serve' and a worker here; register the deployments.
 
-    They listen on this machine only, require the key, and keep running when you log out. A service
-    that runs already is left alone; one that has died is started again.
+    They listen on this machine only and keep running when you log out; Prefect and MLflow require
+    the key. A service that runs already is left alone; one that has died is started again.
     """
     from recctl.layout import Layout
     from recctl.services.up import up as bring_up
@@ -36,6 +36,7 @@ def _show(result: "Up") -> None:
     table.add_row("", "Prefect", result.prefect)
     table.add_row("", "MLflow", result.mlflow)
     table.add_row("", "their key", f"cat {result.key}")
+    table.add_row("", "recommendations", result.serve)
     table.add_row("", "retrain now", "prefect deployment run 'retrain/nightly'")
     table.add_row("", "stop all", "recctl down")
     console.print(table)

@@ -5,23 +5,28 @@ import os
 import socket
 import sys
 import threading
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
 
 import uvicorn
 
 from recctl.errors import UserError
 from recctl.evaluation.params import EvaluateParams
 from recctl.layout import Layout
-from recctl.serve.app import LOG, build
+from recctl.serve.app import LOG, REQUESTS, build
 from recctl.serve.champion import Champion
 
 LOOPBACK = ("127.0.0.1", "localhost")
 SECONDS_TO_END = 10
 """For the requests that are under way at SIGTERM."""
+LOG_BYTES = 64 << 20
+"""Of a log of requests; a full one becomes FILE.1, in place of the one before."""
 
 
-def run(layout: Layout, host: str, port: int, token: str | None) -> None:
-    """Serve until SIGTERM or Ctrl-C.
+def run(layout: Layout, host: str, port: int, token: str | None, log: Path | None = None) -> None:
+    """Serve until SIGTERM or Ctrl-C; the lines of requests go to the file `log`, or to stderr.
 
+    It answers at once, without a version until the registry was read and the champion is loaded.
     Raises UserError where the address cannot be listened on, or others could reach it and there is
     no token.
     """
@@ -33,11 +38,12 @@ def run(layout: Layout, host: str, port: int, token: str | None) -> None:
     filter_seen = EvaluateParams.load(layout.params).filter_seen
     listening = _listen(host, port)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
     LOG.addHandler(handler)
     LOG.setLevel(logging.INFO)
+    if log is not None:
+        REQUESTS.addHandler(RotatingFileHandler(log, maxBytes=LOG_BYTES, backupCount=1))
+        REQUESTS.propagate = False
     champion, stop = Champion(layout, LOG.info), threading.Event()
-    champion.renew()
     following = threading.Thread(target=champion.follow, args=(stop,), daemon=True)
     following.start()
     LOG.info("listening on http://%s:%d", host, port)

@@ -1,1 +1,1 @@
-"""What `recctl up` runs on this machine: Prefect's server, MLflow's, and a worker."""
+"""What `recctl up` runs on this machine: Prefect's server, MLflow's, the HTTP service, a worker."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PROJECT_MARK = "RECCTL_SERVICES_OF"
 NAME_MARK = "RECCTL_SERVICE"
 
-NAMES = ("prefect", "mlflow", "worker")
+NAMES = ("prefect", "mlflow", "serve", "worker")
 """In the order of starting; they are stopped in reverse."""
 
 GRACE_SECONDS = 10.0

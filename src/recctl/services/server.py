@@ -1,4 +1,4 @@
-"""Requests to Prefect's server and MLflow's without their packages."""
+"""Requests to the services without their packages."""
 
 import datetime
 import http
@@ -13,6 +13,21 @@ _UNDER_WAY = ["PENDING", "RUNNING", "CANCELLING", "PAUSED"]
 def answers(address: str, key: str) -> bool:
     """Whether a server on this machine answers with success."""
     return ask(address, key=key) is not None
+
+
+def ready(address: str) -> dict[str, Any] | None:
+    """What the HTTP service says about its version, also where it has none; None: no answer."""
+    import requests
+
+    with requests.Session() as session:
+        session.trust_env = False  # no proxies
+        try:
+            found: dict[str, Any] = session.get(
+                f"{address}/readyz", timeout=_SECONDS_TO_ANSWER
+            ).json()
+        except requests.RequestException:
+            return None
+    return found
 
 
 def has_worker(api: str, name: str, since: float, key: str) -> bool:

@@ -15,7 +15,7 @@ from recctl.notify.params import NotifyParams
 from recctl.services import door, environment, processes, server
 from recctl.services.processes import Service
 
-PREFECT_PORT, MLFLOW_PORT = 4200, 5000
+PREFECT_PORT, MLFLOW_PORT, SERVE_PORT = 4200, 5000, 8000
 _PORTS_TRIED = 50
 
 WORKER = "recctl-worker"
@@ -34,13 +34,15 @@ class Up:
     mlflow: str
     """Address of MLflow's pages: our own server, or the one that MLFLOW_TRACKING_URI names."""
     key: str
-    """The file in the project with the key that both ask for."""
+    """The file in the project with the key that Prefect and MLflow ask for."""
+    serve: str
+    """Address of the HTTP service."""
     started: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
 def up(layout: Layout, say: Callable[[str], None]) -> Up:
-    """Start Prefect's server, MLflow's, and a worker, unless they run already.
+    """Start Prefect's server, MLflow's, the HTTP service and a worker, unless they run already.
 
     Then register the deployments of prefect.yaml. On failure, what this call started is stopped.
     Raises UserError with the last line of the log concerned.
@@ -80,6 +82,7 @@ def _up(layout: Layout, say: Callable[[str], None], started: list[str]) -> Up:
             processes.stop(layout, name)
     prefect = _ensure(layout, "prefect", started, lambda: _start_prefect(layout, notes))
     mlflow = _ensure_mlflow(layout, started, notes, say)
+    serve = _ensure(layout, "serve", started, lambda: _start_serve(layout, notes))
     _wait(layout, prefect, lambda: _answers(layout, prefect, "/api/admin/version"))
     # with its pid: every server has a new key
     addresses = {"api": f"{prefect.address}/api", "mlflow": mlflow, "server": str(prefect.pid)}
@@ -91,10 +94,11 @@ def _up(layout: Layout, say: Callable[[str], None], started: list[str]) -> Up:
     own = processes.running(layout, "mlflow")
     if own:
         _wait(layout, own, lambda: _answers(layout, own, "/health"))
+    _wait(layout, serve, lambda: _answers(layout, serve, "/healthz"))
     if variable := environment.overriding():
         notes.append(f"{variable} is set in your shell: 'prefect' uses it instead of this server")
     file = str(environment.key_file(layout).relative_to(layout.root))
-    return Up(str(prefect.address), mlflow, file, started, notes)
+    return Up(str(prefect.address), mlflow, file, str(serve.address), started, notes)
 
 
 def _answers(layout: Layout, service: Service, path: str) -> bool:
@@ -152,6 +156,14 @@ def _start_mlflow(layout: Layout, store: str, notes: list[str]) -> Service:
     port = _port(layout, "mlflow", MLFLOW_PORT, notes)
     settings = environment.for_mlflow(layout, store)
     return processes.start(layout, "mlflow", _behind_door("mlflow", port), settings, port=port)
+
+
+def _start_serve(layout: Layout, notes: list[str]) -> Service:
+    port = _port(layout, "serve", SERVE_PORT, notes)
+    log = str(processes.folder(layout) / "requests.log")
+    command = [sys.executable, "-c", "from recctl.cli import main; main()", "serve"]
+    command += ["--port", str(port), "--log", log]
+    return processes.start(layout, "serve", command, environment.base(layout), port=port)
 
 
 def _ensure_worker(
