@@ -1,4 +1,7 @@
-"""One real Prefect server for all tests that need one."""
+"""A real Prefect server for each module that needs one.
+
+It ends with the module: an idle one takes a twentieth of a processor.
+"""
 
 from collections.abc import Iterator
 
@@ -8,7 +11,7 @@ from prefect_server import PrefectServer, running
 import ports
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     """A Prefect server of our own with all its services, on a free port."""
     folder = tmp_path_factory.mktemp("prefect")

@@ -113,11 +113,20 @@ def end(started: list[Racer]) -> None:
         assert racer.process.exitcode == 0
 
 
-@pytest.mark.parametrize(("count", "rounds"), [(2, 8), (5, 2)])
+@pytest.mark.parametrize(
+    ("backend", "count", "rounds"),
+    [
+        ("sqlite", 2, 8),
+        ("sqlite", 5, 2),
+        ("postgresql", 2, 8),
+        ("postgresql", 5, 2),
+        ("http", 5, 1),  # its requests take longer
+    ],
+    indirect=["backend"],
+)
 def test_of_several_promotions_at_once_exactly_one_wins(
     backend: Backend, processes: Any, count: int, rounds: int
 ) -> None:
-    rounds = max(rounds // 4, 1) if backend.kind == "http" else rounds  # requests take longer
     registry = connect(backend.root, backend.uri)
     versions = [add_model(registry, backend.root, f"m{n}").number for n in range(count + 1)]
     racers_ = start(processes, racers.race, backend, count)
