@@ -1,4 +1,4 @@
-"""Recommendations for one history: the model folder is enough, a user's id needs the sequences."""
+"""Recommendations and similar items; a model folder is enough, a user's id needs the sequences."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -117,7 +117,7 @@ class Served:
         return found
 
     def _answer(self, asked: Sequence[tuple[Sequence[str], Rules]]) -> list[list[Recommendation]]:
-        items, index = self.vocabulary.items, self.vocabulary.index
+        index = self.vocabulary.index
         histories = Histories.of([[index[item] for item in history] for history, _ in asked])
         with torch.inference_mode():
             scores = self.model.score(histories)
@@ -134,12 +134,32 @@ class Served:
             best = top_items(scores, max((rules.k for _, rules in asked), default=1))
             values = scores.gather(1, best.clamp(min=0)).tolist()
         return [
-            [
-                Recommendation(rank, items[item], score)
-                for rank, (item, score) in enumerate(zip(row, each, strict=True), start=1)
-                if item != NO_ITEM and rank <= rules.k
-            ]
+            self._listed(row[: rules.k], each[: rules.k])
             for row, each, (_, rules) in zip(best.tolist(), values, asked, strict=True)
+        ]
+
+    def similar(self, item_id: str, k: int) -> list[Recommendation]:
+        """The k items nearest to one, without itself; fewer where the model says no more.
+
+        Raises UserError for an unknown item, and for a model that says nothing about pairs of
+        items.
+        """
+        item = self.vocabulary.index.get(item_id)
+        if item is None:
+            raise UserError(f"the model does not know the item '{item_id}'")
+        with torch.inference_mode():
+            scores = self.model.similar(item)
+            scores[item] = -torch.inf
+            best = top_items(scores[None], k)[0]
+            values = scores[best.clamp(min=0)]
+        return self._listed(best.tolist(), values.tolist())
+
+    def _listed(self, best: list[int], scores: list[float]) -> list[Recommendation]:
+        items = self.vocabulary.items
+        return [
+            Recommendation(rank, items[item], score)
+            for rank, (item, score) in enumerate(zip(best, scores, strict=True), start=1)
+            if item != NO_ITEM
         ]
 
 

@@ -246,6 +246,7 @@ def test_the_status_page_counts_requests_and_shows_the_log(client: TestClient) -
 
 def test_the_openapi_page_describes_the_bodies(client: TestClient, tmp_path: Path) -> None:
     schema = client.get("/openapi.json").json()
-    assert set(schema["paths"]) == {"/recommend", "/healthz", "/readyz", "/metrics"}
+    service = {"/healthz", "/readyz", "/metrics"}
+    assert set(schema["paths"]) == {"/recommend", "/similar/{item}"} | service
     assert schema["components"]["schemas"]["Asked"]["properties"]["history"]["description"]
     assert client.get("/docs").status_code == 200

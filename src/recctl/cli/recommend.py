@@ -1,4 +1,4 @@
-"""`recctl recommend`: items for a user or for a given history."""
+"""`recctl recommend`: items for a user or a given history; `recctl similar`: items like one."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 
 _SHOWN = 10
 
+_K = Annotated[int, typer.Option("-k", min=1, max=limits.SERVED_K, help="How many items to list.")]
+_Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", help="A model folder, a version's number or alias; without it artifacts/model."
+    ),
+]
+
 
 def recommend(
     user: Annotated[
@@ -25,16 +33,8 @@ def recommend(
         list[str] | None,
         typer.Option("--history", help="Item ids, oldest first: a,b,c. May be given repeatedly."),
     ] = None,
-    k: Annotated[
-        int, typer.Option("-k", min=1, max=limits.SERVED_K, help="How many items to recommend.")
-    ] = 10,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            help="A model folder, a version's number or alias; without it artifacts/model.",
-        ),
-    ] = None,
+    k: _K = 10,
+    model: _Model = None,
     everyone: Annotated[
         bool, typer.Option("--all", help="Every user of the data; needs --out.")
     ] = False,
@@ -89,14 +89,33 @@ def recommend(
                 "history": [_item(served, item) for item in known],
                 "dropped": dropped,
                 "cold": events.cold,
-                "recommendations": [
-                    {"rank": item.rank, **_item(served, item.item_id), "score": item.score}
-                    for item in best
-                ],
+                "recommendations": _items(served, best),
             }
         )
     if as_json:
         echo_json(answers if len(user or []) > 1 else answers[0])
+
+
+def similar(
+    item: Annotated[str, typer.Argument(metavar="ITEM", help="An item's id.")],
+    k: _K = 10,
+    model: _Model = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the items nearest to an item, as the model says.
+
+    Score: the cosine of the items' vectors (networks, item-knn), or how often they came directly
+    after the item in training (markov).
+    """
+    served = _served(_project(needed=model is None), model)
+    nearest = served.similar(item, k)
+    if as_json:
+        echo_json({**_item(served, item), "similar": _items(served, nearest)})
+    elif nearest:
+        title = served.vocabulary.titles.get(item)
+        _print_list(served, f"Similar to {item}{f', {title}' if title else ''}", nearest)
+    else:
+        echo("The model knows no item that is similar")
 
 
 def _served(project: "Layout | None", model: str | None) -> "Served":
@@ -158,6 +177,10 @@ def _item(served: "Served", item_id: str) -> dict[str, Any]:
     return {"item_id": item_id, "title": served.vocabulary.titles.get(item_id)}
 
 
+def _items(served: "Served", best: "list[Recommendation]") -> list[dict[str, Any]]:
+    return [{"rank": one.rank, **_item(served, one.item_id), "score": one.score} for one in best]
+
+
 def _print(
     served: "Served",
     title: str,
@@ -167,7 +190,6 @@ def _print(
     best: "list[Recommendation]",
 ) -> None:
     from recctl.render.console import Console
-    from recctl.render.grid import Column
 
     console = Console()
     if known:
@@ -186,10 +208,17 @@ def _print(
     if not best:
         console.print("Nothing is left to recommend: the history holds the whole catalogue")
         return
+    _print_list(served, title, best)
+
+
+def _print_list(served: "Served", title: str, best: "list[Recommendation]") -> None:
+    from recctl.render.console import Console
+    from recctl.render.grid import Column
+
     grid = _grid(title, served, Column("score", right=True))
     for chosen in best:
         grid.add(*_cells(served, chosen.rank, chosen.item_id), f"{chosen.score:.3f}")
-    grid.print(console)
+    grid.print(Console())
 
 
 def _grid(title: str, served: "Served", *more: "Column") -> "Grid":

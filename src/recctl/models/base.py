@@ -53,6 +53,13 @@ class Recommender(ABC):
         """The scores as log-probabilities, up to a constant per history: what a blend adds up."""
         return self.score(histories)
 
+    def similar(self, item: int) -> torch.Tensor:
+        """How near each item is to one of them; float32 (n_items,), -inf where it says nothing.
+
+        Raises UserError for a model that says nothing about pairs of items.
+        """
+        raise UserError(f"{self.kind} does not say which items are similar", "use another model")
+
     @abstractmethod
     def settings(self) -> dict[str, Any]:
         """What `restore` needs in addition to the tensors; JSON-serialisable."""

@@ -8,7 +8,9 @@ from torch import Tensor
 
 from recctl import limits
 from recctl.models.base import Recommender
+from recctl.models.item_knn import ItemKNN
 from recctl.models.kinds import COUNTED, NEURAL
+from recctl.models.markov import Markov
 from recctl.models.shapes import validated
 from recctl.sequences.store import Histories
 from recctl.settings import Settings
@@ -52,6 +54,13 @@ class Blend(Recommender):
         for other in others:
             first += other.to(first.device)
         return first
+
+    def similar(self, item: int) -> Tensor:
+        """As its network says; without one as item-knn does, or Markov."""
+        for name in (*NEURAL, ItemKNN.kind, Markov.kind):
+            if name in self.parts:
+                return self.parts[name].similar(item)
+        return super().similar(item)
 
     def settings(self) -> dict[str, Any]:
         """Each part's weight and settings."""

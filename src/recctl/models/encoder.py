@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from recctl import limits
 from recctl.errors import UserError
-from recctl.models.base import Recommender
+from recctl.models.base import LEAST, Recommender
 from recctl.models.shapes import Shape, validated
 from recctl.sequences.store import Histories
 
@@ -104,6 +104,12 @@ class Neural(Recommender):
         padding = None if bool(real.all()) else real.to(device)
         hidden = encoder(tokens.to(device), padding, last[:, None].to(device))[:, 0]
         return torch.addmm(encoder.item_bias, hidden, encoder.catalogue().T)
+
+    def similar(self, item: int) -> Tensor:
+        """Cosines of the item's vector with each item's."""
+        vectors = self.encoder.catalogue()
+        lengths = torch.linalg.vector_norm(vectors, dim=1)
+        return torch.mv(vectors, vectors[item]).div_((lengths * lengths[item]).clamp_(min=LEAST))
 
     def settings(self) -> dict[str, Any]:
         """The network's shape."""

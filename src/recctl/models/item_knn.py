@@ -8,7 +8,7 @@ from scipy import sparse
 
 from recctl.models.base import LEAST, Counted, vector
 from recctl.models.shapes import Nothing, validated
-from recctl.models.sparse import from_tensors, to_tensors
+from recctl.models.sparse import from_tensors, row, to_tensors
 from recctl.sequences.store import Histories
 
 NEIGHBOURS = 5
@@ -53,6 +53,10 @@ class ItemKNN(Counted):
     def evidence(self, histories: Histories) -> torch.Tensor:
         """log(similarity + 10 share): a Dirichlet prior at the shares, not normalised."""
         return self.score(histories).add_(self.share, alpha=_PRIOR).clamp_(min=LEAST).log_()
+
+    def similar(self, item: int) -> torch.Tensor:
+        """Cosines with its neighbours."""
+        return row(self.similarity, item)
 
     def settings(self) -> dict[str, Any]:
         """Nothing: the tensors say it all."""

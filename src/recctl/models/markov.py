@@ -8,7 +8,7 @@ from scipy import sparse
 
 from recctl.models.base import LEAST, Counted, vector
 from recctl.models.shapes import Smoothing, validated
-from recctl.models.sparse import from_tensors, to_tensors
+from recctl.models.sparse import from_tensors, row, to_tensors
 from recctl.sequences.store import Histories
 
 SMOOTHING = 10.0
@@ -59,6 +59,10 @@ class Markov(Counted):
     def evidence(self, histories: Histories) -> torch.Tensor:
         """log P(j | last item)."""
         return self.score(histories).clamp_(min=LEAST).log_()
+
+    def similar(self, item: int) -> torch.Tensor:
+        """How often each item came directly after it in training."""
+        return row(self.transitions, item)
 
     def settings(self) -> dict[str, Any]:
         """The smoothing."""

@@ -22,3 +22,11 @@ def from_tensors(tensors: dict[str, torch.Tensor], n_items: int) -> sparse.csr_a
     matrix = sparse.csr_array((values, indices, indptr), shape=(n_items, n_items))
     matrix.check_format(full_check=True)
     return matrix
+
+
+def row(matrix: sparse.csr_array, index: int) -> torch.Tensor:
+    """One row's entries; float32 (n_items,), -inf where there is none."""
+    found = np.full(matrix.shape[1], -np.inf, np.float32)
+    kept = slice(*matrix.indptr[index : index + 2])
+    found[matrix.indices[kept]] = matrix.data[kept]
+    return torch.from_numpy(found)

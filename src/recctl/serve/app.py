@@ -11,40 +11,27 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from recctl import __version__, limits
 from recctl.errors import UserError
 from recctl.recommend import Rules
-from recctl.serve import page
+from recctl.serve import page, similar
 from recctl.serve.batches import Batches, NotReady, Overloaded
 from recctl.serve.champion import Champion
 from recctl.serve.door import Door, Passed
+from recctl.serve.fields import Id, Item, items
 
 LOG = logging.getLogger("recctl.serve")
 REQUESTS = LOG.getChild("requests")
 """A line for each request."""
-ID = 1000
-"""Characters of an id."""
 ITEMS = 10_000
 """Items of a history or a rule."""
 RETRY = {"retry-after": "1"}
 
 
-def _text(given: Any) -> Any:
-    """An id; a whole number is its decimal digits."""
-    text = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
-    if isinstance(text, str):
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise ValueError("is no text in UTF-8") from None
-    return text
-
-
-Id = Annotated[str, StringConstraints(min_length=1, max_length=ID), BeforeValidator(_text)]
 Items = Annotated[list[Id], Field(max_length=ITEMS)]
 
 
@@ -61,15 +48,6 @@ class Asked(BaseModel):
     )
     exclude: Items = Field(default=[], description="Items that are not recommended.")
     among: Items | None = Field(None, description="The only items that may be recommended.")
-
-
-class Item(BaseModel):
-    """A recommended item."""
-
-    rank: int
-    item: str
-    title: str | None
-    score: float
 
 
 class Recommended(BaseModel):
@@ -128,6 +106,7 @@ def build(champion: Champion, *, filter_seen: bool = True, token: str | None = N
     if token is None:  # else any page in a browser could ask, by a host name that leads here
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
     _errors(app)
+    app.include_router(similar.router(batches))
 
     @app.post("/recommend", tags=["recommendations"])
     async def recommend(asked: Asked, request: Request) -> Recommended:
@@ -142,19 +121,13 @@ def build(champion: Champion, *, filter_seen: bool = True, token: str | None = N
         seen = filter_seen if asked.filter_seen is None else asked.filter_seen
         rules = Rules(asked.k, seen, frozenset(asked.exclude), among)
         answer = await batches.answer(history, rules)
-        titles = answer.by.served.vocabulary.titles
         return Recommended(
             request=request.state.request,
             version=answer.by.version,
             decision=answer.by.decision,
             newcomer=len(answer.unknown) == len(history),
             unknown=answer.unknown,
-            recommendations=[
-                Item(
-                    rank=one.rank, item=one.item_id, title=titles.get(one.item_id), score=one.score
-                )
-                for one in answer.best
-            ],
+            recommendations=items(answer),
         )
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)

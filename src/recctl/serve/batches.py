@@ -25,7 +25,7 @@ class NotReady(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """A list, and the version that made it."""
+    """A list, of recommendations or of similar items, and the version that made it."""
 
     by: Loaded
     best: list[Recommendation]
@@ -37,6 +37,8 @@ class Answer:
 class _Waiting:
     history: Sequence[str]
     rules: Rules
+    similar: bool
+    """Items similar to the history's only one are asked for."""
     answer: asyncio.Future[Answer]
 
 
@@ -53,7 +55,17 @@ class Batches:
 
         Raises Overloaded, NotReady, and UserError for rules that the version cannot keep.
         """
-        one = _Waiting(history, rules, asyncio.get_running_loop().create_future())
+        return await self._wait(history, rules)
+
+    async def similar(self, item: str, k: int) -> Answer:
+        """The items nearest to one; `unknown` holds it where the version does not know it.
+
+        Raises as `answer`, and UserError where the version says nothing about pairs of items.
+        """
+        return await self._wait([item], Rules(k, filter_seen=False), similar=True)
+
+    async def _wait(self, history: Sequence[str], rules: Rules, similar: bool = False) -> Answer:
+        one = _Waiting(history, rules, similar, asyncio.get_running_loop().create_future())
         try:
             self._waiting.put_nowait(one)
         except asyncio.QueueFull:
@@ -99,11 +111,14 @@ class Batches:
         for place, one in enumerate(batch):
             known, unknown[place] = by.served.known(one.history)
             try:
-                by.served.check(filter_seen=one.rules.filter_seen)
+                if one.similar:
+                    best = by.served.similar(known[0], one.rules.k) if known else []
+                    found[place] = Answer(by, best, unknown[place])
+                else:
+                    by.served.check(filter_seen=one.rules.filter_seen)
+                    asked[place] = known, one.rules
             except UserError as error:
                 found[place] = error
-            else:
-                asked[place] = known, one.rules
         lists = by.served.answer(list(asked.values()))
         for place, best in zip(asked, lists, strict=True):
             found[place] = Answer(by, best, unknown[place])

@@ -57,7 +57,7 @@ class Door:
         try:
             await self._pass(scope, receive, answer)
         finally:
-            path = getattr(scope.get("route"), "path", "other")
+            path = getattr(scope.get("route"), "path_format", "other")
             self._passed(Passed(number, path, status, time.perf_counter() - start))
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:

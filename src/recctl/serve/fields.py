@@ -1,0 +1,42 @@
+"""Fields that bodies of several endpoints have."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, StringConstraints
+
+from recctl.serve.batches import Answer
+
+ID = 1000
+"""Characters of an id."""
+
+
+def _text(given: Any) -> Any:
+    """An id; a whole number is its decimal digits."""
+    text = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
+    if isinstance(text, str):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError("is no text in UTF-8") from None
+    return text
+
+
+Id = Annotated[str, StringConstraints(min_length=1, max_length=ID), BeforeValidator(_text)]
+
+
+class Item(BaseModel):
+    """An item of a list."""
+
+    rank: int
+    item: str
+    title: str | None
+    score: float
+
+
+def items(answer: Answer) -> list[Item]:
+    """A list with its titles."""
+    titles = answer.by.served.vocabulary.titles
+    return [
+        Item(rank=one.rank, item=one.item_id, title=titles.get(one.item_id), score=one.score)
+        for one in answer.best
+    ]
