@@ -1,7 +1,7 @@
 """Recommendations and similar items; a model folder is enough, a user's id needs the sequences."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -9,12 +9,14 @@ import torch
 from recctl.errors import UserError
 from recctl.evaluation.ranking import NO_ITEM, top_items, without_seen
 from recctl.models import load_model
-from recctl.models.base import Counted, Recommender, read_settings
+from recctl.models.base import LEAST, Counted, Recommender, read_settings
 from recctl.sequences.store import Histories, SequenceData
 from recctl.sequences.vocabulary import COLD, Vocabulary
 
 _AT_ONCE = 256
 """Histories that are scored together."""
+_CANDIDATES = 5
+"""Of a diverse list, for each of its items."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,13 @@ class Rules:
     exclude: frozenset[str] = frozenset()
     among: frozenset[str] | None = None
     """The only items that may be recommended; None: all."""
+    diversity: float = 0.0
+    """0: the best by score; up to 1: the less the items of a list may be similar."""
+
+    @property
+    def candidates(self) -> int:
+        """How many of the best items the list is chosen from."""
+        return self.k * _CANDIDATES if self.diversity else self.k
 
 
 @dataclass(frozen=True)
@@ -64,8 +73,13 @@ class Served:
             )
         return cls(model, vocabulary, _unseen_only(folder, model))
 
-    def check(self, *, filter_seen: bool) -> None:
-        """Raise UserError where seen items are to be recommended by scores that mean nothing."""
+    def check(self, *, filter_seen: bool, diversity: float = 0.0) -> None:
+        """Raise UserError for rules that the model cannot keep.
+
+        Seen items by scores that mean nothing; diversity by a model without pairs of items.
+        """
+        if diversity:
+            self.model.similar(0, torch.tensor([0]))
         if self.unseen_only and not filter_seen:
             raise UserError(
                 "this model was trained to rank what a user has not seen: its scores of seen items "
@@ -131,12 +145,36 @@ class Served:
                     allowed[at] = scores[row, at]
                     scores[row] = allowed
                 scores[row, [index[item] for item in rules.exclude if item in index]] = -torch.inf
-            best = top_items(scores, max((rules.k for _, rules in asked), default=1))
+            best = top_items(scores, max((rules.candidates for _, rules in asked), default=1))
             values = scores.gather(1, best.clamp(min=0)).tolist()
-        return [
-            self._listed(row[: rules.k], each[: rules.k])
-            for row, each, (_, rules) in zip(best.tolist(), values, asked, strict=True)
-        ]
+            lists = [
+                self._listed(row[: rules.candidates], each[: rules.candidates])
+                for row, each, (_, rules) in zip(best.tolist(), values, asked, strict=True)
+            ]
+            return [
+                self._diverse(best, rules) if rules.diversity and best else best
+                for best, (_, rules) in zip(lists, asked, strict=True)
+            ]
+
+    def _diverse(self, best: list[Recommendation], rules: Rules) -> list[Recommendation]:
+        """k of them by maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998).
+
+        Next comes the item with the most of (1 - diversity) * relevance - diversity * similarity:
+        relevance is the score, from 0 to 1 among `best`; similarity, 0 at least, that to the most
+        similar item before it.
+        """
+        items = torch.tensor([self.vocabulary.index[one.item_id] for one in best])
+        scores = torch.tensor([one.score for one in best])
+        relevance = (scores - scores.min()) / (scores.max() - scores.min()).clamp(min=LEAST)
+        similarity = torch.zeros(len(best))
+        chosen: list[int] = []
+        while len(chosen) < min(rules.k, len(best)):
+            worth = (1 - rules.diversity) * relevance - rules.diversity * similarity
+            worth[chosen] = -torch.inf
+            chosen.append(int(worth.argmax()))
+            near = self.model.similar(int(items[chosen[-1]]), items).cpu()
+            similarity = torch.maximum(similarity, near)
+        return [replace(best[at], rank=rank) for rank, at in enumerate(chosen, start=1)]
 
     def similar(self, item_id: str, k: int) -> list[Recommendation]:
         """The k items nearest to one, without itself; fewer where the model says no more.

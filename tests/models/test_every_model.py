@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recctl import recommend
 from recctl.errors import UserError
 from recctl.models import COUNTED, MODELS, NEURAL
 from recctl.models.base import Recommender
@@ -49,6 +50,7 @@ some_items = st.lists(st.sampled_from([*ITEMS, "unknown"]), max_size=N_ITEMS)
     filter_seen=st.booleans(),
     exclude=some_items,
     among=st.none() | some_items,
+    diversity=st.sampled_from([0.0, 0.5, 1.0]),
 )
 def test_a_list_is_short_only_where_the_rules_leave_fewer_items(
     kind: str,
@@ -57,9 +59,11 @@ def test_a_list_is_short_only_where_the_rules_leave_fewer_items(
     filter_seen: bool,
     exclude: list[str],
     among: list[str] | None,
+    diversity: float,
 ) -> None:
     only = None if among is None else frozenset(among)
-    rules = Rules(k, filter_seen, frozenset(exclude), only)
+    diversity *= "popularity" not in kind
+    rules = Rules(k, filter_seen, frozenset(exclude), only, diversity)
     [found] = SERVED[kind].answer([(history, rules)])
     allowed = set(ITEMS if among is None else among) & set(ITEMS) - set(exclude)
     if filter_seen:
@@ -77,8 +81,8 @@ def nearness(kind: str, one: int, other: int) -> float | None:
         both = len(users[0] & users[1])
         return both / math.sqrt(len(users[0]) * len(users[1])) if both else None
     if kind == "markov":
-        pairs = [pair for items in LOG for pair in pairwise(items)]
-        return pairs.count((one, other)) or None
+        after = [b for items in LOG for a, b in pairwise(items) if a == one]
+        return after.count(other) / len(after) if other in after else None
     network = MADE["sasrec" if kind == "blend" else kind]
     a, b = (network.tensors()["item.weight"][item].numpy() for item in (one, other))
     return float(a @ b / np.sqrt((a @ a) * (b @ b)))
@@ -99,6 +103,40 @@ def test_similar_items_are_the_nearest_of_all_pairs(kind: str, k: int) -> None:
         )
 
 
+@pytest.mark.parametrize("kind", ["bert4rec", "item-knn", "markov", "blend"])
+@pytest.mark.parametrize("candidates", [1, 5])
+def test_a_diverse_list_is_chosen_item_by_item(
+    kind: str, candidates: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recommend, "_CANDIDATES", candidates)
+    k, diversity = 3, 0.37
+    histories = [[0], [2, 1], []]
+    scores = MADE[kind].score(Histories.of(histories)).tolist()
+    expected, plain = [], []
+    for history, row in zip(histories, scores, strict=True):
+        left = [item for item in range(N_ITEMS) if item not in history]
+        left = sorted(left, key=lambda item: (-row[item], item))[: k * candidates]
+        least, most = row[left[-1]], row[left[0]]
+        plain.append([ITEMS[item] for item in left[:k]])
+        chosen: list[int] = []
+        while len(chosen) < k:
+            worth = {
+                item: (1 - diversity) * (row[item] - least) / (most - least)
+                - diversity * max([0.0, *(nearness(kind, one, item) or 0.0 for one in chosen)])
+                for item in left
+                if item not in chosen
+            }
+            chosen.append(max(worth, key=worth.__getitem__))
+        expected.append([ITEMS[item] for item in chosen])
+    rules = Rules(k, True, diversity=diversity)
+    asked = [([ITEMS[item] for item in history], rules) for history in histories]
+    lists = SERVED[kind].answer([*asked, ([], Rules(k, True))])
+    assert [[one.item_id for one in found] for found in lists] == [*expected, plain[2]]
+    assert [one.rank for one in lists[0]] == [1, 2, 3]
+    if candidates == 5:
+        assert expected != plain
+
+
 def test_a_blend_says_what_its_best_part_for_pairs_says() -> None:
     of_parts = {
         ("markov", "item-knn"): "item-knn",
@@ -115,6 +153,8 @@ def test_popularity_says_nothing_about_pairs_and_no_model_about_unknown_items() 
     for model in (MADE["popularity"], MADE["recent-popularity"], alone):
         with pytest.raises(UserError, match=f"^{model.kind} does not say which items are similar"):
             Served(model, SERVED["markov"].vocabulary).similar("a", 3)
+        with pytest.raises(UserError, match=f"^{model.kind} does not say which items are similar"):
+            Served(model, SERVED["markov"].vocabulary).check(filter_seen=True, diversity=0.5)
     for served in SERVED.values():
         with pytest.raises(UserError, match="does not know the item 'unknown'"):
             served.similar("unknown", 3)

@@ -13,7 +13,7 @@ import tiny_project as tiny
 from fastapi.testclient import TestClient
 
 from recctl.layout import Layout
-from recctl.recommend import Served, user_histories
+from recctl.recommend import Rules, Served, user_histories
 from recctl.serve import app as endpoints
 from recctl.serve import door
 from recctl.serve.batches import Batches, Overloaded
@@ -77,6 +77,15 @@ def test_a_history_gets_the_list_of_offline_ranking(project: Layout, client: Tes
     assert {one[1] for one in listed(content)} == set(among[:2])
 
 
+def test_diversity_is_a_rule_of_a_list(project: Layout, client: TestClient) -> None:
+    model = Served.load(project.model)
+    history = list(model.vocabulary.items[5:9])
+    [expected] = model.answer([(history, Rules(5, True, diversity=0.6))])
+    content = post(client, {"history": history, "k": 5, "diversity": 0.6})[1]
+    assert [one[1] for one in listed(content)] == [one.item_id for one in expected]
+    assert expected != model.recommend(history, 5, filter_seen=True)
+
+
 def test_a_user_is_answered_by_the_newest_history(project: Layout, client: TestClient) -> None:
     model = Served.load(project.model)
     users = list(tiny.log()["user_id"].astype(str).unique()[:2])
@@ -119,6 +128,9 @@ def test_the_whole_catalogue_and_whole_numbers(client: TestClient) -> None:
             {"history": ["1"] * 10_001},
             "history: list should have at most 10000 items after validation, not 10001",
         ),
+        ({"diversity": -0.1}, "diversity: input should be greater than or equal to 0"),
+        ('{"diversity": NaN}', "diversity: input should be"),
+        ({"diversity": 1, "k": 101}, "'diversity' is for lists of at most 100; send a lower 'k'"),
         ({"users": "1"}, "users: extra inputs are not permitted"),
         (
             {"user": "1", "history": []},

@@ -72,16 +72,17 @@ def test_one_that_cannot_be_answered_leaves_the_others_alone() -> None:
     async def answers() -> list[Any]:
         made = Batches(champion(served(unseen_only=True)))
         task = asyncio.create_task(made.run())
-        asked = [made.answer([], Rules(2, seen)) for seen in (True, False, True)]
+        rules = [Rules(2, True), Rules(2, False), Rules(2, True, diversity=0.5), Rules(2, True)]
+        asked = [made.answer([], one) for one in rules] + [made.similar("i0", 2)]
         found = await asyncio.gather(*asked, return_exceptions=True)
         task.cancel()
         return found
 
-    first, second, third = asyncio.run(answers())
+    first, *refused, third, similar = asyncio.run(answers())
     assert (
         [one.item_id for one in first.best] == ["i0", "i1"] == [one.item_id for one in third.best]
     )
-    assert isinstance(second, UserError)
+    assert [type(one) for one in [*refused, similar]] == [UserError] * 3
 
 
 def test_a_failure_of_the_model_is_the_answer_and_the_next_request_is_scored() -> None:

@@ -104,8 +104,8 @@ def similar(
 ) -> None:
     """Show the items nearest to an item, as the model says.
 
-    Score: the cosine of the items' vectors (networks, item-knn), or how often they came directly
-    after the item in training (markov).
+    Score: the cosine of the items' vectors (networks, item-knn), or the share of those that came
+    directly after the item in training (markov).
     """
     served = _served(_project(needed=model is None), model)
     nearest = served.similar(item, k)

@@ -53,8 +53,8 @@ class Recommender(ABC):
         """The scores as log-probabilities, up to a constant per history: what a blend adds up."""
         return self.score(histories)
 
-    def similar(self, item: int) -> torch.Tensor:
-        """How near each item is to one of them; float32 (n_items,), -inf where it says nothing.
+    def similar(self, item: int, among: torch.Tensor | None = None) -> torch.Tensor:
+        """How near each item, or each `among` them, is to one; 1 at most, -inf where unknown.
 
         Raises UserError for a model that says nothing about pairs of items.
         """

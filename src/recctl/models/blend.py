@@ -55,12 +55,12 @@ class Blend(Recommender):
             first += other.to(first.device)
         return first
 
-    def similar(self, item: int) -> Tensor:
+    def similar(self, item: int, among: Tensor | None = None) -> Tensor:
         """As its network says; without one as item-knn does, or Markov."""
         for name in (*NEURAL, ItemKNN.kind, Markov.kind):
             if name in self.parts:
-                return self.parts[name].similar(item)
-        return super().similar(item)
+                return self.parts[name].similar(item, among)
+        return super().similar(item, among)
 
     def settings(self) -> dict[str, Any]:
         """Each part's weight and settings."""

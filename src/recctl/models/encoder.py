@@ -105,11 +105,12 @@ class Neural(Recommender):
         hidden = encoder(tokens.to(device), padding, last[:, None].to(device))[:, 0]
         return torch.addmm(encoder.item_bias, hidden, encoder.catalogue().T)
 
-    def similar(self, item: int) -> Tensor:
-        """Cosines of the item's vector with each item's."""
+    def similar(self, item: int, among: Tensor | None = None) -> Tensor:
+        """Cosines of the items' vectors."""
         vectors = self.encoder.catalogue()
-        lengths = torch.linalg.vector_norm(vectors, dim=1)
-        return torch.mv(vectors, vectors[item]).div_((lengths * lengths[item]).clamp_(min=LEAST))
+        own, others = vectors[item], vectors if among is None else vectors[among]
+        lengths = torch.linalg.vector_norm(others, dim=1) * torch.linalg.vector_norm(own)
+        return torch.mv(others, own).div_(lengths.clamp_(min=LEAST))
 
     def settings(self) -> dict[str, Any]:
         """The network's shape."""

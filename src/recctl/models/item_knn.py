@@ -54,9 +54,9 @@ class ItemKNN(Counted):
         """log(similarity + 10 share): a Dirichlet prior at the shares, not normalised."""
         return self.score(histories).add_(self.share, alpha=_PRIOR).clamp_(min=LEAST).log_()
 
-    def similar(self, item: int) -> torch.Tensor:
+    def similar(self, item: int, among: torch.Tensor | None = None) -> torch.Tensor:
         """Cosines with its neighbours."""
-        return row(self.similarity, item)
+        return row(self.similarity, item, among)
 
     def settings(self) -> dict[str, Any]:
         """Nothing: the tensors say it all."""

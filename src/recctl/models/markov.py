@@ -60,9 +60,10 @@ class Markov(Counted):
         """log P(j | last item)."""
         return self.score(histories).clamp_(min=LEAST).log_()
 
-    def similar(self, item: int) -> torch.Tensor:
-        """How often each item came directly after it in training."""
-        return row(self.transitions, item)
+    def similar(self, item: int, among: torch.Tensor | None = None) -> torch.Tensor:
+        """The share of each item among those that came directly after it in training."""
+        counts = row(self.transitions, item, among)
+        return counts.div_(float(self.transitions[[item]].sum()))
 
     def settings(self) -> dict[str, Any]:
         """The smoothing."""

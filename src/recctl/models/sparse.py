@@ -24,9 +24,9 @@ def from_tensors(tensors: dict[str, torch.Tensor], n_items: int) -> sparse.csr_a
     return matrix
 
 
-def row(matrix: sparse.csr_array, index: int) -> torch.Tensor:
-    """One row's entries; float32 (n_items,), -inf where there is none."""
+def row(matrix: sparse.csr_array, index: int, columns: torch.Tensor | None) -> torch.Tensor:
+    """One row's entries, all or of some columns; float32, -inf where there is none."""
     found = np.full(matrix.shape[1], -np.inf, np.float32)
     kept = slice(*matrix.indptr[index : index + 2])
     found[matrix.indices[kept]] = matrix.data[kept]
-    return torch.from_numpy(found)
+    return torch.from_numpy(found if columns is None else found[columns.numpy()])

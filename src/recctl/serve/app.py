@@ -29,6 +29,8 @@ REQUESTS = LOG.getChild("requests")
 """A line for each request."""
 ITEMS = 10_000
 """Items of a history or a rule."""
+DIVERSE = 100
+"""Items of a diverse list."""
 RETRY = {"retry-after": "1"}
 
 
@@ -48,6 +50,9 @@ class Asked(BaseModel):
     )
     exclude: Items = Field(default=[], description="Items that are not recommended.")
     among: Items | None = Field(None, description="The only items that may be recommended.")
+    diversity: float = Field(
+        0.0, ge=0, le=1, description="0: the best by score; up to 1: items less like each other."
+    )
 
 
 class Recommended(BaseModel):
@@ -113,13 +118,15 @@ def build(champion: Champion, *, filter_seen: bool = True, token: str | None = N
         """The items to show next to a user, or after a history."""
         if asked.user is not None and asked.history is not None:
             raise UserError("'user' and 'history' are both given", "send one of them")
+        if asked.diversity and asked.k > DIVERSE:
+            raise UserError(f"'diversity' is for lists of at most {DIVERSE}", "send a lower 'k'")
         history = asked.history or []
         if asked.user is not None and champion.users is not None:
             found = champion.users.history(asked.user)
             history = found.item_ids if found is not None else []
         among = None if asked.among is None else frozenset(asked.among)
         seen = filter_seen if asked.filter_seen is None else asked.filter_seen
-        rules = Rules(asked.k, seen, frozenset(asked.exclude), among)
+        rules = Rules(asked.k, seen, frozenset(asked.exclude), among, asked.diversity)
         answer = await batches.answer(history, rules)
         return Recommended(
             request=request.state.request,

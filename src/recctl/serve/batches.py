@@ -115,7 +115,9 @@ class Batches:
                     best = by.served.similar(known[0], one.rules.k) if known else []
                     found[place] = Answer(by, best, unknown[place])
                 else:
-                    by.served.check(filter_seen=one.rules.filter_seen)
+                    by.served.check(
+                        filter_seen=one.rules.filter_seen, diversity=one.rules.diversity
+                    )
                     asked[place] = known, one.rules
             except UserError as error:
                 found[place] = error
