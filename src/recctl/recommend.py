@@ -144,7 +144,8 @@ class Served:
                     at = [index[item] for item in rules.among if item in index]
                     allowed[at] = scores[row, at]
                     scores[row] = allowed
-                scores[row, [index[item] for item in rules.exclude if item in index]] = -torch.inf
+                if excluded := [index[item] for item in rules.exclude if item in index]:
+                    scores[row, excluded] = -torch.inf
             best = top_items(scores, max((rules.candidates for _, rules in asked), default=1))
             values = scores.gather(1, best.clamp(min=0)).tolist()
             lists = [
