@@ -45,7 +45,7 @@ from recctl.evaluation.slices import Slice
 from recctl.evaluation.slices import slices as evaluation_slices
 from recctl.layout import Layout
 from recctl.promotion.judge.decision import decide
-from recctl.promotion.judge.evidence import Conduct, Evidence, Scored, Training
+from recctl.promotion.judge.evidence import Conduct, Evidence, Scored, Serving, Training
 from recctl.promotion.judge.policy import (
     Guardrails,
     Leak,
@@ -141,6 +141,7 @@ def simulated(
         baselines={name: scored(mean, shared / 2) for name, mean in WEAK.items()},
         slices=slices(difficulty, rng),
         conduct={"challenger": conduct, "champion": conduct},
+        serving=Serving(requests=26),
         overlap=0.5,
         training=Training(epochs=40, best_epoch=30, best_epoch_is_cap=False, finite=True),
         leaks={"challenger": clean, "champion": clean, "best": clean},
@@ -186,6 +187,7 @@ def whole_policy(resamples: int, seed: int) -> PromotionParams:
         suspicious_gain=0.5,
         ratchet=Ratchet(),
         unreasoned_per_year=0.5,
+        serving=True,
         convergence=True,
         leak=Leak(),
     )
@@ -398,6 +400,7 @@ def retrained(
         },
         slices=groups,
         conduct={"challenger": conduct, "champion": conduct},
+        serving=Serving(requests=26),
         overlap=0.5,
         training=challenger.training,
         leaks={"challenger": clean, "champion": clean},

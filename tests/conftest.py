@@ -68,12 +68,15 @@ def _like_python_m_pytest() -> None:
 
 @pytest.fixture
 def quick_decisions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Decisions without what takes their time: latencies, pictures, waits between looks."""
+    """Decisions without what takes their time: new processes, pictures, waits between looks."""
+    import served_here
+
     from recctl.promotion.ledger import aliases
-    from recctl.promotion.trial import scoring
+    from recctl.promotion.trial import service
     from recctl.promotion.view import over_time, plots
 
-    monkeypatch.setattr(scoring, "TIMED_REQUESTS", 2)
+    monkeypatch.setattr(service, "Process", served_here.Here)
+    monkeypatch.setattr(service, "TIMED_REQUESTS", 2)
     monkeypatch.setattr(aliases, "SECONDS_BETWEEN_LOOKS", 0.0)
     monkeypatch.setattr(plots, "intervals", lambda body, path: path.write_bytes(b"a picture"))
     monkeypatch.setattr(over_time, "plot", lambda rows, found, path: path.write_bytes(b"a plot"))

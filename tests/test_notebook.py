@@ -26,10 +26,8 @@ TOUR = Path(__file__).parents[1] / "docs" / "tour.ipynb"
 def project(tmp_path_factory: pytest.TempPathFactory) -> recctl.Project:
     """Version 1, item-knn, was replaced by version 2, markov, which the workspace has too."""
     layout = tiny.make(tmp_path_factory.mktemp("notebook") / "project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recctl.promotion.trial.scoring.TIMED_REQUESTS", 2)
-        tiny.promote(layout, "item-knn")
-        tiny.promote(layout, "markov")
+    tiny.promote(layout, "item-knn")
+    tiny.promote(layout, "markov")
     return recctl.Project(layout.root / "artifacts")
 
 

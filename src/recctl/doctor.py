@@ -248,9 +248,13 @@ def _settings(layout: Layout) -> Check:
     for section in sections():
         section.load(layout.params)
     names = ", ".join(section.section for section in sections())
-    if PromotionParams.load(layout.params).unreasoned_per_year is None:
+    policy = PromotionParams.load(layout.params)
+    if policy.unreasoned_per_year is None:
         found = "promotion.unreasoned_per_year is not set: the gate errs as often every night"
         return Check("settings", "warning", found, "set it, to 0.5 (docs/promotion.md)")
+    if not policy.serving:
+        found = "promotion.serving is off: a model that the service cannot load may be promoted"
+        return Check("settings", "warning", found, "set it to true (docs/promotion.md)")
     if places := exposed(NotifyParams.load(layout.params).addresses):
         found = f"notify.addresses contains a password or a token: {', '.join(places)}"
         return Check("settings", "warning", found, "write ${NAME} for it (docs/notices.md)")

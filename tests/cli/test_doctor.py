@@ -121,13 +121,20 @@ def test_a_terminal_that_knows_only_ascii(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
-def test_a_policy_of_before_the_budget(project: Layout) -> None:
+@pytest.mark.parametrize(
+    ("key", "found"),
+    [
+        ("unreasoned_per_year: 0.5 ", "unreasoned_per_year is not set"),
+        ("serving: true ", "serving is off"),
+    ],
+)
+def test_a_policy_of_before_a_gate(project: Layout, key: str, found: str) -> None:
     text = project.params.read_text()
-    assert "  unreasoned_per_year: 0.5 " in text
-    project.params.write_text(text.replace("  unreasoned_per_year: 0.5 ", "  # none "))
+    assert f"  {key}" in text
+    project.params.write_text(text.replace(f"  {key}", "  # none "))
     check = {one.name: one for one in doctor.examine(project.root)}["settings"]
     assert check.state == "warning"
-    assert "unreasoned_per_year is not set" in check.found
+    assert found in check.found
 
 
 def test_a_secret_in_an_address_of_notify(project: Layout) -> None:

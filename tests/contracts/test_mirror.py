@@ -52,6 +52,7 @@ COVERED_BY = {
         "promotion/judge/checks promotion/judge/comparison promotion/judge/gate"
         " promotion/judge/guardrails promotion/judge/policy"
     ),
+    "promotion/test_golden": "promotion/trial/service serve/trial",
     "promotion/test_package": "promotion/manifest",
     "promotion/test_plots": "render/drawing",
     "promotion/test_promote": "promotion/draft promotion/history promotion/register",

@@ -30,11 +30,9 @@ def make(root: Path) -> Layout:
 
 def _make(root: Path) -> None:
     from recctl.data import versions
-    from recctl.promotion.trial import scoring
     from recctl.promotion.view import plots
 
     plots.intervals = lambda body, path: path.write_bytes(b"a picture")  # type: ignore[assignment]
-    scoring.TIMED_REQUESTS = 2
     layout = small.make(root)
     log = layout.data / "log.csv"
     log.write_text(log.read_text().replace("u000,", f"{ID},"))

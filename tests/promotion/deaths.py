@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import tiny_project as tiny
+from served_here import Here
 
 from programs import apart, must
 from recctl.errors import UserError
@@ -34,7 +35,7 @@ from recctl.promotion import history, write_pages
 from recctl.promotion.ledger import log
 from recctl.promotion.ledger.registry import Registry
 from recctl.promotion.promote import Outcome
-from recctl.promotion.trial import archive, contenders, package, scoring
+from recctl.promotion.trial import archive, contenders, package, service
 from recctl.promotion.verify import verify
 from recctl.promotion.view import page, plots
 from recctl.tracking import server
@@ -187,7 +188,8 @@ def watch(steps: Steps) -> None:
     server.connect = connected
     if steps.way == "killed":  # what makes files is no request that gets no answer
         owners = [(package, "build"), (archive, "save"), (plots, "intervals"), (page, "markdown")]
-        for owner, name in [*owners, (write_pages, "pages"), (Registry, "download")]:
+        owners += [(write_pages, "pages"), (Registry, "download"), (Here, "ask")]
+        for owner, name in owners:
             setattr(owner, name, wrapped(name, getattr(owner, name), steps))
 
 
@@ -276,8 +278,8 @@ def draw_nothing(body: dict[str, Any], path: Path) -> None:
 
 
 def main(folder: Path, jobs: list[str]) -> None:
-    scoring.TIMED_REQUESTS = 5  # what takes its time and is not at stake here
-    plots.intervals = draw_nothing
+    plots.intervals = draw_nothing  # what takes its time and is not at stake here
+    service.Process = Here  # type: ignore[assignment,misc]
     for job in jobs:
         scenario, way, *start = job.split(":")
         run(folder / job.replace(":", "-"), scenario, way, *start)
@@ -285,7 +287,8 @@ def main(folder: Path, jobs: list[str]) -> None:
 
 def run(folder: Path, scenario: str, way: str, start: str = "", every: str = "1") -> None:
     layout, backup = Layout(folder / "project"), folder / "backup"
-    must(lambda: SCENARIOS[scenario][0](tiny.make(layout.root)))
+    policy = {**tiny.POLICY, "serving": True}
+    must(lambda: SCENARIOS[scenario][0](tiny.make(layout.root, policy)))
     shutil.copytree(layout.root, backup)
 
     def fresh() -> None:

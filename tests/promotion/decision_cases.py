@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from recctl.evaluation.slices import Slice
-from recctl.promotion.judge.evidence import Conduct, Evidence, Scored, Training
+from recctl.promotion.judge.evidence import Conduct, Evidence, Scored, Serving, Training
 from recctl.promotion.judge.gate import Gate
 from recctl.promotion.judge.policy import (
     Guardrails,
@@ -62,6 +62,7 @@ def evidence(challenger: Any = BETTER, champion: Any = CHAMPION, **more: Any) ->
         conduct={"challenger": conduct, "champion": conduct},
         overlap=0.5,
         training=Training(epochs=30, best_epoch=20, best_epoch_is_cap=False, finite=True),
+        serving=Serving(requests=26),
         leaks=dict.fromkeys(("challenger", "champion", "best"), clean),
     )
     return replace(made, **more)
@@ -83,6 +84,7 @@ def policy(**more: Any) -> PromotionParams:
         ),
         "suspicious_gain": 0.7,
         "ratchet": Ratchet(),
+        "serving": True,
         "convergence": True,
         "leak": Leak(),
     }

@@ -95,7 +95,8 @@ def test_an_empty_policy_refuses(empty):
 
 
 @pytest.mark.parametrize(
-    "rules", [{"convergence": True}, {"leak": Leak()}, {"suspicious_gain": 5.0}]
+    "rules",
+    [{"convergence": True}, {"serving": True}, {"leak": Leak()}, {"suspicious_gain": 5.0}],
 )
 def test_a_policy_that_judges_nothing_of_the_challenger_refuses(rules):
     found = decide(evidence(), only(**rules))
@@ -133,6 +134,7 @@ def test_a_first_model_is_promoted_by_its_baselines():
         "evidence",
         "leak",
         "baselines",
+        "serving",
         "convergence",
         "first_model",
     }

@@ -24,7 +24,7 @@ from recctl.evaluation.slices import Slice
 from recctl.promotion.judge.checks import checked
 from recctl.promotion.judge.comparison import Counter
 from recctl.promotion.judge.decision import decide
-from recctl.promotion.judge.evidence import Conduct, Training
+from recctl.promotion.judge.evidence import Conduct, Serving, Training
 from recctl.promotion.judge.policy import (
     Guardrails,
     Leak,
@@ -293,6 +293,21 @@ def test_a_fast_recommendation_is_fast_enough():
     slow = Conduct(latency_p95_ms=20.0)
     given = evidence(conduct={"challenger": slow, "champion": quick})
     assert row(gates(given, rules), "guardrails").outcome == "fail"
+
+
+def test_the_service_must_answer_as_offline_ranking_does():
+    assert row(gates(evidence(), policy()), "serving").outcome == "pass"
+    assert row(gates(evidence(serving=None), policy()), "serving").outcome == "refused"
+    failed = Serving(requests=26, failure="its list for a newcomer is another")
+    for champion in (CHAMPION, None):
+        only_it = policy(guardrails=Guardrails(latency_ratio=2.0))
+        found = decide(evidence(champion=champion, serving=failed, conduct={}), only_it)
+        assert (found.verdict, found.sentence) == ("rejected", f"rejected: {failed.failure}.")
+    off = decide(evidence(serving=failed), policy(serving=False))
+    assert off.verdict == "promoted"
+    assert [one for one in off.gates if one.gate == "serving"] == []
+    unknown = decide(evidence(serving=failed, conduct={}), policy(serving=False))
+    assert unknown.verdict == "refused"
 
 
 def test_small_weights_are_small_enough():

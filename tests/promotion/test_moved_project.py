@@ -12,7 +12,7 @@ from recctl.errors import Gone, Unknown
 from recctl.layout import Layout
 from recctl.promotion import history
 from recctl.promotion.compare import compare
-from recctl.promotion.trial import contenders, scoring
+from recctl.promotion.trial import contenders
 from recctl.promotion.verify import verify
 from recctl.promotion.view import plots
 
@@ -21,7 +21,6 @@ from recctl.promotion.view import plots
 def promoted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
     """Version 1 serves; the workspace holds a better model."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(scoring, "TIMED_REQUESTS", 2)
         patched.setattr(plots, "intervals", lambda body, path: path.write_bytes(b"a picture"))
         layout = tiny.make(tmp_path_factory.mktemp("moved") / "a project")
         tiny.promote(layout, "item-knn")

@@ -19,6 +19,7 @@ from recctl.layout import Layout
 from recctl.models.base import Scorer, save_model
 from recctl.models.bert4rec import Bert4Rec, Encoder
 from recctl.promotion.judge.decision import decide
+from recctl.promotion.judge.evidence import Serving
 from recctl.promotion.judge.policy import PromotionParams
 from recctl.promotion.trial import archive, scoring
 from recctl.promotion.trial.contenders import training, workspace
@@ -232,7 +233,7 @@ def test_evidence_survives_the_disk(project: Layout, tmp_path: Path) -> None:
     policy = PromotionParams.model_validate({**tiny.POLICY, "slices": {"minimum_users": 20}})
     sides = {"challenger": workspace(test), "champion": workspace(test)}
     gathered = scoring.gather(test, policy, sides, problems=["one"], say=lambda line: None)
-    evidence = dataclasses.replace(gathered, training=training(project))
+    evidence = dataclasses.replace(gathered, training=training(project), serving=Serving(26))
     order = np.random.default_rng(0).permutation(len(evidence.users))
     shuffled = dataclasses.replace(
         evidence.challenger,

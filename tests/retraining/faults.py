@@ -60,7 +60,6 @@ from recctl.intake import sync
 from recctl.layout import Layout
 from recctl.promotion import history
 from recctl.promotion.ledger import log
-from recctl.promotion.trial import scoring
 from recctl.promotion.verify import verify
 from recctl.promotion.view import plots
 from recctl.retraining import key, record
@@ -546,8 +545,7 @@ def main(folder: Path, jobs: list[str]) -> None:
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the stages print is not for the reader of our lines
     pipeline.stage = with_lock
-    scoring.TIMED_REQUESTS = 5  # what takes its time and is not at stake here
-    plots.intervals = draw_nothing
+    plots.intervals = draw_nothing  # what takes its time and is not at stake here
     for job in jobs:
         scenario, way, every, first = [*job.split(":"), "1", "1"][:4]
         go = race if way == "race" else run

@@ -28,7 +28,6 @@ from recctl import cli, dvc, pipeline
 from recctl.layout import Layout
 from recctl.promotion import promote
 from recctl.promotion.ledger import aliases, registry, requests
-from recctl.promotion.trial import scoring
 from recctl.promotion.verify import verify
 from recctl.promotion.view import plots
 from recctl.stages import train
@@ -150,7 +149,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """v1 serves; one more day came since, and a better model is trained."""
     folder = tmp_path_factory.mktemp("unread")
     patched = pytest.MonkeyPatch()
-    patched.setattr(scoring, "TIMED_REQUESTS", 2)
     patched.setattr(requests, "SECONDS_OF_PAUSE", 0.0)
     patched.setattr(aliases, "SECONDS_BETWEEN_LOOKS", 0.0)
     patched.setattr(requests.random, "uniform", lambda low, high: 0.0)

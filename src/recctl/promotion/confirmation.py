@@ -96,12 +96,13 @@ def later(test: TestSet, version: Contender) -> TestSet:
 
 
 def not_worse(policy: PromotionParams) -> PromotionParams:
-    """What is asked of a version that was proven better before: that no metric is worse."""
+    """What is asked of a version that was proven better before: no metric is worse, it serves."""
     primary = (policy.primary or Primary()).model_copy(update={"better": False, "min_gain": 0.0})
     return PromotionParams(
         registered_model=policy.registered_model,
         resamples=policy.resamples,
         seed=policy.seed,
         primary=primary,
+        serving=policy.serving,
         leak=policy.leak,
     )

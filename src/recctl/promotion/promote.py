@@ -20,7 +20,7 @@ from recctl.promotion.ledger import aliases, log, recovery, vouch
 from recctl.promotion.ledger.log import Entry
 from recctl.promotion.ledger.registry import EVIDENCE, Registry
 from recctl.promotion.register import Judged, register
-from recctl.promotion.trial import archive, contenders, pseudonyms
+from recctl.promotion.trial import archive, contenders, pseudonyms, service
 from recctl.promotion.trial.scoring import Contender, TestSet, disagreement, gather
 from recctl.render.text import Say
 
@@ -82,21 +82,24 @@ def promote(
     policy = PromotionParams.judging(layout.params)
     test = TestSet.load(layout)
     challenger = contenders.workspace(test)
-    registry = Registry.connect(layout, policy.registered_model)
-    state = _inspected(registry, say, force) if dry_run else settled(registry, layout, say, force)
-    trial = None if force else confirmation.trial(registry, policy, test, state, say)
-    if trial is not None:
-        if trial.waits is not None:
-            return Outcome(None, note=f"nothing to do: {trial.waits}")
-        challenger, test, policy = trial.version, trial.test, trial.policy
-    champion = _there(state)
-    if champion is not None and registry.version(champion).digest == challenger.digest:
-        contenders.registered(registry, layout, champion, state.line)
-        note = f"the workspace's model is version {champion}, which serves already"
-        if force and state.broken and not dry_run:
-            return _accept(layout, registry, state, f"{note}: {reason}", say)
-        return Outcome(None, note=f"nothing to do: {note}")
-    judged = _judge(registry, policy, test, challenger, state, say)
+    with service.beside(policy) as process:  # starts while MLflow is imported
+        registry = Registry.connect(layout, policy.registered_model)
+        state = (
+            _inspected(registry, say, force) if dry_run else settled(registry, layout, say, force)
+        )
+        trial = None if force else confirmation.trial(registry, policy, test, state, say)
+        if trial is not None:
+            if trial.waits is not None:
+                return Outcome(None, note=f"nothing to do: {trial.waits}")
+            challenger, test, policy = trial.version, trial.test, trial.policy
+        champion = _there(state)
+        if champion is not None and registry.version(champion).digest == challenger.digest:
+            contenders.registered(registry, layout, champion, state.line)
+            note = f"the workspace's model is version {champion}, which serves already"
+            if force and state.broken and not dry_run:
+                return _accept(layout, registry, state, f"{note}: {reason}", say)
+            return Outcome(None, note=f"nothing to do: {note}")
+        judged = _judge(registry, policy, test, challenger, state, process, say)
     record = judged.record.but(key=key)
     moves = record.verdict == "promoted" or force
     if force and record.verdict != "promoted":
@@ -203,6 +206,7 @@ def _judge(
     test: TestSet,
     challenger: Contender,
     state: aliases.Serving,
+    process: service.Process | None,
     say: Say,
 ) -> Judged:
     layout, sides, problems = test.layout, {"challenger": challenger}, []
@@ -219,6 +223,7 @@ def _judge(
                 problems.append(f"the {name} cannot be judged: {error}")
     problems += _objections(registry, state, test, sides)
     evidence = gather(test, policy, sides, problems=problems, say=say)
+    evidence = service.tried(process, policy, test, sides, evidence, say)
     training = None
     if challenger.version is None:
         training = contenders.training(layout)

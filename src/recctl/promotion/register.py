@@ -1,9 +1,7 @@
 """Register the workspace's model as a version, once however often it is judged."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from recctl.errors import Gone, UserError
 from recctl.layout import Layout
@@ -51,20 +49,13 @@ def register(registry: Registry, judged: Judged, line: Sequence[Entry]) -> Versi
     for found in reversed(registry.versions()):
         if found.digest == challenger.digest and vouch.vouched(line, found.number):
             return _registered(layout, registry, found, line)
-    layout.state.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=layout.state, prefix="package-") as name:
-        folder = Path(name) / "model"
-        package.build(
-            challenger.folder,
-            folder,
-            record=challenger.record,
-            filter_seen=judged.test.params.filter_seen,
-        )
-        if package.content_digest(folder / package.RECOMMENDER) != challenger.digest:
-            raise UserError(
-                f"the model in {challenger.folder} changed while it was judged",
-                "nothing was changed; run the command again",
-            )
+    with package.packed(
+        challenger.folder,
+        layout.state,
+        digest=challenger.digest,
+        record=challenger.record,
+        filter_seen=judged.test.params.filter_seen,
+    ) as folder:
         listed = manifest.of(folder)
         package.check(folder, listed)
         tags = {

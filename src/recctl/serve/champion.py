@@ -16,7 +16,7 @@ from pathlib import Path
 from recctl.errors import UserError
 from recctl.files import read_json, replacing
 from recctl.layout import Layout
-from recctl.promotion import history
+from recctl.promotion import history, manifest
 from recctl.promotion.ledger.aliases import Serving
 from recctl.promotion.trial import contenders, package
 from recctl.promotion.view import words
@@ -98,7 +98,7 @@ class Champion:
         registry = history.open_registry(self.layout)
         contender = contenders.registered(registry, self.layout, number, now.line)
         loaded = Loaded(number, row.position, row.body.time, contender.served)
-        _try(loaded)
+        _try(loaded.served)
         self.current = loaded
         self.say(f"version {number} answers, by decision {row.position}")
         kept = {
@@ -122,12 +122,8 @@ class Champion:
         names = ["version", "decision", "since", "digest", "files"]
         kept = read_json(self._kept, "serve", names)
         folder = contenders.copy_of(self.layout, int(kept["version"]), str(kept["digest"]))
-        package.check(folder, kept["files"])
-        own = folder / package.RECOMMENDER
-        if package.content_digest(own) != kept["digest"]:
-            return
-        loaded = Loaded(kept["version"], kept["decision"], kept["since"], Served.load(own))
-        _try(loaded)
+        served = sound(folder, kept["files"], kept["digest"])
+        loaded = Loaded(kept["version"], kept["decision"], kept["since"], served)
         self.current = loaded
         self.say(f"version {loaded.version} answers, from its copy here")
 
@@ -149,12 +145,22 @@ def _unsettled(now: Serving) -> str | None:
     return None
 
 
-def _try(loaded: Loaded) -> None:
+def sound(folder: Path, files: manifest.Manifest, digest: str) -> Served:
+    """The model of a version's folder; UserError where a file is another or it gives no lists."""
+    package.check(folder, files)
+    own = folder / package.RECOMMENDER
+    if package.content_digest(own) != digest:
+        raise UserError(f"{folder} holds another model", "see 'recctl verify'")
+    served = Served.load(own)
+    _try(served)
+    return served
+
+
+def _try(served: Served) -> None:
     """Raise UserError unless the model gives lists for a newcomer, a short and a long history."""
-    served = loaded.served
     items = served.vocabulary.items
     rules = Rules(min(10, len(items)), served.leaves_out_seen(False))
     histories = [[], items[:1], [items[at % len(items)] for at in range(300)]]
     newcomer, short, _ = served.answer([(one, rules) for one in histories])
     if not newcomer or (not short and len(items) > 1):
-        raise UserError(f"version {loaded.version} gives no recommendations", "see 'recctl verify'")
+        raise UserError("the model gives no recommendations", "see 'recctl verify'")

@@ -67,6 +67,7 @@ def _against(counter: Counter, evidence: Evidence, policy: PromotionParams) -> l
         *gates.baselines(counter, policy),
         *gates.ratchet(_best(counter) or _no_stricter_primary(pairs, policy), policy),
         *guardrails.guardrails(evidence, policy),
+        *guardrails.serving(evidence.serving, policy),
         *gates.suspicious_gain(pairs, policy),
         *guardrails.convergence(evidence.training, policy),
     ]
@@ -80,6 +81,7 @@ def _first(counter: Counter, evidence: Evidence, policy: PromotionParams) -> lis
         *gates.floors(own, policy),
         *gates.baselines(counter, policy),
         *(gates.ratchet(best, policy) if best is not None else []),
+        *guardrails.serving(evidence.serving, policy),
         *guardrails.convergence(evidence.training, policy),
     ]
     return gates.first_model(rows, policy)

@@ -46,6 +46,16 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Serving:
+    """How the service's own code answered with the challenger, in a process apart."""
+
+    requests: int
+    """Golden requests."""
+    failure: str | None = None
+    """Why it did not answer all of them as offline ranking does, in a sentence; None: it did."""
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Everything that `decide` looks at."""
 
@@ -68,6 +78,8 @@ class Evidence:
     overlap: float | None = None
     """Mean share of items common to challenger's and champion's lists of ten."""
     training: Training | None = None
+    serving: Serving | None = None
+    """None where it was not tried, and in evidence of before it was kept."""
     leaks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     """By `challenger`, `champion`, `best`: which of `users` have a target that the model may have
     been trained on; (users,) each. A model without an entry could not be checked."""

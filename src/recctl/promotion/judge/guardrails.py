@@ -1,11 +1,11 @@
-"""What must not break while accuracy rises, and whether training had converged."""
+"""What must not break while accuracy rises, whether it serves, whether training had converged."""
 
 import math
 from collections.abc import Callable
 from dataclasses import replace
 
 from recctl.promotion.judge.comparison import SLACK
-from recctl.promotion.judge.evidence import Conduct, Evidence, Training
+from recctl.promotion.judge.evidence import Conduct, Evidence, Serving, Training
 from recctl.promotion.judge.gate import Gate, Outcome
 from recctl.promotion.judge.policy import PromotionParams
 from recctl.render.numbers import figure, percent, signed
@@ -23,6 +23,8 @@ def guardrails(evidence: Evidence, policy: PromotionParams) -> list[Gate]:
         return []
     new, old = (evidence.conduct.get(name, Conduct()) for name in ("challenger", "champion"))
     limits = policy.guardrails
+    served = evidence.serving is None or evidence.serving.failure is None or not policy.serving
+    slower = limits.latency_ratio if served else None  # else the gate `serving` fails
     rows = [
         _guardrail(
             "catalogue coverage", new.coverage, old.coverage, limits.coverage_loss, _coverage
@@ -35,9 +37,7 @@ def guardrails(evidence: Evidence, policy: PromotionParams) -> list[Gate]:
             _popularity,
         ),
         _guardrail("overlap", evidence.overlap, 1.0, limits.minimum_overlap, _overlap),
-        _guardrail(
-            "p95 latency", new.latency_p95_ms, old.latency_p95_ms, limits.latency_ratio, _latency
-        ),
+        _guardrail("p95 latency", new.latency_p95_ms, old.latency_p95_ms, slower, _latency),
         _guardrail("model size", new.weights_bytes, old.weights_bytes, limits.size_ratio, _size),
     ]
     return [row for row in rows if row is not None]
@@ -94,6 +94,19 @@ def _size(new: float, old: float, limit: float) -> tuple[bool, str]:
     if new < SMALL_BYTES:
         return True, f"{said}; below {SMALL_BYTES / 1e6:.0f} MB is small enough"
     return new <= limit * old + SLACK, f"{said}; at most {limit:g} times as many are allowed"
+
+
+def serving(found: Serving | None, policy: PromotionParams) -> list[Gate]:
+    """The service must have answered golden requests as offline ranking does."""
+    if not policy.serving:
+        return []
+    if found is None:
+        said = "the challenger was not tried in the service's own code"
+        return [Gate("serving", "answers", "refused", said)]
+    if found.failure is not None:
+        return [Gate("serving", "answers", "fail", found.failure)]
+    said = f"the service answered {found.requests:,} requests as offline ranking does"
+    return [Gate("serving", "answers", "pass", said)]
 
 
 def convergence(training: Training | None, policy: PromotionParams) -> list[Gate]:

@@ -106,6 +106,8 @@ class PromotionParams(Section):
     unreasoned_per_year: float | None = Field(default=None, gt=0, le=limits.COUNT)
     """Expected promotions a year of challengers that are no better than the champion: each decision
     spends by the time since the one before. Null: the primary gate errs as often every night."""
+    serving: bool = False
+    """Whether the service's own code must load it and answer as offline ranking does."""
     convergence: bool = False
     """Whether training must have converged: validation no longer rose where it met its limit."""
     leak: Leak | None = None

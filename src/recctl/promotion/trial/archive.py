@@ -14,7 +14,7 @@ from recctl.errors import Gone, UserError
 from recctl.evaluation.slices import Slice
 from recctl.files import digest, read_json, read_table, replacing, write_json
 from recctl.promotion.judge.decision import RULES, Decision, decide
-from recctl.promotion.judge.evidence import Conduct, Evidence, Scored, Training
+from recctl.promotion.judge.evidence import Conduct, Evidence, Scored, Serving, Training
 from recctl.promotion.judge.gate import Gate
 from recctl.promotion.judge.policy import PromotionParams
 from recctl.promotion.judge.record import DecisionRecord, Erased
@@ -96,6 +96,7 @@ def _facts(evidence: Evidence, scored: dict[str, Scored]) -> dict[str, Any]:
         "conduct": {name: dataclasses.asdict(one) for name, one in evidence.conduct.items()},
         "overlap": evidence.overlap,
         "training": dataclasses.asdict(evidence.training) if evidence.training else None,
+        "serving": dataclasses.asdict(evidence.serving) if evidence.serving else None,
         "days": evidence.days,
         "common": evidence.common,
         "problems": evidence.problems,
@@ -135,6 +136,7 @@ def load(folder: Path) -> Evidence:
             conduct={name: Conduct(**one) for name, one in facts["conduct"].items()},
             overlap=facts["overlap"],
             training=Training(**facts["training"]) if facts["training"] else None,
+            serving=Serving(**facts["serving"]) if facts.get("serving") else None,
             leaks={name: table[f"leak/{name}"].to_numpy() for name in facts["leaks"]},
             days=facts.get("days"),
             common=facts["common"],

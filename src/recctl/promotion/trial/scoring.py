@@ -1,6 +1,5 @@
 """Every contender is scored again on today's test set: no figure is remembered from before."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,9 +38,6 @@ from recctl.training.params import TrainParams
 
 LIST_LENGTH = 10
 """Items of the lists that coverage, popularity bias and overlap are measured on."""
-TIMED_REQUESTS = 200
-"""Single recommendations timed for p95, in turns; the first few warm up and do not count."""
-_WARM_UP = 10
 _AGREE = 0.002
 """How far the evaluate stage's means may differ from ours: another device's rounding, no more."""
 
@@ -181,7 +177,10 @@ def gather(
     problems: list[str],
     say: Say,
 ) -> Evidence:
-    """Score `challenger` and, where given, `champion` and `best`, and the policy's baselines."""
+    """Score `challenger` and, where given, `champion` and `best`, and the policy's baselines.
+
+    Latencies are not measured here: see `service`.
+    """
     device = devices.pick(TrainParams.load(test.layout.params).device)
     devices.prepare(device)
     scorers = {name: _scorer(test, one, device) for name, one in contenders.items()}
@@ -195,7 +194,6 @@ def gather(
         name: test.scored(test.rank(test.baseline(name))) for name in policy.baselines or []
     }
     judged = {name: one for name, one in contenders.items() if name != "best"}
-    latency = _latencies(test, judged) if len(judged) > 1 else {}
     known = {name: one.record for name, one in contenders.items() if one.record is not None}
     return Evidence(
         catalogue=n_items,
@@ -206,10 +204,7 @@ def gather(
         best=test.scored(ranks["best"]) if "best" in ranks else None,
         baselines=baselines,
         slices=test.slices(),
-        conduct={
-            name: _conduct(test, one, ranks[name], latency.get(name))
-            for name, one in judged.items()
-        },
+        conduct={name: _conduct(test, one, ranks[name]) for name, one in judged.items()},
         overlap=_overlap(ranks["challenger"], ranks["champion"]) if "champion" in ranks else None,
         leaks={name: leaking(record, test.data) for name, record in known.items()},
         common=_common(test, policy.metrics, scorers, contenders, ranks),
@@ -222,13 +217,12 @@ def _scorer(test: TestSet, one: Contender, device: torch.device) -> Scorer:
     return Translated.between(model, one.served.vocabulary, test.vocabulary)
 
 
-def _conduct(test: TestSet, one: Contender, ranks: Ranks, latency: float | None) -> Conduct:
+def _conduct(test: TestSet, one: Contender, ranks: Ranks) -> Conduct:
     assert ranks.top is not None
     figures = beyond_accuracy(ranks.top, test.cases.histories, test.counts)
     return Conduct(
         coverage=figures["coverage"],
         popularity_bias=figures["popularity_bias"],
-        latency_p95_ms=latency,
         weights_bytes=(one.folder / WEIGHTS).stat().st_size,
     )
 
@@ -242,22 +236,6 @@ def _overlap(one: Ranks, other: Ranks) -> float:
         a, b = one.top[first : first + 50_000], other.top[first : first + 50_000]
         shared += int(((a[:, :, None] == b[:, None, :]) & (a[:, :, None] != NO_ITEM)).sum())
     return shared / one.top.size
-
-
-def _latencies(test: TestSet, contenders: Mapping[str, Contender]) -> dict[str, float]:
-    """p95 of one recommendation by each model, in ms, on the CPU, as serving asks for it."""
-    items = test.vocabulary.items
-    rng = np.random.default_rng(0)
-    chosen = rng.integers(0, len(test.cases), TIMED_REQUESTS + _WARM_UP)
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for row in chosen.tolist():
-        history = [items[item] for item in test.cases.histories[row].tolist()]
-        for name, one in contenders.items():
-            began = time.perf_counter()
-            known, _ = one.served.known(history)
-            one.served.recommend(known, LIST_LENGTH, filter_seen=test.filters(one.served))
-            times[name].append(1000 * (time.perf_counter() - began))
-    return {name: float(np.quantile(found[_WARM_UP:], 0.95)) for name, found in times.items()}
 
 
 def _common(
