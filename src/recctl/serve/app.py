@@ -18,7 +18,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from recctl import __version__, limits
 from recctl.errors import UserError
 from recctl.recommend import Rules
-from recctl.serve import page, similar
+from recctl.serve import direct, page, similar
 from recctl.serve.batches import Batches, NotReady, Overloaded
 from recctl.serve.champion import Champion
 from recctl.serve.door import Door, Passed
@@ -136,6 +136,8 @@ def build(champion: Champion, *, filter_seen: bool = True, token: str | None = N
             unknown=answer.unknown,
             recommendations=items(answer),
         )
+
+    direct.put_before(app, "/recommend", Asked, recommend)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def status() -> HTMLResponse:
