@@ -97,24 +97,28 @@ h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
   margin: 0 0 1rem; }
 .verdict.promoted { border-color: var(--good); }
 .verdict strong { display: block; letter-spacing: .03em; }
-.wide { overflow-x: auto; margin: .5rem 0 1rem; }
+.wide { overflow-x: auto; margin: .5rem 0 1rem;  /* a shadow where columns are out of sight */
+  background: linear-gradient(to left, var(--back) 1rem, transparent 2rem) local,
+    linear-gradient(to left, var(--line), var(--back) .75rem); }
 table { border-collapse: collapse; font-size: .9rem; }
-th, td { text-align: left; vertical-align: top; padding: .3rem .9rem .3rem 0;
+th, td { text-align: left; vertical-align: top; padding: .3rem .9rem .3rem 0; max-width: 38rem;
   border-bottom: 1px solid var(--line); overflow-wrap: break-word; }
 th { font-weight: 600; border-bottom: 2px solid var(--dim); }
 [style] { font-variant-numeric: tabular-nums; white-space: nowrap; }
 td small, th small { display: block; color: var(--dim); }
 td em { color: var(--good); font-style: normal; }
 td strong { color: var(--bad); }
-pre { background: var(--code); padding: .75rem 1rem; overflow-x: auto; }
+pre { background: var(--code); padding: .75rem 1rem; white-space: pre-wrap; }
 a { color: var(--good); }
 img { display: block; width: 100%; max-width: 50rem; height: auto; background: #fff; }
 @media screen and (max-width: 40rem) { body { padding: 1rem .75rem 2rem; }
-  table:not(:has([style])) :is(tbody, tr, td) { display: block; }
-  table:not(:has([style])) thead { display: none; }
-  table:not(:has([style])) tr { border-bottom: 1px solid var(--line); padding: .4rem 0; }
-  table:not(:has([style])) td { border: 0; padding: 0; }
-  table:not(:has([style])) td:first-child { color: var(--dim); } }
+  th, td { max-width: 60vw; }
+  th:first-child, td:first-child { position: sticky; left: 0; background: var(--back); }
+  table:not(:has([style])) { &, tbody, tr, td { display: block; max-width: none; }
+    thead { display: none; }
+    tr { border-bottom: 1px solid var(--line); padding: .4rem 0; }
+    td { border: 0; padding: 0; overflow-wrap: anywhere; }
+    td:first-child { color: var(--dim); } } }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; } .wide { overflow: visible; }
   tr, img, pre { break-inside: avoid; } h2 { break-after: avoid; } }
 """
