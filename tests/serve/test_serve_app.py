@@ -182,7 +182,7 @@ def test_a_token_is_asked_for_where_there_is_one(champion: Champion) -> None:
     with TestClient(endpoints.build(champion, token="s3cret"), "http://shop.example") as client:
         assert client.get("/healthz").status_code == 200
         assert client.get("/readyz").status_code == 200
-        for path in ("/", "/metrics", "/docs", "/openapi.json"):
+        for path in ("/", "/metrics", "/openapi.json"):
             assert client.get(path).status_code == 401
         for given in ({}, {"authorization": "Bearer s3cre"}, {"authorization": b"Basic \xe9"}):
             refused = client.post("/recommend", json={}, headers=given)
@@ -256,9 +256,18 @@ def test_the_status_page_counts_requests_and_shows_the_log(client: TestClient) -
     assert re.search(r"<td>/recommend</td>\s*<td [^>]+>1</td>\s*<td [^>]+>1</td>", page.text)
 
 
-def test_the_openapi_page_describes_the_bodies(client: TestClient, tmp_path: Path) -> None:
+def test_the_openapi_description_has_the_bodies(client: TestClient, tmp_path: Path) -> None:
     schema = client.get("/openapi.json").json()
     service = {"/healthz", "/readyz", "/metrics"}
     assert set(schema["paths"]) == {"/recommend", "/similar/{item}"} | service
     assert schema["components"]["schemas"]["Asked"]["properties"]["history"]["description"]
-    assert client.get("/docs").status_code == 200
+    answers = schema["paths"]["/recommend"]["post"]["responses"]
+    assert set(answers) == {"200", "default"}
+    assert answers["default"]["content"]["application/json"]["schema"] == {
+        "$ref": "#/components/schemas/Problem"
+    }
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+def test_no_page_loads_from_other_hosts(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 404  # FastAPI's would

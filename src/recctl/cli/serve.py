@@ -20,9 +20,9 @@ def serve(
 ) -> None:
     """Answer requests for recommendations over HTTP, by the champion of the moment.
 
-    Its status page is at /, and /docs describes the requests. It follows promotions and rollbacks
-    within seconds. On another address than this machine's own it needs RECCTL_SERVE_TOKEN, and asks
-    every client for that token.
+    Its status page is at /, and /openapi.json describes the requests. It follows promotions and
+    rollbacks within seconds. On another address than this machine's own it needs
+    RECCTL_SERVE_TOKEN, and asks every client for that token.
     """
     from recctl.layout import Layout
     from recctl.serve.run import run

@@ -22,7 +22,7 @@ from recctl.serve import direct, page, similar
 from recctl.serve.batches import Batches, NotReady, Overloaded
 from recctl.serve.champion import Champion
 from recctl.serve.door import Door, Passed
-from recctl.serve.fields import Id, Item, items
+from recctl.serve.fields import ERRORS, Id, Item, items
 
 LOG = logging.getLogger("recctl.serve")
 REQUESTS = LOG.getChild("requests")
@@ -106,14 +106,20 @@ def build(champion: Champion, *, filter_seen: bool = True, token: str | None = N
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
-    app = FastAPI(title="recctl", version=__version__, lifespan=scoring)
+    app = FastAPI(
+        title="recctl",
+        version=__version__,
+        lifespan=scoring,
+        docs_url=None,  # its pages would load scripts from other hosts
+        redoc_url=None,
+    )
     app.add_middleware(Door, token=token, passed=passed)
     if token is None:  # else any page in a browser could ask, by a host name that leads here
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
     _errors(app)
-    app.include_router(similar.router(batches))
+    app.include_router(similar.router(batches), responses=ERRORS)
 
-    @app.post("/recommend", tags=["recommendations"])
+    @app.post("/recommend", tags=["recommendations"], responses=ERRORS)
     async def recommend(asked: Asked, request: Request) -> Recommended:
         """The items to show next to a user, or after a history."""
         if asked.user is not None and asked.history is not None:

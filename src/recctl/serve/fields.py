@@ -33,6 +33,16 @@ class Item(BaseModel):
     score: float
 
 
+class Problem(BaseModel):
+    """What is wrong, in one sentence."""
+
+    error: str
+
+
+ERRORS: dict[int | str, dict[str, Any]] = {"default": {"model": Problem, "description": "Error"}}
+"""What /openapi.json says of every other answer."""
+
+
 def items(answer: Answer) -> list[Item]:
     """A list with its titles."""
     titles = answer.by.served.vocabulary.titles
