@@ -111,7 +111,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=root, check=True)
     for stage in STAGES:
         importlib.import_module(f"recctl.stages.{stage.replace('-', '_')}").run(Layout(root))
-    shutil.rmtree(root / "artifacts" / "validation" / "data_docs" / "static")  # fonts and pictures
     shutil.rmtree(root / "mlartifacts")
     return root
 

@@ -87,11 +87,13 @@ def test_good_data_pass_and_everything_is_written(project, capsys):
     assert "Not checked: no previous version." in printed
 
 
-def test_data_docs_list_their_pages_without_the_network(project):
+def test_data_docs_list_their_pages_and_load_nothing(project):
     validate.run(project)
     docs = project.validation / "data_docs"
     index = (docs / "index.html").read_text()
-    pages = [page.relative_to(docs).as_posix() for page in docs.glob("validations/**/*.html")]
+    found = {page.relative_to(docs).as_posix(): page for page in docs.rglob("*.html")}
+    assert all("content=\"default-src 'none'" in page.read_text() for page in found.values())
+    pages = [name for name in found if name.startswith("validations/")]
     assert len(pages) == 6  # schema, interactions, duplicates, users, items, quarantine
     for page in pages:
         assert f'<a href="{page}">' in index

@@ -74,3 +74,14 @@ def test_the_error_about_rows_without_a_user_names_the_setting_that_allows_them(
     assert str(report.failure([failed])).endswith(
         "ingest.anonymous: drop lets rows without a user not count as bad"
     )
+
+
+def test_the_page_says_the_same_and_links_to_the_pages_of_great_expectations():
+    text = report.html([*OUTCOMES, outcome("<b>", "passed")], {"users": "validations/users.html"})
+    assert "<strong>FAILED</strong>validation failed: 2 of 5 expectations: " in text
+    for cell in ("<strong>warning</strong>", "25.00% of users", "&lt;b&gt;", "[red]", "(missing)"):
+        assert f"<td>{cell}</td>" in text
+    assert "<p>Not checked: no previous version.</p>" in text
+    assert '<a href="validations/users.html">users</a>' in text
+    passed = report.html(OUTCOMES[1:2] + OUTCOMES[3:], {})
+    assert "<strong>PASSED</strong>2 expectations checked; warnings: 1<" in passed

@@ -44,7 +44,8 @@ def run(layout: Layout) -> None:
 def _write(layout: Layout, findings: checks.Findings, suite: Suite) -> None:
     outcomes, profile = findings.outcomes, findings.profile
     with replacing_folder(layout.validation / "data_docs") as folder:
-        suite.write_docs(folder)  # the largest first: on a full disk nothing is replaced
+        pages = suite.write_docs(folder)  # the largest first: on a full disk nothing is replaced
+        (folder / "index.html").write_text(report.html(outcomes, pages), encoding="utf-8")
         content = report.report(outcomes, profile, findings.drift, findings.repeats)
         write_json(layout.validation / "report.json", content)
         write_json(layout.validation / "metrics.json", report.metrics(outcomes, profile))

@@ -1,10 +1,11 @@
-"""The outcomes as output: the table, report.json, metrics.json."""
+"""The outcomes as output: the table, the page, report.json, metrics.json."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from recctl.data.repeats import Repeats
 from recctl.errors import UserError
+from recctl.render import page
 from recctl.render.console import Console
 from recctl.render.grid import Cell, Grid, Mark, left
 from recctl.validation.drift import Comparison, Profile
@@ -109,9 +110,33 @@ def metrics(outcomes: Sequence[Outcome], profile: Profile | None) -> dict[str, f
 
 def show(outcomes: Sequence[Outcome], console: Console) -> None:
     """Print every rule's outcome, why rules were not checked, and sample rows of failures."""
-    _overview(outcomes).print(console)
+    for part in _parts(outcomes):
+        part.print(console) if isinstance(part, Grid) else console.print(part)
+
+
+def html(outcomes: Sequence[Outcome], pages: Mapping[str, str]) -> str:
+    """The same as one page; `pages` are the addresses of Great Expectations' own, by table."""
+    problem, warnings = failure(outcomes), len(failed(outcomes, "warning"))
+    checked = sum(outcome.verdict != "not checked" for outcome in outcomes)
+    passed = f"{checked} expectations checked; warnings: {warnings}"
+    verdict = ("rejected", "FAILED", str(problem)) if problem else ("promoted", "PASSED", passed)
+    overview, *rest = _parts(outcomes)
+    blocks: list[page.Block] = [overview]
+    for part in rest:
+        if isinstance(part, Grid):
+            blocks += [page.heading(part.title), part]
+        else:
+            blocks.append(page.paragraph(part))
+    own = Grid("", left("table"), rows=[[Cell(name, link=path)] for name, path in pages.items()])
+    blocks += [page.heading("Great Expectations' pages"), own]
+    return page.html("Validation", blocks, verdict=verdict)
+
+
+def _parts(outcomes: Sequence[Outcome]) -> Iterator[Grid | str]:
+    """Every rule's outcome, why rules were not checked, and sample rows of failures."""
+    yield _overview(outcomes)
     for note in dict.fromkeys(outcome.note for outcome in outcomes if outcome.note):
-        console.print(f"Not checked: {note}.")
+        yield f"Not checked: {note}."
     shown: list[list[dict[str, Any]]] = []
     for outcome in outcomes:
         # Two rules may check the same rows against different limits.
@@ -121,7 +146,7 @@ def show(outcomes: Sequence[Outcome], console: Console) -> None:
             grid = Grid(title, left(*samples[0], cut=True))
             for row in samples:
                 grid.add(*map(_plain, row.values()))
-            grid.print(console)
+            yield grid
             shown.append(samples)
 
 
