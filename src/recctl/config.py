@@ -23,7 +23,10 @@ from recctl.errors import UserError, known_names
 from recctl.settings import Settings as Settings
 
 STAGES = ("ingest", "validate", "sequence-split", "train", "evaluate")
-SECTIONS = (*STAGES, "tune", "promotion", "intake", "retrain", "monitor", "forget", "notify")
+SECTIONS = (
+    *(*STAGES, "tune", "promotion", "intake"),
+    *("retrain", "monitor", "forget", "notify", "serve"),
+)
 
 
 def iso_text(value: object) -> object:

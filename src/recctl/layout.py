@@ -88,6 +88,11 @@ class Layout:
         return self.root / "artifacts" / "monitoring"
 
     @property
+    def served(self) -> Path:
+        """What the service keeps: events that it was sent, answers that it gave."""
+        return self.state / "served"
+
+    @property
     def state(self) -> Path:
         """State that is no stage's output: checkpoints, locks, downloads under way."""
         return self.root / ".recctl"

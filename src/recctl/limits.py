@@ -23,6 +23,8 @@ INTEGER_BITS = 1_000
 
 SERVED_K = 10_000
 """Items that one history of a request to a served model may ask for."""
+SERVED_EVENTS = 1_000
+"""Events in one request to the service."""
 
 # Decisions
 

@@ -1,7 +1,7 @@
 """Recommendations and similar items; a model folder is enough, a user's id needs the sequences."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -217,6 +217,8 @@ class UserHistory:
     """Oldest first, without cold items."""
     cold: int
     """Interactions with items that training never saw."""
+    times: list[int] = field(default_factory=list)
+    """Of each of `item_ids`, microseconds since 1970; empty where they are unknown."""
 
 
 class Users:
@@ -232,10 +234,10 @@ class Users:
         if place is None:
             return None
         data = self._data
-        items = data.items[data.offsets[place] : data.offsets[place + 1]]
-        known = items[items != COLD].tolist()
-        names = [data.vocabulary.items[item] for item in known]
-        return UserHistory(names, len(items) - len(known))
+        own = slice(data.offsets[place], data.offsets[place + 1])
+        known = data.items[own] != COLD
+        names = [data.vocabulary.items[item] for item in data.items[own][known].tolist()]
+        return UserHistory(names, len(known) - len(names), data.times[own][known].tolist())
 
 
 def user_histories(sequences: Path, user_ids: Sequence[str]) -> dict[str, UserHistory]:

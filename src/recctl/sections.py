@@ -14,6 +14,7 @@ def sections() -> list[type[Section]]:
     from recctl.promotion.judge.policy import PromotionParams
     from recctl.retraining.params import RetrainParams
     from recctl.sequences.params import SequenceSplitParams
+    from recctl.serve.params import ServeParams
     from recctl.training.params import TrainParams
     from recctl.tuning.params import TuneParams
     from recctl.validation.params import ValidateParams
@@ -21,5 +22,5 @@ def sections() -> list[type[Section]]:
     return [
         *(IngestParams, ValidateParams, SequenceSplitParams, TrainParams, EvaluateParams),
         *(TuneParams, PromotionParams, IntakeParams, RetrainParams, MonitorParams, ForgetParams),
-        NotifyParams,
+        *(NotifyParams, ServeParams),
     ]

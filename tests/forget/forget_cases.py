@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 import small_project as small
 
 import databases
+from recctl import journal
 from recctl.files import write_json
 from recctl.layout import Layout
+from recctl.promotion.trial import pseudonyms
 
 ID = "forgotten-7f3e@example.com"
 
@@ -48,10 +50,23 @@ def _make(root: Path) -> None:
     _write(
         root / "incoming" / "later.csv.gz", gzip.compress(f"user,item,time\n{ID},i1,9\n".encode())
     )
+    _serve(layout)
     copy = layout.state / "backfill" / "some" / "data"
     copy.mkdir(parents=True)
     shutil.copy(log, copy)
     write_json(copy / "other.json", {})
+
+
+def _serve(layout: Layout) -> None:
+    """What a service was sent and what it showed: in whole files, and in logs."""
+    events, shown = journal.events(layout), journal.exposures(layout)
+    pseudonym = pseudonyms.of(pseudonyms.key(layout), [ID])[0]
+    for us in (1, 2):
+        events.append([[(user, "i1", us, None, None) for user in (ID, "u001")]])
+        shown.append([[(f"r{us}", us, user, 1, 1, ["i1"]) for user in (pseudonym, "other", None)]])
+        if us == 1:
+            events.finish()
+            shown.finish()
 
 
 def _write(path: Path, content: str | bytes) -> None:

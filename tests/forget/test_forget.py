@@ -1,6 +1,7 @@
 """A user who is forgotten: no file and no database of the project holds the id afterwards."""
 
 import json
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import tiny_project as tiny
 from forget_cases import ID, make, names_of
 
 from commands import Run, runner
-from recctl import dvc, lock, pipeline
+from recctl import dvc, journal, lock, pipeline
 from recctl.data import batches, versions
 from recctl.errors import UserError
 from recctl.forget import forget as core
@@ -80,6 +81,15 @@ def test_what_was_removed_and_what_stays(project: Layout) -> None:
     assert removed["data/intake/"] == 2  # a good row and a bad one
     assert removed["incoming/taken/"] == 2
     assert removed["incoming/"] == removed["incoming/refused/"] == 1
+    assert removed[".recctl/served/events/"] == removed[".recctl/served/exposures/"] == 2
+    events, shown = journal.events(project), journal.exposures(project)
+    assert [row[:3] for path in events.files() for row in journal.read_events(path)] == [
+        ("u001", "i1", 1),
+        ("u001", "i1", 2),
+    ]
+    users = [user for path in shown.files() for user in pq.read_table(path)["user"].to_pylist()]
+    assert users == ["other", None] * 2
+    assert journal.mark(project).exists()  # a service reads them again
     kept = pd.read_csv(project.data / "log.csv")
     pd.testing.assert_frame_equal(kept, log[log["user"] != ID].reset_index(drop=True))
     now = batches.held(project.data)[0]
@@ -172,6 +182,8 @@ def test_a_dry_run_changes_nothing(project: Layout, run: Run) -> None:
     assert shown.code == 0, shown.err
     assert "data/log.csv" in shown.out
     assert "nothing was changed" in shown.out
+    for place in (".recctl/served/", ".recctl/served/events/", ".recctl/served/exposures/"):
+        assert re.search(rf"^ *{re.escape(place)} +[12] +rows", shown.out, re.M), shown.out
     assert _listing(project) == before
 
 

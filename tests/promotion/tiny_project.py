@@ -44,6 +44,14 @@ POLICY: dict[str, Any] = {
     "leak": {},
 }
 """What most tests promote by: no guardrails, whose latency depends on the machine."""
+INGEST: dict[str, Any] = {
+    "name": "tiny",
+    "files": ["log.csv"],
+    "format": "csv",
+    "user_column": "user",
+    "item_column": "item",
+    "time_column": "time",
+}
 
 
 def make(root: Path, policy: dict[str, Any] | None = None) -> Layout:
@@ -62,10 +70,9 @@ def set_params(root: Path, **sections: dict[str, Any]) -> None:
     path = root / "params.yaml"
     yaml = YAML(typ="safe")
     document = yaml.load(path) if path.exists() else {}
-    ingest = {"name": "tiny", "files": ["log.csv"], "format": "csv"}
-    ingest |= {f"{name}_column": name for name in ("user", "item", "time")}
     defaults: dict[str, Any] = {
-        "ingest": ingest,
+        "ingest": INGEST,
+        "validate": {},
         "sequence-split": {},
         "train": {"device": "cpu"},
         "evaluate": {"negatives": 5},

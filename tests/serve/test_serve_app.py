@@ -259,7 +259,7 @@ def test_the_status_page_counts_requests_and_shows_the_log(client: TestClient) -
 def test_the_openapi_description_has_the_bodies(client: TestClient, tmp_path: Path) -> None:
     schema = client.get("/openapi.json").json()
     service = {"/healthz", "/readyz", "/metrics"}
-    assert set(schema["paths"]) == {"/recommend", "/similar/{item}"} | service
+    assert set(schema["paths"]) == {"/recommend", "/events", "/similar/{item}"} | service
     assert schema["components"]["schemas"]["Asked"]["properties"]["history"]["description"]
     answers = schema["paths"]["/recommend"]["post"]["responses"]
     assert set(answers) == {"200", "default"}

@@ -6,9 +6,12 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import requests
 import tiny_project as tiny
@@ -16,12 +19,14 @@ import tiny_project as tiny
 import ports
 from commands import runner
 from lives import wait_for
+from recctl import journal
 from recctl.layout import Layout
 
 
 @pytest.fixture
 def project(tmp_path: Path, quick_decisions: None) -> Layout:
     layout = tiny.make(tmp_path / "project")
+    tiny.set_params(layout.root, serve={"exposures": 1.0})
     tiny.promote(layout, 1e6)
     return layout
 
@@ -42,11 +47,22 @@ def address(project: Layout) -> Iterator[str]:
         finally:
             one.kill()
     assert "Traceback" not in log.read_text()
+    assert list(project.served.glob("*.jsonl")) == []  # all is in whole files
+    happened, shown = (kept(one) for one in (journal.events(project), journal.exposures(project)))
+    assert happened == shown
+
+
+def kept(one: journal.Journal) -> list[str]:
+    """The requests that its files and its logs name."""
+    place = 4 if one.folder.name == "events" else 0
+    tables = [pq.read_table(path)["request"].to_pylist() for path in one.files()]
+    return sorted([*chain(*tables), *(row[place] for row in one.waiting())])
 
 
 @pytest.mark.slow
 def test_every_request_is_answered_while_champions_change(project: Layout, address: str) -> None:
     answers: list[tuple[int, int]] = []
+    told: list[str] = []
     stop = threading.Event()
 
     def ask() -> None:
@@ -54,6 +70,9 @@ def test_every_request_is_answered_while_champions_change(project: Layout, addre
             while not stop.is_set():
                 found = session.post(f"{address}/recommend", json={"history": ["i1"]}, timeout=30)
                 answers.append((found.status_code, found.json().get("version")))
+                event = {"user": "u1", "item": "i2", "request": found.json().get("request")}
+                if session.post(f"{address}/events", json=event, timeout=30).status_code == 202:
+                    told.append(event["request"])
 
     clients = [threading.Thread(target=ask) for _ in range(3)]
     for client in clients:
@@ -69,8 +88,12 @@ def test_every_request_is_answered_while_champions_change(project: Layout, addre
             client.join()
     assert {status for status, _ in answers} == {200}
     assert {version for _, version in answers} == {1, 2}
-    lines = (project.root / "requests.log").read_text().splitlines()
-    assert [json.loads(line)["status"] for line in lines] == [200] * len(answers)
+    assert len(told) == len(answers)
+    assert kept(journal.events(project)) == sorted(told)  # what is on disk before SIGTERM
+    log = project.root / "requests.log"  # a line is written after its answer
+    wait_for("the log", lambda: log.read_text().count("\n") == 2 * len(answers))
+    counted = Counter(json.loads(line)["status"] for line in log.read_text().splitlines())
+    assert counted == {200: len(answers), 202: len(answers)}
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,18 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
+import tiny_project as tiny
 import torch
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from recctl.cli.app import app
 from recctl.errors import UserError
+from recctl.layout import Layout
 from recctl.models.base import Recommender, save_model
 from recctl.models.markov import Markov
 from recctl.models.popularity import Popularity
@@ -21,7 +21,7 @@ from recctl.recommend import Served
 from recctl.sequences.store import Histories
 from recctl.sequences.vocabulary import Vocabulary
 from recctl.serve import app as endpoints
-from recctl.serve.champion import Loaded
+from recctl.serve.champion import Champion, Loaded
 
 ITEMS = ("a", "b/c", "\x07d\n", "e\nf", "?g=#", "..", "d")
 TITLES = {"b/c": "Bee [bold]Sea"}
@@ -29,22 +29,18 @@ VOCABULARY = Vocabulary(ITEMS, (1,) * len(ITEMS), TITLES)
 MARKOV = Markov.fit(Histories.of([[0, 1, 0, 1], [0, 2], [1, 3], [2, 4], [3, 5], [4, 6]]), 7)
 
 
-@dataclass
-class Fixed:
-    """A champion that stays."""
-
-    current: Loaded | None
-    users: None = None
-    problem: None = None
-
-
-def champion(model: Recommender = MARKOV) -> Any:
-    return Fixed(Loaded(4, 5, "2026-01-01T00:00:00+00:00", Served(model, VOCABULARY)))
+def champion(root: Path, model: Recommender = MARKOV) -> Champion:
+    """One that stays."""
+    tiny.set_params(root)
+    found = Champion(Layout(root), print)
+    found.current = Loaded(4, 5, "2026-01-01T00:00:00+00:00", Served(model, VOCABULARY))
+    return found
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[TestClient]:
-    with TestClient(endpoints.build(champion()), "http://localhost") as reached:
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    answering = champion(tmp_path_factory.mktemp("similar"))
+    with TestClient(endpoints.build(answering), "http://localhost") as reached:
         yield reached
 
 
@@ -93,8 +89,8 @@ def test_a_mistake_is_one_sentence(client: TestClient, path: str, status: int, e
     assert answer.json()["error"].startswith(error)
 
 
-def test_no_version_and_one_that_says_nothing_about_pairs() -> None:
-    popular = champion(Popularity(torch.arange(7.0)))
+def test_no_version_and_one_that_says_nothing_about_pairs(tmp_path: Path) -> None:
+    popular = champion(tmp_path, Popularity(torch.arange(7.0)))
     with TestClient(endpoints.build(popular), "http://localhost") as client:
         answer = client.get("/similar/a")
         error = "popularity does not say which items are similar; use another model"

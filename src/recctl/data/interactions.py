@@ -69,7 +69,7 @@ EPOCH = ibis.literal("1970-01-01 00:00:00", type=UTC)
 _MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 EARLIEST, LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999
 """The years 1 and 9999 in microseconds; a time outside them was read in the wrong unit."""
-_LARGEST = 1e300
+LARGEST = 1e300
 """A weight above it counts as infinite."""
 _DECIMAL = r"^[ \t]*[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?[ \t]*$"
 _ISO = (
@@ -185,7 +185,7 @@ def decimal(text: Any) -> Any:
 def finite(text: Any) -> Any:
     """Text as a float; null for what is not a finite decimal number."""
     value = decimal(text)
-    return value.between(-_LARGEST, _LARGEST).ifelse(value, ibis.null("float64"))
+    return value.between(-LARGEST, LARGEST).ifelse(value, ibis.null("float64"))
 
 
 def number(text: Any, point: str | None) -> Any:
@@ -234,11 +234,11 @@ def _lossy(text: Any) -> Any:
     Searching for single characters is fast, for a pattern slow: hence the two steps.
     """
     float_like = text.endswith(".0") | text.contains("+")
-    return text.contains("\0") | float_like.ifelse(text.re_search(_FLOAT), False)
+    return text.contains("\0") | float_like.ifelse(text.re_search(FLOAT), False)
 
 
-_FLOAT = r"^-?([0-9]([.][0-9]+)?[eE][+][0-9]+|[0-9]+[.]0)$"
-"""`whole` has removed the `.0` of integers below 2**53."""
+FLOAT = r"^-?([0-9]([.][0-9]+)?[eE][+][0-9]+|[0-9]+[.]0)$"
+"""An id that was a float; `whole` has removed the `.0` of integers below 2**53."""
 
 
 def whole(text: Any) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from recctl import dvc, git
+from recctl import dvc, git, journal
 from recctl.data import batches, engine, versions
 from recctl.data.params import IngestParams
 from recctl.errors import UserError
@@ -17,6 +17,7 @@ from recctl.forget.rows import Users
 from recctl.intake import folder, read
 from recctl.intake.params import Folder, IntakeParams
 from recctl.layout import Layout
+from recctl.promotion.trial import pseudonyms
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Removed:
 
 
 def data(layout: Layout, users: Users, *, dry: bool) -> Iterator[Removed]:
-    """Base files, batches of intakes, rejected batches, files in drop folders."""
+    """Base files, batches of intakes, rejected batches, drop folders, what the service keeps."""
     params = IngestParams.load(layout.params)
     for name in params.files:
         count = _from_log(layout, layout.data / name, params, name, users, dry)
@@ -40,9 +41,30 @@ def data(layout: Layout, users: Users, *, dry: bool) -> Iterator[Removed]:
     for place, paths in batched.items():
         count = sum(rows.remove_from_batch(path, users, dry=dry) for path in paths)
         yield Removed(place, count, "rows")
+    events = journal.events(layout).folder
     for source in IntakeParams.load(layout.params).sources:
-        if isinstance(source, Folder):
-            yield from _dropped(layout, source, params, users, dry)
+        if isinstance(source, Folder) and layout.root / source.path != events:
+            yield from _dropped(layout, layout.root / source.path, params, users, dry)
+    yield from _served(layout, params, users, dry)
+
+
+def _served(layout: Layout, params: IngestParams, users: Users, dry: bool) -> Iterator[Removed]:
+    """What the service keeps: its logs become whole files first, which lose the rows."""
+    posted, shown = journal.events(layout), journal.exposures(layout)
+    names = {one for key in pseudonyms.keys(layout) for one in pseudonyms.of(key, users.ids)}
+    named = Users(frozenset(names), _SHOWN.user_column)
+    if dry:
+        waiting = sum(users.has(row[0]) for row in posted.waiting())
+        waiting += sum(named.has(row[2]) for row in shown.waiting())
+        yield Removed(".recctl/served/", waiting, "rows")
+    else:
+        posted.finish()
+        shown.finish()
+    yield from _dropped(layout, posted.folder, params, users, dry)
+    count = sum(_from_log(layout, path, _SHOWN, path.name, named, dry) for path in shown.files())
+    yield Removed(".recctl/served/exposures/", count, "rows")
+    if layout.served.is_dir() and not dry:
+        journal.mark(layout).touch()
 
 
 def _from_log(
@@ -53,10 +75,20 @@ def _from_log(
         return rows.remove(path, own, users, scratch, dry=dry)
 
 
+_SHOWN = IngestParams(
+    name="exposures",
+    files=["exposures"],
+    format="parquet",
+    user_column="user",
+    item_column="items",
+    time_column="time",
+)
+"""How the exposure log is read."""
+
+
 def _dropped(
-    layout: Layout, source: Folder, params: IngestParams, users: Users, dry: bool
+    layout: Layout, home: Path, params: IngestParams, users: Users, dry: bool
 ) -> Iterator[Removed]:
-    home = layout.root / source.path
     for place in (home, home / "taken", home / "refused"):
         count = 0
         for path in folder.files(place):

@@ -22,7 +22,10 @@ from recctl.serve import direct, page, similar
 from recctl.serve.batches import Batches, NotReady, Overloaded
 from recctl.serve.champion import Champion
 from recctl.serve.door import Door, Passed
+from recctl.serve.exposures import Exposures
 from recctl.serve.fields import ERRORS, Id, Item, items
+from recctl.serve.posted import Posted, add_events
+from recctl.serve.writer import NotKept, running
 
 LOG = logging.getLogger("recctl.serve")
 REQUESTS = LOG.getChild("requests")
@@ -88,9 +91,24 @@ class Metrics:
         well.set_function(lambda: float(champion.problem is None))
 
 
-def build(champion: Champion, *, filter_seen: bool = True, token: str | None = None) -> FastAPI:
-    """The application that answers with `champion`; with `token` only who sends it."""
+def build(
+    champion: Champion,
+    *,
+    filter_seen: bool = True,
+    token: str | None = None,
+    exposures: float = 0.0,
+) -> FastAPI:
+    """The application that answers with `champion`; with `token` only who sends it.
+
+    `exposures` is the share of lists that are kept in the exposure log.
+    """
     batches, metrics, recent = Batches(champion), Metrics(champion), page.Recent()
+    posted = Posted(champion.layout, metrics.registry, champion.say)
+    shown = Exposures(champion.layout, exposures, metrics.registry, champion.say)
+
+    def unkept() -> str | None:
+        """Why the service cannot keep what it should."""
+        return posted.problem or shown.problem
 
     def passed(one: Passed) -> None:
         metrics.requests.labels(one.path, str(one.status)).inc()
@@ -101,7 +119,8 @@ def build(champion: Champion, *, filter_seen: bool = True, token: str | None = N
     @contextlib.asynccontextmanager
     async def scoring(_: FastAPI) -> AsyncIterator[None]:
         task = asyncio.create_task(batches.run())
-        yield
+        async with running(posted), running(shown):
+            yield
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
@@ -127,13 +146,14 @@ def build(champion: Champion, *, filter_seen: bool = True, token: str | None = N
         if asked.diversity and asked.k > DIVERSE:
             raise UserError(f"'diversity' is for lists of at most {DIVERSE}", "send a lower 'k'")
         history = asked.history or []
-        if asked.user is not None and champion.users is not None:
-            found = champion.users.history(asked.user)
-            history = found.item_ids if found is not None else []
+        if asked.user is not None:
+            found = champion.users.history(asked.user) if champion.users else None
+            history = posted.last.history(asked.user, found)
         among = None if asked.among is None else frozenset(asked.among)
         seen = filter_seen if asked.filter_seen is None else asked.filter_seen
         rules = Rules(asked.k, seen, frozenset(asked.exclude), among, asked.diversity)
         answer = await batches.answer(history, rules)
+        shown.add(request.state.request, asked.user, answer)
         return Recommended(
             request=request.state.request,
             version=answer.by.version,
@@ -144,11 +164,13 @@ def build(champion: Champion, *, filter_seen: bool = True, token: str | None = N
         )
 
     direct.put_before(app, "/recommend", Asked, recommend)
+    add_events(app, posted)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def status() -> HTMLResponse:
         """The status page."""
-        return HTMLResponse(page.html(champion, recent), headers={"cache-control": "no-store"})
+        text = page.html(champion, recent, unkept())
+        return HTMLResponse(text, headers={"cache-control": "no-store"})
 
     @app.get("/healthz", tags=["service"])
     async def healthz() -> dict[str, str]:
@@ -163,7 +185,7 @@ def build(champion: Champion, *, filter_seen: bool = True, token: str | None = N
             "version": now.version if now else None,
             "decision": now.decision if now else None,
             "since": now.since if now else None,
-            "problem": champion.problem,
+            "problem": champion.problem or unkept(),
         }
         return JSONResponse(content, 200 if now else 503)
 
@@ -194,6 +216,10 @@ def _errors(app: FastAPI) -> None:
     @app.exception_handler(Overloaded)
     async def overloaded(_: Request, error: Overloaded) -> JSONResponse:
         return JSONResponse({"error": "too many requests wait: try again"}, 503, RETRY)
+
+    @app.exception_handler(NotKept)
+    async def not_kept(_: Request, error: NotKept) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, 503, RETRY)
 
     @app.exception_handler(NotReady)
     async def not_ready(_: Request, error: NotReady) -> JSONResponse:

@@ -49,9 +49,9 @@ class Recent:
         return grid
 
 
-def html(champion: Champion, recent: Recent) -> str:
-    """The page of this moment."""
-    now, problem = champion.current, champion.problem
+def html(champion: Champion, recent: Recent, other: str | None = None) -> str:
+    """The page of this moment; `other` is a problem besides those of the champion."""
+    now, problem = champion.current, champion.problem or other
     word = f"VERSION {now.version} SERVES" if now else "NONE SERVES"
     texts = [f"since {words.when(now.since)} UTC, by decision {now.decision}"] if now else []
     texts += [f"problem: {problem}"] if problem else []

@@ -15,6 +15,7 @@ from recctl.evaluation.params import EvaluateParams
 from recctl.layout import Layout
 from recctl.serve.app import LOG, REQUESTS, build
 from recctl.serve.champion import Champion
+from recctl.serve.params import ServeParams
 
 LOOPBACK = ("127.0.0.1", "localhost")
 SECONDS_TO_END = 10
@@ -36,6 +37,7 @@ def run(layout: Layout, host: str, port: int, token: str | None, log: Path | Non
             "set RECCTL_SERVE_TOKEN to a long random text, or leave --host out",
         )
     filter_seen = EvaluateParams.load(layout.params).filter_seen
+    exposures = ServeParams.load(layout.params).exposures
     listening = _listen(host, port)
     handler = logging.StreamHandler(sys.stderr)
     LOG.addHandler(handler)
@@ -48,7 +50,7 @@ def run(layout: Layout, host: str, port: int, token: str | None, log: Path | Non
     following.start()
     LOG.info("listening on http://%s:%d", host, port)
     config = uvicorn.Config(
-        build(champion, filter_seen=filter_seen, token=token),
+        build(champion, filter_seen=filter_seen, token=token, exposures=exposures),
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=SECONDS_TO_END,

@@ -36,13 +36,17 @@ SEVERITIES: dict[str, Severity] = {
 
 def _iso_time(text: str) -> str:
     try:
-        _utc(text)
+        utc(text)
     except (ValueError, OverflowError):
         raise ValueError("must be an ISO 8601 time such as 2015-01-31") from None
     return text
 
 
-def _utc(text: str) -> datetime:
+def utc(text: str) -> datetime:
+    """An ISO 8601 time, in UTC where it has no offset.
+
+    Raises ValueError where it is none, and OverflowError for one outside the years 1 to 9999.
+    """
     time = datetime.fromisoformat(text)
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
@@ -118,4 +122,4 @@ class ValidateParams(Section):
     @property
     def earliest(self) -> datetime | None:
         """`earliest_time` as a time in UTC."""
-        return None if self.earliest_time is None else _utc(self.earliest_time)
+        return None if self.earliest_time is None else utc(self.earliest_time)

@@ -1,0 +1,172 @@
+"""Rows that the service keeps: on disk at once in a log, soon after in a whole Parquet file.
+
+A log has a line of JSON for each group of rows. `finish` writes its rows as a Parquet file of the
+same name, then deletes it; killed in between, the next `finish` does the same under the same name.
+One lock guards all of this, so any process may write, and any may finish what a killed one left.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recctl.data.params import IngestParams
+from recctl.files import locked, replacing, sync
+from recctl.layout import Layout
+
+Row = Sequence[Any]
+_TIME = pa.timestamp("us", "UTC")
+
+
+@dataclass(frozen=True)
+class Journal:
+    """A folder of Parquet files; its logs and its lock are beside it."""
+
+    folder: Path
+    table: Callable[[list[Row]], pa.Table]
+    """What the rows are in a Parquet file."""
+
+    def append(self, groups: Iterable[Sequence[Row]]) -> None:
+        """Add groups of rows, each whole or not at all; on return they are on disk.
+
+        Raises OSError where they are not.
+        """
+        lines = b"".join(json.dumps(group).encode() + b"\n" for group in groups)
+        with self._locked():
+            now = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}"
+            log = next(self._logs(), self.folder.with_name(f"{self.folder.name}-{now}.jsonl"))
+            with log.open("a+b", buffering=0) as file:
+                end = file.seek(0, os.SEEK_END)
+                try:
+                    _write(file, lines if _at_line_start(file, end) else b"\n" + lines)
+                    os.fsync(file.fileno())
+                except OSError:
+                    file.truncate(end)
+                    raise
+            if end == 0:
+                sync(log.parent)
+
+    def finish(self) -> None:
+        """Make whole files of all logs. Raises OSError where the disk is full: the logs stay."""
+        if next(self._logs(), None) is None:
+            return
+        with self._locked():
+            for log in self._logs():
+                path = self.folder / f"{log.stem}.parquet"
+                for left in self.folder.glob(f".{path.name}.*"):  # of a killed process
+                    left.unlink()
+                if rows := list(_rows(log)):
+                    with replacing(path) as temporary:
+                        pq.write_table(self.table(rows), temporary)
+                log.unlink()
+
+    def waiting(self) -> Iterator[Row]:
+        """The rows that are in no whole file yet."""
+        with contextlib.suppress(FileNotFoundError):  # made a whole file just now
+            for log in self._logs():
+                yield from _rows(log)
+
+    def files(self) -> list[Path]:
+        """The whole files, oldest first, with those that an intake has moved to taken/."""
+        name = f"{self.folder.name}-*.parquet"
+        found = [*self.folder.glob(name), *self.folder.glob(f"taken/{name}")]
+        return sorted(found, key=lambda path: path.name)
+
+    def _logs(self) -> Iterator[Path]:
+        return self.folder.parent.glob(f"{self.folder.name}-*.jsonl")
+
+    def _locked(self) -> AbstractContextManager[None]:
+        return locked(self.folder.with_name(f"{self.folder.name}.lock"))
+
+
+def _write(file: BinaryIO, content: bytes) -> None:
+    left = memoryview(content)
+    while left:  # on a disk that is nearly full a write may take a part
+        left = left[file.write(left) :]
+
+
+def _at_line_start(file: BinaryIO, end: int) -> bool:
+    """Whether the last line was written to its end; a process may have been killed before."""
+    if end == 0:
+        return True
+    file.seek(end - 1)
+    return file.read(1) == b"\n"
+
+
+def _rows(log: Path) -> Iterator[Row]:
+    """All rows of a log; of a line that was cut off, which was never confirmed, none."""
+    with log.open("rb") as file:
+        for line in file:
+            try:
+                yield from json.loads(line)
+            except ValueError:
+                continue
+
+
+def events(layout: Layout) -> Journal:
+    """What users did: user, item, time (microseconds), weight or None, request or None.
+
+    The files are logs as `ingest` is set to read them; these three come first.
+    """
+
+    def table(rows: list[Row]) -> pa.Table:
+        params = IngestParams.load(layout.params)
+        user, item, time, weight, request = zip(*rows, strict=True)
+        columns = {
+            params.user_column: pa.array(user, pa.string()),
+            params.item_column: pa.array(item, pa.string()),
+            params.time_column: pa.array(time, _TIME),
+        }
+        columns.setdefault(params.weight_column or "weight", pa.array(weight, pa.float64()))
+        columns.setdefault("request", pa.array(request, pa.string()))
+        return pa.table(columns)
+
+    return Journal(layout.served / "events", table)
+
+
+def read_events(path: Path) -> list[Row]:
+    """User, item, time and weight of each row of a file of `events`; none of a damaged file."""
+    try:
+        there = path if path.exists() else path.parent / "taken" / path.name  # moved just now
+        user, item, time, weight, *_ = pq.read_table(there).columns
+    except (pa.ArrowInvalid, FileNotFoundError):
+        return []
+    columns = (user, item, time.cast(pa.int64()), weight)
+    return list(zip(*(one.to_pylist() for one in columns), strict=True))
+
+
+def mark(layout: Layout) -> Path:
+    """A file that is written when a user was forgotten: services read the events again."""
+    return layout.served / "forgotten"
+
+
+EXPOSURES = pa.schema(
+    {
+        "request": pa.string(),
+        "time": _TIME,
+        "user": pa.string(),
+        "version": pa.int32(),
+        "decision": pa.int32(),
+        "items": pa.list_(pa.string()),
+    }
+)
+"""Of an answer: the user's pseudonym, null where a history was sent; the items, the best first."""
+
+
+def exposures(layout: Layout) -> Journal:
+    """What users were shown, a row for each answer in the order of EXPOSURES."""
+
+    def table(rows: list[Row]) -> pa.Table:
+        columns = zip(zip(*rows, strict=True), EXPOSURES.types, strict=True)
+        return pa.table([pa.array(*column) for column in columns], schema=EXPOSURES)
+
+    return Journal(layout.served / "exposures", table)
