@@ -85,7 +85,7 @@ class Suite:
         site = {"class_name": "SiteBuilder", "store_backend": backend}
         self._context.add_data_docs_site("recctl", site)
         self._context.build_data_docs(site_names=["recctl"])
-        shutil.rmtree(folder / "static")  # fonts and pictures
+        shutil.rmtree(folder / "static", ignore_errors=True)  # fonts and pictures
         for page in folder.rglob("*.html"):
             text = page.read_text(encoding="utf-8")
             page.write_text(text.replace("<head>", _ALONE, 1), encoding="utf-8")
