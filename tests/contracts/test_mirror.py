@@ -70,6 +70,7 @@ COVERED_BY = {
     "retraining/test_retrain_tune": "retraining/tuning",
     "retraining/test_retrain": "retraining/pages retraining/record retraining/run",
     "serve/test_exposures": "serve/params",
+    "serve/test_posted": "data/values",
     "serve/test_serve_app": "serve/app serve/direct serve/fields",
     "serve/test_serve_run": "cli/serve serve/run",
     "sequences/test_sequence_split_stage": "stages/sequence_split",

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import programs
-from recctl import journal
+from recctl import journal, limits
 from recctl.layout import Layout
 
 EVENTS = [
@@ -34,10 +34,10 @@ def held(layout: Layout) -> list[Any]:
     return [tuple(row[:3]) for path in files for row in journal.read_events(path)]
 
 
-def settle(layout: Layout) -> None:
-    """Let the files be old enough for an intake."""
-    for path in journal.events(layout).files():
-        os.utime(path, (1_790_000_000, 1_790_000_000))
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An intake waits for no file to be older."""
+    monkeypatch.setattr(limits, "SETTLED", 0.0)
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,8 @@ def test_an_intake_takes_each_event_once(project: Layout, ingest: dict[str, Any]
     events = journal.events(project)
     events.append([rows[:2], rows[2:]])
     assert held(project) == []
-    events.finish()
-    settle(project)
     assert (cases.take(project).new, cases.stored(project)) == (3, KEYS)
     events.append([rows])  # a client's repeat
-    events.finish()
-    settle(project)
     assert cases.take(project).new == 0
     assert cases.stored(project) == KEYS
     assert held(project) == KEYS * 2  # in taken/
@@ -81,17 +77,11 @@ def test_a_log_that_is_made_a_file_again_after_an_intake(project: Layout) -> Non
     events.append([EVENTS[:2]])
     [log] = project.served.glob("*.jsonl")
     content = log.read_bytes()
-    events.finish()
-    settle(project)
     assert cases.take(project).new == 2
     log.write_bytes(content)
-    events.finish()
-    settle(project)
     assert cases.take(project).new == 0
     log.write_bytes(content)
     events.append([EVENTS[2:]])
-    events.finish()
-    settle(project)
     assert cases.take(project).new == 1
     assert sorted(cases.stored(project)) == sorted(KEYS)
 

@@ -1,5 +1,6 @@
 """The service follows the decision log: promotions, rollbacks, and nothing that is not sound."""
 
+import gc
 import threading
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from servers import tracked_at
 import ports
 from recctl.layout import Layout
 from recctl.promotion import history
-from recctl.serve.champion import Champion
+from recctl.serve.champion import Champion, Loaded
 
 pytestmark = pytest.mark.usefixtures("quick_decisions")
 
@@ -138,3 +139,26 @@ def test_an_unexpected_error_ends_one_read_only(
     Champion(project, say).follow(stop, 0.01)
     assert said[0] == "the registry was not read: ZeroDivisionError()"
     assert said[1].startswith("no version serves yet")
+
+
+def test_what_lives_as_long_as_a_version_is_not_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, frozen = threading.Event(), []
+    champion = Champion(Layout(tmp_path), print)
+
+    def renew() -> None:
+        """The second read finds a version."""
+        frozen.append(gc.get_freeze_count())
+        if len(frozen) == 2:
+            champion.current = Loaded(1, 1, "", None)  # type: ignore[arg-type]
+        if len(frozen) == 4:
+            stop.set()
+
+    monkeypatch.setattr(champion, "renew", renew)
+    gc.unfreeze()
+    try:
+        champion.follow(stop, 0.01)
+    finally:
+        gc.freeze()  # as in tests/conftest.py
+    assert frozen[0] == frozen[1] < 1000 < frozen[2] == frozen[3]

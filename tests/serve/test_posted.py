@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry
 
 from recctl import journal
-from recctl.data import engine, formats, interactions
+from recctl.data import engine, formats, interactions, values
 from recctl.data.params import IngestParams
 from recctl.layout import Layout
 from recctl.recommend import Served, user_histories
@@ -57,7 +57,9 @@ def kept(layout: Layout) -> list[tuple[Any, ...]]:
     return rows
 
 
-def test_what_was_confirmed_is_in_a_whole_file_after_the_end(alone: Champion) -> None:
+def test_what_was_confirmed_is_in_a_whole_file_after_the_end(
+    alone: Champion, capsys: pytest.CaptureFixture[str]
+) -> None:
     """One with all fields, two without, ids of any text."""
     time = "2026-11-29T11:00:00.123456+01:00"
     one = {"user": "42", "item": 7, "time": time, "request": "abc"}
@@ -66,6 +68,7 @@ def test_what_was_confirmed_is_in_a_whole_file_after_the_end(alone: Champion) ->
         assert post(client, one) == (202, {"taken": 1})
         assert post(client, odd) == (202, {"taken": 2})
         assert "recctl_events_total 3.0" in client.get("/metrics").text
+    assert capsys.readouterr().out.count("no intake takes them: add") == 1
     rows = kept(alone.layout)
     exact = datetime(2026, 11, 29, 10, 0, 0, 123456, UTC)
     assert rows[0] == ("42", "7", exact, None, "abc")
@@ -209,7 +212,7 @@ def test_ids_are_accepted_that_ingest_keeps_as_they_are(tmp_path: Path) -> None:
         "9007199254740993.0",
         "None ",
     ]
-    given += [*interactions.MISSING, "nUll", " ", "\t\n", "\x01", "\x1c", "\x7f", "\0", "a\0"]
+    given += [*values.MISSING, "nUll", " ", "\t\n", "\x01", "\x1c", "\x7f", "\0", "a\0"]
     path = tmp_path / "log.parquet"
     pq.write_table(pa.table({"user": given, "item": given, "time": range(len(given))}), path)
     params = IngestParams(**{**tiny.INGEST, "files": [path.name], "format": "parquet"})
@@ -218,11 +221,8 @@ def test_ids_are_accepted_that_ingest_keeps_as_they_are(tmp_path: Path) -> None:
         read = interactions.classified(staged.table, params, staged.clock).order_by("row")
         found = read.select("user_id", "cause").to_pyarrow().to_pylist()
     for text, row in zip(given, found, strict=True):
-        try:
-            good = posted._good(text) == text
-        except ValueError:
-            good = False
-        assert good == (row["cause"] is None and row["user_id"] == text), text
+        kept = row["cause"] is None and row["user_id"] == text
+        assert (values.wrong_id(text) is None) == kept, text
 
 
 def test_a_full_disk_and_a_full_queue(alone: Champion, monkeypatch: pytest.MonkeyPatch) -> None:

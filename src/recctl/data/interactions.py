@@ -12,6 +12,7 @@ import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
 from recctl.data.params import IngestParams, TimeUnit
+from recctl.data.values import FLOAT, LARGEST, MISSING
 from recctl.errors import UserError, option
 
 Clock = TimeUnit | Literal["row", "format"]
@@ -60,17 +61,12 @@ CAUSES = {
 ON_PURPOSE = ("low-weight", "anonymous")
 """Causes that the user asked for; they do not count as bad data."""
 
-MISSING = ("nan", "NaN", "NaT", "null", "NULL", "None", "<NA>", r"\N")
-"""What programs write for a missing id."""
-
 UTC = "timestamp('UTC', 6)"
 EPOCH = ibis.literal("1970-01-01 00:00:00", type=UTC)
 """Times are counted from it, in microseconds."""
 _MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 EARLIEST, LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999
 """The years 1 and 9999 in microseconds; a time outside them was read in the wrong unit."""
-LARGEST = 1e300
-"""A weight above it counts as infinite."""
 _DECIMAL = r"^[ \t]*[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?[ \t]*$"
 _ISO = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -235,10 +231,6 @@ def _lossy(text: Any) -> Any:
     """
     float_like = text.endswith(".0") | text.contains("+")
     return text.contains("\0") | float_like.ifelse(text.re_search(FLOAT), False)
-
-
-FLOAT = r"^-?([0-9]([.][0-9]+)?[eE][+][0-9]+|[0-9]+[.]0)$"
-"""An id that was a float; `whole` has removed the `.0` of integers below 2**53."""
 
 
 def whole(text: Any) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from recctl import limits
+from recctl import journal, limits
 from recctl.data import batches, columns, engine, versions
 from recctl.data.batches import Batch
 from recctl.data.params import IngestParams
@@ -132,7 +132,10 @@ class _Taking:
         self.failures.append(error)
 
     def _folder(self, source: Folder) -> None:
-        for path in folder.files(self.layout.root / source.path):
+        home, posted = self.layout.root / source.path, journal.events(self.layout)
+        if home == posted.folder:
+            posted.finish()
+        for path in folder.files(home):
             self._file(path, f"folder:{source.path}")
 
     def _file(self, path: Path, source: str) -> None:

@@ -6,6 +6,7 @@ assignment. One that cannot be loaded never replaces one that works, and a regis
 answer leaves everything as it is.
 """
 
+import gc
 import json
 import threading
 from collections.abc import Callable
@@ -58,10 +59,13 @@ class Champion:
         """Read the registry until `stop` is set; an unexpected error ends one read only."""
         with ThreadPoolExecutor(1, "following") as reading:
             while not stop.is_set():
+                before = self.current
                 error = reading.submit(self.renew).exception()
                 if error is not None:
                     self.problem = f"the registry was not read: {error!r}"
                     self.say(self.problem)
+                if self.current is not before:
+                    _keep_from_collection()
                 stop.wait(seconds)
 
     def renew(self) -> None:
@@ -154,6 +158,17 @@ def sound(folder: Path, files: manifest.Manifest, digest: str) -> Served:
     served = Served.load(own)
     _try(served)
     return served
+
+
+def _keep_from_collection() -> None:
+    """Leave the present objects out of garbage collections, which would halt all answers.
+
+    With the imported libraries a full collection takes half a second, and busy services have one
+    every few seconds.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def _try(served: Served) -> None:

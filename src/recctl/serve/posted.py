@@ -1,6 +1,5 @@
 """What users did, sent to `POST /events`: kept for the next intake, in histories at once."""
 
-import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -20,9 +19,10 @@ from pydantic import (
 )
 
 from recctl import journal, limits
-from recctl.data.interactions import FLOAT, LARGEST, MISSING
 from recctl.data.params import IngestParams
+from recctl.data.values import LARGEST, wrong_id
 from recctl.errors import UserError
+from recctl.intake.params import Folder, IntakeParams
 from recctl.journal import Row
 from recctl.layout import Layout
 from recctl.serve.fields import ERRORS, Id
@@ -39,10 +39,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def _good(text: str) -> str:
     """An id that ingest would keep as it is."""
-    if text in MISSING or (text < "!" and not text.strip(" \t\n\r\v\f")):
-        raise ValueError("is empty, or a word for a missing value")
-    if "\0" in text or re.fullmatch(FLOAT, text):
-        raise ValueError("is a number with a point or an exponent, or holds a NUL")
+    if wrong := wrong_id(text):
+        raise ValueError(wrong)
     return text
 
 
@@ -99,6 +97,9 @@ class Posted(Writer):
         self._taken = Counter("recctl_events", "Events taken.", registry=registry)
         self._mark = journal.mark(layout)
         self._read_at: int | None = None
+        sources = IntakeParams.load(layout.params).sources
+        folders = [layout.root / one.path for one in sources if isinstance(one, Folder)]
+        self._untaken = self.journal.folder not in folders
 
     async def take(self, body: Event | list[Event]) -> int:
         """How many events there are, when all are on disk.
@@ -110,6 +111,12 @@ class Posted(Writer):
         self.soon()
         await written
         self._taken.inc(len(rows))
+        if self._untaken:
+            self._untaken = False
+            self._say(
+                "events are kept, but no intake takes them: add '{kind: folder, path: "
+                ".recctl/served/events}' to intake.sources in params.yaml"
+            )
         return len(rows)
 
     def _checked(self, body: Event | list[Event]) -> Iterator[Row]:
