@@ -103,6 +103,18 @@ def test_lists_follow_events_before_and_after_a_restart(alone: Champion) -> None
             assert set(unknown) == {"no such item"}
 
 
+def test_the_newest_events_are_read_where_not_all_fit(
+    alone: Champion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = journal.events(alone.layout)
+    for user in ("old", "new"):
+        kept.append([[(user, "i3", 1_790_000_000_000_000, None, None)]])
+        kept.finish()
+    monkeypatch.setattr(posted, "ALL", 1)
+    with serving(alone) as client:
+        assert (listed(client, "old")[0], listed(client, "new")[0]) == (True, False)
+
+
 def test_a_forgotten_user_leaves_the_memory(
     alone: Champion, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,22 @@ def test_what_waits_is_written_together_and_nothing_is_lost_at_the_end(tmp_path:
     assert rows.whole == [1, 2, 3, 4, 6]
 
 
+def test_what_is_given_while_it_ends_is_written(tmp_path: Path) -> None:
+    rows = Watched(tmp_path)
+
+    async def work() -> None:
+        async with running(rows):
+            rows.put([[1]], 1)
+            rows.soon()
+            await asyncio.to_thread(rows.began.wait, 30)
+            rows.end()
+            rows.put([[2]], 1)
+            rows.go.set()
+
+    asyncio.run(work())
+    assert rows.whole == [1, 2]
+
+
 def test_an_error_reaches_those_who_wait_and_passes(tmp_path: Path) -> None:
     rows = Watched(tmp_path)
     rows.go.set()
