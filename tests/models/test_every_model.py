@@ -1,6 +1,8 @@
 """What holds for every kind of model, by its scores and by its weights alone."""
 
+import gc
 import math
+import weakref
 from itertools import pairwise
 
 import numpy as np
@@ -158,3 +160,17 @@ def test_popularity_says_nothing_about_pairs_and_no_model_about_unknown_items() 
     for served in SERVED.values():
         with pytest.raises(UserError, match="does not know the item 'unknown'"):
             served.similar("unknown", 3)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_model_that_is_not_used_any_more_is_freed(kind: str) -> None:
+    """The service leaves loaded models out of garbage collections."""
+    served = Served(make(kind), Vocabulary(ITEMS, (1,) * N_ITEMS))
+    served.answer([(["a"], Rules(3, True))])
+    left = weakref.ref(served.model)
+    gc.disable()
+    try:
+        del served
+        assert left() is None
+    finally:
+        gc.enable()
