@@ -15,16 +15,17 @@ from recctl.promotion.verify import verify
 pytestmark = pytest.mark.usefixtures("quick_decisions")
 
 RULES = {"users": 300, "within_days": 5}
+POLICY = {**tiny.POLICY, "serving": True, "confirmation": RULES}
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Layout:
     """Popularity serves, and a Markov chain is provisional."""
-    layout = tiny.make(tmp_path / "project", {**tiny.POLICY, "confirmation": RULES})
+    layout = tiny.make(tmp_path / "project", POLICY)
     tiny.set_params(layout.root, promotion={**tiny.POLICY, "baselines": None, "first_model": "any"})
     first = tiny.promote(layout, "popularity")
     assert first.record.verdict == "promoted"  # nothing serves, so there is nothing to wait for
-    tiny.set_params(layout.root, promotion={**tiny.POLICY, "confirmation": RULES})
+    tiny.set_params(layout.root, promotion=POLICY)
     passed = tiny.promote(layout, "markov")
     assert (passed.record.verdict, passed.exit_code) == ("provisional", 6)
     assert passed.record.sentence.startswith(
@@ -55,7 +56,8 @@ def test_it_serves_once_it_holds_on_later_events(project: Layout) -> None:
     assert dry.record.verdict == confirmed.record.verdict == "promoted"
     assert (confirmed.record.challenger.version, champion(project)) == (2, 2)
     assert confirmed.record.users == tiny.USERS
-    assert {row.gate for row in confirmed.record.gates if row.outcome == "pass"} >= {"primary"}
+    passed = {row.gate for row in confirmed.record.gates if row.outcome == "pass"}
+    assert passed >= {"primary", "serving"}
     assert not any(row.name == "better in one" for row in confirmed.record.gates)
     assert consistent(project)
 

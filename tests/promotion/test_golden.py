@@ -132,7 +132,8 @@ def test_a_package_that_was_changed_meanwhile(
         weights.write_bytes(weights.read_bytes()[:-1] + b"!")
 
     asked_after(monkeypatch, tamper)
-    said = "'artifacts/recommender/model.safetensors' is not the file registered"
+    said = "the service cannot answer with the challenger: the model version in the package is "
+    said += "refused: 'artifacts/recommender/model.safetensors' is not the file registered"
     rejected(project, said, dry_run=False)
     registry = history.open_registry(project)
     assert all(check.ok for check in verify(registry, project, everything=True))
@@ -191,6 +192,14 @@ def test_a_process_that_cannot_import(monkeypatch: pytest.MonkeyPatch, tmp_path:
     process.end()
 
 
+def test_a_process_that_was_killed() -> None:
+    process = REAL()
+    process._process.kill()  # as a machine without memory does
+    with pytest.raises(service.Failed, match="was ended by SIGKILL"):
+        process.ask({})
+    process.end()
+
+
 def test_it_ends_with_the_promotion_that_started_it(tmp_path: Path) -> None:
     """Killed while the process imports, before anything was asked."""
     started = tmp_path / "pid"
@@ -228,5 +237,5 @@ def test_the_real_process_answers(project: Layout, monkeypatch: pytest.MonkeyPat
     (answered,) = outcome.record.of("serving")
     assert answered.reason == "the service answered 26 requests as offline ranking does"
     assert outcome.record.of("guardrails")[0].challenger > 0
-    assert any(line.startswith("service: answered 26 requests in ") for line in said)
+    assert any(line.startswith("the service answered 26 requests in ") for line in said)
     assert psutil.Process().children() == before

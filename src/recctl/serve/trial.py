@@ -32,7 +32,9 @@ def answers(asked: dict[str, Any]) -> dict[str, Any]:
     try:
         return asyncio.run(_answers(asked))
     except (UserError, OSError) as error:
-        return {"error": " ".join(str(error).split())}
+        # without the fix, which is for versions that serve
+        what = error.what if isinstance(error, UserError) else str(error)
+        return {"error": " ".join(what.split())}
 
 
 async def _answers(asked: dict[str, Any]) -> dict[str, Any]:

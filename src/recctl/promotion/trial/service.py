@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -55,9 +56,11 @@ class Process:
         except subprocess.TimeoutExpired:
             raise Failed(f"it did not answer within {SECONDS:g} s") from None
         code = self._process.returncode
+        if code < 0:
+            raise Failed(f"its process was ended by {signal.Signals(-code).name}")
         if code:
             last = one_line(redact(errors.decode(errors="replace").rstrip().rpartition("\n")[2]))
-            raise Failed(f"its process ended with exit code {code}{last and f' ({last[:300]})'}")
+            raise Failed(f"its process ended with exit code {code} ({last[:300]})")
         found: dict[str, Any] = json.loads(out.splitlines()[-1])
         return found
 
@@ -71,7 +74,7 @@ class Process:
 @contextlib.contextmanager
 def beside(policy: PromotionParams) -> Iterator[Process | None]:
     """A process that starts while models are scored; None where the policy does not need it."""
-    if not policy.serving and (policy.guardrails is None or not policy.guardrails.latency_ratio):
+    if not policy.serving and not _limits_latency(policy):
         yield None
         return
     process = Process()
@@ -95,7 +98,6 @@ def tried(
     """
     if process is None:
         return evidence
-    limited = policy.guardrails is not None and policy.guardrails.latency_ratio is not None
     challenger = sides["challenger"]
     requests = golden.requests(
         test.cases, test.vocabulary, challenger.served, filter_seen=test.params.filter_seen
@@ -105,18 +107,18 @@ def tried(
     try:
         with _packed(test, challenger) as folder:
             folders = {"challenger": folder}
-            if "champion" in sides and limited:
+            if "champion" in sides and _limits_latency(policy):
                 folders["champion"] = _version_of(sides["champion"])
             found = process.ask(_asked(test, sides, folders, requests))
         if (error := found.get("error")) is not None:
-            raise Failed(error)
+            raise Failed(error.replace(str(folder), "the package"))
         seconds = found["seconds"]
         differ = [one.differs(got) for one, got in zip(requests, found["lists"], strict=True)]
         failure = next((one for one in differ if one is not None), None)
     except Failed as error:
         failure = f"the service cannot answer with the challenger: {error}"
-    said = f"answered {len(requests)} requests in {time.perf_counter() - began:.1f} s"
-    say(f"service: {failure or said}")
+    took = f"{time.perf_counter() - began:.1f} s"
+    say(failure or f"the service answered {len(requests)} requests in {took}")
     return dataclasses.replace(
         evidence,
         serving=Serving(len(requests), failure),
@@ -125,6 +127,10 @@ def tried(
             for name, one in evidence.conduct.items()
         },
     )
+
+
+def _limits_latency(policy: PromotionParams) -> bool:
+    return policy.guardrails is not None and policy.guardrails.latency_ratio is not None
 
 
 def _p95(seconds: list[float] | None) -> float | None:
