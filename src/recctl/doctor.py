@@ -8,20 +8,15 @@ import platform
 import re
 import shlex
 import shutil
-import statistics
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.telemetry import reporting
-
-if TYPE_CHECKING:
-    import torch
 
 State = Literal["ok", "warning", "blocked"]
 
@@ -198,14 +193,14 @@ def _wanted_device(layout: Layout) -> str:
 def _device(wanted: str) -> Check:
     import torch
 
-    from recctl.devices import pick, prepare
+    from recctl.devices import gflops, pick, prepare
 
     device = pick(wanted)
     prepare(device)  # as training does: a GPU then rounds float32 products to TF32
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    speeds = {"float32": _gflops(device, torch.float32)}
+    speeds = {"float32": gflops(device, torch.float32)}
     if device.type == "cuda" and torch.cuda.is_bf16_supported():
-        speeds["bfloat16"] = _gflops(device, torch.bfloat16)
+        speeds["bfloat16"] = gflops(device, torch.bfloat16)
     rates = ", ".join(f"{kind} {speed:,.0f} GFLOP/s" for kind, speed in speeds.items())
     found = f"training on {device.type} ({name}), matrix product {rates}"
     values = {"device": device.type, "device_name": name, "wanted": wanted, "gflops": speeds}
@@ -220,23 +215,6 @@ def _processor() -> str:
     text = info.read_text(encoding="utf-8") if info.is_file() else ""
     found = re.search(r"^model name.*?: *(.+)$", text, re.MULTILINE)
     return found[1] if found else platform.processor() or platform.machine()
-
-
-def _gflops(device: "torch.device", dtype: "torch.dtype", seconds: float = 0.4) -> float:
-    """Median speed of square matrix products, in 10^9 operations per second (2 n^3 each)."""
-    import torch
-
-    n = 1024 if device.type == "cpu" else 8192
-    a = torch.randn(n, n, device=device, dtype=dtype)
-    b, out = torch.randn_like(a), torch.empty_like(a)
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times) < 4:
-        began = time.perf_counter()
-        torch.mm(a, b, out=out)
-        float(out[0, 0])  # waits for the device
-        times.append(time.perf_counter() - began)
-    return 2 * n**3 / statistics.median(times[1:]) / 1e9
 
 
 def _settings(layout: Layout) -> Check:
