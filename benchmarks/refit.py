@@ -22,9 +22,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import ibis
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recctl.datasets import starter
@@ -35,7 +35,7 @@ from recctl.layout import Layout
 from recctl.models.base import Recommender
 from recctl.render.console import Console
 from recctl.sequences.params import SequenceSplitParams
-from recctl.sequences.split import Log, encode, split
+from recctl.sequences.split import Log, core, encode, split
 from recctl.sequences.store import Cases, Histories
 from recctl.sequences.vocabulary import COLD
 from recctl.training.checkpoint import Checkpoint
@@ -170,10 +170,7 @@ def encoded(rows: list[Row], params: SequenceSplitParams) -> Log:
             "row": pa.array(range(len(rows)), pa.int64()),
         }
     )
-    counts = table.group_by("user_id").aggregate([("row", "count")])
-    enough = pc.greater_equal(counts["row_count"], params.minimum_user_interactions)
-    kept = pc.is_in(table["user_id"], counts.filter(enough)["user_id"])
-    return encode(table.filter(kept).to_batches(), params)
+    return encode(core(ibis.memtable(table), params).to_pyarrow().to_batches(), params)
 
 
 def of_starter(days: int) -> tuple[list[Row], int]:

@@ -49,13 +49,7 @@ def register(registry: Registry, judged: Judged, line: Sequence[Entry]) -> Versi
     for found in reversed(registry.versions()):
         if found.digest == challenger.digest and vouch.vouched(line, found.number):
             return _registered(layout, registry, found, line)
-    with package.packed(
-        challenger.folder,
-        layout.state,
-        digest=challenger.digest,
-        record=challenger.record,
-        filter_seen=judged.test.params.filter_seen,
-    ) as folder:
+    with contenders.packed(judged.test, challenger) as folder:
         listed = manifest.of(folder)
         package.check(folder, listed)
         tags = {

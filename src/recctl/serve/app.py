@@ -23,7 +23,7 @@ from recctl.serve.batches import Batches, NotReady, Overloaded
 from recctl.serve.champion import Champion
 from recctl.serve.door import Door, Passed
 from recctl.serve.exposures import Exposures
-from recctl.serve.fields import ERRORS, Id, Item, items
+from recctl.serve.fields import ERRORS, Id, Item, Made, items
 from recctl.serve.posted import Posted, add_events
 from recctl.serve.writer import NotKept, running
 
@@ -58,12 +58,9 @@ class Asked(BaseModel):
     )
 
 
-class Recommended(BaseModel):
+class Recommended(Made):
     """A list, with the version and the decision by which it serves."""
 
-    request: str
-    version: int
-    decision: int
     newcomer: bool = Field(description="Nothing of the history is known to the model.")
     unknown: list[str] = Field(description="Items of the history that the model does not know.")
     recommendations: list[Item]
@@ -154,10 +151,9 @@ def build(
         rules = Rules(asked.k, seen, frozenset(asked.exclude), among, asked.diversity)
         answer = await batches.answer(history, rules)
         shown.add(request.state.request, asked.user, answer)
-        return Recommended(
-            request=request.state.request,
-            version=answer.by.version,
-            decision=answer.by.decision,
+        return Recommended.by(
+            answer,
+            request,
             newcomer=len(answer.unknown) == len(history),
             unknown=answer.unknown,
             recommendations=items(answer),

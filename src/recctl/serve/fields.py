@@ -1,7 +1,8 @@
 """Fields that bodies of several endpoints have."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
+from fastapi import Request
 from pydantic import BaseModel, BeforeValidator, StringConstraints
 
 from recctl.serve.batches import Answer
@@ -31,6 +32,21 @@ class Item(BaseModel):
     item: str
     title: str | None
     score: float
+
+
+class Made(BaseModel):
+    """What every list says of itself: its request, and the version and decision that made it."""
+
+    request: str
+    version: int
+    decision: int
+
+    @classmethod
+    def by(cls, answer: Answer, request: Request, **rest: Any) -> Self:
+        """The body of an answer."""
+        made_by = answer.by
+        number = request.state.request
+        return cls(request=number, version=made_by.version, decision=made_by.decision, **rest)
 
 
 class Problem(BaseModel):

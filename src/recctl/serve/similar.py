@@ -3,21 +3,17 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
 from recctl import limits
 from recctl.serve.batches import Batches
-from recctl.serve.fields import Item, items
+from recctl.serve.fields import Item, Made, items
 
 
-class Similar(BaseModel):
+class Similar(Made):
     """The items nearest to one, with the version and the decision by which it serves."""
 
-    request: str
-    version: int
-    decision: int
     item: str
     title: str | None
     similar: list[Item]
@@ -48,10 +44,9 @@ def router(batches: Batches) -> APIRouter:
         answer = await batches.similar(item, k)
         if answer.unknown:
             raise HTTPException(404, f"version {answer.by.version} does not know this item")
-        return Similar(
-            request=request.state.request,
-            version=answer.by.version,
-            decision=answer.by.decision,
+        return Similar.by(
+            answer,
+            request,
             item=item,
             title=answer.by.served.vocabulary.titles.get(item),
             similar=items(answer),

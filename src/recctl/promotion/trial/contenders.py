@@ -147,6 +147,34 @@ def _manifest(registry: Registry, version: Version, line: Sequence[Entry]) -> Ma
     return version.files
 
 
+@contextlib.contextmanager
+def packed(test: TestSet, contender: Contender) -> Iterator[Path]:
+    """The folder of a contender as it is, or would be, registered; until the block ends.
+
+    Raises UserError, also, where the workspace's model is another one than was judged.
+    """
+    if contender.version is not None:
+        yield version_folder(contender)
+        return
+    assert contender.record is not None
+    test.layout.state.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=test.layout.state, prefix="package-") as name:
+        folder = Path(name) / "model"
+        filter_seen = test.params.filter_seen
+        package.build(contender.folder, folder, record=contender.record, filter_seen=filter_seen)
+        if package.content_digest(folder / package.RECOMMENDER) != contender.digest:
+            raise UserError(
+                f"the model in {contender.folder} changed while it was judged",
+                "nothing was changed; run the command again",
+            )
+        yield folder
+
+
+def version_folder(contender: Contender) -> Path:
+    """The folder of a version, of which the contender's is a part."""
+    return contender.folder.parents[len(package.RECOMMENDER.parts) - 1]
+
+
 def copy_of(layout: Layout, number: int, digest: str) -> Path:
     """Where the copy of a version's files is kept."""
     return layout.state / "versions" / f"{number}-{digest[:16]}"

@@ -6,15 +6,12 @@ reads a version's own folder with its own code, never the version's. Nothing in 
 what could be one is refused.
 """
 
-import contextlib
 import hashlib
 import importlib.metadata
 import json
 import pickletools
 import platform
 import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -116,26 +113,6 @@ def build(model: Path, to: Path, *, record: TrainingRecord, filter_seen: bool = 
         _write_environment(folder)
         _write_yaml(folder / MLMODEL, _mlmodel(content_digest(recommender), params))
         write_json(folder / DIGESTS, manifest.of(folder))  # last: of every file but itself
-
-
-@contextlib.contextmanager
-def packed(
-    model: Path, state: Path, *, digest: str, record: TrainingRecord, filter_seen: bool
-) -> Iterator[Path]:
-    """What `build` makes, below `state` until the block ends.
-
-    Raises UserError, also, where the model is not the one of that digest any more.
-    """
-    state.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=state, prefix="package-") as name:
-        folder = Path(name) / "model"
-        build(model, folder, record=record, filter_seen=filter_seen)
-        if content_digest(folder / RECOMMENDER) != digest:
-            raise UserError(
-                f"the model in {model} changed while it was judged",
-                "nothing was changed; run the command again",
-            )
-        yield folder
 
 
 def content_digest(model: Path) -> str:

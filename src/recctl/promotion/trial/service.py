@@ -21,7 +21,7 @@ import numpy as np
 from recctl.promotion import manifest
 from recctl.promotion.judge.evidence import Evidence, Serving
 from recctl.promotion.judge.policy import PromotionParams
-from recctl.promotion.trial import golden, package
+from recctl.promotion.trial import contenders, golden
 from recctl.promotion.trial.scoring import Contender, TestSet
 from recctl.redact import redact
 from recctl.render.text import Say, one_line
@@ -105,10 +105,10 @@ def tried(
     seconds: dict[str, list[float]] = {}
     began = time.perf_counter()
     try:
-        with _packed(test, challenger) as folder:
+        with contenders.packed(test, challenger) as folder:
             folders = {"challenger": folder}
             if "champion" in sides and _limits_latency(policy):
-                folders["champion"] = _version_of(sides["champion"])
+                folders["champion"] = contenders.version_folder(sides["champion"])
             found = process.ask(_asked(test, sides, folders, requests))
         if (error := found.get("error")) is not None:
             raise Failed(error.replace(str(folder), "the package"))
@@ -135,28 +135,6 @@ def _limits_latency(policy: PromotionParams) -> bool:
 
 def _p95(seconds: list[float] | None) -> float | None:
     return 1000 * float(np.quantile(seconds[_WARM_UP:], 0.95)) if seconds else None
-
-
-@contextlib.contextmanager
-def _packed(test: TestSet, challenger: Contender) -> Iterator[Path]:
-    """The challenger as it is, or would be, registered."""
-    if challenger.version is not None:
-        yield _version_of(challenger)
-        return
-    assert challenger.record is not None
-    with package.packed(
-        challenger.folder,
-        test.layout.state,
-        digest=challenger.digest,
-        record=challenger.record,
-        filter_seen=test.params.filter_seen,
-    ) as folder:
-        yield folder
-
-
-def _version_of(contender: Contender) -> Path:
-    """The version's folder, of which the contender's is a part."""
-    return contender.folder.parents[len(package.RECOMMENDER.parts) - 1]
 
 
 def _asked(
