@@ -11,6 +11,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -28,7 +29,7 @@ from lives import lives, wait_for
 from recctl.cli import services as commands
 from recctl.errors import UserError
 from recctl.layout import Layout
-from recctl.services import environment, processes
+from recctl.services import environment, processes, server
 from recctl.services import up as bring_up
 from recctl.services.down import down, status
 from recctl.services.processes import Service
@@ -395,3 +396,36 @@ def test_the_key_is_sent_to_our_server_only_and_not_to_another_program_on_its_po
     wait_for("our server", lambda: processes.listens(layout, "prefect"))
     processes.stop(layout, "prefect", grace=0.2)
     assert not processes.listens(layout, "prefect")
+
+
+@pytest.mark.parametrize(
+    ("deployments", "runs", "planned"),
+    [
+        ([], [], True),
+        ([(False, [True])], [], False),
+        ([(False, [True])], [{"id": "1"}], True),
+        ([(True, [True]), (False, [False]), (False, [])], [], True),
+        ([(True, [True]), (False, [False, True])], [], False),
+    ],
+)
+def test_up_waits_for_the_next_run_where_a_deployment_has_a_schedule(
+    layout: Layout,
+    monkeypatch: pytest.MonkeyPatch,
+    deployments: list[tuple[bool, list[bool]]],
+    runs: list[Any],
+    planned: bool,
+) -> None:
+    """A deployment is whether it is paused, and whether each of its schedules is active."""
+    answers = {
+        "api/deployments/filter": [
+            {"paused": paused, "schedules": [{"active": one} for one in active]}
+            for paused, active in deployments
+        ],
+        "api/flow_runs/filter": runs,
+    }
+    monkeypatch.setattr(server, "ask", lambda address, body, key: answers[address])
+    monkeypatch.setattr(bring_up, "SECONDS_TO_PLAN", 0.0)
+    notes: list[str] = []
+    bring_up._wait_for_plan(layout, "api", notes)
+    assert server.has_plan("api", "") is planned
+    assert len(notes) == (not planned)

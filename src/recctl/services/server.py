@@ -39,6 +39,19 @@ def has_worker(api: str, name: str, since: float, key: str) -> bool:
     return False
 
 
+def has_plan(api: str, key: str) -> bool:
+    """Whether a run is scheduled, or no deployment has a schedule.
+
+    Prefect plans runs some seconds after a schedule was registered.
+    """
+    scheduled = any(
+        not deployment["paused"] and any(one["active"] for one in deployment["schedules"])
+        for deployment in ask(f"{api}/deployments/filter", {}, key) or []
+    )
+    wanted = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "limit": 1}
+    return not scheduled or bool(ask(f"{api}/flow_runs/filter", wanted, key))
+
+
 def settle(api: str, state: str, reason: str, key: str = "") -> int:
     """Set the final state of our work pool's flow runs that count as running; their number.
 

@@ -24,6 +24,8 @@ CONCURRENT_RUNS = 3
 
 SECONDS_TO_START = 120
 """The first start creates Prefect's database, which is slow on a busy machine."""
+SECONDS_TO_PLAN = 60
+"""In which Prefect's scheduler, which looks every few seconds, has scheduled the next run."""
 
 
 @dataclass
@@ -95,6 +97,7 @@ def _up(layout: Layout, say: Callable[[str], None], started: list[str]) -> Up:
     if own:
         _wait(layout, own, lambda: _answers(layout, own, "/health"))
     _wait(layout, serve, lambda: _answers(layout, serve, "/healthz"))
+    _wait_for_plan(layout, addresses["api"], notes)
     if variable := environment.overriding():
         notes.append(f"{variable} is set in your shell: 'prefect' uses it instead of this server")
     file = str(environment.key_file(layout).relative_to(layout.root))
@@ -258,6 +261,16 @@ def _free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def _wait_for_plan(layout: Layout, api: str, notes: list[str]) -> None:
+    """Wait until the next run is scheduled, or say that none is: a schedule may have ended."""
+    key, end = environment.key(layout), time.monotonic() + SECONDS_TO_PLAN
+    while not server.has_plan(api, key):
+        if time.monotonic() > end:
+            notes.append("Prefect has scheduled no run yet: see 'recctl status'")
+            return
+        time.sleep(0.1)
 
 
 def _wait(layout: Layout, service: Service, ready: Callable[[], bool]) -> None:
