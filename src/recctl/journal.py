@@ -157,16 +157,22 @@ EXPOSURES = pa.schema(
         "version": pa.int32(),
         "decision": pa.int32(),
         "items": pa.list_(pa.string()),
+        "challenger": pa.int32(),
+        "given_by": pa.list_(pa.int32()),
     }
 )
-"""Of an answer: the user's pseudonym, null where a history was sent; the items, the best first."""
+"""Of an answer: the user's pseudonym, null where a history was sent; the items, the best first.
+
+Of an interleaved list also the challenger's version, and for each item the version that gave it,
+null where both did. Files of earlier recctl lack these two columns.
+"""
 
 
 def exposures(layout: Layout) -> Journal:
     """What users were shown, a row for each answer in the order of EXPOSURES."""
 
     def table(rows: list[Row]) -> pa.Table:
-        columns = zip(zip(*rows, strict=True), EXPOSURES.types, strict=True)
-        return pa.table([pa.array(*column) for column in columns], schema=EXPOSURES)
+        named = [dict(zip(EXPOSURES.names, row, strict=False)) for row in rows]
+        return pa.Table.from_pylist(named, schema=EXPOSURES)
 
     return Journal(layout.served / "exposures", table)

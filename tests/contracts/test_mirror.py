@@ -42,6 +42,7 @@ COVERED_BY = {
     "monitoring/test_cluster_interval": "monitoring/interval",
     "monitoring/test_live_events": "monitoring/events",
     "monitoring/test_monitor_cli": "cli/monitor",
+    "monitoring/test_online": "monitoring/clicks monitoring/online_page",
     "monitoring/test_monitoring_page": "monitoring/figures monitoring/report",
     "monitoring/test_watch": "monitoring/params",
     "notify/test_notices": "cli/notify notify/params",

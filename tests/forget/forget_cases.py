@@ -63,7 +63,8 @@ def _serve(layout: Layout) -> None:
     pseudonym = pseudonyms.of(pseudonyms.key(layout), [ID])[0]
     for us in (1, 2):
         events.append([[(user, "i1", us, None, None) for user in (ID, "u001")]])
-        shown.append([[(f"r{us}", us, user, 1, 1, ["i1"]) for user in (pseudonym, "other", None)]])
+        row = (1, 1, ["i1"]) if us == 1 else (1, 1, ["i1"], 2, [2])
+        shown.append([[(f"r{us}", us, user, *row) for user in (pseudonym, "other", None)]])
         if us == 1:
             events.finish()
             shown.finish()

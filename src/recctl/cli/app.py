@@ -18,6 +18,7 @@ from recctl.cli import (
     models,
     monitor,
     notify,
+    online,
     project,
     promotion,
     recommend,
@@ -100,6 +101,7 @@ app.command(name="down")(services.down)
 app.command(name="status")(services.status)
 app.command(name="approve")(services.approve)
 app.command(name="monitor")(monitor.monitor)
+app.command(name="online")(online.online)
 app.command(name="notify")(notify.notify)
 
 

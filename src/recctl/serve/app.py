@@ -20,6 +20,7 @@ from recctl.errors import UserError
 from recctl.recommend import Rules
 from recctl.serve import direct, page, similar
 from recctl.serve.batches import Batches, NotReady, Overloaded
+from recctl.serve.challenger import Challenger
 from recctl.serve.champion import Champion
 from recctl.serve.door import Door, Passed
 from recctl.serve.exposures import Exposures
@@ -61,6 +62,7 @@ class Asked(BaseModel):
 class Recommended(Made):
     """A list, with the version and the decision by which it serves."""
 
+    challenger: int | None = Field(None, description="Another version, which gave items as well.")
     newcomer: bool = Field(description="Nothing of the history is known to the model.")
     unknown: list[str] = Field(description="Items of the history that the model does not know.")
     recommendations: list[Item]
@@ -90,6 +92,7 @@ class Metrics:
 
 def build(
     champion: Champion,
+    challenger: Challenger | None = None,
     *,
     filter_seen: bool = True,
     token: str | None = None,
@@ -97,15 +100,17 @@ def build(
 ) -> FastAPI:
     """The application that answers with `champion`; with `token` only who sends it.
 
-    `exposures` is the share of lists that are kept in the exposure log.
+    A share of the users gets lists that are interleaved with those of `challenger`. `exposures` is
+    the share of the other lists that are kept in the exposure log.
     """
-    batches, metrics, recent = Batches(champion), Metrics(champion), page.Recent()
+    batches, metrics = Batches(champion, challenger), Metrics(champion)
+    recent = page.Recent()
     posted = Posted(champion.layout, metrics.registry, champion.say)
     shown = Exposures(champion.layout, exposures, metrics.registry, champion.say)
 
-    def unkept() -> str | None:
-        """Why the service cannot keep what it should."""
-        return posted.problem or shown.problem
+    def other() -> str | None:
+        """What is wrong besides the champion: what cannot be kept, or interleaved."""
+        return posted.problem or shown.problem or (challenger.problem if challenger else None)
 
     def passed(one: Passed) -> None:
         metrics.requests.labels(one.path, str(one.status)).inc()
@@ -149,11 +154,13 @@ def build(
         among = None if asked.among is None else frozenset(asked.among)
         seen = filter_seen if asked.filter_seen is None else asked.filter_seen
         rules = Rules(asked.k, seen, frozenset(asked.exclude), among, asked.diversity)
-        answer = await batches.answer(history, rules)
+        both = challenger is not None and asked.user is not None and challenger.takes(asked.user)
+        answer = await batches.answer(history, rules, both)
         shown.add(request.state.request, asked.user, answer)
         return Recommended.by(
             answer,
             request,
+            challenger=answer.challenger.version if answer.challenger else None,
             newcomer=len(answer.unknown) == len(history),
             unknown=answer.unknown,
             recommendations=items(answer),
@@ -165,7 +172,7 @@ def build(
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def status() -> HTMLResponse:
         """The status page."""
-        text = page.html(champion, recent, unkept())
+        text = page.html(champion, recent, other())
         return HTMLResponse(text, headers={"cache-control": "no-store"})
 
     @app.get("/healthz", tags=["service"])
@@ -176,12 +183,13 @@ def build(
     @app.get("/readyz", tags=["service"])
     async def readyz() -> JSONResponse:
         """Which version answers, and why the champion does not, where that is so."""
-        now = champion.current
+        now, compared = champion.current, challenger.current if challenger else None
         content: dict[str, Any] = {
             "version": now.version if now else None,
             "decision": now.decision if now else None,
             "since": now.since if now else None,
-            "problem": champion.problem or unkept(),
+            "challenger": compared.version if compared else None,
+            "problem": champion.problem or other(),
         }
         return JSONResponse(content, 200 if now else 503)
 

@@ -1,13 +1,16 @@
 """Requests that arrive while others are scored are scored together, in one pass of the model."""
 
 import asyncio
+import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recctl.errors import UserError
 from recctl.recommend import Recommendation, Rules
+from recctl.serve.challenger import Challenger
 from recctl.serve.champion import Champion, Loaded
+from recctl.serve.interleave import team_draft
 
 WAITING = 1024
 """Requests that may wait; one more is refused."""
@@ -31,6 +34,10 @@ class Answer:
     best: list[Recommendation]
     unknown: list[str]
     """Items of the history that the version does not know; it was answered without them."""
+    challenger: Loaded | None = None
+    """The version whose list was interleaved with this one's ..."""
+    given_by: list[int | None] | None = None
+    """... and for each item the version that gave it, None where both did."""
 
 
 @dataclass(frozen=True)
@@ -39,23 +46,28 @@ class _Waiting:
     rules: Rules
     similar: bool
     """Items similar to the history's only one are asked for."""
+    interleaved: bool
     answer: asyncio.Future[Answer]
 
 
 class Batches:
     """Answers requests with the champion of the moment in which they are scored."""
 
-    def __init__(self, champion: Champion) -> None:
+    def __init__(self, champion: Champion, challenger: Challenger | None = None) -> None:
         self._champion = champion
+        self._challenger = challenger
+        self._rng = random.Random()
         self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue(WAITING)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scoring")
 
-    async def answer(self, history: Sequence[str], rules: Rules) -> Answer:
-        """The list after a history (oldest first).
+    async def answer(
+        self, history: Sequence[str], rules: Rules, interleaved: bool = False
+    ) -> Answer:
+        """The list after a history (oldest first); interleaved if the challenger answers as well.
 
         Raises Overloaded, NotReady, and UserError for rules that the version cannot keep.
         """
-        return await self._wait(history, rules)
+        return await self._wait(history, rules, interleaved=interleaved)
 
     async def similar(self, item: str, k: int) -> Answer:
         """The items nearest to one; `unknown` holds it where the version does not know it.
@@ -64,8 +76,15 @@ class Batches:
         """
         return await self._wait([item], Rules(k, filter_seen=False), similar=True)
 
-    async def _wait(self, history: Sequence[str], rules: Rules, similar: bool = False) -> Answer:
-        one = _Waiting(history, rules, similar, asyncio.get_running_loop().create_future())
+    async def _wait(
+        self,
+        history: Sequence[str],
+        rules: Rules,
+        similar: bool = False,
+        interleaved: bool = False,
+    ) -> Answer:
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        one = _Waiting(history, rules, similar, interleaved, answer)
         try:
             self._waiting.put_nowait(one)
         except asyncio.QueueFull:
@@ -106,22 +125,48 @@ class Batches:
         by = self._champion.current
         if by is None:
             return [NotReady() for _ in batch]
-        found: list[Answer | BaseException] = [NotReady()] * len(batch)
-        asked, unknown = {}, {}
-        for place, one in enumerate(batch):
-            known, unknown[place] = by.served.known(one.history)
-            try:
-                if one.similar:
-                    best = by.served.similar(known[0], one.rules.k) if known else []
-                    found[place] = Answer(by, best, unknown[place])
-                else:
-                    by.served.check(
-                        filter_seen=one.rules.filter_seen, diversity=one.rules.diversity
-                    )
-                    asked[place] = known, one.rules
-            except UserError as error:
-                found[place] = error
-        lists = by.served.answer(list(asked.values()))
-        for place, best in zip(asked, lists, strict=True):
-            found[place] = Answer(by, best, unknown[place])
+        both = [place for place, one in enumerate(batch) if one.interleaved]
+        if self._challenger is None or not both:
+            return _scored(by, batch)
+        theirs = self._challenger.begin(lambda other: _scored(other, [batch[at] for at in both]))
+        found = _scored(by, batch)
+        for place, other in zip(both, theirs() or [], strict=False):
+            one = found[place]
+            if isinstance(one, Answer) and isinstance(other, Answer):
+                found[place] = interleave(one, other, batch[place].rules.k, self._rng)
         return found
+
+
+def _scored(by: Loaded, batch: list[_Waiting]) -> list[Answer | BaseException]:
+    found: list[Answer | BaseException] = [NotReady()] * len(batch)
+    asked, unknown = {}, {}
+    for place, one in enumerate(batch):
+        known, unknown[place] = by.served.known(one.history)
+        try:
+            if one.similar:
+                best = by.served.similar(known[0], one.rules.k) if known else []
+                found[place] = Answer(by, best, unknown[place])
+            else:
+                by.served.check(filter_seen=one.rules.filter_seen, diversity=one.rules.diversity)
+                asked[place] = known, one.rules
+        except UserError as error:
+            found[place] = error
+    lists = by.served.answer(list(asked.values()))
+    for place, best in zip(asked, lists, strict=True):
+        found[place] = Answer(by, best, unknown[place])
+    return found
+
+
+def interleave(one: Answer, other: Answer, k: int, rng: random.Random) -> Answer:
+    """The champion's answer with items of the challenger's; scores are of who gave the item."""
+    by, challenger = one.by, other.by
+    if by.version == challenger.version:  # it was promoted a moment ago
+        return one
+    lists = [{best.item_id: best for best in answer.best} for answer in (one, other)]
+    drafted = team_draft([*lists[0]], [*lists[1]], k, rng)
+    best = [
+        replace(lists[team or 0][item], rank=rank)
+        for rank, (item, team) in enumerate(drafted, start=1)
+    ]
+    versions = {None: None, 0: by.version, 1: challenger.version}
+    return Answer(by, best, one.unknown, challenger, [versions[team] for _, team in drafted])

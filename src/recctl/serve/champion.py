@@ -9,7 +9,7 @@ answer leaves everything as it is.
 import gc
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from recctl.files import read_json, replacing
 from recctl.layout import Layout
 from recctl.promotion import history, manifest
 from recctl.promotion.ledger.aliases import Serving
+from recctl.promotion.ledger.log import Entry
 from recctl.promotion.trial import contenders, package
 from recctl.promotion.view import words
 from recctl.promotion.view.schema import HistoryRow
@@ -43,9 +44,17 @@ class Loaded:
 class Champion:
     """What answers now, renewed by `follow`; `current` and `problem` may be read at any time."""
 
-    def __init__(self, layout: Layout, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        say: Callable[[str], None],
+        also: Callable[[Sequence[Entry], int], None] | None = None,
+    ) -> None:
+        """`also` is called when the champion answers, with the log in force and its version."""
         self.layout = layout
         self.say = say
+        self._also = also
+        self._line: Sequence[Entry] = ()
         self.current: Loaded | None = None
         self.problem: str | None = "no version is loaded yet"
         """Why the version that should serve does not; None where it does."""
@@ -73,6 +82,8 @@ class Champion:
         problem = self._trying(self._look)
         if problem is not None and self.current is None:
             self._trying(self._from_copy)
+        elif problem is None and self.current is not None and self._also is not None:
+            self._also(self._line, self.current.version)
         problem = self._trying(self._read_users) or problem
         if problem is not None and problem != self.problem:
             self.say(problem)
@@ -87,6 +98,7 @@ class Champion:
 
     def _look(self) -> str | None:
         now = history.reading(self.layout)[1]
+        self._line = now.line
         rows = [history.row(entry, in_force=True) for entry in now.line]
         self.log = [row for _, row in words.served(rows)]
         found = words.serving(rows)
@@ -102,7 +114,7 @@ class Champion:
         registry = history.open_registry(self.layout)
         contender = contenders.registered(registry, self.layout, number, now.line)
         loaded = Loaded(number, row.position, row.body.time, contender.served)
-        _try(loaded.served)
+        try_lists(loaded.served)
         self.current = loaded
         self.say(f"version {number} answers, by decision {row.position}")
         kept = {
@@ -156,7 +168,7 @@ def sound(folder: Path, files: manifest.Manifest, digest: str) -> Served:
     if package.content_digest(own) != digest:
         raise UserError(f"{folder} holds another model", "see 'recctl verify'")
     served = Served.load(own)
-    _try(served)
+    try_lists(served)
     return served
 
 
@@ -171,7 +183,7 @@ def _keep_from_collection() -> None:
     gc.freeze()
 
 
-def _try(served: Served) -> None:
+def try_lists(served: Served) -> None:
     """Raise UserError unless the model gives lists for a newcomer, a short and a long history."""
     items = served.vocabulary.items
     rules = Rules(min(10, len(items)), served.leaves_out_seen(False))

@@ -28,20 +28,24 @@ class Exposures(Writer):
     ) -> None:
         super().__init__(journal.exposures(layout), WAITING, say)
         self._share = share
-        self._key = pseudonyms.key(layout) if share else b""
+        self._key = pseudonyms.key(layout)
         self._counted = Counter(
             "recctl_exposures", "Lists kept, and lists dropped.", ["what"], registry=registry
         )
 
     def add(self, request: str, user: str | None, answer: Answer) -> None:
-        """Keep a list, if the request is in the share."""
-        if int(request[:8], 16) >= self._share * 2**32:  # a random number
+        """Keep a list, if the request is in the share or the list interleaved."""
+        other = answer.challenger
+        if other is None and int(request[:8], 16) >= self._share * 2**32:  # a random number
             return
         named = None if user is None else pseudonyms.of(self._key, [user])[0]
         items = [one.item_id for one in answer.best]
         by, us = answer.by, time.time_ns() // 1000
+        row = [request, us, named, by.version, by.decision, items]
+        if other is not None:
+            row += [other.version, answer.given_by]
         try:
-            written = self.put([(request, us, named, by.version, by.decision, items)], len(items))
+            written = self.put([row], len(items))
         except Overloaded:
             self._counted.labels("dropped").inc()
         else:

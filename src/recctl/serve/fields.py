@@ -1,5 +1,6 @@
 """Fields that bodies of several endpoints have."""
 
+from collections import ChainMap
 from typing import Annotated, Any, Self
 
 from fastapi import Request
@@ -61,7 +62,8 @@ ERRORS: dict[int | str, dict[str, Any]] = {"default": {"model": Problem, "descri
 
 def items(answer: Answer) -> list[Item]:
     """A list with its titles."""
-    titles = answer.by.served.vocabulary.titles
+    made_by = [one for one in (answer.by, answer.challenger) if one is not None]
+    titles = ChainMap(*(one.served.vocabulary.titles for one in made_by))
     return [
         Item(rank=one.rank, item=one.item_id, title=titles.get(one.item_id), score=one.score)
         for one in answer.best

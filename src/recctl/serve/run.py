@@ -14,6 +14,7 @@ from recctl.errors import UserError
 from recctl.evaluation.params import EvaluateParams
 from recctl.layout import Layout
 from recctl.serve.app import LOG, REQUESTS, build
+from recctl.serve.challenger import Challenger
 from recctl.serve.champion import Champion
 from recctl.serve.params import ServeParams
 
@@ -37,7 +38,7 @@ def run(layout: Layout, host: str, port: int, token: str | None, log: Path | Non
             "set RECCTL_SERVE_TOKEN to a long random text, or leave --host out",
         )
     filter_seen = EvaluateParams.load(layout.params).filter_seen
-    exposures = ServeParams.load(layout.params).exposures
+    params = ServeParams.load(layout.params)
     listening = _listen(host, port)
     handler = logging.StreamHandler(sys.stderr)
     LOG.addHandler(handler)
@@ -45,12 +46,20 @@ def run(layout: Layout, host: str, port: int, token: str | None, log: Path | Non
     if log is not None:
         REQUESTS.addHandler(RotatingFileHandler(log, maxBytes=LOG_BYTES, backupCount=1))
         REQUESTS.propagate = False
-    champion, stop = Champion(layout, LOG.info), threading.Event()
+    asked, stop = params.interleave, threading.Event()
+    challenger = Challenger(layout, LOG.info, asked) if asked else None
+    champion = Champion(layout, LOG.info, challenger.follow if challenger else None)
     following = threading.Thread(target=champion.follow, args=(stop,), daemon=True)
     following.start()
     LOG.info("listening on http://%s:%d", host, port)
     config = uvicorn.Config(
-        build(champion, filter_seen=filter_seen, token=token, exposures=exposures),
+        build(
+            champion,
+            challenger,
+            filter_seen=filter_seen,
+            token=token,
+            exposures=params.exposures,
+        ),
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=SECONDS_TO_END,
