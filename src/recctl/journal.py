@@ -170,9 +170,35 @@ null where both did. Files of earlier recctl lack these two columns.
 
 def exposures(layout: Layout) -> Journal:
     """What users were shown, a row for each answer in the order of EXPOSURES."""
+    return _journal(layout, "exposures", EXPOSURES)
 
+
+SHADOWS = pa.schema(
+    {
+        "time": _TIME,
+        "version": pa.int32(),
+        "challenger": pa.int32(),
+        "seconds": pa.float64(),
+        "challenger_seconds": pa.float64(),
+        "lists": pa.int32(),
+        "failed": pa.int32(),
+        "overlap": pa.float64(),
+    }
+)
+"""Of a pass that the challenger repeated: the seconds of both, null where it failed; the champion's
+lists, and those of them for which the challenger had none; the sum over the others of the share of
+their items that both lists have. Nothing of users and items.
+"""
+
+
+def shadows(layout: Layout) -> Journal:
+    """How a challenger answered beside the champion: rows in the order of SHADOWS."""
+    return _journal(layout, "shadows", SHADOWS)
+
+
+def _journal(layout: Layout, name: str, schema: pa.Schema) -> Journal:
     def table(rows: list[Row]) -> pa.Table:
-        named = [dict(zip(EXPOSURES.names, row, strict=False)) for row in rows]
-        return pa.Table.from_pylist(named, schema=EXPOSURES)
+        named = [dict(zip(schema.names, row, strict=False)) for row in rows]
+        return pa.Table.from_pylist(named, schema=schema)
 
-    return Journal(layout.served / "exposures", table)
+    return Journal(layout.served / name, table)

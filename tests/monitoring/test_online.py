@@ -15,7 +15,7 @@ from recctl import journal
 from recctl.cli.app import app
 from recctl.errors import UserError
 from recctl.layout import Layout
-from recctl.monitoring import clicks, online
+from recctl.monitoring import clicks, online, online_page
 from recctl.monitoring.interval import greatest
 
 HOUR = 3_600_000_000
@@ -154,7 +154,7 @@ def test_people_get_tables_and_programs_json(
     run = CliRunner().invoke
     done = run(app, ["online"])
     assert isinstance(done.exception, UserError)
-    assert "no list that was shown was kept" in str(done.exception)
+    assert "the service kept no list" in str(done.exception)
     keep(project, *usage(3))
     done = run(app, ["online"])
     assert done.exit_code == 0
@@ -168,3 +168,23 @@ def test_people_get_tables_and_programs_json(
     ]
     (project.served / "exposures" / "exposures-x.parquet").write_text("x")
     assert "too small" in str(run(app, ["online"]).exception)
+
+
+def test_what_was_in_the_shadow_is_added_up_by_pair(project: Layout) -> None:
+    log = journal.shadows(project)
+    rows = [
+        (NOW, 1, 2, 0.1 * n, 0.2 * n if n else None, 3, 0 if n else 3, 1.5 * (n > 0))
+        for n in range(5)
+    ]
+    log.append([rows, [(NOW, 3, 2, 1.0, None, 1, 1, 0.0)]])
+    first, second = clicks.read_shadows(project)
+    assert (first.champion, first.challenger, first.passes) == (1, 2, 5)
+    assert (first.lists, first.failed, first.overlap) == (15, 3, 0.5)
+    assert (first.p50, first.challenger_p50) == pytest.approx((0.2, 0.5))
+    assert (first.p95, first.challenger_p95) == pytest.approx((0.38, 0.77))
+    assert second == clicks.Shadow(3, 2, 1, 1, 1, None, 1.0, 1.0, None, None)
+    report = online.read(project)
+    assert report.as_dict()["shadows"][0]["overlap"] == 0.5
+    [grid] = online_page.grids(report)
+    shown = [str(cell) for cell in grid.rows[0]]
+    assert shown == ["1", "2", "5", "15", "3", "50.0%", "200.0", "380.0", "500.0", "770.0"]

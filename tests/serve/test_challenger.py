@@ -12,16 +12,18 @@ import tiny_project as tiny
 import torch
 from fastapi.testclient import TestClient
 
+from lives import wait_for
 from recctl import journal
 from recctl.layout import Layout
 from recctl.models.popularity import Popularity
 from recctl.recommend import Rules, Served
 from recctl.serve import app as endpoints
 from recctl.serve import challenger as module
+from recctl.serve import writer
 from recctl.serve.batches import Answer, Batches
 from recctl.serve.challenger import Challenger
 from recctl.serve.champion import Champion, Loaded
-from recctl.serve.params import Interleave
+from recctl.serve.params import Compared
 
 
 @pytest.fixture
@@ -33,8 +35,9 @@ def project(tmp_path: Path, quick_decisions: None) -> Layout:
     return layout
 
 
-def of(layout: Layout, version: int = 2, share: float = 1.0) -> Challenger:
-    return Challenger(layout, print, Interleave(version=version, share=share))
+def of(layout: Layout, version: int = 2, share: float = 1.0, shadow: float = 0.0) -> Challenger:
+    asked = Compared(version=version, interleave=share, shadow=shadow)
+    return Challenger(layout, print, asked)
 
 
 def test_it_is_loaded_once_and_stops_where_it_must(
@@ -53,17 +56,19 @@ def test_it_is_loaded_once_and_stops_where_it_must(
     challenger.follow([forgotten], 1)  # type: ignore[list-item]
     assert (challenger.current, challenger.problem) == (
         None,
-        "version 2 is not interleaved: it was trained on users who were forgotten",
+        "version 2 is not compared: it was trained on users who were forgotten",
     )
     challenger.follow([], 2)
-    assert challenger.problem == "version 2 is not interleaved: it is the champion"
+    assert challenger.problem == "version 2 is not compared: it is the champion"
 
     monkeypatch.setattr(module, "AGAIN", 0.0)
     for weights in project.root.glob("mlartifacts/**/model.safetensors"):
         weights.write_bytes(weights.read_bytes()[:-1] + b"?")
     champion.renew()
     assert challenger.current is None
-    assert "no version is interleaved: version 2 is not sound: " in str(challenger.problem)
+    assert "no version is compared with the champion: version 2 is not sound: " in str(
+        challenger.problem
+    )
     assert champion.problem is None
     assert champion.current is not None
 
@@ -150,5 +155,66 @@ def test_where_it_fails_or_is_late_the_champion_answers_alone(alone: Champion, l
     for answer in asyncio.run(answers()):
         assert (answer.best, answer.challenger) == (alike, None)
     ends.set()
-    wrong = None if late else "version 4 is not interleaved: it failed (ZeroDivisionError())"
+    wrong = None if late else "version 4 is not compared: it failed (ZeroDivisionError())"
     assert challenger.problem == wrong
+
+
+def passes(champion: Champion, challenger: Challenger) -> list[Any]:
+    """What is kept of a pass with two requests and of one that no version can answer."""
+
+    async def kept() -> list[Any]:
+        rows: list[Any] = []
+        batches = Batches(champion, challenger, rows.append)
+        task = asyncio.create_task(batches.run())
+        waiting = (batches.answer(history, Rules(4, True)) for history in ([], ["i3"]))
+        await asyncio.gather(*waiting)
+        while not rows:
+            await asyncio.sleep(0.001)
+        task.cancel()
+        return rows
+
+    return asyncio.run(kept())
+
+
+def test_in_the_shadow_figures_are_kept_and_nothing_is_shown(alone: Champion) -> None:
+    now = alone.current
+    assert now is not None
+    challenger = of(alone.layout, 4, shadow=1.0)
+    other = reversed_model(now.served)
+    challenger.current = Loaded(4, 0, "", other)
+    [[us, version, number, seconds, its_seconds, lists, failed, overlap]] = passes(
+        alone, challenger
+    )
+    assert (version, number, lists, failed) == (3, 4, 2, 0)
+    assert 0 < seconds < 10
+    assert 0 < its_seconds < 10
+    assert us > 1.7e15
+    each = [
+        {one.item_id for one in served.recommend(history, 4, filter_seen=True)}
+        for history in ([], ["i3"])
+        for served in (now.served, other)
+    ]
+    assert overlap == (len(each[0] & each[1]) + len(each[2] & each[3])) / 4
+
+    failing = Failing(torch.ones(now.served.vocabulary.size))
+    challenger.current = Loaded(4, 0, "", replace(now.served, model=failing))
+    [[*_, its_seconds, lists, failed, overlap]] = passes(alone, challenger)
+    assert (its_seconds, lists, failed, overlap) == (None, 2, 2, 0)
+    assert challenger.problem is None  # its errors are counted
+
+
+def test_figures_of_the_shadow_reach_the_disk(
+    alone: Champion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "TICK", 0.01)
+    now, log = alone.current, journal.shadows(alone.layout)
+    assert now is not None
+    challenger = of(alone.layout, 4, shadow=1.0)
+    challenger.current = Loaded(4, 0, "", now.served)
+    with TestClient(endpoints.build(alone, challenger), "http://localhost") as client:
+        client.post("/recommend", json={"k": 3})
+        wait_for("a row", lambda: [*log.waiting()])
+    [path] = log.files()
+    [row] = journal.pq.read_table(path).to_pylist()
+    assert (row["version"], row["challenger"], row["lists"], row["overlap"]) == (3, 4, 1, 1.0)
+    assert journal.exposures(alone.layout).files() == []

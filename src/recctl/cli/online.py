@@ -10,10 +10,10 @@ from recctl.render.text import echo, echo_json
 def online(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show clicks by version, and which of two interleaved versions users prefer.
+    """Show clicks by version, which of two versions users prefer, and lists that were not shown.
 
-    It reads the lists that the service kept (serve.exposures, serve.interleave) and the events that
-    were posted with their requests. The intervals allow a look every day for a year.
+    It reads what the service kept (serve.exposures, serve.challenger) and the events that were
+    posted with their requests. The intervals allow a look every day for a year.
     """
     from recctl.layout import Layout
     from recctl.monitoring import online, online_page
@@ -29,4 +29,5 @@ def online(
         echo("")
     for one in report.interleaved:
         echo(one.sentence)
-    echo(online_page.sentence(report))
+    if report.versions or report.interleaved:
+        echo(online_page.sentence(report))

@@ -1,4 +1,4 @@
-"""What users clicked of what they were shown: the exposure log joined to the events posted."""
+"""What the service kept of versions in use: clicks on the lists shown, and lists in the shadow."""
 
 import contextlib
 from collections import defaultdict
@@ -41,6 +41,24 @@ class Clicks:
 
 
 @dataclass(frozen=True)
+class Shadow:
+    """How a challenger repeated passes of the version that served; times in seconds."""
+
+    champion: int
+    challenger: int
+    passes: int
+    lists: int
+    failed: int
+    """Lists that the champion had and the challenger had not."""
+    overlap: float | None
+    """The mean share of a list's items that the challenger's list has as well."""
+    p50: float
+    p95: float
+    challenger_p50: float | None
+    challenger_p95: float | None
+
+
+@dataclass(frozen=True)
 class Shown:
     """All lists that are kept, until a time."""
 
@@ -51,19 +69,28 @@ class Shown:
     clicks: dict[Pair, Clicks]
 
 
+def read_shadows(layout: Layout) -> list[Shadow]:
+    """By pair of versions. Raises UserError where a file is damaged."""
+    log = journal.shadows(layout)
+    log.finish()
+    if not log.files():
+        return []
+    with engine.duckdb(layout.state) as connection, _readable():
+        return [
+            Shadow(*row) for row in connection.con.sql(_SHADOWS + _files(log) + _BY_PAIR).fetchall()
+        ]
+
+
 def read(layout: Layout, now: int) -> Shown:
     """What was shown until the last day (UTC) that ended before `now`; if none has, until `now`.
 
-    Raises UserError where no list was kept, or a file is damaged.
+    Raises UserError where a file is damaged.
     """
     posted, shown = journal.events(layout), journal.exposures(layout)
     posted.finish()
     shown.finish()
     if not shown.files():
-        raise UserError(
-            "no list that was shown was kept",
-            "set 'serve.exposures' in params.yaml and start the service again",
-        )
+        return Shown(now, 0, {})
     with engine.duckdb(layout.state) as connection, _readable():
         query = connection.con
         _views(query, layout, posted, shown)
@@ -109,6 +136,13 @@ def _files(log: journal.Journal) -> str:
     return f"read_parquet([{names}], union_by_name = true)"
 
 
+_SHADOWS = """
+select version, challenger, count(*), sum(lists)::bigint, sum(failed)::bigint,
+    sum(overlap) / nullif(sum(lists - failed), 0),
+    quantile_cont(seconds, 0.5), quantile_cont(seconds, 0.95),
+    quantile_cont(challenger_seconds, 0.5), quantile_cont(challenger_seconds, 0.95)
+from """
+_BY_PAIR = " group by version, challenger order by all"
 _CLICKED = """
 create temp table clicked as
 select distinct request, version, challenger, position, given_by[position] as team

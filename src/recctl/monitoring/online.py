@@ -1,4 +1,4 @@
-"""What use says about versions: clicks by version, and which of two users prefer.
+"""What use says about versions: clicks by version, which of two users prefer, lists not shown.
 
 The intervals hold on all days of a year together, as those of `watch` do (docs/decisions/0012).
 """
@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recctl.errors import UserError
 from recctl.evaluation.statistics import LEVEL
 from recctl.layout import Layout
 from recctl.monitoring import clicks
-from recctl.monitoring.clicks import Clicks
+from recctl.monitoring.clicks import Clicks, Shadow
 from recctl.monitoring.interval import greatest
 from recctl.promotion.judge.budget import YEAR
 from recctl.render.numbers import percent
@@ -102,6 +103,7 @@ class Report:
     """Lists since then."""
     versions: list[Version]
     interleaved: list[Preference]
+    shadows: list[Shadow]
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, as JSON takes it."""
@@ -113,9 +115,14 @@ class Report:
 
 
 def read(layout: Layout) -> Report:
-    """Read what was shown and clicked. Raises UserError where no list was kept."""
+    """Read what the service kept. Raises UserError where that is nothing."""
     now = time.time_ns() // 1000
-    found = clicks.read(layout, now)
+    found, shadows = clicks.read(layout, now), clicks.read_shadows(layout)
+    if not found.clicks and not shadows:
+        raise UserError(
+            "the service kept no list",
+            "set 'serve.exposures' or 'serve.challenger' in params.yaml and start it again",
+        )
     ended = found.until != now
     alone, pairs = [], []
     for (version, challenger), one in found.clicks.items():
@@ -124,7 +131,7 @@ def read(layout: Layout) -> Report:
         else:
             pairs.append(_preference(version, challenger, one, ended))
     until = datetime.fromtimestamp(found.until // 10**6, UTC).isoformat(timespec="seconds")
-    return Report(until, ended, found.later, alone, pairs)
+    return Report(until, ended, found.later, alone, pairs, shadows)
 
 
 def share(values: NDArray[np.float64]) -> Share:

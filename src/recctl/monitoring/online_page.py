@@ -2,7 +2,7 @@
 
 from recctl.monitoring.clicks import HOURS
 from recctl.monitoring.online import Report, Share
-from recctl.render.grid import Grid, left, right
+from recctl.render.grid import Cell, Grid, left, right
 from recctl.render.numbers import count, percent
 
 _FIRST = 10
@@ -11,7 +11,8 @@ _FIRST = 10
 
 def grids(report: Report) -> list[Grid]:
     """The versions, their clicks by position, and the interleaved pairs; those with rows."""
-    return [grid for grid in (_versions(report), _positions(report), _pairs(report)) if grid.rows]
+    every = (_versions(report), _positions(report), _pairs(report), _shadows(report))
+    return [grid for grid in every if grid.rows]
 
 
 def _versions(report: Report) -> Grid:
@@ -45,6 +46,36 @@ def _pairs(report: Report) -> Grid:
     return grid
 
 
+def _shadows(report: Report) -> Grid:
+    note = "the challenger repeated passes of the champion; its lists were not shown"
+    names = (
+        "passes",
+        "lists",
+        "failed",
+        "overlap",
+        "champion p50 ms",
+        "p95",
+        "challenger p50 ms",
+        "p95",
+    )
+    grid = Grid("In the shadow", [*left("champion", "challenger"), *right(*names)], note)
+    for one in report.shadows:
+        failed = Cell(count(one.failed), "bad" if one.failed else "")
+        shared = "-" if one.overlap is None else percent(one.overlap)
+        times = (one.p50, one.p95, one.challenger_p50, one.challenger_p95)
+        cells = ["-" if time is None else f"{1000 * time:.1f}" for time in times]
+        grid.add(
+            str(one.champion),
+            str(one.challenger),
+            count(one.passes),
+            count(one.lists),
+            failed,
+            shared,
+            *cells,
+        )
+    return grid
+
+
 def _cells(share: Share) -> list[str]:
     value = "-" if share.value is None else percent(share.value)
     if share.low is None or share.high is None:
@@ -53,7 +84,7 @@ def _cells(share: Share) -> list[str]:
 
 
 def sentence(report: Report) -> str:
-    """Until when lists count."""
+    """Until when shown lists count."""
     when = f"{report.until.removesuffix('+00:00').replace('T', ' ')} UTC"
     text = f"Lists before {when}, clicks within {HOURS} hours of them"
     if not report.ended:

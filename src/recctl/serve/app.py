@@ -23,7 +23,7 @@ from recctl.serve.batches import Batches, NotReady, Overloaded
 from recctl.serve.challenger import Challenger
 from recctl.serve.champion import Champion
 from recctl.serve.door import Door, Passed
-from recctl.serve.exposures import Exposures
+from recctl.serve.exposures import Exposures, Shadows
 from recctl.serve.fields import ERRORS, Id, Item, Made, items
 from recctl.serve.posted import Posted, add_events
 from recctl.serve.writer import NotKept, running
@@ -100,17 +100,19 @@ def build(
 ) -> FastAPI:
     """The application that answers with `champion`; with `token` only who sends it.
 
-    A share of the users gets lists that are interleaved with those of `challenger`. `exposures` is
-    the share of the other lists that are kept in the exposure log.
+    `challenger` is compared with it. `exposures` is the share of the lists that are kept in the
+    exposure log; interleaved ones always are.
     """
-    batches, metrics = Batches(champion, challenger), Metrics(champion)
-    recent = page.Recent()
+    shadows = Shadows(champion.layout, champion.say)
+    batches = Batches(champion, challenger, shadows.add)
+    metrics, recent = Metrics(champion), page.Recent()
     posted = Posted(champion.layout, metrics.registry, champion.say)
     shown = Exposures(champion.layout, exposures, metrics.registry, champion.say)
 
     def other() -> str | None:
-        """What is wrong besides the champion: what cannot be kept, or interleaved."""
-        return posted.problem or shown.problem or (challenger.problem if challenger else None)
+        """What is wrong besides the champion: what cannot be kept, or compared."""
+        kept = posted.problem or shown.problem or shadows.problem
+        return kept or (challenger.problem if challenger else None)
 
     def passed(one: Passed) -> None:
         metrics.requests.labels(one.path, str(one.status)).inc()
@@ -121,7 +123,7 @@ def build(
     @contextlib.asynccontextmanager
     async def scoring(_: FastAPI) -> AsyncIterator[None]:
         task = asyncio.create_task(batches.run())
-        async with running(posted), running(shown):
+        async with running(posted), running(shown), running(shadows):
             yield
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -2,11 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 from recctl.errors import UserError
+from recctl.journal import Row
 from recctl.recommend import Recommendation, Rules
 from recctl.serve.challenger import Challenger
 from recctl.serve.champion import Champion, Loaded
@@ -40,6 +43,11 @@ class Answer:
     """... and for each item the version that gave it, None where both did."""
 
 
+Scored = Answer | BaseException
+_Repeated = tuple[float, list[Scored]]
+"""Seconds, and what came of each request."""
+
+
 @dataclass(frozen=True)
 class _Waiting:
     history: Sequence[str]
@@ -53,10 +61,18 @@ class _Waiting:
 class Batches:
     """Answers requests with the champion of the moment in which they are scored."""
 
-    def __init__(self, champion: Champion, challenger: Challenger | None = None) -> None:
+    def __init__(
+        self,
+        champion: Champion,
+        challenger: Challenger | None = None,
+        keep: Callable[[Row], None] = lambda row: None,
+    ) -> None:
+        """`keep` gets a row of `journal.SHADOWS` for each pass that the challenger repeated."""
         self._champion = champion
         self._challenger = challenger
+        self._keep = keep
         self._rng = random.Random()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue(WAITING)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scoring")
 
@@ -93,7 +109,7 @@ class Batches:
 
     async def run(self) -> None:
         """Score until cancelled; whoever still waits then is refused."""
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         batch: list[_Waiting] = []
         try:
             while True:
@@ -120,25 +136,59 @@ class Batches:
                     one.answer.set_exception(NotReady())
             self._thread.shutdown(wait=False)
 
-    def _score(self, batch: list[_Waiting]) -> list[Answer | BaseException]:
+    def _score(self, batch: list[_Waiting]) -> list[Scored]:
         """An answer or an error for each; one that cannot be answered leaves the others alone."""
         by = self._champion.current
         if by is None:
             return [NotReady() for _ in batch]
+        began = time.perf_counter()
+        other = self._challenger
         both = [place for place, one in enumerate(batch) if one.interleaved]
-        if self._challenger is None or not both:
-            return _scored(by, batch)
-        theirs = self._challenger.begin(lambda other: _scored(other, [batch[at] for at in both]))
+        theirs = None
+        if other is not None and both:
+            theirs = other.submit(lambda loaded: _scored(loaded, [batch[at] for at in both]))
         found = _scored(by, batch)
-        for place, other in zip(both, theirs() or [], strict=False):
-            one = found[place]
-            if isinstance(one, Answer) and isinstance(other, Answer):
-                found[place] = interleave(one, other, batch[place].rules.k, self._rng)
+        seconds = time.perf_counter() - began
+        if other is not None and theirs is not None:
+            lists = other.result(theirs)
+            for place, one in zip(both, lists or [], strict=False):
+                found[place] = interleave(found[place], one, batch[place].rules.k, self._rng)
+        elif other is not None and other.shadows():
+            repeated = other.submit(lambda loaded: _timed(loaded, batch))
+            if repeated is not None:
+                row = [time.time_ns() // 1000, by.version, other.number, seconds]
+                repeated.add_done_callback(lambda done: self._compare(row, found, done))
         return found
 
+    def _compare(self, row: list[Any], found: list[Scored], repeated: Future[_Repeated]) -> None:
+        """Keep how the challenger repeated a pass."""
+        failed = repeated.exception() is not None
+        seconds, theirs = (None, []) if failed else repeated.result()
+        lists = [one for one in found if isinstance(one, Answer)]
+        shares = [
+            overlap(one, other)
+            for one, other in zip(found, theirs, strict=False)
+            if isinstance(one, Answer) and isinstance(other, Answer)
+        ]
+        row += [seconds, len(lists), len(lists) - len(shares), sum(shares)]
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._keep, row)
 
-def _scored(by: Loaded, batch: list[_Waiting]) -> list[Answer | BaseException]:
-    found: list[Answer | BaseException] = [NotReady()] * len(batch)
+
+def _timed(by: Loaded, batch: list[_Waiting]) -> _Repeated:
+    began = time.perf_counter()
+    found = _scored(by, batch)
+    return time.perf_counter() - began, found
+
+
+def overlap(one: Answer, other: Answer) -> float:
+    """The share of the first list's items that the other has; 1 where it has no item."""
+    items = {best.item_id for best in one.best}
+    return len(items & {best.item_id for best in other.best}) / len(items) if items else 1.0
+
+
+def _scored(by: Loaded, batch: list[_Waiting]) -> list[Scored]:
+    found: list[Scored] = [NotReady()] * len(batch)
     asked, unknown = {}, {}
     for place, one in enumerate(batch):
         known, unknown[place] = by.served.known(one.history)
@@ -157,10 +207,15 @@ def _scored(by: Loaded, batch: list[_Waiting]) -> list[Answer | BaseException]:
     return found
 
 
-def interleave(one: Answer, other: Answer, k: int, rng: random.Random) -> Answer:
-    """The champion's answer with items of the challenger's; scores are of who gave the item."""
+def interleave(one: Scored, other: Scored, k: int, rng: random.Random) -> Scored:
+    """The champion's answer with items of the challenger's; scores are of who gave the item.
+
+    The champion's alone where one of them is an error, or the challenger has become the champion.
+    """
+    if not isinstance(one, Answer) or not isinstance(other, Answer):
+        return one
     by, challenger = one.by, other.by
-    if by.version == challenger.version:  # it was promoted a moment ago
+    if by.version == challenger.version:
         return one
     lists = [{best.item_id: best for best in answer.best} for answer in (one, other)]
     drafted = team_draft([*lists[0]], [*lists[1]], k, rng)

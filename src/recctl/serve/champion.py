@@ -79,15 +79,15 @@ class Champion:
 
     def renew(self) -> None:
         """Load the champion of this moment, unless it is loaded."""
-        problem = self._trying(self._look)
-        if problem is not None and self.current is None:
+        wrong = self._trying(self._look)
+        if wrong is not None and self.current is None:
             self._trying(self._from_copy)
-        elif problem is None and self.current is not None and self._also is not None:
-            self._also(self._line, self.current.version)
-        problem = self._trying(self._read_users) or problem
+        problem = self._trying(self._read_users) or wrong
         if problem is not None and problem != self.problem:
             self.say(problem)
         self.problem = problem
+        if wrong is None and self.current is not None and self._also is not None:
+            self._also(self._line, self.current.version)
 
     @staticmethod
     def _trying(step: Callable[[], str | None]) -> str | None:

@@ -1,12 +1,17 @@
-"""What users were shown: a row for each list, or for a share of them, beside the answers."""
+"""What users were shown: a row for each list, or for a share of them, beside the answers.
+
+And how a challenger would have answered: a row for each pass of the champion that it repeated.
+"""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter
 
 from recctl import journal
+from recctl.journal import Row
 from recctl.layout import Layout
 from recctl.promotion.trial import pseudonyms
 from recctl.serve.batches import Answer, Overloaded
@@ -53,3 +58,15 @@ class Exposures(Writer):
 
     def _count(self, written: asyncio.Future[None]) -> None:
         self._counted.labels("dropped" if written.exception() else "kept").inc()
+
+
+class Shadows(Writer):
+    """Figures of passes; those for which there is no room are dropped."""
+
+    def __init__(self, layout: Layout, say: Callable[[str], None]) -> None:
+        super().__init__(journal.shadows(layout), WAITING, say)
+
+    def add(self, row: Row) -> None:
+        """Keep a row of `journal.SHADOWS`."""
+        with contextlib.suppress(Overloaded):
+            self.put([row], 1).add_done_callback(asyncio.Future.exception)

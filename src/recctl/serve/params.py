@@ -8,12 +8,14 @@ from recctl import limits
 from recctl.config import Section, Settings
 
 
-class Interleave(Settings):
+class Compared(Settings):
     """A challenger that is compared with the champion in use."""
 
     version: int = Field(ge=1, le=limits.VERSION)
     """A registered version that does not serve."""
-    share: float = Field(default=0.1, gt=0, le=1)
+    shadow: float = Field(default=0.1, ge=0, le=1)
+    """The share of the champion's passes that it repeats; its lists are not shown."""
+    interleave: float = Field(default=0.0, ge=0, le=1)
     """The share of the users who get lists of both; a user stays in or out."""
 
 
@@ -25,5 +27,5 @@ class ServeParams(Section):
 
     exposures: float = Field(default=0.0, ge=0, le=1)
     """The share of the requests whose lists are kept, so that it is known what was shown."""
-    interleave: Interleave | None = None
-    """A challenger whose lists are interleaved with the champion's; these lists are always kept."""
+    challenger: Compared | None = None
+    """A version that answers beside the champion; lists that are interleaved are always kept."""

@@ -46,7 +46,7 @@ def run(layout: Layout, host: str, port: int, token: str | None, log: Path | Non
     if log is not None:
         REQUESTS.addHandler(RotatingFileHandler(log, maxBytes=LOG_BYTES, backupCount=1))
         REQUESTS.propagate = False
-    asked, stop = params.interleave, threading.Event()
+    asked, stop = params.challenger, threading.Event()
     challenger = Challenger(layout, LOG.info, asked) if asked else None
     champion = Champion(layout, LOG.info, challenger.follow if challenger else None)
     following = threading.Thread(target=champion.follow, args=(stop,), daemon=True)
