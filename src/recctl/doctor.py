@@ -233,6 +233,9 @@ def _settings(layout: Layout) -> Check:
     if not policy.serving:
         found = "promotion.serving is off: a model that the service cannot load may be promoted"
         return Check("settings", "warning", found, "set it to true (docs/promotion.md)")
+    if policy.refit is None:
+        found = "promotion.refit is off: what serves never learns the interactions held out"
+        return Check("settings", "warning", found, "set it to {} (docs/promotion.md)")
     if places := exposed(NotifyParams.load(layout.params).addresses):
         found = f"notify.addresses contains a password or a token: {', '.join(places)}"
         return Check("settings", "warning", found, "write ${NAME} for it (docs/notices.md)")

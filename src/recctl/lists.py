@@ -84,10 +84,10 @@ def _lists(served: Served, data: SequenceData, users: slice, k: int, filter_seen
 def _histories(served: Served, data: SequenceData, users: slice) -> Histories:
     """All interactions of some users, by the model's own item numbers."""
     index = served.vocabulary.index
-    numbers = [index.get(item, -1) for item in data.vocabulary.items]
+    numbers = [index.get(item, -1) for item in data.all_ids]
     known_as = np.array([*numbers, -1], np.int32)  # the last one for COLD
     offsets = data.offsets[users.start : users.stop + 1]
-    given = known_as[data.items[offsets[0] : offsets[-1]]]
+    given = known_as[data.all_items[offsets[0] : offsets[-1]]]
     known = given >= 0
     ends = np.concatenate([[0], np.cumsum(known)])[offsets - offsets[0]]
     return Histories(given[known], ends[:-1], ends[1:])

@@ -214,9 +214,7 @@ class UserHistory:
     """What is known of a user."""
 
     item_ids: list[str]
-    """Oldest first, without cold items."""
-    cold: int
-    """Interactions with items that training never saw."""
+    """Oldest first, cold items too."""
     times: list[int] = field(default_factory=list)
     """Of each of `item_ids`, microseconds since 1970; empty where they are unknown."""
 
@@ -235,9 +233,9 @@ class Users:
             return None
         data = self._data
         own = slice(data.offsets[place], data.offsets[place + 1])
-        known = data.items[own] != COLD
-        names = [data.vocabulary.items[item] for item in data.items[own][known].tolist()]
-        return UserHistory(names, len(known) - len(names), data.times[own][known].tolist())
+        known = data.all_items[own] != COLD
+        names = [data.all_ids[item] for item in data.all_items[own][known].tolist()]
+        return UserHistory(names, data.times[own][known].tolist())
 
 
 def user_histories(sequences: Path, user_ids: Sequence[str]) -> dict[str, UserHistory]:

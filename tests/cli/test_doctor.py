@@ -126,6 +126,7 @@ def test_a_terminal_that_knows_only_ascii(tmp_path: Path) -> None:
     [
         ("unreasoned_per_year: 0.5 ", "unreasoned_per_year is not set"),
         ("serving: true ", "serving is off"),
+        ("refit: {minimum_overlap: 0.1} ", "refit is off"),
     ],
 )
 def test_a_policy_of_before_a_gate(project: Layout, key: str, found: str) -> None:

@@ -54,6 +54,9 @@ def write_sequences(folder: Path) -> None:
     np.save(folder / "validation.npy", ends - 2)
     np.save(folder / "test.npy", ends - 1)
     pq.write_table(pa.table({"user_id": [f"u{n}" for n in range(USERS)]}), folder / "users.parquet")
+    at = int(offsets[3]) + 2
+    cold = pa.table({"position": [at], "item_id": ["new"], "title": pa.array([None], pa.string())})
+    pq.write_table(cold, folder / "cold.parquet")
     write_json(folder / "report.json", {"fingerprint": "f"})
     Vocabulary(ITEMS, tuple(range(N_ITEMS, 0, -1)), TITLES).save(folder / "vocabulary.json")
 
@@ -130,12 +133,14 @@ def test_several_users_get_one_answer_each(project: Layout) -> None:
     assert shown == run("--user", "u7") + run("--user", "u3")
 
 
-def test_cold_items_of_a_user_are_dropped_and_counted(project: Layout) -> None:
+def test_cold_items_of_a_user_are_dropped_and_named(project: Layout) -> None:
     content = ask("--user", "u3")
     data = SequenceData.load(project.sequences)
-    assert content["cold"] == 1
+    assert content["dropped"] == ["new"]
     assert len(content["history"]) == data.offsets[4] - data.offsets[3] - 1
-    assert "1 interactions with items new since training" in run("--user", "u3")
+    assert "because the model does not know them: new\n" in run("--user", "u3")
+    (project.sequences / "cold.parquet").unlink()  # sequences of an older recctl
+    assert ask("--user", "u3") == {**content, "dropped": []}
 
 
 def test_a_user_of_a_split_whose_item_indices_differ_from_the_models(project: Layout) -> None:

@@ -59,6 +59,7 @@ COVERED_BY = {
     "promotion/test_promote": "promotion/draft promotion/history promotion/register",
     "promotion/test_promotion_cli": "cli/models cli/promotion",
     "promotion/test_promotion_states": "promotion/write_pages",
+    "promotion/test_refit": "promotion/assess sequences/everything",
     "promotion/test_registry": (
         "promotion/ledger/requests promotion/ledger/runs promotion/ledger/versions"
     ),

@@ -8,7 +8,7 @@ import tiny_project as tiny
 from decision_cases import MISS, evidence, policy, ranks, row
 
 from recctl.layout import Layout
-from recctl.promotion import promote as promoting
+from recctl.promotion import assess
 from recctl.promotion.judge import budget
 from recctl.promotion.judge.decision import decide
 from recctl.promotion.judge.record import DecisionRecord, Lineage
@@ -115,12 +115,12 @@ def test_the_log_says_what_was_spent_and_verify_computes_it_again(layout, monkey
 def test_a_forced_promotion_starts_the_clock_and_a_rollback_does_not(layout, monkeypatch):
     times = iter(f"2026-01-{day:02}T00:00:00+00:00" for day in range(1, 30))
 
-    class Clock(promoting.datetime):
+    class Clock(assess.datetime):
         @classmethod
         def now(cls, zone=None):
             return cls.fromisoformat(next(times))
 
-    monkeypatch.setattr(promoting, "datetime", Clock)
+    monkeypatch.setattr(assess, "datetime", Clock)
     tiny.promote(layout, "markov")
     forced = tiny.promote(layout, 1e6, force=True, reason="a test").record  # the 2nd
     assert forced.forced

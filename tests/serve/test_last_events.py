@@ -31,7 +31,7 @@ def test_the_last_events_of_each_user_and_the_last_users(monkeypatch: pytest.Mon
 
 def test_a_history_has_what_the_split_has_and_what_came_besides() -> None:
     kept = LastEvents()
-    split = UserHistory(["a", "b", "c"], 0, [10, 20, 30])
+    split = UserHistory(["a", "b", "c"], [10, 20, 30])
     assert kept.history("u", split) == ["a", "b", "c"]
     kept.add([("u", "b", 20, None), ("u", "d", 20, None), ("u", "a", 40, None)])
     kept.add([("u", "first", 5, None), ("u", "a", 40, None), ("other", "x", 1, None)])

@@ -71,9 +71,7 @@ def recommend(
         return
     served = _served(project, model)
     served.check(filter_seen=filter_seen)
-    histories: list[tuple[str | None, UserHistory]] = [
-        (None, UserHistory(_split(history or []), 0))
-    ]
+    histories: list[tuple[str | None, UserHistory]] = [(None, UserHistory(_split(history or [])))]
     if user and project is not None:
         histories = [*user_histories(project.sequences, user).items()]
     answers = []
@@ -81,14 +79,13 @@ def recommend(
         known, dropped = served.known(events.item_ids)
         best = served.recommend(known, k, filter_seen=filter_seen)
         if not as_json:
-            _print(served, _title(user_id, known), known, dropped, events.cold, best)
+            _print(served, _title(user_id, known), known, dropped, best)
         answers.append(
             {
                 "user_id": user_id,
                 "filter_seen": filter_seen,
                 "history": [_item(served, item) for item in known],
                 "dropped": dropped,
-                "cold": events.cold,
                 "recommendations": _items(served, best),
             }
         )
@@ -186,7 +183,6 @@ def _print(
     title: str,
     known: list[str],
     dropped: list[str],
-    cold: int,
     best: "list[Recommendation]",
 ) -> None:
     from recctl.render.console import Console
@@ -201,10 +197,6 @@ def _print(
     if dropped:
         names = ", ".join(dropped)
         console.print(f"Dropped from the history, because the model does not know them: {names}")
-    if cold:
-        console.print(
-            f"Dropped from the history: {cold} interactions with items new since training"
-        )
     if not best:
         console.print("Nothing is left to recommend: the history holds the whole catalogue")
         return

@@ -19,6 +19,8 @@ from recctl.promotion.judge.policy import PromotionParams
 from recctl.promotion.judge.record import Aliases, DecisionRecord, Erased, EvidenceFiles, Retire
 from recctl.promotion.ledger.log import Entry
 from recctl.promotion.ledger.registry import EVIDENCE, MODEL, Registry
+from recctl.promotion.ledger.versions import Version
+from recctl.promotion.manifest import AGAIN
 from recctl.promotion.promote import settled, write
 from recctl.promotion.serving import RECOMMENDER
 from recctl.promotion.trial import archive, pseudonyms
@@ -90,16 +92,23 @@ def _trained(found: Found, ids: set[str]) -> None:
     for version in reversed(found.registry.versions()):
         with tempfile.TemporaryDirectory(prefix="recctl-version-") as name:
             try:
-                sub = f"{MODEL}/{RECOMMENDER}"
-                there = found.registry.fetch(version.run_id or "", sub, Path(name), [])
-                record = TrainingRecord.load(there)
+                users = _users_of(found.registry, version, Path(name))
             except Unknown:
                 raise
             except UserError:
                 found.unknown.append(version.number)
                 continue
-        if set(hashes.tolist()) & set(record.users.tolist()):
+        if set(hashes.tolist()) & users:
             found.trained.append(version.number)
+
+
+def _users_of(registry: Registry, version: Version, folder: Path) -> set[int]:
+    """Hashes of the users that a version's models were trained on."""
+    users: set[int] = set()
+    for model in (RECOMMENDER, AGAIN) if version.again else (RECOMMENDER,):
+        there = registry.fetch(version.run_id or "", f"{MODEL}/{model}", folder, [])
+        users |= set(TrainingRecord.load(there).users.tolist())
+    return users
 
 
 def entry_of(registry: Registry, nonce: str) -> Entry | None:

@@ -130,7 +130,7 @@ def _log_end(champion: Contender, layout: Layout) -> int:
 def _tags(champion: Contender, layout: Layout) -> dict[str, str]:
     """Tags, besides the version, that all figures of one series share."""
     filter_seen = EvaluateParams.load(layout.params).filter_seen
-    as_served = champion.served.leaves_out_seen(filter_seen)
+    as_served = champion.answers.leaves_out_seen(filter_seen)
     return {
         "recctl.content_digest": champion.digest,
         "recctl.filter_seen": str(as_served).lower(),
@@ -170,7 +170,7 @@ def _figures(
     """Every day with an event; the last days together, and those of their events that are like
     the promotion's test cases: None where there is no event."""
     path = layout.interactions / "interactions.parquet"
-    vocabulary, evaluate = champion.served.vocabulary, EvaluateParams.load(layout.params)
+    vocabulary, evaluate = champion.answers.vocabulary, EvaluateParams.load(layout.params)
     events = reading.read(path, vocabulary, since, layout.state)
     by_day = reading.by_day(events)
     span = "1 day" if len(by_day) == 1 else f"{len(by_day)} days"
@@ -188,7 +188,7 @@ def _figures(
     }
     fresh = np.concatenate([rows for number, rows in by_day.items() if number not in spared])
     ranks = np.zeros(len(events), np.int64)
-    as_served = champion.served.leaves_out_seen(evaluate.filter_seen)
+    as_served = champion.answers.leaves_out_seen(evaluate.filter_seen)
     ranks[fresh] = _ranks(layout, champion, events.select(fresh), as_served, say)
     rules = Rules(
         metrics=policy.metrics,
@@ -224,8 +224,8 @@ def _ranks(
     """The targets' ranks as evaluation counts them; (events,)"""
     device = devices.pick(TrainParams.load(layout.params).device)
     devices.prepare(device)
-    served = champion.served.model
-    model = served if device.type == "cpu" else load_model(champion.folder, device)
+    served = champion.answers.model
+    model = served if device.type == "cpu" else load_model(champion.answering, device)
 
     def progress(done: int) -> None:
         say(f"ranked {done:,} of {len(events):,} events")

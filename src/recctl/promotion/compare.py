@@ -82,7 +82,7 @@ def served(layout: Layout, name: str) -> tuple[str | None, Served, Path]:
     registry = history.open_registry(layout)
     number = history.number(registry, name, history.WORKSPACE, "a folder")
     found = contenders.registered(registry, layout, number, log.in_force(registry.entries()))
-    return str(number), found.served, found.folder
+    return str(number), found.answers, found.answering
 
 
 def contender(registry: Registry, test: TestSet, name: str) -> Contender:

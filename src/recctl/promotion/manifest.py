@@ -15,6 +15,9 @@ from recctl.files import digest
 MLFLOW_NOTE = "registered_model_meta"
 """What MLflow adds to a version that it loads from a local store: the version's own name."""
 
+AGAIN = PurePosixPath("artifacts/again")
+"""The folder of the model that was trained again on everything; it serves where it is there."""
+
 Manifest = dict[str, Any]
 """By relative path {"sha256": ..., "size": ...}; older versions have the sha256 alone."""
 

@@ -2,18 +2,17 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from recctl.errors import Gone, Unknown, UserError, type_of
+from recctl.errors import Gone, UserError, type_of
 from recctl.files import digest
 from recctl.layout import Layout
 from recctl.limits import APPROVER
 from recctl.promotion import confirmation, write_pages
-from recctl.promotion.draft import contender, draft, measured
-from recctl.promotion.judge.decision import RULES, decide
+from recctl.promotion.assess import Step, judge, train_again
+from recctl.promotion.draft import contender, draft
 from recctl.promotion.judge.policy import PromotionParams
 from recctl.promotion.judge.record import Aliases, DecisionRecord, EvidenceFiles
 from recctl.promotion.ledger import aliases, log, recovery, vouch
@@ -21,7 +20,7 @@ from recctl.promotion.ledger.log import Entry
 from recctl.promotion.ledger.registry import EVIDENCE, Registry
 from recctl.promotion.register import Judged, register
 from recctl.promotion.trial import archive, contenders, pseudonyms, service
-from recctl.promotion.trial.scoring import Contender, TestSet, disagreement, gather
+from recctl.promotion.trial.scoring import TestSet
 from recctl.render.text import Say
 
 EXIT_CODES = {
@@ -65,12 +64,14 @@ def promote(
     force: bool = False,
     reason: str | None = None,
     key: str | None = None,
+    step: Step = lambda name, work: work(),
 ) -> Outcome:
     """Judge the workspace's model against the champion and, if it passed, let it serve.
 
     `confirm` is asked, with the decision's body, before the alias moves; who said yes is kept with
     the decision. `force` moves it whatever the verdict (of a model that is sound), for a `reason`
-    that is recorded. `key` is kept too: what was judged, by data, settings and code.
+    that is recorded. `key` is kept too: what was judged, by data, settings and code. `step` trains
+    what passed again on everything, where the policy asks for it.
 
     Where a version waits for its confirmation, it is judged in place of the workspace's model.
 
@@ -99,17 +100,24 @@ def promote(
             if force and state.broken and not dry_run:
                 return _accept(layout, registry, state, f"{note}: {reason}", say)
             return Outcome(None, note=f"nothing to do: {note}")
-        judged = _judge(registry, policy, test, challenger, state, process, say)
+        judged = judge(registry, policy, test, challenger, state, process, say)
     record = judged.record.but(key=key)
     moves = record.verdict == "promoted" or force
     if force and record.verdict != "promoted":
         record = record.but(forced=True, reason=reason)
+    passed = record.verdict in ("promoted", "provisional") and not force
+    again = passed and judged.policy.refit is not None and challenger.version is None
     if dry_run:
+        if again:
+            say("a promotion would now train it again on everything")
         return Outcome(record)
     agreed = approved(record, confirm) if moves else record
     if agreed is None:
         raise Declined("not promoted: declined", "nothing was changed")
     judged = dataclasses.replace(judged, record=agreed)
+    if again:
+        judged = train_again(judged, step, say)
+        moves = judged.record.verdict == "promoted"
     return _carry_out(registry, judged, state, moves, say)
 
 
@@ -198,91 +206,6 @@ def settled(registry: Registry, layout: Layout, say: Say, force: bool) -> aliase
         if entry.record is not None and not entry.altered:
             write_pages.pages(layout, registry, entry, say)
     return state
-
-
-def _judge(
-    registry: Registry,
-    policy: PromotionParams,
-    test: TestSet,
-    challenger: Contender,
-    state: aliases.Serving,
-    process: service.Process | None,
-    say: Say,
-) -> Judged:
-    layout, sides, problems = test.layout, {"challenger": challenger}, []
-    numbers = {"champion": state.says["champion"]}
-    if policy.ratchet is not None and state.says["best"] != state.says["champion"]:
-        numbers["best"] = state.wanted["best"]
-    for name, number in numbers.items():
-        if number is not None:
-            try:
-                sides[name] = contenders.registered(registry, layout, number, state.line)
-            except Unknown:
-                raise
-            except UserError as error:
-                problems.append(f"the {name} cannot be judged: {error}")
-    problems += _objections(registry, state, test, sides)
-    evidence = gather(test, policy, sides, problems=problems, say=say)
-    evidence = service.tried(process, policy, test, sides, evidence, say)
-    training = None
-    if challenger.version is None:
-        training = contenders.training(layout)
-        if (differs := disagreement(test, evidence.challenger)) is not None:
-            problems.append(differs)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    days = log.days_since_judged(state.line, now, test.data.until)
-    evidence = dataclasses.replace(evidence, training=training, problems=problems, days=days)
-    decision = decide(evidence, policy)
-    record = draft(
-        "promotion",
-        policy.registered_model,
-        time=now,
-        rules=RULES,
-        verdict=decision.verdict,
-        sentence=decision.sentence,
-        gates=decision.gates,
-        saw=state.aliases,
-        previous=state.head,
-        acknowledges=state.broken,
-        **measured(layout, policy, test, sides, evidence),
-    )
-    return Judged(policy, test, sides, evidence, record)
-
-
-def _objections(
-    registry: Registry, state: aliases.Serving, test: TestSet, sides: dict[str, Contender]
-) -> Iterator[str]:
-    """Why the challenger must not be judged, whatever its figures."""
-    digest = sides["challenger"].digest
-    for known in [one.number for one in registry.versions() if one.digest == digest]:
-        if known in log.retired(state.line):
-            yield f"this model is version {known}, trained on users who were forgotten: train again"
-        left = taken_out(state.line, known)
-        if left is None:
-            continue
-        yield (
-            f"this model is version {known}, which decision {left.position} took out of "
-            f"service ({left.content.get('reason')}); train another one, or --force it with a "
-            "--reason"
-        )
-    if "champion" in sides:
-        index = sides["champion"].served.vocabulary.index
-        if not any(item in index for item in test.vocabulary.items):
-            yield (
-                f"the champion, version {sides['champion'].version}, knows no item of today's "
-                "catalogue: it is of another task; set promotion.registered_model to another name"
-            )
-
-
-def taken_out(line: list[Entry], number: int) -> Entry | None:
-    """The rollback that took a version out of service, unless it has served again since."""
-    found = None
-    for entry in log.moving(line):
-        if (entry.sets or {}).get("champion") == number:
-            found = None
-        elif entry.content.get("kind") == "rollback" and entry.saw.get("champion") == number:
-            found = entry
-    return found
 
 
 def _carry_out(

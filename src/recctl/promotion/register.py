@@ -47,7 +47,8 @@ def register(registry: Registry, judged: Judged, line: Sequence[Entry]) -> Versi
     layout, challenger = judged.test.layout, judged.sides["challenger"]
     assert challenger.record is not None
     for found in reversed(registry.versions()):
-        if found.digest == challenger.digest and vouch.vouched(line, found.number):
+        same = found.digest == challenger.digest and found.again == (challenger.again is not None)
+        if same and vouch.vouched(line, found.number):
             return _registered(layout, registry, found, line)
     with contenders.packed(judged.test, challenger) as folder:
         listed = manifest.of(folder)

@@ -18,13 +18,19 @@ from recctl.promotion import manifest
 from recctl.recommend import Recommendation, Served
 
 RECOMMENDER = PurePosixPath("artifacts/recommender")
-"""The folder of recctl's own content in a version."""
+"""The folder of recctl's own content in a version: the model that was judged."""
 DIGESTS = PurePosixPath("artifacts/digests.json")
 """The manifest that a version carries: of every file but this one."""
 HISTORY = "history"
 PARAMS = {"k": 10, "filter_seen": True}
 """What a request may set beside its histories, and what holds otherwise."""
 COLUMNS = ["item_ids", "titles", "scores", "unknown_ids"]
+
+
+def answering(version: Path) -> Path:
+    """The folder of the model that a version answers with."""
+    again = version / manifest.AGAIN
+    return again if again.is_dir() else version / RECOMMENDER
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Recommendations:
         person who can change the folder can change the digests in it; the decision finds that.
         """
         manifest.check(version, read_json(version / DIGESTS, "train"), [str(DIGESTS)])
-        return cls(Served.load(version / RECOMMENDER))
+        return cls(Served.load(answering(version)))
 
     def answer(self, asked: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """One row per row asked: item_ids, titles and scores, lists with the best first.

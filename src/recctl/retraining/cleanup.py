@@ -13,6 +13,7 @@ DAY = 86_400.0
 _LEFT = (
     "tables-*",  # spilled tables of a stage or of an intake
     "describe-*",
+    "everything-*",  # sequences of a training on everything
     "package-*",  # a model on its way into the registry
     "versions/.fetched-*",  # and out of it
 )

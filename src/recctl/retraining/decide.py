@@ -3,6 +3,7 @@
 from recctl.errors import MayPass
 from recctl.layout import Layout
 from recctl.promotion import history
+from recctl.promotion.assess import Step
 from recctl.promotion.judge.record import DecisionRecord
 from recctl.promotion.ledger import log
 from recctl.promotion.ledger.log import Entry
@@ -48,7 +49,7 @@ def preview(layout: Layout, say: Say) -> DecisionRecord | None:
 
 
 def decide(
-    layout: Layout, key: str, say: Say, *, approve: Confirm
+    layout: Layout, key: str, say: Say, *, approve: Confirm, step: Step
 ) -> tuple[Record, DecisionRecord | None]:
     """Judge the workspace's model and let it serve if it passed and `approve` says yes.
 
@@ -59,7 +60,7 @@ def decide(
         if before is not None:
             return before
         try:
-            outcome = promote(layout, confirm=approve, say=say, key=key)
+            outcome = promote(layout, confirm=approve, say=say, key=key, step=step)
         except Declined:
             return Record(key, "decided", "not-promoted", "its promotion was not approved"), None
         if outcome.record is None:

@@ -279,7 +279,9 @@ class _Run:
         _require_same(self.layout, digest)
         self.require_publishable()
         try:
-            return decide.decide(self.layout, digest, self.hooks.say, approve=agreed)
+            return decide.decide(
+                self.layout, digest, self.hooks.say, approve=agreed, step=self.step
+            )
         except _Another:
             return None
 

@@ -44,6 +44,8 @@ class Split:
     positions: Positions
     user_ids: pa.Array
     vocabulary: Vocabulary
+    cold: pa.Table
+    """The interactions with cold items: position in `items`, item_id, title."""
     fingerprint: str
 
 
@@ -169,8 +171,16 @@ def split(log: Log, params: SequenceSplitParams, titles: dict[str, str]) -> Spli
         positions,
         log.user_ids,
         vocabulary,
+        _cold(log, items, titles),
         fingerprint(log, items, positions, ids, params),
     )
+
+
+def _cold(log: Log, items: NDArray[np.int32], titles: dict[str, str]) -> pa.Table:
+    at = np.flatnonzero(items == COLD)
+    ids = log.item_ids.take(pa.array(log.items[at]))
+    named = pa.array([titles.get(item) for item in ids.to_pylist()], pa.string())
+    return pa.table({"position": at, "item_id": ids, "title": named})
 
 
 def _check_log(log: Log, params: SequenceSplitParams) -> None:

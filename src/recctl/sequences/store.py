@@ -170,6 +170,41 @@ class SequenceData:
         return vocabulary
 
     @cached_property
+    def _cold(self) -> tuple[NDArray[np.int64], list[str], dict[str, str]]:
+        """Positions of interactions with cold items, the id of each, and titles."""
+        path = self.folder / "cold.parquet"
+        if not path.is_file():  # sequences of before it was kept
+            return np.empty(0, np.int64), [], {}
+        table = read_table(path, "sequence-split", ["position", "item_id", "title"])
+        at = table["position"].to_numpy()
+        if len(at) and not (at.min() >= 0 and at.max() < len(self.items)):
+            raise damaged(path, "sequence-split", "it does not fit the arrays beside it")
+        ids = table["item_id"].to_pylist()
+        titles = zip(ids, table["title"].to_pylist(), strict=True)
+        return at, ids, {item: title for item, title in titles if title is not None}
+
+    @cached_property
+    def cold_titles(self) -> dict[str, str]:
+        """Titles of cold items, by id."""
+        return self._cold[2]
+
+    @cached_property
+    def all_ids(self) -> tuple[str, ...]:
+        """The vocabulary's items, then the cold ones in byte order."""
+        return (*self.vocabulary.items, *sorted(set(self._cold[1])))
+
+    @cached_property
+    def all_items(self) -> NDArray[np.int32]:
+        """`items` where a cold one has its place in `all_ids`; COLD if its id was not kept."""
+        at, ids, _ = self._cold
+        if not len(at):
+            return self.items
+        places = {item: place for place, item in enumerate(self.all_ids)}
+        items = np.array(self.items)
+        items[at] = [places[item] for item in ids]
+        return items
+
+    @cached_property
     def user_ids(self) -> list[str]:
         """External user ids in the order of user_index."""
         path = self.folder / "users.parquet"
@@ -248,6 +283,15 @@ class SequenceData:
         before = (at > self.offsets[users]) & (times[np.maximum(at - 1, 0)] == times[at])
         after = (at + 1 < self.offsets[users + 1]) & (times[np.minimum(at + 1, last)] == times[at])
         return np.asarray(before | after)
+
+
+def save_array(path: Path, array: NDArray[Any]) -> None:
+    """np.save, but a full disk raises an OSError with its errno."""
+    whole = np.ascontiguousarray(array)
+    with path.open("wb") as file:
+        header = np.lib.format.header_data_from_array_1_0(whole)
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(whole.data)
 
 
 def _open(path: Path) -> Any:

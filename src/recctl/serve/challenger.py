@@ -58,7 +58,7 @@ class Challenger:
             self._tried = time.monotonic()
             try:
                 registry = history.open_registry(self._layout)
-                served = contenders.registered(registry, self._layout, number, line).served
+                served = contenders.registered(registry, self._layout, number, line).answers
                 try_lists(served)
             except (UserError, OSError) as error:
                 self._stop(

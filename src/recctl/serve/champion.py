@@ -20,6 +20,7 @@ from recctl.layout import Layout
 from recctl.promotion import history, manifest
 from recctl.promotion.ledger.aliases import Serving
 from recctl.promotion.ledger.log import Entry
+from recctl.promotion.serving import answering
 from recctl.promotion.trial import contenders, package
 from recctl.promotion.view import words
 from recctl.promotion.view.schema import HistoryRow
@@ -113,7 +114,7 @@ class Champion:
         assert row.body is not None, "a decision that lets a version serve can be read"
         registry = history.open_registry(self.layout)
         contender = contenders.registered(registry, self.layout, number, now.line)
-        loaded = Loaded(number, row.position, row.body.time, contender.served)
+        loaded = Loaded(number, row.position, row.body.time, contender.answers)
         try_lists(loaded.served)
         self.current = loaded
         self.say(f"version {number} answers, by decision {row.position}")
@@ -164,10 +165,9 @@ def _unsettled(now: Serving) -> str | None:
 def sound(folder: Path, files: manifest.Manifest, digest: str) -> Served:
     """The model of a version's folder; UserError where a file is another or it gives no lists."""
     package.check(folder, files)
-    own = folder / package.RECOMMENDER
-    if package.content_digest(own) != digest:
+    if package.content_digest(folder / package.RECOMMENDER) != digest:
         raise UserError(f"{folder} holds another model", "see 'recctl verify'")
-    served = Served.load(own)
+    served = Served.load(answering(folder))
     try_lists(served)
     return served
 

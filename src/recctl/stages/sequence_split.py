@@ -18,7 +18,7 @@ from recctl.sequences import split as splitting
 from recctl.sequences.params import SequenceSplitParams
 from recctl.sequences.protocols import protocol
 from recctl.sequences.split import Log, Split
-from recctl.sequences.store import SEVERAL, Histories
+from recctl.sequences.store import SEVERAL, Histories, save_array
 from recctl.sequences.vocabulary import COLD
 
 
@@ -66,18 +66,10 @@ def write(split: Split, folder: Path) -> None:
         "test": split.positions.test,
     }
     for name, array in arrays.items():
-        _save(folder / f"{name}.npy", array)
+        save_array(folder / f"{name}.npy", array)
+    pq.write_table(split.cold, folder / "cold.parquet")
     pq.write_table(pa.table({"user_id": split.user_ids}), folder / "users.parquet")
     split.vocabulary.save(folder / "vocabulary.json")
-
-
-def _save(path: Path, array: NDArray[Any]) -> None:
-    """np.save, but a full disk raises an OSError with its errno."""
-    whole = np.ascontiguousarray(array)
-    with path.open("wb") as file:
-        header = np.lib.format.header_data_from_array_1_0(whole)
-        np.lib.format.write_array_header_1_0(file, header)
-        file.write(whole.data)
 
 
 def _report(log: Log, split: Split, params: SequenceSplitParams, found: int) -> dict[str, Any]:

@@ -197,7 +197,7 @@ class Trainer:
 
     def _rate(self, batches: int, step: int) -> float:
         params = self.params
-        epochs = params.decay_epochs or max(1, params.max_epochs * 2 // 3)
+        epochs = params.decays_until
         return learning_rate(
             step,
             peak=params.learning_rate,

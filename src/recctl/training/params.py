@@ -114,6 +114,11 @@ class TrainParams(Section):
             return self
         return self.model_copy(update={"filter_seen": filter_seen})
 
+    @property
+    def decays_until(self) -> int:
+        """The epoch at which the rate has fallen to its end."""
+        return self.decay_epochs or max(1, self.max_epochs * 2 // 3)
+
     def of_network(self) -> Self:
         """With the network of a blend as the model; for any other model these settings."""
         if self.model != Blend.kind:

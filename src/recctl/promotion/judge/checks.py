@@ -20,7 +20,7 @@ FEWEST_USERS = 6
 than six can prove nothing, whatever their ranks."""
 
 _GATES = {"primary", "floors", "baselines", "slices", "guardrails", "suspicious_gain", "ratchet"}
-_GATES |= {"serving", "convergence", "leak"}
+_GATES |= {"serving", "refit", "convergence", "leak"}
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,7 @@ def _against(counter: Counter, evidence: Evidence, policy: PromotionParams) -> l
         *guardrails.serving(evidence.serving, policy),
         *gates.suspicious_gain(pairs, policy),
         *guardrails.convergence(evidence.training, policy),
+        *guardrails.refit(evidence.refit, policy),
     ]
 
 
@@ -83,6 +84,7 @@ def _first(counter: Counter, evidence: Evidence, policy: PromotionParams) -> lis
         *(gates.ratchet(best, policy) if best is not None else []),
         *guardrails.serving(evidence.serving, policy),
         *guardrails.convergence(evidence.training, policy),
+        *guardrails.refit(evidence.refit, policy),
     ]
     return gates.first_model(rows, policy)
 

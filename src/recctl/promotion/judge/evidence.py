@@ -56,6 +56,22 @@ class Serving:
 
 
 @dataclass(frozen=True)
+class Refit:
+    """The challenger's recipe, trained again on everything: what will serve."""
+
+    interactions: int
+    """That it was trained on."""
+    new_items: int
+    """Items that it knows and the judged model does not."""
+    overlap: float | None
+    """Mean share of items common to its lists of ten and the judged model's."""
+    means: dict[str, dict[str, float]]
+    """By `judged` and `again`, by metric: over today's targets, which `again` has learnt."""
+    failure: str | None = None
+    """As of `Serving`."""
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Everything that `decide` looks at."""
 
@@ -80,6 +96,8 @@ class Evidence:
     training: Training | None = None
     serving: Serving | None = None
     """None where it was not tried, and in evidence of before it was kept."""
+    refit: Refit | None = None
+    """None where it was not trained again: gates failed, or the policy does not ask for it."""
     leaks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     """By `challenger`, `champion`, `best`: which of `users` have a target that the model may have
     been trained on; (users,) each. A model without an entry could not be checked."""

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from recctl.promotion.judge.comparison import SLACK
-from recctl.promotion.judge.evidence import Conduct, Evidence, Serving, Training
+from recctl.promotion.judge.evidence import Conduct, Evidence, Refit, Serving, Training
 from recctl.promotion.judge.gate import Gate, Outcome
-from recctl.promotion.judge.policy import PromotionParams
-from recctl.render.numbers import figure, percent, signed
+from recctl.promotion.judge.policy import Primary, PromotionParams
+from recctl.render.numbers import figure, label, percent, signed
 from recctl.training import curve
 
 FAST_MS = 20.0
@@ -107,6 +107,35 @@ def serving(found: Serving | None, policy: PromotionParams) -> list[Gate]:
         return [Gate("serving", "answers", "fail", found.failure)]
     said = f"the service answered {found.requests:,} requests as offline ranking does"
     return [Gate("serving", "answers", "pass", said)]
+
+
+def refit(found: Refit | None, policy: PromotionParams) -> list[Gate]:
+    """What was trained again on everything must be much as judged, and have learnt more."""
+    if policy.refit is None or found is None:
+        return []
+    rows = [_refit_lists(found, policy.refit.minimum_overlap)]
+    margin = (policy.primary or Primary()).margin
+    for metric in policy.metrics:
+        judged, again = found.means["judged"][metric], found.means["again"][metric]
+        said = f"{label(metric)} {figure(again)} on targets that it has learnt by now, judged "
+        said += f"{figure(judged)} (at most {figure(margin)} less is allowed)"
+        outcome: Outcome = "pass" if again - judged >= -margin - SLACK else "fail"
+        row = Gate("refit", metric, outcome, said, challenger=again, reference=judged)
+        rows.append(replace(row, difference=again - judged, threshold=-margin))
+    if found.failure is not None:
+        rows.append(Gate("refit", "answers", "fail", found.failure))
+    return rows
+
+
+def _refit_lists(found: Refit, least: float) -> Gate:
+    overlap = found.overlap or 0.0
+    more = f", {found.new_items:,} new items among them" if found.new_items else ""
+    said = (
+        f"trained again on all {found.interactions:,} interactions{more}: {percent(overlap)} of "
+        f"each list is as judged (at least {percent(least)} needed)"
+    )
+    outcome: Outcome = "pass" if overlap >= least else "fail"
+    return Gate("refit", "lists", outcome, said, challenger=overlap, threshold=least)
 
 
 def convergence(training: Training | None, policy: PromotionParams) -> list[Gate]:

@@ -66,6 +66,13 @@ class Ratchet(Settings):
     """Not worse than it, by each primary metric; the lower end is above minus this."""
 
 
+class Refit(Settings):
+    """What passed is trained again on everything, held-out interactions too, and that serves."""
+
+    minimum_overlap: float = Field(default=0.1, ge=0, le=1)
+    """Mean share of a user's top ten that stays as it was judged; below it nothing serves."""
+
+
 class Leak(Settings):
     """No test target of today may be a training interaction of a model that is judged on it."""
 
@@ -108,6 +115,8 @@ class PromotionParams(Section):
     spends by the time since the one before. Null: the primary gate errs as often every night."""
     serving: bool = False
     """Whether the service's own code must load it and answer as offline ranking does."""
+    refit: Refit | None = None
+    """Null: the model that was judged serves, which never saw what was held out."""
     convergence: bool = False
     """Whether training must have converged: validation no longer rose where it met its limit."""
     leak: Leak | None = None

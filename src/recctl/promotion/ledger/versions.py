@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recctl.promotion.ledger.log import Entry
-from recctl.promotion.manifest import Manifest
+from recctl.promotion.manifest import AGAIN, Manifest
 
 CONTENT_DIGEST, FILES = "recctl.content_digest", "recctl.files"
 DECISION = "recctl.decision"
@@ -37,6 +37,11 @@ class Version:
         except (ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
+
+    @property
+    def again(self) -> bool:
+        """Whether it holds a model that was trained again on everything."""
+        return any(name.startswith(f"{AGAIN}/") for name in self.files)
 
 
 def version_of(found: Any) -> Version:

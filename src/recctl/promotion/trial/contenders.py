@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import math
 import re
 import shutil
@@ -122,8 +123,10 @@ def registered(registry: Registry, layout: Layout, number: int, line: Sequence[E
             if package.content_digest(own) != version.digest:
                 raise UserError("its model is not the one that its digest was taken of")
             served, record = Served.load(own), TrainingRecord.load(own)
-    manifest = vouch.manifest_of(version)
-    return Contender(own, served, version.digest, number, record, manifest)
+            again = folder / package.AGAIN if (folder / package.AGAIN).is_dir() else None
+            found = Contender(own, served, version.digest, number, record, None, again)
+            assert found.answers  # it can be loaded
+    return dataclasses.replace(found, manifest=vouch.manifest_of(version))
 
 
 @contextlib.contextmanager
@@ -160,8 +163,13 @@ def packed(test: TestSet, contender: Contender) -> Iterator[Path]:
     test.layout.state.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=test.layout.state, prefix="package-") as name:
         folder = Path(name) / "model"
-        filter_seen = test.params.filter_seen
-        package.build(contender.folder, folder, record=contender.record, filter_seen=filter_seen)
+        package.build(
+            contender.folder,
+            folder,
+            record=contender.record,
+            filter_seen=test.params.filter_seen,
+            again=contender.again,
+        )
         if package.content_digest(folder / package.RECOMMENDER) != contender.digest:
             raise UserError(
                 f"the model in {contender.folder} changed while it was judged",

@@ -24,6 +24,7 @@ from recctl.errors import UserError
 from recctl.files import digest, replacing_folder, write_json
 from recctl.models.base import SETTINGS, WEIGHTS, read_settings
 from recctl.promotion import manifest
+from recctl.promotion.manifest import AGAIN as AGAIN
 from recctl.promotion.serving import COLUMNS, HISTORY, PARAMS
 from recctl.promotion.serving import DIGESTS as DIGESTS
 from recctl.promotion.serving import RECOMMENDER as RECOMMENDER
@@ -90,9 +91,17 @@ set_model(Recommender())
 ENTRY_FILE = "serving.py"
 
 
-def build(model: Path, to: Path, *, record: TrainingRecord, filter_seen: bool = True) -> None:
+def build(
+    model: Path,
+    to: Path,
+    *,
+    record: TrainingRecord,
+    filter_seen: bool = True,
+    again: Path | None = None,
+) -> None:
     """Make the folder `to` from the model folder `model`; the same model gives the same bytes.
 
+    `again` is the folder of the model that was trained again on everything, which serves.
     `filter_seen` is what holds where a request says nothing: as the model was evaluated. Raises
     UserError when the model is missing, damaged or was trained on another split than the record's.
     """
@@ -104,6 +113,8 @@ def build(model: Path, to: Path, *, record: TrainingRecord, filter_seen: bool = 
         for name in MODEL_FILES:
             shutil.copyfile(model / name, recommender / name)
         record.save(recommender)
+        if again is not None:
+            shutil.copytree(again, folder / AGAIN)
         _copy_sources(folder / "code" / "recctl")
         (folder / ENTRY_FILE).write_text(ENTRY, encoding="utf-8")
         for beside in {source.parent for source in folder.rglob("*.py")}:

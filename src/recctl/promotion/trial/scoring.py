@@ -49,6 +49,7 @@ class Contender:
     folder: Path
     """Its own files: weights, settings, vocabulary."""
     served: Served
+    """The model that is judged."""
     digest: str
     """Of its content."""
     version: int | None = None
@@ -57,6 +58,18 @@ class Contender:
     """What it was trained on; None where that is not known."""
     manifest: str | None = None
     """sha256 of the version's list of files; None: not registered."""
+    again: Path | None = None
+    """The folder of the same recipe trained on everything; None: what is judged serves."""
+
+    @property
+    def answering(self) -> Path:
+        """The folder of the model that serves."""
+        return self.again or self.folder
+
+    @cached_property
+    def answers(self) -> Served:
+        """The model that serves."""
+        return Served.load(self.again) if self.again else self.served
 
     @property
     def kind(self) -> str:
