@@ -27,7 +27,8 @@ from recctl import lists
 from recctl.evaluation.ranking import rank_cases
 from recctl.files import write_json
 from recctl.recommend import Served
-from recctl.sequences.store import Histories, SequenceData, save_array
+from recctl.sequences.disk import save
+from recctl.sequences.store import Histories, SequenceData
 from recctl.sequences.vocabulary import Vocabulary
 from training import generated
 
@@ -44,7 +45,7 @@ def sequences(log: Histories, vocabulary: Vocabulary, folder: Path) -> SequenceD
         "test": none,
     }
     for name, array in arrays.items():
-        save_array(folder / f"{name}.npy", array)
+        save(folder / f"{name}.npy", array)
     users = pa.array([f"user-{user}" for user in range(len(log))])
     pq.write_table(pa.table({"user_id": users}), folder / "users.parquet")
     vocabulary.save(folder / "vocabulary.json")

@@ -37,6 +37,7 @@ from recctl.models.popularity import RecentPopularity
 from recctl.render.console import Console as Quiet
 from recctl.render.numbers import figure
 from recctl.sequences import split as splitting
+from recctl.sequences.encode import encode
 from recctl.sequences.params import SequenceSplitParams
 from recctl.sequences.store import SequenceData
 from recctl.stages import sequence_split
@@ -65,8 +66,8 @@ class Measured:
         self.numbers = itertools.count()
 
     def sequences(self, log: ir.Table, params: SequenceSplitParams) -> SequenceData:
-        core = splitting.core(log, params).to_pyarrow().to_batches()
-        made = splitting.split(splitting.encode(core, params), params, {})
+        rows = log.order_by("user_id", "timestamp", "row").to_pyarrow().to_batches()
+        made = splitting.split(encode(rows, params), params, {})
         folder = self.folder / str(next(self.numbers))
         folder.mkdir()
         sequence_split.write(made, folder)

@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import ibis
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -34,8 +33,9 @@ from recctl.evaluation.ranking import rank_cases
 from recctl.layout import Layout
 from recctl.models.base import Recommender
 from recctl.render.console import Console
+from recctl.sequences.encode import Log, encode
 from recctl.sequences.params import SequenceSplitParams
-from recctl.sequences.split import Log, core, encode, split
+from recctl.sequences.split import split
 from recctl.sequences.store import Cases, Histories
 from recctl.sequences.vocabulary import COLD
 from recctl.training.checkpoint import Checkpoint
@@ -170,7 +170,8 @@ def encoded(rows: list[Row], params: SequenceSplitParams) -> Log:
             "row": pa.array(range(len(rows)), pa.int64()),
         }
     )
-    return encode(core(ibis.memtable(table), params).to_pyarrow().to_batches(), params)
+    order = [(name, "ascending") for name in ("user_id", "timestamp", "row")]
+    return encode(table.sort_by(order).to_batches(), params)
 
 
 def of_starter(days: int) -> tuple[list[Row], int]:

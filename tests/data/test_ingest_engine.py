@@ -12,7 +12,7 @@ import pytest
 
 from recctl.data import engine
 from recctl.errors import UserError
-from recctl.stages import sequence_split
+from recctl.sequences import disk
 
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full on this system")
@@ -32,7 +32,7 @@ def test_a_full_disk_under_duckdb(tmp_path: Path) -> None:
 @needs_full
 def test_a_full_disk_under_numpy() -> None:
     with pytest.raises(OSError, match="No space left") as failure:
-        sequence_split._save(FULL, np.arange(10**6))
+        disk.save(FULL, np.arange(10**6))
     assert failure.value.errno == errno.ENOSPC
 
 

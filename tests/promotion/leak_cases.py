@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from recctl.files import write_json
 from recctl.sequences import split as splitting
+from recctl.sequences.encode import encode
 from recctl.sequences.params import SequenceSplitParams
 from recctl.sequences.store import SequenceData
 from recctl.stages import sequence_split
@@ -58,7 +59,8 @@ def split(
             "row": pa.array([row for row, _ in kept], pa.int64()),
         }
     )
-    found = splitting.split(splitting.encode(table.to_batches(), params), params, {})
+    order = [(name, "ascending") for name in ("user_id", "timestamp", "row")]
+    found = splitting.split(encode(table.sort_by(order).to_batches(), params), params, {})
     folder.mkdir(parents=True, exist_ok=True)
     sequence_split.write(found, folder)
     write_json(folder / "report.json", {"fingerprint": found.fingerprint})

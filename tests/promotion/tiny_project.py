@@ -26,6 +26,7 @@ from recctl.models.markov import Markov
 from recctl.promotion import promote as promoting
 from recctl.promotion import rollback as rolling_back
 from recctl.sequences import split as splitting
+from recctl.sequences.encode import encode
 from recctl.sequences.params import SequenceSplitParams
 from recctl.sequences.store import SequenceData
 from recctl.stages import sequence_split
@@ -110,7 +111,7 @@ def take_in(layout: Layout, frame: pd.DataFrame, **split: Any) -> SequenceData:
             "row": pa.array(np.arange(len(ordered)), pa.int64()),
         }
     )
-    found = splitting.split(splitting.encode(table.to_batches(), params), params, {"i1": "One"})
+    found = splitting.split(encode(table.to_batches(), params), params, {"i1": "One"})
     shutil.rmtree(layout.sequences, ignore_errors=True)
     layout.sequences.mkdir(parents=True)
     sequence_split.write(found, layout.sequences)

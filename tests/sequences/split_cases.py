@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ibis
 import pyarrow as pa
 
 from recctl.sequences import split as splitting
+from recctl.sequences.encode import Log, encode
 from recctl.sequences.params import SequenceSplitParams
-from recctl.sequences.split import Log, Split
+from recctl.sequences.split import Split
 from recctl.sequences.store import SequenceData
 from recctl.sequences.vocabulary import COLD
 
@@ -30,10 +30,15 @@ def table(rows: list[Row], order: list[int] | None = None) -> pa.Table:
     return pa.table(columns)
 
 
+def ordered(table: pa.Table, rows: int) -> list[pa.RecordBatch]:
+    """The batches that `encode` takes."""
+    keys = [(name, "ascending") for name in ("user_id", "timestamp", "row")]
+    return list(table.sort_by(keys).to_batches(max_chunksize=rows))
+
+
 def encoded(rows: list[Row], params: SequenceSplitParams, order: list[int] | None = None) -> Log:
-    """The rows of the core as arrays, by way of ibis on DuckDB."""
-    core = splitting.core(ibis.memtable(table(rows, order)), params).to_pyarrow()
-    return splitting.encode(core.to_batches(max_chunksize=3), params)
+    """The rows of the core as arrays, three rows at a time."""
+    return encode(ordered(table(rows, order), 3), params)
 
 
 def split(rows: list[Row], order: list[int] | None = None, **settings: Any) -> Split:

@@ -53,6 +53,7 @@ def test_the_files_are_what_the_store_reads(tmp_path: Path) -> None:
     data = SequenceData.load(layout.sequences)
     assert {path.name for path in layout.sequences.iterdir()} == {
         *(f"{name}.npy" for name in FILES),
+        "cold.parquet",
         "users.parquet",
         "vocabulary.json",
         "report.json",

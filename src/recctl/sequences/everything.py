@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from recctl.files import write_json
-from recctl.sequences.store import SequenceData, save_array
+from recctl.sequences import disk
+from recctl.sequences.store import SequenceData
 from recctl.sequences.vocabulary import COLD, Vocabulary
 
 _SAME = ("times.npy", "offsets.npy", "validation.npy", "test.npy", "users.parquet")
@@ -22,8 +23,8 @@ def everything(data: SequenceData, folder: Path) -> SequenceData:
     items, ids = data.all_items, data.all_ids
     for name in _SAME:
         (folder / name).symlink_to((data.folder / name).resolve())
-    save_array(folder / "items.npy", items)
-    save_array(folder / "train_end.npy", np.asarray(data.offsets[1:]))
+    disk.save(folder / "items.npy", items)
+    disk.save(folder / "train_end.npy", np.asarray(data.offsets[1:]))
     counts = np.bincount(items[items != COLD], minlength=len(ids)).tolist()
     titles = {**data.vocabulary.titles, **data.cold_titles}
     Vocabulary(ids, tuple(counts), titles).save(folder / "vocabulary.json")

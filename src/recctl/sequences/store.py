@@ -285,15 +285,6 @@ class SequenceData:
         return np.asarray(before | after)
 
 
-def save_array(path: Path, array: NDArray[Any]) -> None:
-    """np.save, but a full disk raises an OSError with its errno."""
-    whole = np.ascontiguousarray(array)
-    with path.open("wb") as file:
-        header = np.lib.format.header_data_from_array_1_0(whole)
-        np.lib.format.write_array_header_1_0(file, header)
-        file.write(whole.data)
-
-
 def _open(path: Path) -> Any:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)

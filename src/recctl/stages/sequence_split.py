@@ -10,16 +10,19 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from recctl.data import engine
-from recctl.data.params import IngestParams
 from recctl.files import read_table, replacing_folder, require_columns, write_json
 from recctl.layout import Layout
 from recctl.render import summary
+from recctl.sequences import disk
 from recctl.sequences import split as splitting
+from recctl.sequences.encode import COLUMNS, Log, encode
 from recctl.sequences.params import SequenceSplitParams
 from recctl.sequences.protocols import protocol
-from recctl.sequences.split import Log, Split
-from recctl.sequences.store import SEVERAL, Histories, save_array
+from recctl.sequences.split import Split
+from recctl.sequences.store import SEVERAL, Histories
 from recctl.sequences.vocabulary import COLD
+
+_BATCH = 500_000
 
 
 def run(layout: Layout) -> None:
@@ -30,7 +33,8 @@ def run(layout: Layout) -> None:
     params = SequenceSplitParams.load(layout.params)
     protocol(params.protocol)
     found, log = _log(layout, params)
-    split = splitting.split(log, params, _titles(layout.interactions / "items.parquet"))
+    titles = _titles(layout.interactions / "items.parquet")
+    split = splitting.split(log, params, titles, layout.state)
     report = _report(log, split, params, found)
     with replacing_folder(layout.sequences) as folder:
         write(split, folder)
@@ -41,13 +45,11 @@ def run(layout: Layout) -> None:
 def _log(layout: Layout, params: SequenceSplitParams) -> tuple[int, Log]:
     """How many interactions there are, and those of the core."""
     path = layout.interactions / "interactions.parquet"
-    require_columns(path, "ingest", splitting.COLUMNS)
-    used = IngestParams.load(layout.params).engine
-    with engine.connected(used, layout.state) as connection, engine.reading(path, "ingest"):
-        core = splitting.core(connection.read_parquet(path), params)
-        return pq.read_metadata(path).num_rows, splitting.encode(
-            engine.batches(connection, core), params
-        )
+    require_columns(path, "ingest", COLUMNS)
+    layout.state.mkdir(parents=True, exist_ok=True)
+    with engine.reading(path, "ingest"), pq.ParquetFile(path) as file:
+        batches = file.iter_batches(_BATCH, columns=COLUMNS)
+        return file.metadata.num_rows, encode(batches, params, layout.state)
 
 
 def _titles(path: Path) -> dict[str, str]:
@@ -66,7 +68,7 @@ def write(split: Split, folder: Path) -> None:
         "test": split.positions.test,
     }
     for name, array in arrays.items():
-        save_array(folder / f"{name}.npy", array)
+        disk.save(folder / f"{name}.npy", array)
     pq.write_table(split.cold, folder / "cold.parquet")
     pq.write_table(pa.table({"user_id": split.user_ids}), folder / "users.parquet")
     split.vocabulary.save(folder / "vocabulary.json")
@@ -94,13 +96,14 @@ def _report(log: Log, split: Split, params: SequenceSplitParams, found: int) -> 
         asked = targets[targets >= 0]
         report[part] = {
             "users": len(asked),
-            "cold_targets": int(np.count_nonzero(split.items[asked] == COLD)),
+            "cold_targets": int(np.count_nonzero(disk.gather(split.items, asked) == COLD)),
             "repeated_targets": splitting.repeated(log, targets),
             "users_without_history": without,
         }
     if params.targets in SEVERAL:
         asked = np.flatnonzero(positions.test >= 0)
-        _, items = Histories(split.items, positions.test[asked], split.offsets[1:][asked]).flat()
+        _, at = Histories(split.items, positions.test[asked], split.offsets[1:][asked]).positions()
+        items = disk.gather(split.items, at)
         del report["test"]["repeated_targets"]  # evaluate counts them
         report["test"] |= {
             "targets": len(items),
