@@ -13,7 +13,7 @@ from recctl.sequences.encode import counted
 from recctl.sequences.params import SequenceSplitParams
 
 NO_TARGET = -1
-_BINS = 2**16
+_BINS = 2**12
 
 
 @dataclass(frozen=True)
