@@ -6,6 +6,7 @@ cancelled: a late checkout of a dead intake would undo ours.
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import re
@@ -357,7 +358,7 @@ def stored(cache: Path, md5: str) -> Path:
     return cache / "files" / "md5" / md5[:2] / md5[2:]
 
 
-# The default remote
+# Remotes
 
 
 def remote(layout: Layout) -> tuple[str, str] | None:
@@ -388,13 +389,32 @@ def push(layout: Layout, on_line: Say, *targets: str, lock: Lock | None = None) 
         raise failure("'dvc push' failed", code, why[:1] or lines)
 
 
-def remove_from_remote(layout: Layout, digests: Iterable[str], *, dry: bool) -> int:
-    """Delete contents from the default remote, or count them; raises what its file system does."""
+def remotes(layout: Layout) -> list[str]:
+    """The names of all remotes that the configuration defines."""
+    return sorted(config(layout).get("remote", {}))
+
+
+def remove_from_remote(layout: Layout, name: str, digests: Iterable[str], *, dry: bool) -> int:
+    """Delete contents from a remote of any kind, or count them.
+
+    Raises UserError when the remote cannot be reached or does not delete.
+    """
     from dvc.fs import get_cloud_fs
 
-    kind, options, home = get_cloud_fs(settings := config(layout), name=settings["core"]["remote"])
-    store = kind(**options)
-    paths = (store.join(home, "files", "md5", one[:2], one[2:]) for one in digests)
-    if (there := [path for path in paths if store.exists(path)]) and not dry:
-        store.remove(there)
+    settings, fix = config(layout), "delete the user's files there"
+    if any(settings["remote"][name].get(one) for one in ("version_aware", "worktree")):
+        raise UserError("its cloud keeps versions, under names that recctl does not know", fix)
+    try:
+        kind, options, home = get_cloud_fs(settings, name=name)
+        if kind.protocol in ("http", "https"):
+            raise NotImplementedError("HTTP cannot delete")
+        store = kind(**options)
+        paths = [store.join(home, "files", "md5", one[:2], one[2:]) for one in digests]
+        _, *found = store.exists([home, *paths])  # the first one shows that the remote answers
+        there = list(itertools.compress(paths, found))
+        if there and not dry:
+            store.remove(there)
+    except Exception as error:  # each kind of remote raises the errors of its own library
+        reason = " ".join(redact(str(error)).split()) or type(error).__name__
+        raise UserError(f"it deletes nothing ({reason})", fix) from error
     return len(there)

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import small_project as small
 import tiny_project as tiny
+from dvc.fs import LocalFileSystem
 from forget_cases import ID, make, names_of
 
 from commands import Run, runner
@@ -236,6 +237,41 @@ def test_the_remote(project: Layout, tmp_path: Path) -> None:
     done = forget(project, remote=True)
     assert {one.place: one.count for one in done.removed}["DVC's remote 'store'"] >= 2
     assert names_of(remote) == []
+    assert names_of(project.root) == []
+
+
+def test_remotes_that_delete_nothing(
+    project: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is listed in one line; the others and the cache lose the user all the same."""
+    remotes = {
+        "good": tmp_path / "good",
+        "refusing": tmp_path / "refusing",
+        "versions": "s3://bucket",
+        "web": "http://127.0.0.1:9/store",
+    }
+    for name, url in remotes.items():
+        dvc.output(project, "remote", "add", name, str(url))
+    dvc.output(project, "remote", "modify", "versions", "version_aware", "true")
+    for name in ("good", "refusing"):
+        dvc.output(project, "push", "data.dvc", "--remote", name)
+    rm = LocalFileSystem.rm
+
+    def refuse(self: LocalFileSystem, path: list[str], **more: Any) -> None:
+        if str(remotes["refusing"]) in str(path):
+            raise PermissionError(13, "Permission\ndenied")
+        rm(self, path, **more)
+
+    monkeypatch.setattr(LocalFileSystem, "remove", refuse)
+    done = forget(project, remote=True)
+    lines = [line for line in done.unreached if "remote" in line]
+    assert lines == [
+        "DVC's remote 'versions': its cloud keeps versions, under names that recctl does not know",
+        "DVC's remote 'web': it deletes nothing (HTTP cannot delete)",
+        "DVC's remote 'refusing': it deletes nothing ([Errno 13] Permission denied)",
+    ]
+    assert names_of(tmp_path / "good") == []
+    assert names_of(tmp_path / "refusing") != []
     assert names_of(project.root) == []
 
 

@@ -21,7 +21,7 @@ def forget(
         Path | None, typer.Option("--file", help="A text file with an id per line.")
     ] = None,
     remote: Annotated[
-        bool, typer.Option("--remote", help="Remove former versions from DVC's remote as well.")
+        bool, typer.Option("--remote", help="Remove former versions from DVC's remotes as well.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be removed; change nothing.")

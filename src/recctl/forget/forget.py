@@ -15,7 +15,7 @@ from typing import Any
 from recctl import dvc
 from recctl.data import versions
 from recctl.data.params import IngestParams
-from recctl.errors import UserError, circumstance
+from recctl.errors import UserError
 from recctl.files import locked, read_state, write_json
 from recctl.forget import evidence, places
 from recctl.forget.params import ForgetParams
@@ -125,9 +125,16 @@ def _carry_out(layout: Layout, journal: Journal, say: Say, *, dry: bool) -> Forg
             versions.take(layout)
             sync.note(layout, seen)
         result.removed += places.derived(layout, users, dry=dry)
-        _dvc(layout, users, journal.remote, result, dry)
+        names = dvc.remotes(layout)
+        removed, unreached = places.cache(
+            layout, users, dry=dry, remotes=names if journal.remote else []
+        )
+        if not journal.remote:
+            pushed = "what was pushed before; --remote removes it"
+            unreached = [f"DVC's remote '{name}': {pushed}" for name in names]
+        result.removed += removed
         result.data_md5 = versions.digest(layout)
-        result.unreached += _unreached(layout, users, journal.remote)
+        result.unreached += [*_unreached(layout, users), *unreached]
     finally:
         if dry:
             shutil.rmtree(work, ignore_errors=True)
@@ -169,23 +176,8 @@ def _evidence(
             )
 
 
-def _dvc(layout: Layout, users: Users, remote: bool, result: Forgotten, dry: bool) -> None:
-    """Former versions in cache and remote; a remote that refuses to delete is named."""
-    try:
-        result.removed += places.cache(layout, users, dry=dry, remote=remote)
-    except Exception as error:
-        cause = circumstance(error)
-        if cause is None or not remote:
-            raise
-        result.unreached.append(f"DVC's remote deletes nothing here ({cause.what})")
-        result.removed += places.cache(layout, users, dry=dry, remote=False)
-
-
-def _unreached(layout: Layout, users: Users, remote: bool) -> Iterator[str]:
+def _unreached(layout: Layout, users: Users) -> Iterator[str]:
     yield "git's history, and clones and copies of this project"
-    named = dvc.remote(layout)
-    if named and not remote:
-        yield f"DVC's remote '{named[0]}': what was pushed before; --remote removes it"
     for name in places.unread(layout, users):
         yield f"{name}: it is no part of the log; edit it, then run 'dvc add data'"
     for source in IntakeParams.load(layout.params).sources:

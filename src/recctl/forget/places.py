@@ -154,15 +154,26 @@ _OURS = {
 _OBJECT = re.compile(r"\b[0-9a-f]{32}(?:\.dir)?\b")
 
 
-def cache(layout: Layout, users: Users, *, dry: bool, remote: bool) -> Iterator[Removed]:
-    """Former versions in DVC's cache and, with `remote`, in its default remote.
+def cache(
+    layout: Layout, users: Users, *, dry: bool, remotes: list[str]
+) -> tuple[list[Removed], list[str]]:
+    """Former versions in DVC's cache and in remotes; also a line for each remote not reached.
 
-    The remote loses what the cache holds then: all versions that git's history names are fetched
-    first. Raises what the remote raises.
+    The remotes lose what the cache holds then: all versions that git's history names are fetched
+    first.
     """
-    named = dvc.remote(layout) if remote else None
-    if named:
-        dvc.ask(layout, "fetch", "--all-commits")  # what was never pushed cannot be fetched
+    unreached: list[str] = []
+
+    def remove(name: str, digests: set[str], dry: bool) -> int | None:
+        try:
+            return dvc.remove_from_remote(layout, name, digests, dry=dry)
+        except UserError as error:
+            unreached.append(f"DVC's remote '{name}': {error.what}")
+            return None
+
+    reached = [name for name in remotes if remove(name, set(), True) is not None]
+    for name in reached:  # what was never pushed cannot be fetched
+        dvc.ask(layout, "fetch", "--all-commits", "--remote", name)
     home = dvc.cache(layout)
     version = versions.digest(layout)
     keep: set[str] = set()
@@ -178,12 +189,13 @@ def cache(layout: Layout, users: Users, *, dry: bool, remote: bool) -> Iterator[
         if _holds(layout, path, names.get(digest, set()), params, users):
             found.add(digest)
     found |= {one for one, held in listings.items() if held & found and one not in keep}
-    yield Removed("DVC's cache", len(found), "objects")
-    if named:
-        count = dvc.remove_from_remote(layout, found, dry=dry)
-        yield Removed(f"DVC's remote '{named[0]}'", count, "objects")
+    removed = [Removed("DVC's cache", len(found), "objects")]
+    for name in reached:
+        if (count := remove(name, found, dry)) is not None:
+            removed.append(Removed(f"DVC's remote '{name}'", count, "objects"))
     for digest in found if not dry else ():
         dvc.stored(home, digest).unlink(missing_ok=True)
+    return removed, unreached
 
 
 def _holds(
