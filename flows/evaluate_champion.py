@@ -17,6 +17,7 @@ from recctl.layout import Layout
 from recctl.lock import Lock
 from recctl.monitoring import page
 from recctl.monitoring.report import Report
+from recctl.monitoring.undo import undo
 from recctl.monitoring.watch import NoChampion, watch
 from recctl.notify.notices import Notices
 from recctl.retraining import pages
@@ -32,6 +33,7 @@ def evaluate_champion(project: Path | None = None, wait_minutes: float = 60.0) -
     def work(held: Lock) -> State[None]:
         with in_prefect.notifying(layout) as notices:
             try:
+                undo_by_use(layout, notices)
                 report = look(layout, held, notices)
             except NoChampion as error:
                 return in_prefect.ended("no-champion", str(error))
@@ -42,6 +44,13 @@ def evaluate_champion(project: Path | None = None, wait_minutes: float = 60.0) -
         return in_prefect.ended(report.verdict.replace(" ", "-"), report.sentence)
 
     return in_prefect.in_turn(layout, wait_minutes, work)
+
+
+def undo_by_use(layout: Layout, notices: Notices) -> None:
+    """Roll back where users are proven to prefer the champion before, if settings ask for it."""
+    done = in_prefect.step("use", lambda: undo(layout, print))
+    if done is not None and done.record is not None and done.entry is not None:
+        notices.decided(done.record, done.entry.position)
 
 
 def look(layout: Layout, held: Lock, notices: Notices) -> Report:

@@ -40,6 +40,11 @@ def of(layout: Layout, version: int = 2, share: float = 1.0, shadow: float = 0.0
     return Challenger(layout, print, asked)
 
 
+def state(line: Any = (), previous: int | None = None) -> Any:
+    """What the registry says."""
+    return SimpleNamespace(line=line, wanted={"previous": previous})
+
+
 def test_it_is_loaded_once_and_stops_where_it_must(
     project: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,12 +58,12 @@ def test_it_is_loaded_once_and_stops_where_it_must(
     assert challenger.current is loaded
 
     forgotten = SimpleNamespace(altered=False, record=SimpleNamespace(retire="now", trained=[2]))
-    challenger.follow([forgotten], 1)  # type: ignore[list-item]
+    challenger.follow(state(line=[forgotten]), 1)
     assert (challenger.current, challenger.problem) == (
         None,
         "version 2 is not compared: it was trained on users who were forgotten",
     )
-    challenger.follow([], 2)
+    challenger.follow(state(), 2)
     assert challenger.problem == "version 2 is not compared: it is the champion"
 
     monkeypatch.setattr(module, "AGAIN", 0.0)

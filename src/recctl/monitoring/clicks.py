@@ -81,10 +81,10 @@ def read_shadows(layout: Layout) -> list[Shadow]:
         ]
 
 
-def read(layout: Layout, now: int) -> Shown:
+def read(layout: Layout, now: int, decision: int = 0) -> Shown:
     """What was shown until the last day (UTC) that ended before `now`; if none has, until `now`.
 
-    Raises UserError where a file is damaged.
+    Only by champions of this decision and later ones. Raises UserError where a file is damaged.
     """
     posted, shown = journal.events(layout), journal.exposures(layout)
     posted.finish()
@@ -93,7 +93,7 @@ def read(layout: Layout, now: int) -> Shown:
         return Shown(now, 0, {})
     with engine.duckdb(layout.state) as connection, _readable():
         query = connection.con
-        _views(query, layout, posted, shown)
+        _views(query, layout, posted, shown, decision)
         midnight = now // _DAY * _DAY
         [(before,)] = query.sql(f"select count(*) from shown where us < {midnight}").fetchall()
         until = midnight if before else now
@@ -114,12 +114,14 @@ def _readable() -> Iterator[None]:
         raise engine.shortage(error) or UserError(what, fix) from None
 
 
-def _views(query: Any, layout: Layout, posted: journal.Journal, shown: journal.Journal) -> None:
+def _views(
+    query: Any, layout: Layout, posted: journal.Journal, shown: journal.Journal, decision: int
+) -> None:
     """`shown` and `posted`, with times in microseconds; `query` is DuckDB's own connection."""
     query.register("any_lists", journal.EXPOSURES.empty_table())
     query.execute(
         "create temp table shown as select * exclude (time), epoch_us(time) as us from "
-        f"(from {_files(shown)} union all by name from any_lists)"
+        f"(from {_files(shown)} union all by name from any_lists) where decision >= {decision}"
     )
     events = "select null::text as request, null::text as item, null::bigint as us"
     if posted.files():

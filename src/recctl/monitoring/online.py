@@ -114,12 +114,19 @@ class Report:
         return {"schema": 1, **asdict(self), "interleaved": pairs}
 
 
-def read(layout: Layout) -> Report:
-    """Read what the service kept. Raises UserError where that is nothing."""
+class NothingKept(UserError):
+    """The service kept no list."""
+
+
+def read(layout: Layout, decision: int = 0) -> Report:
+    """Read what the service kept; of lists only those by this decision and later ones.
+
+    Raises NothingKept, and UserError where a file is damaged.
+    """
     now = time.time_ns() // 1000
-    found, shadows = clicks.read(layout, now), clicks.read_shadows(layout)
+    found, shadows = clicks.read(layout, now, decision), clicks.read_shadows(layout)
     if not found.clicks and not shadows:
-        raise UserError(
+        raise NothingKept(
             "the service kept no list",
             "set 'serve.exposures' or 'serve.challenger' in params.yaml and start it again",
         )

@@ -7,14 +7,15 @@ answers alone.
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.promotion import history
-from recctl.promotion.ledger.log import Entry, retired
+from recctl.promotion.ledger.aliases import Serving
+from recctl.promotion.ledger.log import retired
 from recctl.promotion.trial import contenders, pseudonyms
 from recctl.serve.champion import Loaded, try_lists
 from recctl.serve.params import Compared
@@ -39,44 +40,47 @@ class Challenger:
         self._rng = random.Random()
         self._step: Future[Any] | None = None
         self._tried = -AGAIN
+        self.number = None if asked.version == "previous" else asked.version
+        """The version that was asked for, when the registry was read."""
         self.current: Loaded | None = None
         self.problem: str | None = None
 
-    def follow(self, line: Sequence[Entry], champion: int) -> None:
+    def follow(self, now: Serving, champion: int) -> None:
         """Load the version that was asked for, unless it is loaded or must not be shown.
 
-        `line` is the log's entries in force, `champion` the version that serves.
+        `champion` is the version that serves.
         """
-        number = self.number
-        if number == champion:
+        asked = self._asked.version
+        number = now.wanted["previous"] if asked == "previous" else asked
+        if number != self.number:
+            self.current, self.number, self._tried = None, number, -AGAIN
+        if number is None:
+            self._stop("no version is compared with the champion: none served before it")
+        elif number == champion:
             self._stop(f"version {number} is not compared: it is the champion")
-        elif number in retired(line, promoting=True):
+        elif number in retired(now.line, promoting=True):
             self._stop(
                 f"version {number} is not compared: it was trained on users who were forgotten"
             )
         elif self.current is None and time.monotonic() - self._tried >= AGAIN:
             self._tried = time.monotonic()
             try:
-                registry = history.open_registry(self._layout)
-                served = contenders.registered(registry, self._layout, number, line).answers
-                try_lists(served)
+                self._load(number, now)
             except (UserError, OSError) as error:
-                self._stop(
-                    f"no version is compared with the champion: {' '.join(str(error).split())}"
-                )
-                return
-            self.current, self.problem = Loaded(number, 0, "", served), None
-            self._say(f"version {number} is compared with the champion")
+                why = " ".join(str(error).split())
+                self._stop(f"no version is compared with the champion: {why}")
+
+    def _load(self, number: int, now: Serving) -> None:
+        registry = history.open_registry(self._layout)
+        served = contenders.registered(registry, self._layout, number, now.line).answers
+        try_lists(served)
+        self.current, self.problem = Loaded(number, 0, "", served), None
+        self._say(f"version {number} is compared with the champion")
 
     def _stop(self, why: str) -> None:
         if self.problem != why:
             self._say(why)
         self.current, self.problem = None, why
-
-    @property
-    def number(self) -> int:
-        """The version that was asked for."""
-        return self._asked.version
 
     def takes(self, user: str) -> bool:
         """Whether a user gets lists of both: always the same answer for the same version."""

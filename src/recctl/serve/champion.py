@@ -9,7 +9,7 @@ answer leaves everything as it is.
 import gc
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,6 @@ from recctl.files import read_json, replacing
 from recctl.layout import Layout
 from recctl.promotion import history, manifest
 from recctl.promotion.ledger.aliases import Serving
-from recctl.promotion.ledger.log import Entry
 from recctl.promotion.serving import answering
 from recctl.promotion.trial import contenders, package
 from recctl.promotion.view import words
@@ -49,13 +48,13 @@ class Champion:
         self,
         layout: Layout,
         say: Callable[[str], None],
-        also: Callable[[Sequence[Entry], int], None] | None = None,
+        also: Callable[[Serving, int], None] | None = None,
     ) -> None:
-        """`also` is called when the champion answers, with the log in force and its version."""
+        """`also` is called while it answers, with the registry's state and the version."""
         self.layout = layout
         self.say = say
         self._also = also
-        self._line: Sequence[Entry] = ()
+        self._now: Serving | None = None
         self.current: Loaded | None = None
         self.problem: str | None = "no version is loaded yet"
         """Why the version that should serve does not; None where it does."""
@@ -87,8 +86,8 @@ class Champion:
         if problem is not None and problem != self.problem:
             self.say(problem)
         self.problem = problem
-        if wrong is None and self.current is not None and self._also is not None:
-            self._also(self._line, self.current.version)
+        if wrong is None and self.current and self._now and self._also:
+            self._also(self._now, self.current.version)
 
     @staticmethod
     def _trying(step: Callable[[], str | None]) -> str | None:
@@ -99,7 +98,7 @@ class Champion:
 
     def _look(self) -> str | None:
         now = history.reading(self.layout)[1]
-        self._line = now.line
+        self._now = now
         rows = [history.row(entry, in_force=True) for entry in now.line]
         self.log = [row for _, row in words.served(rows)]
         found = words.serving(rows)

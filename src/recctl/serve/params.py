@@ -1,6 +1,6 @@
 """The `serve` section of params.yaml."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,8 +11,8 @@ from recctl.config import Section, Settings
 class Compared(Settings):
     """A challenger that is compared with the champion in use."""
 
-    version: int = Field(ge=1, le=limits.VERSION)
-    """A registered version that does not serve."""
+    version: Annotated[int, Field(ge=1, le=limits.VERSION)] | Literal["previous"]
+    """A registered version that does not serve; `previous`: the champion before."""
     shadow: float = Field(default=0.1, ge=0, le=1)
     """The share of the champion's passes that it repeats; its lists are not shown."""
     interleave: float = Field(default=0.0, ge=0, le=1)
