@@ -1,6 +1,6 @@
 """Interleaving with simulated users: when a better version is found, how often an equal one is.
 
-    python benchmarks/online.py [--runs 400] [--worlds 2] [--days 60] [--shares 1 0.3]
+    python benchmarks/online.py [--runs 120] [--worlds 1] [--days 60] [--shares 1]
 
 The users are the viewers of the starter data's generator, in so many worlds, on the days after the
 two years of its log, on which popularity, markov and item-knn are fitted. Before each film a viewer
@@ -87,15 +87,14 @@ class World:
         self.users = sorted({one.user for one in self.requests})
 
     def lists(
-        self, case: str, one: Request, seed: int, rng: random.Random
+        self, case: str, one: Request, models: list[str], rng: random.Random
     ) -> tuple[list[str], list[str]]:
-        """Those of champion and challenger."""
+        """Those of champion and challenger; `models` are theirs for this user."""
         if case == "better":
             return one.best["popularity"], one.best["item-knn"]
         if case == "broken":
             return one.best["item-knn"], rng.sample(self.items, K)
-        coins = random.Random(f"{seed} {one.user}")
-        first, second = (one.best[coins.choice(("markov", "item-knn"))] for _ in range(2))
+        first, second = (one.best[kind] for kind in models)
         if case != "equal" and rng.random() < float(case.split()[1][:-1]) / 100:
             second = [one.next, *(item for item in second if item != one.next)]
         return first, second[:K]
@@ -127,12 +126,13 @@ def judged(credits: dict[int, int]) -> dict[str, int]:
 def run(world: World, case: str, share: float, seed: int) -> dict[str, tuple[int, int]]:
     """By way the day of the first verdict, from 1, and the better side."""
     rng = random.Random(seed)
+    models = {user: rng.choices(["markov", "item-knn"], k=2) for user in world.users}
     inside = {user for user in world.users if rng.random() < share}
     credits: defaultdict[int, int] = defaultdict(int)
     found: dict[str, tuple[int, int]] = {}
     requests = [one for one in world.requests if one.user in inside]
     for one, following in zip(requests, [*requests[1:], None], strict=True):
-        drafted = team_draft(*world.lists(case, one, seed, rng), K, rng)
+        drafted = team_draft(*world.lists(case, one, models[one.user], rng), K, rng)
         credits[one.user] += credit(drafted, one.next, rng)
         if following is None or following.day > one.day:
             for way, side in judged(credits).items():
@@ -144,10 +144,10 @@ def run(world: World, case: str, share: float, seed: int) -> dict[str, tuple[int
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--runs", type=int, default=400, help="of equal versions; a quarter else")
-    parser.add_argument("--worlds", type=int, default=2)
+    parser.add_argument("--runs", type=int, default=120, help="of equal versions; a quarter else")
+    parser.add_argument("--worlds", type=int, default=1)
     parser.add_argument("--days", type=int, default=60)
-    parser.add_argument("--shares", type=float, nargs="+", default=[1.0, 0.3], help="of the users")
+    parser.add_argument("--shares", type=float, nargs="+", default=[1.0], help="of the users")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     worlds = [World(7 + number, given.days) for number in range(given.worlds)]
@@ -172,7 +172,7 @@ def main() -> None:
             forms = ("", ",.0f", *(".1%", ".1%", ".0f") * 2)
             cells = zip(row.values(), forms, strict=True)
             table.add_row(*("" if value is None else format(value, form) for value, form in cells))
-            print(f"{case}, share {share:g}: done", file=sys.stderr, flush=True)
+            print(json.dumps(row), file=sys.stderr, flush=True)
     if given.json:
         print(json.dumps({"arguments": vars(given), "rows": rows}))
         return
