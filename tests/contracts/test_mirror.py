@@ -10,7 +10,7 @@ TESTS = Path(__file__).parents[1]
 COVERED_BY = {
     "test_notebook": "__init__",
     "test_scaffold": "cli/project",
-    "cli/test_data_cli": "cli/data data/describe datasets/catalogue",
+    "cli/test_data_cli": "cli/data data/describe data/forecast datasets/catalogue",
     "cli/test_doctor": "devices",
     "cli/test_edge": "cli/__init__ cli/app errors telemetry",
     "cli/test_retrain_cli": "cli/asking user_identity",

@@ -317,6 +317,9 @@ def _show_description(description: "Description") -> None:
         "times": f"{description.first} to {description.last}"
         if description.first
         else "none: the order of lines is the time",
+        "needs": f"about {description.needs.seconds:,.0f} s on two cores, "
+        f"{_size(description.needs.memory_bytes)} of memory and "
+        f"{_size(description.needs.disk_bytes)} of disk, from ingest to sequence-split",
     }
     for key, fact in facts.items():
         echo(f"{key:<8} {fact}")

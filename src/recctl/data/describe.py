@@ -6,6 +6,7 @@ from typing import Any
 
 from recctl.data import batches, engine, formats, repeats, versions
 from recctl.data.clean import clean
+from recctl.data.forecast import Needs, needs
 from recctl.data.params import IngestParams
 from recctl.layout import Layout
 
@@ -37,6 +38,8 @@ class Description:
     """Time of the first interaction, ISO 8601; None where only the order is known."""
     last: str | None
     first_rows: list[dict[str, str | None]]
+    needs: Needs
+    """Of ingest, validate and sequence-split."""
 
 
 def describe(layout: Layout) -> Description:
@@ -68,6 +71,7 @@ def describe(layout: Layout) -> Description:
         first=report.get("first_time"),
         last=report.get("last_time"),
         first_rows=[_texts(row, timed="first_time" in report) for row in rows],
+        needs=needs(report["rows_in"]),
     )
 
 

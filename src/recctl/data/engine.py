@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import ibis
 import ibis.expr.types as ir
@@ -18,21 +18,8 @@ from duckdb import Error, IOException, OutOfMemoryException
 from recctl.errors import UserError
 from recctl.files import damaged, naming
 
-Engine = Literal["duckdb", "spark"]
-
 MEMORY_LIMIT = 3 * 2**30
 """Bytes DuckDB may hold before it spills to disk; or half of the machine's memory, if less."""
-
-
-@contextlib.contextmanager
-def connected(engine: Engine, state: Path) -> Iterator[Any]:
-    """An ibis connection that is closed at the end; it spills to a folder in `state`."""
-    if engine == "duckdb":
-        with duckdb(state) as connection:
-            yield connection
-    else:
-        with spark(state) as connection:
-            yield connection
 
 
 @contextlib.contextmanager

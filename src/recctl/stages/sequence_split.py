@@ -47,7 +47,7 @@ def _log(layout: Layout, params: SequenceSplitParams) -> tuple[int, Log]:
     path = layout.interactions / "interactions.parquet"
     require_columns(path, "ingest", COLUMNS)
     layout.state.mkdir(parents=True, exist_ok=True)
-    with engine.reading(path, "ingest"), pq.ParquetFile(path) as file:
+    with engine.reading(path, "ingest"), pq.ParquetFile(path, pre_buffer=False) as file:
         batches = file.iter_batches(_BATCH, columns=COLUMNS)
         return file.metadata.num_rows, encode(batches, params, layout.state)
 
