@@ -41,7 +41,9 @@ def test_without_repeats_nothing_is_hidden() -> None:
 
 @pytest.mark.parametrize(("hidden", "many"), [(20, False), (21, True)])
 def test_above_a_fifth_is_many(hidden: int, many: bool) -> None:
-    assert Repeats(1000, 0, 100, hidden).many == many
+    found = Repeats(1000, 0, 100, hidden)
+    assert found.many == many
+    assert (found.advice is not None) == many
 
 
 INGEST = IngestParams(name="own", files=["a.csv"], format="csv")

@@ -321,6 +321,8 @@ def _show_description(description: "Description") -> None:
         f"{_size(description.needs.memory_bytes)} of memory and "
         f"{_size(description.needs.disk_bytes)} of disk, from ingest to sequence-split",
     }
+    if description.advice:
+        facts["hidden"] += f"; {description.advice}"
     for key, fact in facts.items():
         echo(f"{key:<8} {fact}")
     if description.first_rows:

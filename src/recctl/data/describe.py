@@ -34,6 +34,8 @@ class Description:
     """Of the interactions at distinct times, those with an item that the user had before."""
     hidden_target_share: float
     """Of the users, those whose last item the seen filter hides because they had it before."""
+    advice: str | None
+    """The setting that a log with so many repeats needs."""
     first: str | None
     """Time of the first interaction, ISO 8601; None where only the order is known."""
     last: str | None
@@ -68,6 +70,7 @@ def describe(layout: Layout) -> Description:
         repeats=again.repeated,
         repeat_share=again.share,
         hidden_target_share=again.hidden_share,
+        advice=again.advice,
         first=report.get("first_time"),
         last=report.get("last_time"),
         first_rows=[_texts(row, timed="first_time" in report) for row in rows],

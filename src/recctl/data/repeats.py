@@ -36,6 +36,11 @@ class Repeats:
         return max(self.share, self.hidden_share) > MOST
 
     @property
+    def advice(self) -> str | None:
+        """The setting that such a log needs; None where seen items may be hidden."""
+        return "with so many repeats set evaluate.filter_seen: false" if self.many else None
+
+    @property
     def sentence(self) -> str:
         return (
             f"{self.share:.1%} of the interactions are with an item that the user had before, and "

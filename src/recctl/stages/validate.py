@@ -33,7 +33,8 @@ def run(layout: Layout) -> None:
     console = Console()
     report.show(findings.outcomes, console)
     if findings.repeats is not None:
-        console.print(f"Repeats: {findings.repeats.sentence}.", soft_wrap=True)
+        said = filter(None, [findings.repeats.sentence, findings.repeats.advice])
+        console.print(f"Repeats: {'; '.join(said)}.", soft_wrap=True)
     failure = report.failure(findings.outcomes)
     if failure is not None:
         raise failure
