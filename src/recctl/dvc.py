@@ -6,7 +6,6 @@ cancelled: a late checkout of a dead intake would undo ours.
 
 import contextlib
 import fcntl
-import itertools
 import json
 import os
 import re
@@ -15,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -358,7 +357,7 @@ def stored(cache: Path, md5: str) -> Path:
     return cache / "files" / "md5" / md5[:2] / md5[2:]
 
 
-# Remotes
+# The default remote
 
 
 def remote(layout: Layout) -> tuple[str, str] | None:
@@ -387,34 +386,3 @@ def push(layout: Layout, on_line: Say, *targets: str, lock: Lock | None = None) 
         # the last line is how many files failed; the reason comes file by file, and never if quiet
         why = [line for line in lines if line.startswith("ERROR: failed to transfer")]
         raise failure("'dvc push' failed", code, why[:1] or lines)
-
-
-def remotes(layout: Layout) -> list[str]:
-    """The names of all remotes that the configuration defines."""
-    return sorted(config(layout).get("remote", {}))
-
-
-def remove_from_remote(layout: Layout, name: str, digests: Iterable[str], *, dry: bool) -> int:
-    """Delete contents from a remote of any kind, or count them.
-
-    Raises UserError when the remote cannot be reached or does not delete.
-    """
-    from dvc.fs import get_cloud_fs
-
-    settings, fix = config(layout), "delete the user's files there"
-    if any(settings["remote"][name].get(one) for one in ("version_aware", "worktree")):
-        raise UserError("its cloud keeps versions, under names that recctl does not know", fix)
-    try:
-        kind, options, home = get_cloud_fs(settings, name=name)
-        if kind.protocol in ("http", "https"):
-            raise NotImplementedError("HTTP cannot delete")
-        store = kind(**options)
-        paths = [store.join(home, "files", "md5", one[:2], one[2:]) for one in digests]
-        _, *found = store.exists([home, *paths])  # the first one shows that the remote answers
-        there = list(itertools.compress(paths, found))
-        if there and not dry:
-            store.remove(there)
-    except Exception as error:  # each kind of remote raises the errors of its own library
-        reason = " ".join(redact(str(error)).split()) or type(error).__name__
-        raise UserError(f"it deletes nothing ({reason})", fix) from error
-    return len(there)

@@ -88,7 +88,7 @@ COVERED_BY = {
     "test_services": "services/down services/environment services/processes services/up",
     "flows/test_deployments": "services/server",
     "forget/test_forget": (
-        "forget/evidence forget/params forget/places promotion/trial/pseudonyms"
+        "forget/evidence forget/params forget/places forget/remotes promotion/trial/pseudonyms"
     ),
     "test_tracking": (
         "tracking/lineage tracking/live tracking/runs tracking/server tracking/training"

@@ -12,12 +12,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recctl import dvc
 from recctl.data import versions
 from recctl.data.params import IngestParams
 from recctl.errors import UserError
 from recctl.files import locked, read_state, write_json
-from recctl.forget import evidence, places
+from recctl.forget import evidence, places, remotes
 from recctl.forget.params import ForgetParams
 from recctl.forget.places import Removed
 from recctl.forget.rows import Users
@@ -125,7 +124,7 @@ def _carry_out(layout: Layout, journal: Journal, say: Say, *, dry: bool) -> Forg
             versions.take(layout)
             sync.note(layout, seen)
         result.removed += places.derived(layout, users, dry=dry)
-        names = dvc.remotes(layout)
+        names = remotes.names(layout)
         removed, unreached = places.cache(
             layout, users, dry=dry, remotes=names if journal.remote else []
         )

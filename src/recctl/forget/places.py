@@ -13,6 +13,7 @@ from recctl.data import batches, engine, versions
 from recctl.data.params import IngestParams
 from recctl.errors import UserError
 from recctl.forget import rows
+from recctl.forget.remotes import remove_from
 from recctl.forget.rows import Users
 from recctl.intake import folder, read
 from recctl.intake.params import Folder, IntakeParams
@@ -166,7 +167,7 @@ def cache(
 
     def remove(name: str, digests: set[str], dry: bool) -> int | None:
         try:
-            return dvc.remove_from_remote(layout, name, digests, dry=dry)
+            return remove_from(layout, name, digests, dry=dry)
         except UserError as error:
             unreached.append(f"DVC's remote '{name}': {error.what}")
             return None
