@@ -120,6 +120,7 @@ CHECKED_ELSEWHERE = {
         for end in ("minimum", "maximum")
     ),
     "promotion.floors",
+    "serve.challenger.version",  # at most limits.VERSION, where it is a number
     "intake.sources.initial",  # of a watermark, whose limits intake/sql.py has
 }
 
