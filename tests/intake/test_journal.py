@@ -189,5 +189,7 @@ def test_exposures_have_their_own_columns(project: Layout) -> None:
         "version": 4,
         "decision": 5,
         "items": ["i1", "i2"],
+        "challenger": None,
+        "given_by": None,
     }
     assert table["items"].to_pylist() == [["i1", "i2"], []]
