@@ -52,6 +52,7 @@ from recctl.promotion.judge.policy import (
     Primary,
     PromotionParams,
     Ratchet,
+    Refit,
     Slices,
 )
 from recctl.sequences.store import SequenceData
@@ -188,6 +189,7 @@ def whole_policy(resamples: int, seed: int) -> PromotionParams:
         ratchet=Ratchet(),
         unreasoned_per_year=0.5,
         serving=True,
+        refit=Refit(),
         convergence=True,
         leak=Leak(),
     )
