@@ -350,7 +350,7 @@ def test_what_was_refused_is_judged_again(project: Layout, monkeypatch: pytest.M
         return "the ranks of the evaluate stage are another model's"
 
     with monkeypatch.context() as broken:
-        broken.setattr("recctl.promotion.promote.disagreement", spoilt)
+        broken.setattr("recctl.promotion.assess.disagreement", spoilt)
         assert small.retrain(project).name == "refused"
         assert small.retrain(project).name == "refused"
     fixed = small.retrain(project)
