@@ -14,42 +14,39 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
-from numpy.typing import NDArray
 
 from evaluation import cases_of, random_bert4rec
 from recctl import lists
 from recctl.evaluation.ranking import rank_cases
 from recctl.files import write_json
 from recctl.recommend import Served
-from recctl.sequences.disk import save
+from recctl.sequences.protocols import NO_TARGET, Positions
+from recctl.sequences.split import Split
 from recctl.sequences.store import Histories, SequenceData
 from recctl.sequences.vocabulary import Vocabulary
+from recctl.stages import sequence_split
 from training import generated
 
 
 def sequences(log: Histories, vocabulary: Vocabulary, folder: Path) -> SequenceData:
     """The log as sequence-split writes it, without targets."""
-    ends, none = np.asarray(log.ends), np.full(len(log), -1)
-    arrays: dict[str, NDArray[Any]] = {
-        "items": log.items,
-        "times": np.arange(len(log.items)),
-        "offsets": np.concatenate([[0], ends]),
-        "train_end": ends,
-        "validation": none,
-        "test": none,
-    }
-    for name, array in arrays.items():
-        save(folder / f"{name}.npy", array)
-    users = pa.array([f"user-{user}" for user in range(len(log))])
-    pq.write_table(pa.table({"user_id": users}), folder / "users.parquet")
-    vocabulary.save(folder / "vocabulary.json")
-    write_json(folder / "report.json", {"fingerprint": "benchmark"})
+    ends, none = np.asarray(log.ends), np.full(len(log), NO_TARGET)
+    made = Split(
+        items=log.items,
+        times=np.arange(len(log.items)),
+        offsets=np.concatenate([[0], ends]),
+        positions=Positions(train_end=ends, validation=none, test=none),
+        user_ids=pa.array([f"user-{user}" for user in range(len(log))]),
+        vocabulary=vocabulary,
+        cold=pa.table({"position": [], "item_id": [], "title": []}),
+        fingerprint="benchmark",
+    )
+    sequence_split.write(made, folder)
+    write_json(folder / "report.json", {"fingerprint": made.fingerprint})
     return SequenceData.load(folder)
 
 

@@ -24,21 +24,24 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from recctl.datasets import starter
 from recctl.devices import pick
 from recctl.evaluation.metrics import means
 from recctl.evaluation.ranking import rank_cases
+from recctl.files import write_json
 from recctl.layout import Layout
 from recctl.models.base import Recommender
 from recctl.render.console import Console
 from recctl.sequences.encode import Log, encode
+from recctl.sequences.everything import everything
 from recctl.sequences.params import SequenceSplitParams
 from recctl.sequences.split import split
-from recctl.sequences.store import Cases, Histories
+from recctl.sequences.store import Cases, Histories, SequenceData
 from recctl.sequences.vocabulary import COLD
+from recctl.stages import sequence_split
 from recctl.training.checkpoint import Checkpoint
+from recctl.training.early_stopping import validation
 from recctl.training.loop import Fit, Trainer, Validate
 from recctl.training.params import TrainParams
 from recctl.training.progress import TrainingProgress
@@ -49,54 +52,31 @@ Row = tuple[str, str, int]
 
 @dataclass(frozen=True)
 class Data:
-    """A log up to a day, in the numbers of its split, and what came later."""
+    """A log up to a day, as its split has it, and what came later."""
 
-    log: Log
+    split: SequenceData
+    everything: SequenceData
+    """The same with every interaction in training; cold items have numbers, too."""
     later: list[Row]
-    numbers: NDArray[np.int32]
-    """The split's number of each item of the log; then come items that only targets have."""
-    known: int
-    """Items of the split's vocabulary."""
-    train: Histories
-    validation: Cases
 
     @classmethod
-    def of(cls, log: Log, later: list[Row], params: SequenceSplitParams) -> "Data":
-        parts = split(log, params, {})
-        named = {item: at for at, item in enumerate(parts.vocabulary.items)}
-        numbers = np.array([named.get(item, COLD) for item in log.item_ids.to_pylist()], np.int32)
-        cold = np.flatnonzero(numbers == COLD)
-        numbers[cold] = np.arange(len(named), len(numbers))
-        starts, ends, at = log.offsets[:-1], parts.positions.train_end, parts.positions.validation
-        kept, users = ends > starts, np.flatnonzero(at >= 0)
-        histories = Histories(parts.items, starts[users], at[users]).without_cold()
-        return cls(
-            log,
-            later,
-            numbers,
-            len(named),
-            Histories(parts.items, starts[kept], ends[kept]),
-            Cases(users, histories, parts.items[at[users]]),
-        )
-
-    def everything(self) -> Histories:
-        """Every interaction of the log."""
-        return Histories(self.numbers[self.log.items], self.log.offsets[:-1], self.log.offsets[1:])
-
-    def validate(self, model: Recommender) -> float:
-        ranks = rank_cases(model, self.validation).full
-        return means(METRICS[1:], ranks, model.n_items)[METRICS[1]]
+    def of(cls, log: Log, later: list[Row], params: SequenceSplitParams, folder: Path) -> "Data":
+        made, whole = split(log, params, {}), folder / "everything"
+        sequence_split.write(made, folder)
+        write_json(folder / "report.json", {"fingerprint": made.fingerprint})
+        whole.mkdir()
+        data = SequenceData.load(folder)
+        return cls(data, everything(data, whole), later)
 
     def figures(self, model: Recommender) -> list[float]:
         """HR@10 and NDCG@10 of later events, and the share of those with an unknown item."""
-        numbers = dict(zip(self.log.item_ids.to_pylist(), self.numbers.tolist(), strict=True))
-        known = {item: at for item, at in numbers.items() if at < model.n_items}
-        users = zip(
-            self.log.user_ids.to_pylist(), self.log.offsets, self.log.offsets[1:], strict=False
-        )
-        whole = self.numbers[self.log.items]
+        known = {
+            item: at for item, at in self.everything.vocabulary.index.items() if at < model.n_items
+        }
+        whole, every = self.everything.user_ids, self.everything.train()
         seen = {
-            user: [at for at in whole[a:b].tolist() if at < model.n_items] for user, a, b in users
+            user: [at for at in every[row].tolist() if at < model.n_items]
+            for row, user in enumerate(whole)
         }
         histories, targets = [], []
         for user, item, _ in self.later:
@@ -129,35 +109,40 @@ def fit(
 
 def models(data: Data, params: TrainParams) -> Iterator[tuple[str, Recommender]]:
     """The three models, each when it is trained."""
-    judged = fit(data.train, data.known, params, data.validate)
+    known = data.split.vocabulary.size
+    judged = fit(data.split.train(), known, params, validation(data.split, filter_seen=True))
     yield "judged", judged.model
 
     def until(epochs: int, **changed: float) -> TrainParams:
         """The same schedule, ended after some epochs."""
-        decay = params.decay_epochs or max(1, params.max_epochs * 2 // 3)
-        update = {"max_epochs": epochs, "validate_every": epochs, "decay_epochs": decay, **changed}
+        update = {
+            "max_epochs": epochs,
+            "validate_every": epochs,
+            "decay_epochs": params.decays_until,
+            **changed,
+        }
         return params.model_copy(update=update)
 
-    everything, n_items = data.everything(), len(data.numbers)
-    yield "refit", fit(everything, n_items, until(judged.best_epoch)).model
+    whole, n_items = data.everything.train(), data.everything.vocabulary.size
+    yield "refit", fit(whole, n_items, until(judged.best_epoch)).model
 
     def begin(trainer: Trainer) -> None:
         """Take the judged weights; new items keep the vectors that they begin with."""
         weights = judged.model.tensors()
         for name, tensor in trainer.encoder.state_dict().items():
-            known = weights[name]
-            if known.shape == tensor.shape:
-                tensor.copy_(known)
+            before = weights[name]
+            if before.shape == tensor.shape:
+                tensor.copy_(before)
             else:  # a row for each item, then some for special tokens
-                special = len(known) - data.known
-                tensor[: data.known] = known[: data.known]
-                tensor[len(tensor) - special :] = known[data.known :]
+                special = len(before) - known
+                tensor[:known] = before[:known]
+                tensor[len(tensor) - special :] = before[known:]
 
     rate = judged.curve[judged.best_epoch - 1].learning_rate
     more = until(
         max(1, judged.best_epoch // 10), learning_rate=rate, warmup_steps=0, decay_epochs=10**4
     )
-    yield "continued", fit(everything, n_items, more, begin=begin).model
+    yield "continued", fit(whole, n_items, more, begin=begin).model
 
 
 def encoded(rows: list[Row], params: SequenceSplitParams) -> Log:
@@ -198,17 +183,19 @@ def main() -> None:
     layout = Layout.find()
     splitting, train = SequenceSplitParams.load(layout.params), TrainParams.load(layout.params)
     log = encoded([row for row in rows if row[2] < since], splitting)
-    data = Data.of(log, [row for row in rows if row[2] >= since], splitting)
-    print(f"{len(log.items):,} interactions, then {len(data.later):,} in {given.days} days")
+    later = [row for row in rows if row[2] >= since]
+    print(f"{len(log.items):,} interactions, then {len(later):,} in {given.days} days")
     found: dict[str, list[list[float]]] = {}
-    for seed in given.seeds:
-        params = train.model_copy(update={"model": given.model, "seed": seed}).ranked(True)
-        began = time.monotonic()
-        for name, model in models(data, params):
-            figures = [*data.figures(model), time.monotonic() - began]
-            print(f"seed {seed} {name:9}", *(f"{one:.4f}" for one in figures), flush=True)
-            found.setdefault(name, []).append(figures)
+    with tempfile.TemporaryDirectory() as folder:
+        data = Data.of(log, later, splitting, Path(folder))
+        for seed in given.seeds:
+            params = train.model_copy(update={"model": given.model, "seed": seed}).ranked(True)
             began = time.monotonic()
+            for name, model in models(data, params):
+                figures = [*data.figures(model), time.monotonic() - began]
+                print(f"seed {seed} {name:9}", *(f"{one:.4f}" for one in figures), flush=True)
+                found.setdefault(name, []).append(figures)
+                began = time.monotonic()
     print(f"\n{'mean':9}", *METRICS, "cold share", "seconds", sep="  ")
     for name, each in found.items():
         print(f"{name:9}", *(f"{one:.4f}" for one in np.mean(each, 0)), sep="  ")

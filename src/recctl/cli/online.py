@@ -13,7 +13,7 @@ def online(
     """Show clicks by version, which of two versions users prefer, and lists that were not shown.
 
     It reads what the service kept (serve.exposures, serve.challenger) and the events that were
-    posted with their requests. The intervals allow a look every day for a year.
+    posted with their requests. The intervals hold together on all days of a year.
     """
     from recctl.layout import Layout
     from recctl.monitoring import online, online_page

@@ -38,7 +38,7 @@ def measure(rows: ir.Table) -> LogShape:
     kept = rows.select("user_id", "item_id")
     catalogue: Any = rows.agg(catalogue=rows.item_id.nunique())
     for _ in range(_ROUNDS):
-        kept = enough(enough(kept, "item_id", _MINIMUM), "user_id", _MINIMUM)
+        kept = _enough(_enough(kept, "item_id", _MINIMUM), "user_id", _MINIMUM)
     lengths = kept.group_by("user_id").agg(n=kept.count())
     counts: Any = kept.agg(interactions=kept.count(), items=kept.item_id.nunique())
     histories: Any = lengths.agg(users=lengths.count(), long=lengths.n.quantile(0.9))
@@ -46,7 +46,7 @@ def measure(rows: ir.Table) -> LogShape:
     return LogShape(**{name: int(value or 0) for name, value in found.items()})
 
 
-def enough(table: ir.Table, column: str, minimum: int) -> ir.Table:
+def _enough(table: ir.Table, column: str, minimum: int) -> ir.Table:
     """The rows whose value in the column occurs in at least so many rows."""
     if minimum <= 1:
         return table

@@ -34,7 +34,7 @@ def remove_from(layout: Layout, name: str, digests: Iterable[str], *, dry: bool)
         there = list(itertools.compress(paths, found))
         if there and not dry:
             store.remove(there)
-    except Exception as error:  # each kind of remote raises the errors of its own library
+    except Exception as error:  # each kind of remote raises its library's errors
         reason = " ".join(redact(str(error)).split()) or type(error).__name__
         raise UserError(f"it deletes nothing ({reason})", fix) from error
     return len(there)

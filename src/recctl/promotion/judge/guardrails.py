@@ -1,4 +1,4 @@
-"""What must not break while accuracy rises, whether it serves, whether training had converged."""
+"""What must not break while accuracy rises, whether it serves, whether its trainings went well."""
 
 import math
 from collections.abc import Callable

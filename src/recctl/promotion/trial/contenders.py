@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import dataclasses
 import math
 import re
 import shutil
@@ -123,10 +122,11 @@ def registered(registry: Registry, layout: Layout, number: int, line: Sequence[E
             if package.content_digest(own) != version.digest:
                 raise UserError("its model is not the one that its digest was taken of")
             served, record = Served.load(own), TrainingRecord.load(own)
-            again = folder / package.AGAIN if (folder / package.AGAIN).is_dir() else None
-            found = Contender(own, served, version.digest, number, record, None, again)
-            assert found.answers  # it can be loaded
-    return dataclasses.replace(found, manifest=vouch.manifest_of(version))
+            again = folder / package.AGAIN if version.again else None
+            manifest = vouch.manifest_of(version)
+            found = Contender(own, served, version.digest, number, record, manifest, again)
+            assert found.answers  # loads it: what cannot be loaded is not sound
+    return found
 
 
 @contextlib.contextmanager
