@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from recctl.evaluation import statistics
-from recctl.monitoring.interval import by_user, greatest
+from recctl.evaluation.statistics import YEAR
 from recctl.monitoring.params import MonitorParams
-from recctl.promotion.judge.budget import YEAR
+from recctl.online.interval import by_user, greatest
 from recctl.promotion.judge.policy import Primary
 
 GAINS = 1 / np.log2(np.arange(1, 11) + 1)

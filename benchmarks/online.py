@@ -30,7 +30,7 @@ from rich.table import Table
 
 from recctl.datasets import starter
 from recctl.models import BASELINES
-from recctl.monitoring.online import preferred
+from recctl.online.report import preferred
 from recctl.recommend import Served
 from recctl.sequences.store import Histories
 from recctl.sequences.vocabulary import Vocabulary

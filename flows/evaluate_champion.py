@@ -17,9 +17,9 @@ from recctl.layout import Layout
 from recctl.lock import Lock
 from recctl.monitoring import page
 from recctl.monitoring.report import Report
-from recctl.monitoring.undo import undo
 from recctl.monitoring.watch import NoChampion, watch
 from recctl.notify.notices import Notices
+from recctl.promotion import undo
 from recctl.retraining import pages
 from recctl.retraining.pages import Page
 from recctl.retraining.run import Hooks, collect, validated
@@ -48,7 +48,7 @@ def evaluate_champion(project: Path | None = None, wait_minutes: float = 60.0) -
 
 def undo_by_use(layout: Layout, notices: Notices) -> None:
     """Roll back where users are proven to prefer the champion before, if settings ask for it."""
-    done = in_prefect.step("use", lambda: undo(layout, print))
+    done = in_prefect.step("use", lambda: undo.by_clicks(layout, print))
     if done is not None and done.record is not None and done.entry is not None:
         notices.decided(done.record, done.entry.position)
 

@@ -88,6 +88,32 @@ class Journal:
         return locked(self.folder.with_name(f"{self.folder.name}.lock"))
 
 
+class News:
+    """Rows of `events` that any process has added since; some come twice."""
+
+    def __init__(self, log: Journal) -> None:
+        self._log = log
+        self._files = set(log.folder.glob("*.parquet"))
+        self._ends: dict[Path, int] = {}
+
+    def rows(self) -> Iterator[Row]:
+        """The rows since the last call."""
+        ends, self._ends = self._ends, {}
+        for log in self._log._logs():
+            with (
+                contextlib.suppress(FileNotFoundError),
+                log.open("rb") as file,
+            ):  # finished just now
+                file.seek(ends.get(log, 0))
+                lines, newline, _ = file.read().rpartition(b"\n")
+                self._ends[log] = ends.get(log, 0) + len(lines + newline)
+                yield from _parsed(lines.splitlines())
+        files = set(self._log.folder.glob("*.parquet"))
+        for path in files - self._files:
+            yield from read_events(path)
+        self._files = files
+
+
 def _write(file: BinaryIO, content: bytes) -> None:
     left = memoryview(content)
     while left:  # on a disk that is nearly full a write may take a part
@@ -105,11 +131,15 @@ def _at_line_start(file: BinaryIO, end: int) -> bool:
 def _rows(log: Path) -> Iterator[Row]:
     """All rows of a log; of a line that was cut off, which was never confirmed, none."""
     with log.open("rb") as file:
-        for line in file:
-            try:
-                yield from json.loads(line)
-            except ValueError:
-                continue
+        yield from _parsed(file)
+
+
+def _parsed(lines: Iterable[bytes]) -> Iterator[Row]:
+    for line in lines:
+        try:
+            yield from json.loads(line)
+        except ValueError:
+            continue
 
 
 def events(layout: Layout) -> Journal:

@@ -25,6 +25,8 @@ SERVED_K = 10_000
 """Items that one history of a request to a served model may ask for."""
 SERVED_EVENTS = 1_000
 """Events in one request to the service."""
+SERVERS = 256
+"""Processes of the service (serve --workers)."""
 
 # Decisions
 

@@ -1,13 +1,15 @@
 """The interval over users, against one that draws users one by one."""
 
+import doctest
+
 import monitoring_cases as cases
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recctl.monitoring import interval as module
-from recctl.monitoring.interval import by_user, greatest, interval, resampled
+from recctl.online import interval as module
+from recctl.online.interval import by_user, greatest, interval, resampled
 
 
 def by_loops(users: list[int], values: list[float], resamples: int, seed: int) -> list[float]:
@@ -123,3 +125,18 @@ def test_the_greatest_mean_is_the_largest_that_no_product_of_bets_rejects(
     assert not rejected(max(found - 1e-6, np.mean(values)))
     assert found == 1 or rejected(min(1, found + 1e-6))
     assert greatest(np.array(values), level / 2) >= found - 1e-9
+
+
+def test_examples_of_docstrings_hold() -> None:
+    result = doctest.testmod(module)
+    assert (result.failed, result.attempted > 0) == (0, True)
+
+
+def test_the_share_of_wins_is_bounded_on_all_days_of_a_year() -> None:
+    low, high = module.preferred(254, 246)
+    values = np.repeat([1.0, 0.0], [254, 246])
+    level = 0.05 / 2 / 365
+    assert low == pytest.approx(1 - greatest(1 - values, level), abs=1e-12)
+    assert high == pytest.approx(greatest(values, level), abs=1e-12)
+    assert low > 0.4 > module.preferred(253, 247)[0]  # as docs/promotion.md says
+    assert module.preferred(0, 0) == (0.0, 1.0)

@@ -198,7 +198,7 @@ def test_the_picture_shows_what_there_is(tmp_path: Path, one: Report) -> None:
     assert (pixels[..., :3].sum(axis=2) < 1).sum() > 500  # words
 
 
-@pytest.mark.parametrize("name", ["figures", "interval", "plots"])
+@pytest.mark.parametrize("name", ["figures", "plots"])
 def test_examples_of_docstrings_hold(name: str) -> None:
     result = doctest.testmod(importlib.import_module(f"recctl.monitoring.{name}"))
     assert (result.attempted > 0, result.failed) == (True, 0)

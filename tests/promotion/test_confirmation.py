@@ -6,11 +6,17 @@ import pandas as pd
 import pytest
 import tiny_project as tiny
 
+from recctl import journal
 from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.promotion import history
-from recctl.promotion.judge.policy import PromotionParams
+from recctl.promotion.judge import guardrails
+from recctl.promotion.judge.evidence import Use
+from recctl.promotion.judge.policy import Confirmation, Online, PromotionParams
 from recctl.promotion.verify import verify
+from recctl.serve.challenger import Challenger
+from recctl.serve.champion import Champion
+from recctl.serve.params import Compared
 
 pytestmark = pytest.mark.usefixtures("quick_decisions")
 
@@ -108,3 +114,75 @@ def test_a_policy_that_asks_for_no_gain_is_refused(project: Layout) -> None:
     tiny.set_params(project.root, promotion={**tiny.POLICY, "primary": primary})
     with pytest.raises(UserError, match="lets many small losses add up"):
         PromotionParams.judging(project.params)
+
+
+def show(layout: Layout, users: int, pleased: int, day: int = 20_000) -> None:
+    """Lists of versions 1 and 2 in one; so many of the users click the item of version 2."""
+    us = day * 24 * 3_600_000_000
+    lists = [
+        (f"{day}-{user}", us, f"p{day}-{user}", 1, 1, ["a", "b"], 2, [1, 2])
+        for user in range(users)
+    ]
+    journal.exposures(layout).append([lists])
+    rows = [("u", "b" if at < pleased else "a", us, None, one[0]) for at, one in enumerate(lists)]
+    journal.events(layout).append([rows])
+
+
+@pytest.mark.parametrize(("pleased", "verdict"), [(420, "promoted"), (80, "rejected")])
+def test_it_serves_once_users_are_shown_not_to_prefer_the_champion(
+    project: Layout, pleased: int, verdict: str
+) -> None:
+    tiny.set_params(project.root, promotion={**POLICY, "online": {"margin": 0.1}})
+    tiny.take_in(project, tiny.log(days=14))
+    tiny.train(project, "item-knn")
+    waits = "nothing to do: version 2 is provisional: "
+    assert tiny.promote(project).note == (
+        f"{waits}no day has ended on which its lists were interleaved with the champion's"
+    )
+    show(project, 20, 10, day=19_999)
+    few = tiny.promote(project).note
+    assert few is not None
+    assert few.startswith(f"{waits}too few users have preferred it or the champion to tell (")
+    show(project, 500, pleased)
+    done = tiny.promote(project)
+    assert (done.record.verdict, done.record.challenger.version) == (verdict, 2)
+    [row] = [row for row in done.record.gates if row.gate == "online"]
+    assert row.outcome == ("pass" if verdict == "promoted" else "fail")
+    assert row.reason.startswith(
+        f"of 520 users who clicked more items of one version {pleased + 10} preferred this one ("
+    )
+    assert consistent(project)
+
+
+def test_the_policy_of_use_needs_a_version_that_waits(project: Layout) -> None:
+    tiny.set_params(project.root, promotion={**tiny.POLICY, "online": {}})
+    with pytest.raises(UserError, match="judges a version that waits for its confirmation"):
+        PromotionParams.judging(project.params)
+
+
+def test_the_service_shows_the_version_that_waits(project: Layout) -> None:
+    challenger = Challenger(project, print, Compared(version="provisional"))
+    Champion(project, print, challenger.follow).renew()
+    assert (challenger.number, challenger.problem) == (2, None)
+    tiny.promote(project, "item-knn", force=True, reason="a test")
+    Champion(project, print, challenger.follow).renew()
+    assert challenger.current is None
+    assert challenger.problem == (
+        "no version is compared with the champion: none waits for its confirmation"
+    )
+
+
+@pytest.mark.parametrize(
+    ("use", "outcome"),
+    [
+        (None, "refused"),
+        (Use(wins=300, ties=5, losses=200), "pass"),
+        (Use(wins=200, ties=5, losses=300), "fail"),  # from .30 on
+        (Use(wins=4500, ties=0, losses=5500), "fail"),  # above .40, and below .50 all the same
+    ],
+)
+def test_use_by_its_users(use: Use | None, outcome: str) -> None:
+    policy = PromotionParams(online=Online(margin=0.1))
+    [row] = guardrails.online(use, policy)
+    assert (row.gate, row.outcome) == ("online", outcome)
+    assert guardrails.online(use, policy.model_copy(update={"confirmation": Confirmation()})) == []

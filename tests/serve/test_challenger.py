@@ -16,6 +16,7 @@ from lives import wait_for
 from recctl import journal
 from recctl.layout import Layout
 from recctl.models.popularity import Popularity
+from recctl.promotion.promote import Outcome
 from recctl.recommend import Rules, Served
 from recctl.serve import app as endpoints
 from recctl.serve import challenger as module
@@ -223,3 +224,53 @@ def test_figures_of_the_shadow_reach_the_disk(
     [row] = journal.pq.read_table(path).to_pylist()
     assert (row["version"], row["challenger"], row["lists"], row["overlap"]) == (3, 4, 1, 1.0)
     assert journal.exposures(alone.layout).files() == []
+
+
+def ask(champion: Champion, challenger: Challenger, times: int) -> None:
+    """Ask a champion that fails; the challenger repeats each request."""
+
+    async def asking() -> None:
+        batches = Batches(champion, challenger)
+        task = asyncio.create_task(batches.run())
+        for _ in range(times):
+            with pytest.raises(ZeroDivisionError):
+                await batches.answer([], Rules(3, True))
+            while challenger._step is not None and not challenger._step.done():
+                await asyncio.sleep(0.001)
+        task.cancel()
+
+    asyncio.run(asking())
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_champion_that_fails_where_the_one_before_does_not_is_rolled_back(
+    project: Layout, wanted: bool
+) -> None:
+    tiny.promote(project, 1.0, force=True, reason="a test")
+    tiny.set_params(project.root, promotion={**tiny.POLICY, "rollback": wanted})
+    undone: list[Outcome] = []
+    asked = Compared(version="previous", shadow=0.0)
+    challenger = Challenger(project, print, asked, undone.append)
+    champion = Champion(project, print, challenger.follow)
+    champion.renew()
+    now = champion.current
+    assert now is not None
+    assert (now.version, challenger.number) == (3, 1)
+    failing = replace(now.served, model=Failing(torch.ones(now.served.vocabulary.size)))
+    champion.current = replace(now, served=failing)
+    ask(champion, challenger, 13)
+    champion.renew()
+    assert undone == []
+    ask(champion, challenger, 2)
+    champion.renew()
+    if not wanted:
+        assert undone == []
+        return
+    [outcome] = undone
+    assert outcome.record is not None
+    assert outcome.record.sentence == (
+        "rolled back from version 3 to version 1: by use: version 3 failed in 15 passes and took "
+        "more than 2 times as long in 0, where version 1 did not; the other way round it was 0"
+    )
+    champion.renew()
+    assert (champion.current.version, challenger.number) == (1, None)

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import tiny_project as tiny
 from fastapi.testclient import TestClient
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from recctl import journal
@@ -263,3 +266,31 @@ def test_a_log_without_times_takes_no_events(tmp_path: Path) -> None:
     one = posted.Posted(Layout(tmp_path), CollectorRegistry(), print)
     with pytest.raises(ValueError, match="a log of format 'sequences' has no times"):
         list(one._checked(posted.Event(user="1", item="2")))
+
+
+@given(st.lists(st.sampled_from(["append", "cut", "finish", "take", "read"]), max_size=12))
+def test_news_of_other_processes_leave_nothing_out(steps: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        layout = Layout(Path(name))
+        tiny.set_params(layout.root)
+        log, written, read = journal.events(layout), set[str](), set[str]()
+        log.append([[("u", "before", 1, None, None)]])
+        log.finish()
+        news = journal.News(log)
+        for at, step in enumerate([*steps, "read"]):
+            if step == "append":
+                log.append([[("u", f"i{at}", at, None, None)]])
+                written.add(f"i{at}")
+            elif step == "cut":  # a process was killed while it wrote; the next one ends the line
+                for path in log.folder.parent.glob("*.jsonl"):
+                    path.write_bytes(path.read_bytes() + b'[["u", "cut')
+            elif step == "finish":
+                log.finish()
+            elif step == "take" and not written - read:
+                for path in log.folder.glob("*.parquet"):
+                    (log.folder / "taken").mkdir(exist_ok=True)
+                    path.rename(log.folder / "taken" / path.name)
+            else:
+                read |= {item for _, item, *_ in news.rows()}
+        assert read - {"before"} == written
+        assert "before" not in read

@@ -1,6 +1,7 @@
 """The process: it starts, follows, answers all the while, and ends at SIGTERM."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 import requests
@@ -94,6 +96,45 @@ def test_every_request_is_answered_while_champions_change(project: Layout, addre
     wait_for("the log", lambda: log.read_text().count("\n") == 2 * len(answers))
     counted = Counter(json.loads(line)["status"] for line in log.read_text().splitlines())
     assert counted == {200: len(answers), 202: len(answers)}
+
+
+@pytest.mark.slow
+def test_several_processes_are_one_service(project: Layout) -> None:
+    port = ports.free()
+    command = [Path(sys.executable).with_name("recctl"), "serve", "--port", str(port)]
+    command += ["--workers", "2", "--log", "requests.log"]
+    address, output, sent = f"http://127.0.0.1:{port}", project.root / "output", [0]
+
+    def known(number: int) -> bool:
+        """Whether all answers, over new connections that either process may take, know the user."""
+        asked = {"user": "new", "k": 3}
+        found = [
+            requests.post(f"{address}/recommend", json=asked, timeout=30).json()
+            for _ in range(number)
+        ]
+        sent[0] += len(found)
+        return not any(one["newcomer"] for one in found)
+
+    with output.open("w") as file, subprocess.Popen(command, cwd=project.root, stderr=file) as one:
+        try:
+            wait_for("both", lambda: output.read_text().count("version 1 answers") == 2)
+            event = {"user": "new", "item": "i2"}
+            assert requests.post(f"{address}/events", json=event, timeout=30).status_code == 202
+            wait_for("the event in both", lambda: known(20))
+            figures = requests.get(f"{address}/metrics", timeout=30).text
+            counted = re.search('path="/recommend",status="200"} (.*)', figures)
+            assert counted is not None
+            assert float(counted[1]) == sent[0]
+            assert "recctl_version 1.0" in figures
+            log = project.root / "requests.log"
+            wait_for("the log", lambda: log.read_text().count("/recommend") == sent[0])
+            children = psutil.Process(one.pid).children(recursive=True)
+            one.send_signal(signal.SIGTERM)
+            assert one.wait(30) == 0
+            wait_for("the end of all", lambda: not any(child.is_running() for child in children))
+        finally:
+            one.kill()
+    assert "Traceback" not in output.read_text()
 
 
 @pytest.mark.parametrize(

@@ -16,18 +16,18 @@ def online(
     posted with their requests. The intervals hold together on all days of a year.
     """
     from recctl.layout import Layout
-    from recctl.monitoring import online, online_page
+    from recctl.online import page, report
 
-    report = online.read(Layout.find())
+    found = report.read(Layout.find())
     if as_json:
-        echo_json(report.as_dict())
+        echo_json(found.as_dict())
         return
     from recctl.render.console import Console
 
-    for grid in online_page.grids(report):
+    for grid in page.grids(found):
         grid.print(Console())
         echo("")
-    for one in report.interleaved:
+    for one in found.interleaved:
         echo(one.sentence)
-    if report.versions or report.interleaved:
-        echo(online_page.sentence(report))
+    if found.versions or found.interleaved:
+        echo(page.sentence(found))

@@ -1,15 +1,27 @@
 """`recctl serve`: the HTTP service."""
 
 import os
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from recctl import limits
+from recctl.render.text import say
+
+if TYPE_CHECKING:
+    from recctl.layout import Layout
+    from recctl.promotion.promote import Outcome
 
 
 def serve(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8000,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=limits.SERVERS, help="Processes that answer, not serve.workers."),
+    ] = None,
     log: Annotated[
         Path | None,
         typer.Option(
@@ -27,4 +39,13 @@ def serve(
     from recctl.layout import Layout
     from recctl.serve.run import run
 
-    run(Layout.find(), host, port, os.environ.get("RECCTL_SERVE_TOKEN"), log)
+    layout, token = Layout.find(), os.environ.get("RECCTL_SERVE_TOKEN")
+    run(layout, host, port, token, log, workers, partial(_undone, layout))
+
+
+def _undone(layout: "Layout", outcome: "Outcome") -> None:
+    """Send the notice of a rollback."""
+    from recctl.notify.notices import Notices
+
+    if outcome.record and outcome.entry:
+        Notices(layout, say, "serve").decided(outcome.record, outcome.entry.position)

@@ -19,6 +19,8 @@ from scipy.optimize import brentq
 from scipy.special import bdtrc, ndtr
 
 LEVEL = 0.95
+YEAR = 365
+"""Days."""
 MANY = 16
 """A multinomial count costs about as much as drawing this many users."""
 _DRAWS = 2**22

@@ -9,7 +9,7 @@ from recctl.evaluation import metrics, statistics
 from recctl.evaluation.ranking import unreachable
 from recctl.evaluation.statistics import enclosing
 from recctl.monitoring.events import Events
-from recctl.monitoring.interval import by_user, greatest, interval
+from recctl.online.interval import by_user, greatest, interval
 
 _COUNTS = ("events", "users", "cold", "seen", "newcomers")
 

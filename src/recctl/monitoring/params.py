@@ -23,6 +23,3 @@ class MonitorParams(Section):
     false_alarms_per_year: float = Field(default=0.05, gt=0, le=1)
     """The chance that a champion which is as good as ever is called fallen within a year of daily
     looks: half of it for the figure at its promotion, half for the 365 looks."""
-    rollback: bool = False
-    """Whether the flow evaluate-champion rolls back where users are proven to prefer the champion
-    before (`serve.challenger: {version: previous}`, docs/serving.md)."""

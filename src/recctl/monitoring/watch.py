@@ -20,6 +20,7 @@ from recctl.data.params import IngestParams
 from recctl.errors import UserError
 from recctl.evaluation.params import EvaluateParams
 from recctl.evaluation.ranking import rank_cases
+from recctl.evaluation.statistics import YEAR
 from recctl.files import write_json
 from recctl.layout import Layout
 from recctl.models import load_model
@@ -30,7 +31,6 @@ from recctl.monitoring.figures import Alike, Day, Rules, alike, number_of, of_po
 from recctl.monitoring.params import MonitorParams
 from recctl.monitoring.report import Former, Report
 from recctl.promotion import history, write_pages
-from recctl.promotion.judge.budget import YEAR
 from recctl.promotion.judge.policy import Primary, PromotionParams
 from recctl.promotion.ledger import aliases
 from recctl.promotion.ledger.log import Entry

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from recctl.errors import Unknown, UserError
 from recctl.promotion.draft import draft, measured
 from recctl.promotion.judge.decision import RULES, decide
+from recctl.promotion.judge.evidence import Use
 from recctl.promotion.judge.policy import PromotionParams
 from recctl.promotion.ledger import aliases, log
 from recctl.promotion.ledger.log import Entry
@@ -29,6 +30,7 @@ def judge(
     state: aliases.Serving,
     process: service.Process | None,
     say: Say,
+    use: Use | None = None,
 ) -> Judged:
     """Score the challenger and those it is held against, and decide; nothing is written."""
     layout, sides, problems = test.layout, {"challenger": challenger}, []
@@ -53,7 +55,9 @@ def judge(
             problems.append(differs)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     days = log.days_since_judged(state.line, now, test.data.until)
-    evidence = dataclasses.replace(evidence, training=training, problems=problems, days=days)
+    evidence = dataclasses.replace(
+        evidence, training=training, problems=problems, days=days, use=use
+    )
     decision = decide(evidence, policy)
     record = draft(
         "promotion",

@@ -3,6 +3,7 @@
 With `promotion.confirmation` such a decision is provisional: the version is registered and nothing
 moves. A later command judges that version, before any newer model, by the test targets that are
 newer than all the data it was trained and judged on: real events that could not be known then.
+With `promotion.online` it is also judged by whether users prefer its lists to the champion's.
 """
 
 import dataclasses
@@ -13,13 +14,18 @@ from datetime import UTC, datetime
 import numpy as np
 
 from recctl.errors import Unknown, UserError
+from recctl.layout import Layout
+from recctl.online import report
+from recctl.online.interval import preferred
 from recctl.promotion.judge.budget import days_since
+from recctl.promotion.judge.evidence import Use
 from recctl.promotion.judge.policy import Confirmation, Primary, PromotionParams
 from recctl.promotion.ledger import aliases
 from recctl.promotion.ledger.log import Entry
 from recctl.promotion.ledger.registry import Registry
 from recctl.promotion.trial import contenders
 from recctl.promotion.trial.scoring import Contender, TestSet
+from recctl.render.numbers import percent
 from recctl.render.text import Say
 
 
@@ -30,6 +36,8 @@ class Trial:
     version: Contender
     test: TestSet
     policy: PromotionParams
+    use: Use | None
+    """None where the policy does not ask for it."""
     waits: str | None
     """Why it is too early; None where it can be judged."""
 
@@ -52,11 +60,38 @@ def trial(
         say(f"version {number} is provisional and cannot be judged: {error}")
         return None
     fresh = later(test, version)
-    users, waits = len(fresh.cases), None
+    users, waits, use = len(fresh.cases), None, None
     if users < rules.users:
-        waits = f"version {number} is provisional: {users:,} of {rules.users:,} users have events "
-        waits += "later than its data"
-    return Trial(version, fresh, not_worse(policy), waits)
+        waits = f"{users:,} of {rules.users:,} users have events later than its data"
+    if policy.online is not None:
+        use = _use(test.layout, state.says["champion"], number)
+        waits = waits or _undecided(use, policy.online.margin)
+    if waits is not None:
+        waits = f"version {number} is provisional: {waits}"
+    return Trial(version, fresh, not_worse(policy), use, waits)
+
+
+def _use(layout: Layout, champion: int | None, number: int) -> Use | None:
+    """Which users preferred, on days that have ended; None where nothing is known."""
+    try:
+        found = report.read(layout)
+    except report.NothingKept:
+        return None
+    for one in found.interleaved if found.ended else []:
+        if (one.champion, one.challenger) == (champion, number):
+            return Use(one.wins, one.ties, one.losses)
+    return None
+
+
+def _undecided(use: Use | None, margin: float) -> str | None:
+    """Why use says neither that users prefer the champion nor that they do not."""
+    if use is None:
+        return "no day has ended on which its lists were interleaved with the champion's"
+    low, high = preferred(use.wins, use.losses)
+    if low > 0.5 - margin or high < 0.5:
+        return None
+    share = f"{percent(low)} to {percent(high)}"
+    return f"too few users have preferred it or the champion to tell ({share})"
 
 
 def provisional(
@@ -105,4 +140,5 @@ def not_worse(policy: PromotionParams) -> PromotionParams:
         primary=primary,
         serving=policy.serving,
         leak=policy.leak,
+        online=policy.online,
     )

@@ -88,11 +88,12 @@ def promote(
         state = (
             _inspected(registry, say, force) if dry_run else settled(registry, layout, say, force)
         )
+        use = None
         trial = None if force else confirmation.trial(registry, policy, test, state, say)
         if trial is not None:
             if trial.waits is not None:
                 return Outcome(None, note=f"nothing to do: {trial.waits}")
-            challenger, test, policy = trial.version, trial.test, trial.policy
+            challenger, test, policy, use = trial.version, trial.test, trial.policy, trial.use
         champion = _there(state)
         if champion is not None and registry.version(champion).digest == challenger.digest:
             contenders.registered(registry, layout, champion, state.line)
@@ -100,7 +101,7 @@ def promote(
             if force and state.broken and not dry_run:
                 return _accept(layout, registry, state, f"{note}: {reason}", say)
             return Outcome(None, note=f"nothing to do: {note}")
-        judged = judge(registry, policy, test, challenger, state, process, say)
+        judged = judge(registry, policy, test, challenger, state, process, say, use)
     record = judged.record.but(key=key)
     moves = record.verdict == "promoted" or force
     if force and record.verdict != "promoted":

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -36,6 +38,8 @@ ITEMS = 10_000
 DIVERSE = 100
 """Items of a diverse list."""
 RETRY = {"retry-after": "1"}
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
+"""Names the folder in which prometheus-client adds up the figures of several processes."""
 
 
 Items = Annotated[list[Id], Field(max_length=ITEMS)]
@@ -69,10 +73,10 @@ class Recommended(Made):
 
 
 class Metrics:
-    """What `/metrics` shows."""
+    """What `/metrics` shows: of all processes, where several serve."""
 
     def __init__(self, champion: Champion) -> None:
-        self.registry = CollectorRegistry()
+        self.registry, self.own = CollectorRegistry(), CollectorRegistry()
         self.requests = Counter(
             "recctl_requests", "Requests answered.", ["path", "status"], registry=self.registry
         )
@@ -82,12 +86,20 @@ class Metrics:
             registry=self.registry,
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
         )
-        version = Gauge("recctl_version", "The version that answers.", registry=self.registry)
+        version = Gauge("recctl_version", "The version that answers.", registry=self.own)
         version.set_function(lambda: champion.current.version if champion.current else 0)
         well = Gauge(
-            "recctl_follows", "1 where the champion of the log answers.", registry=self.registry
+            "recctl_follows", "1 where the champion of the log answers.", registry=self.own
         )
         well.set_function(lambda: float(champion.problem is None))
+
+    def text(self) -> str:
+        """In Prometheus' text format."""
+        counted = self.registry
+        if SHARED in os.environ:
+            counted = CollectorRegistry()
+            MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
+        return (generate_latest(counted) + generate_latest(self.own)).decode()
 
 
 def build(
@@ -105,7 +117,7 @@ def build(
     """
     shadows = Shadows(champion.layout, champion.say)
     batches = Batches(champion, challenger, shadows.add)
-    metrics, recent = Metrics(champion), page.Recent()
+    metrics, recent = Metrics(champion), page.Recent(alone=SHARED not in os.environ)
     posted = Posted(champion.layout, metrics.registry, champion.say)
     shown = Exposures(champion.layout, exposures, metrics.registry, champion.say)
 
@@ -198,7 +210,7 @@ def build(
     @app.get("/metrics", tags=["service"], response_class=PlainTextResponse)
     async def show_metrics() -> PlainTextResponse:
         """Figures in Prometheus' text format."""
-        return PlainTextResponse(generate_latest(metrics.registry).decode())
+        return PlainTextResponse(metrics.text())
 
     return app
 

@@ -147,7 +147,12 @@ class Batches:
         theirs = None
         if other is not None and both:
             theirs = other.submit(lambda loaded: _scored(loaded, [batch[at] for at in both]))
-        found = _scored(by, batch)
+        try:
+            found = _scored(by, batch)
+        except Exception:
+            if other is not None:  # whether it is the version's fault
+                _after_failure(other, by, theirs or other.submit(lambda own: _scored(own, batch)))
+            raise
         seconds = time.perf_counter() - began
         if other is not None and theirs is not None:
             lists = other.result(theirs)
@@ -157,13 +162,20 @@ class Batches:
             repeated = other.submit(lambda loaded: _timed(loaded, batch))
             if repeated is not None:
                 row = [time.time_ns() // 1000, by.version, other.number, seconds]
-                repeated.add_done_callback(lambda done: self._compare(row, found, done))
+                repeated.add_done_callback(lambda done: self._compare(row, found, done, other))
         return found
 
-    def _compare(self, row: list[Any], found: list[Scored], repeated: Future[_Repeated]) -> None:
+    def _compare(
+        self,
+        row: list[Any],
+        found: list[Scored],
+        repeated: Future[_Repeated],
+        other: Challenger,
+    ) -> None:
         """Keep how the challenger repeated a pass."""
         failed = repeated.exception() is not None
         seconds, theirs = (None, []) if failed else repeated.result()
+        other.compare(row[1], row[2], row[3], seconds)
         lists = [one for one in found if isinstance(one, Answer)]
         shares = [
             overlap(one, other)
@@ -173,6 +185,15 @@ class Batches:
         row += [seconds, len(lists), len(lists) - len(shares), sum(shares)]
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._keep, row)
+
+
+def _after_failure(other: Challenger, by: Loaded, repeated: Future[Any] | None) -> None:
+    """Count a pass in which the champion failed, once the challenger has tried it."""
+    number = other.number
+    if repeated is not None and number is not None:
+        repeated.add_done_callback(
+            lambda done: other.compare(by.version, number, None, None if done.exception() else 0.0)
+        )
 
 
 def _timed(by: Loaded, batch: list[_Waiting]) -> _Repeated:

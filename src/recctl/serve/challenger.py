@@ -13,11 +13,14 @@ from typing import Any, TypeVar
 
 from recctl.errors import UserError
 from recctl.layout import Layout
-from recctl.promotion import history
+from recctl.promotion import confirmation, history, undo
+from recctl.promotion.judge.policy import PromotionParams
 from recctl.promotion.ledger.aliases import Serving
 from recctl.promotion.ledger.log import retired
+from recctl.promotion.promote import Outcome
 from recctl.promotion.trial import contenders, pseudonyms
 from recctl.serve.champion import Loaded, try_lists
+from recctl.serve.health import Health
 from recctl.serve.params import Compared
 
 LATE = 0.1
@@ -31,8 +34,17 @@ T = TypeVar("T")
 class Challenger:
     """What answers beside the champion, renewed by `follow`; `problem` says why nothing does."""
 
-    def __init__(self, layout: Layout, say: Callable[[str], None], asked: Compared) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        say: Callable[[str], None],
+        asked: Compared,
+        undone: Callable[[Outcome], None] = lambda outcome: None,
+    ) -> None:
+        """`undone` gets what rolled the champion back."""
         self._layout = layout
+        self._undone = undone
+        self._health: Health | None = None
         self._say = say
         self._asked = asked
         self._key = pseudonyms.key(layout)
@@ -40,7 +52,7 @@ class Challenger:
         self._rng = random.Random()
         self._step: Future[Any] | None = None
         self._tried = -AGAIN
-        self.number = None if asked.version == "previous" else asked.version
+        self.number = asked.version if isinstance(asked.version, int) else None
         """The version that was asked for, when the registry was read."""
         self.current: Loaded | None = None
         self.problem: str | None = None
@@ -50,12 +62,14 @@ class Challenger:
 
         `champion` is the version that serves.
         """
-        asked = self._asked.version
-        number = now.wanted["previous"] if asked == "previous" else asked
+        number = self._wanted(now)
         if number != self.number:
             self.current, self.number, self._tried = None, number, -AGAIN
         if number is None:
-            self._stop("no version is compared with the champion: none served before it")
+            what = "served before it"
+            if self._asked.version == "provisional":
+                what = "waits for its confirmation"
+            self._stop(f"no version is compared with the champion: none {what}")
         elif number == champion:
             self._stop(f"version {number} is not compared: it is the champion")
         elif number in retired(now.line, promoting=True):
@@ -69,6 +83,43 @@ class Challenger:
             except (UserError, OSError) as error:
                 why = " ".join(str(error).split())
                 self._stop(f"no version is compared with the champion: {why}")
+
+        if self._health and self._health.pair == (champion, number):
+            self._undo(self._health)
+
+    def _wanted(self, now: Serving) -> int | None:
+        """The number of the version that settings ask for."""
+        asked = self._asked.version
+        if isinstance(asked, int):
+            return asked
+        if asked == "previous":
+            return now.wanted["previous"]
+        rules = PromotionParams.load(self._layout.params).confirmation
+        entry = confirmation.provisional(now.line, rules, None)
+        record = entry.record if entry else None
+        return record.challenger.version if record and record.challenger else None
+
+    def compare(
+        self, champion: int, number: int, seconds: float | None, others: float | None
+    ) -> None:
+        """Note the seconds that a pass took with the champion and with version `number`.
+
+        None: it failed.
+        """
+        if self._health is None or self._health.pair != (champion, number):
+            self._health = Health(champion, number)
+        self._health.add(seconds, others)
+
+    def _undo(self, health: Health) -> None:
+        """Roll a champion back that is proven to fail or be slow where the one before does not."""
+        if self._asked.version != "previous" or health.worse is None:
+            return
+        try:
+            if undo.wanted(self._layout):
+                self._undone(undo.back(self._layout, health.worse, self._say))
+        except UserError as error:
+            self._say(f"the champion was not rolled back: {error}")
+        self._health = None
 
     def _load(self, number: int, now: Serving) -> None:
         registry = history.open_registry(self._layout)

@@ -1,5 +1,6 @@
 """The service's status page: what answers, the recent requests, the versions that served."""
 
+import os
 from collections import defaultdict, deque
 from datetime import UTC, datetime
 
@@ -22,9 +23,10 @@ REFRESH = 10
 
 
 class Recent:
-    """The last requests to each path."""
+    """The last requests to each path, of this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, alone: bool = True) -> None:
+        self._alone = alone
         self._seen: dict[str, deque[tuple[str, Passed]]] = defaultdict(lambda: deque(maxlen=KEPT))
 
     def add(self, one: Passed) -> None:
@@ -34,7 +36,8 @@ class Recent:
     def grid(self) -> Grid:
         """Number, errors and times by path."""
         names = ("requests", "4xx", "5xx", "p50 ms", "p99 ms", "since")
-        note = f"The last {KEPT:,} to each path; 4xx was refused, 5xx failed; times in UTC."
+        whose = "" if self._alone else f" of process {os.getpid()}, one of several"
+        note = f"The last {KEPT:,} to each path{whose}; 4xx was refused, 5xx failed; times in UTC."
         grid = Grid("requests", [*left("path"), *right(*names)], note)
         for path, seen in sorted(self._seen.items()):
             refused, failed = (sum(one.status // 100 == n for _, one in seen) for n in (4, 5))

@@ -11,8 +11,9 @@ from recctl.config import Section, Settings
 class Compared(Settings):
     """A challenger that is compared with the champion in use."""
 
-    version: Annotated[int, Field(ge=1, le=limits.VERSION)] | Literal["previous"]
-    """A registered version that does not serve; `previous`: the champion before."""
+    version: Annotated[int, Field(ge=1, le=limits.VERSION)] | Literal["previous", "provisional"]
+    """A registered version that does not serve; `previous`: the champion before; `provisional`: the
+    version that waits for its confirmation."""
     shadow: float = Field(default=0.1, ge=0, le=1)
     """The share of the champion's passes that it repeats; its lists are not shown."""
     interleave: float = Field(default=0.0, ge=0, le=1)
@@ -25,6 +26,8 @@ class ServeParams(Section):
     section: ClassVar[str] = "serve"
     optional: ClassVar[bool] = True
 
+    workers: int = Field(default=1, ge=1, le=limits.SERVERS)
+    """Processes that answer; --workers overrides it."""
     exposures: float = Field(default=0.0, ge=0, le=1)
     """The share of the requests whose lists are kept, so that it is known what was shown."""
     challenger: Compared | None = None

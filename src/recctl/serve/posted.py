@@ -97,6 +97,7 @@ class Posted(Writer):
         self._taken = Counter("recctl_events", "Events taken.", registry=registry)
         self._mark = journal.mark(layout)
         self._read_at: int | None = None
+        self._news = journal.News(self.journal)
         sources = IntakeParams.load(layout.params).sources
         folders = [layout.root / one.path for one in sources if isinstance(one, Folder)]
         self._untaken = self.journal.folder not in folders
@@ -162,17 +163,21 @@ class Posted(Writer):
 
     async def step(self) -> None:
         await super().step()
-        if self._read_at != self._marked():
-            await self._try(self._read)
+        await self._try(self._read if self._read_at != self._marked() else self._follow)
 
     def _marked(self) -> int:
         """When a user was forgotten last, of whom nothing may stay in memory."""
         return self._mark.stat().st_mtime_ns if self._mark.exists() else 0
 
+    def _follow(self) -> None:
+        """Take over what other processes were sent."""
+        self.last.add(self._news.rows())
+
     def _read(self) -> None:
         """Read the newest events again, as many as are kept."""
         now, found, count = self._marked(), list[list[Row]](), 0
         self.journal.finish()
+        self._news = journal.News(self.journal)
         for path in reversed(self.journal.files()):
             found.append(journal.read_events(path))
             count += len(found[-1])

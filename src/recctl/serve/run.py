@@ -1,34 +1,94 @@
-"""The service's process: one thread that follows the champion, and the server."""
+"""The service's processes: in each the server, and one thread that follows the champion."""
 
 import logging
 import os
 import socket
 import sys
+import tempfile
 import threading
-from logging.handlers import RotatingFileHandler
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
 
 from recctl.errors import UserError
 from recctl.evaluation.params import EvaluateParams
 from recctl.layout import Layout
-from recctl.serve.app import LOG, REQUESTS, build
+from recctl.promotion.promote import Outcome
+from recctl.serve.app import LOG, REQUESTS, SHARED, build
 from recctl.serve.challenger import Challenger
 from recctl.serve.champion import Champion
 from recctl.serve.params import ServeParams
 
+if TYPE_CHECKING:
+    from multiprocessing.queues import Queue
+
 LOOPBACK = ("127.0.0.1", "localhost")
 SECONDS_TO_END = 10
 """For the requests that are under way at SIGTERM."""
+SECONDS_TO_START = 120
+"""After which a process that does not answer is ended; importing alone may take ten."""
 LOG_BYTES = 64 << 20
 """Of a log of requests; a full one becomes FILE.1, in place of the one before."""
 
 
-def run(layout: Layout, host: str, port: int, token: str | None, log: Path | None = None) -> None:
+@dataclass(frozen=True)
+class Service:
+    """What each process of the service is made from; it can be sent to one."""
+
+    layout: Layout
+    token: str | None
+    undone: Callable[[Outcome], None]
+    """Gets a rollback that the service itself has made."""
+    lines: "Queue[logging.LogRecord] | None"
+    """Takes the lines of requests; None: they go to stderr."""
+
+    def __call__(self) -> FastAPI:
+        """The application, with the thread that follows the champion as long as the process."""
+        handler = logging.StreamHandler(sys.stderr)
+        LOG.handlers[:] = [handler]
+        LOG.setLevel(logging.INFO)
+        if self.lines is not None:
+            REQUESTS.handlers[:] = [QueueHandler(self.lines)]
+            REQUESTS.propagate = False
+        params = ServeParams.load(self.layout.params)
+        asked, challenger = params.challenger, None
+        if asked is not None:
+            challenger = Challenger(self.layout, LOG.info, asked, self.undone)
+        champion = Champion(self.layout, LOG.info, challenger.follow if challenger else None)
+        follow = partial(champion.follow, threading.Event())
+        threading.Thread(target=follow, daemon=True).start()
+        return build(
+            champion,
+            challenger,
+            filter_seen=EvaluateParams.load(self.layout.params).filter_seen,
+            token=self.token,
+            exposures=params.exposures,
+        )
+
+
+def run(
+    layout: Layout,
+    host: str,
+    port: int,
+    token: str | None,
+    log: Path | None = None,
+    workers: int | None = None,
+    undone: Callable[[Outcome], None] = lambda outcome: None,
+) -> None:
     """Serve until SIGTERM or Ctrl-C; the lines of requests go to the file `log`, or to stderr.
 
     It answers at once, without a version until the registry was read and the champion is loaded.
+    `undone` gets a rollback that the service itself has made.
+
     Raises UserError where the address cannot be listened on, or others could reach it and there is
     no token.
     """
@@ -37,38 +97,53 @@ def run(layout: Layout, host: str, port: int, token: str | None, log: Path | Non
             f"on {host} other machines could ask the service, and there is no token",
             "set RECCTL_SERVE_TOKEN to a long random text, or leave --host out",
         )
-    filter_seen = EvaluateParams.load(layout.params).filter_seen
-    params = ServeParams.load(layout.params)
+    EvaluateParams.load(layout.params)
+    workers = workers or ServeParams.load(layout.params).workers
     listening = _listen(host, port)
-    handler = logging.StreamHandler(sys.stderr)
-    LOG.addHandler(handler)
+    LOG.addHandler(logging.StreamHandler(sys.stderr))
     LOG.setLevel(logging.INFO)
-    if log is not None:
-        REQUESTS.addHandler(RotatingFileHandler(log, maxBytes=LOG_BYTES, backupCount=1))
-        REQUESTS.propagate = False
-    asked, stop = params.challenger, threading.Event()
-    challenger = Challenger(layout, LOG.info, asked) if asked else None
-    champion = Champion(layout, LOG.info, challenger.follow if challenger else None)
-    following = threading.Thread(target=champion.follow, args=(stop,), daemon=True)
-    following.start()
     LOG.info("listening on http://%s:%d", host, port)
-    config = uvicorn.Config(
-        build(
-            champion,
-            challenger,
-            filter_seen=filter_seen,
-            token=token,
-            exposures=params.exposures,
-        ),
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=SECONDS_TO_END,
-    )
+    with _lines(log) as lines, _figures(workers):
+        config = uvicorn.Config(
+            Service(layout, token, undone, lines),
+            factory=True,
+            workers=workers,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=SECONDS_TO_END,
+            timeout_worker_healthcheck=SECONDS_TO_START,
+        )
+        if workers == 1:
+            uvicorn.Server(config).run(sockets=[listening])
+        else:
+            Multiprocess(config, sockets=[listening]).run()
+
+
+@contextmanager
+def _lines(log: Path | None) -> "Iterator[Queue[logging.LogRecord] | None]":
+    """A queue whose lines are written to the file: by this process alone, which may rotate it."""
+    if log is None:
+        yield None
+        return
+    lines = get_context("spawn").Queue()
+    handler = RotatingFileHandler(log, maxBytes=LOG_BYTES, backupCount=1)
+    writing = QueueListener(lines, handler)
+    writing.start()
     try:
-        uvicorn.Server(config).run(sockets=[listening])
+        yield lines
     finally:
-        stop.set()
-        LOG.removeHandler(handler)
+        writing.stop()
+
+
+@contextmanager
+def _figures(workers: int) -> Iterator[None]:
+    """Where there are several processes, a folder in which their figures are added up."""
+    if workers == 1:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="recctl-metrics-") as folder:
+        os.environ[SHARED] = folder
+        yield
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -8,11 +8,10 @@ and by the union bound so do the expected promotions of challengers that are tru
 
 from datetime import UTC, datetime
 
+from recctl.evaluation.statistics import YEAR
 from recctl.promotion.judge.record import DecisionRecord
 
 _DAY = 86_400
-YEAR = 365
-"""Days."""
 
 
 def level(budget: float, days: float, claims: int) -> float:

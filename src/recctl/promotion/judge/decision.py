@@ -18,7 +18,16 @@ verdict, so that decisions taken before are not called wrong."""
 
 _SAID = 2
 """Reasons that the sentence of a decision gives; the table has them all."""
-_JUDGES = ("primary", "floors", "baselines", "slices", "guardrails", "ratchet", "first_model")
+_JUDGES = (
+    "primary",
+    "floors",
+    "baselines",
+    "slices",
+    "guardrails",
+    "ratchet",
+    "online",
+    "first_model",
+)
 """Gates whose passing says something for the challenger; the others only say nothing against it."""
 
 
@@ -52,6 +61,8 @@ def decide(evidence: Evidence, policy: PromotionParams) -> Decision:
         said = (
             f"it serves once it is not worse on later events of {policy.confirmation.users:,} users"
         )
+        if policy.online is not None:
+            said += ", and in use users do not prefer the champion"
         rows.append(Gate("confirmation", "later events", "shown", said))
     return Decision(verdict, rows, f"{verdict}: {_why(verdict, rows)}")
 
@@ -71,6 +82,7 @@ def _against(counter: Counter, evidence: Evidence, policy: PromotionParams) -> l
         *gates.suspicious_gain(pairs, policy),
         *guardrails.convergence(evidence.training, policy),
         *guardrails.refit(evidence.refit, policy),
+        *guardrails.online(evidence.use, policy),
     ]
 
 

@@ -72,6 +72,16 @@ class Refit:
 
 
 @dataclass(frozen=True)
+class Use:
+    """Users to whom lists of the champion and the challenger were shown as one (interleaved)."""
+
+    wins: int
+    """Who clicked more items of the challenger's than of the champion's."""
+    ties: int
+    losses: int
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Everything that `decide` looks at."""
 
@@ -98,6 +108,8 @@ class Evidence:
     """None where it was not tried, and in evidence of before it was kept."""
     refit: Refit | None = None
     """None where it was not trained again: gates failed, or the policy does not ask for it."""
+    use: Use | None = None
+    """None but where a provisional version is judged by its use."""
     leaks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     """By `challenger`, `champion`, `best`: which of `users` have a target that the model may have
     been trained on; (users,) each. A model without an entry could not be checked."""

@@ -28,7 +28,8 @@ class Gate:
 
     gate: str
     """The policy's key: primary, floors, baselines, slices, guardrails, suspicious_gain, ratchet,
-    serving, refit, convergence, leak, first_model; `evidence` for what cannot be judged at all."""
+    serving, refit, convergence, leak, confirmation, online, first_model; `evidence` for what cannot
+    be judged at all."""
     name: str
     """What was looked at, such as `ndcg@10` or `history length: short`."""
     outcome: Outcome

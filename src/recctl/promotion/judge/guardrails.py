@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+from recctl.online import interval
 from recctl.promotion.judge.comparison import SLACK
-from recctl.promotion.judge.evidence import Conduct, Evidence, Refit, Serving, Training
+from recctl.promotion.judge.evidence import Conduct, Evidence, Refit, Serving, Training, Use
 from recctl.promotion.judge.gate import Gate, Outcome
 from recctl.promotion.judge.policy import Primary, PromotionParams
 from recctl.render.numbers import figure, label, percent, signed
@@ -136,6 +137,23 @@ def _refit_lists(found: Refit, least: float) -> Gate:
     )
     outcome: Outcome = "pass" if overlap >= least else "fail"
     return Gate("refit", "lists", outcome, said, challenger=overlap, threshold=least)
+
+
+def online(found: Use | None, policy: PromotionParams) -> list[Gate]:
+    """Users must not prefer the champion; asked once the version was shown, not before."""
+    if policy.online is None or policy.confirmation is not None:
+        return []
+    if found is None:
+        said = "nothing is known of its use"
+        return [Gate("online", "preferred", "refused", said)]
+    decided, least = found.wins + found.losses, 0.5 - policy.online.margin
+    low, high = interval.preferred(found.wins, found.losses)
+    said = f"of {decided:,} users who clicked more items of one version {found.wins:,} preferred "
+    said += f"this one ({percent(low)} to {percent(high)}; above {percent(least)} needed)"
+    share = found.wins / decided if decided else None
+    outcome: Outcome = "pass" if low > least and high >= 0.5 else "fail"
+    row = Gate("online", "preferred", outcome, said, challenger=share, threshold=least)
+    return [replace(row, low=low, high=high, users=decided)]
 
 
 def convergence(training: Training | None, policy: PromotionParams) -> list[Gate]:

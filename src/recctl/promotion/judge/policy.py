@@ -80,6 +80,13 @@ class Leak(Settings):
     """At most this share of test users is left out for it, for all models alike; above: refused."""
 
 
+class Online(Settings):
+    """Users to whom both were shown must not prefer the champion to a provisional version."""
+
+    margin: float = Field(default=0.1, gt=0, lt=0.5)
+    """Not preferred: the lower end of the interval of `recctl online` is above .5 minus this."""
+
+
 class Confirmation(Settings):
     """A model that passed is provisional: it serves once it is not worse on later events."""
 
@@ -121,6 +128,12 @@ class PromotionParams(Section):
     """Whether training must have converged: validation no longer rose where it met its limit."""
     leak: Leak | None = None
     confirmation: Confirmation | None = None
+    online: Online | None = None
+    """Asked of a provisional version (needs `confirmation`, and
+    `serve.challenger: {version: provisional, interleave: ...}`)."""
+    rollback: bool = False
+    """Whether the champion before serves again where the newer one is proven worse in use (needs
+    `serve.challenger: {version: previous, ...}`)."""
     first_model: Literal["baselines", "any", "none"] = "baselines"
     """Where no champion serves: `baselines` needs floors and baselines to hold, `any` takes any
     sound model, `none` promotes no first model without --force."""
@@ -152,6 +165,11 @@ class PromotionParams(Section):
             raise UserError(
                 f"{path.name}: 'promotion.primary.better: false' lets many small losses add up",
                 "leave it out",
+            )
+        if policy.online is not None and policy.confirmation is None:
+            raise UserError(
+                f"{path.name}: 'promotion.online' judges a version that waits for its confirmation",
+                "turn promotion.confirmation on as well, or 'online' off",
             )
         return policy
 

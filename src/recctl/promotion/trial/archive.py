@@ -14,7 +14,15 @@ from recctl.errors import Gone, UserError
 from recctl.evaluation.slices import Slice
 from recctl.files import digest, read_json, read_table, replacing, write_json
 from recctl.promotion.judge.decision import RULES, Decision, decide
-from recctl.promotion.judge.evidence import Conduct, Evidence, Refit, Scored, Serving, Training
+from recctl.promotion.judge.evidence import (
+    Conduct,
+    Evidence,
+    Refit,
+    Scored,
+    Serving,
+    Training,
+    Use,
+)
 from recctl.promotion.judge.gate import Gate
 from recctl.promotion.judge.policy import PromotionParams
 from recctl.promotion.judge.record import DecisionRecord, Erased
@@ -98,6 +106,7 @@ def _facts(evidence: Evidence, scored: dict[str, Scored]) -> dict[str, Any]:
         "training": dataclasses.asdict(evidence.training) if evidence.training else None,
         "serving": dataclasses.asdict(evidence.serving) if evidence.serving else None,
         "refit": dataclasses.asdict(evidence.refit) if evidence.refit else None,
+        "use": dataclasses.asdict(evidence.use) if evidence.use else None,
         "days": evidence.days,
         "common": evidence.common,
         "problems": evidence.problems,
@@ -139,6 +148,7 @@ def load(folder: Path) -> Evidence:
             training=Training(**facts["training"]) if facts["training"] else None,
             serving=Serving(**facts["serving"]) if facts.get("serving") else None,
             refit=Refit(**facts["refit"]) if facts.get("refit") else None,
+            use=Use(**facts["use"]) if facts.get("use") else None,
             leaks={name: table[f"leak/{name}"].to_numpy() for name in facts["leaks"]},
             days=facts.get("days"),
             common=facts["common"],

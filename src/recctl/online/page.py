@@ -1,7 +1,7 @@
 """The clicks by version as tables for a terminal."""
 
-from recctl.monitoring.clicks import HOURS
-from recctl.monitoring.online import Report, Share
+from recctl.online.clicks import HOURS
+from recctl.online.report import Report, Share
 from recctl.render.grid import Cell, Grid, left, right
 from recctl.render.numbers import count, percent
 

@@ -12,12 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recctl.errors import UserError
-from recctl.evaluation.statistics import LEVEL
 from recctl.layout import Layout
-from recctl.monitoring import clicks
-from recctl.monitoring.clicks import Clicks, Shadow
-from recctl.monitoring.interval import greatest
-from recctl.promotion.judge.budget import YEAR
+from recctl.online import clicks
+from recctl.online.clicks import Clicks, Shadow
+from recctl.online.interval import through_a_year
 from recctl.render.numbers import percent
 
 
@@ -145,8 +143,7 @@ def share(values: NDArray[np.float64]) -> Share:
     """The mean of one value per user, each in [0, 1], with bounds for a year of daily looks."""
     if not len(values):
         return Share(None)
-    level = (1 - LEVEL) / 2 / YEAR
-    return Share(float(values.mean()), 1 - greatest(1 - values, level), greatest(values, level))
+    return Share(float(values.mean()), *through_a_year(values))
 
 
 def preferred(credit: NDArray[np.int64]) -> Share:

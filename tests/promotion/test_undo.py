@@ -7,8 +7,8 @@ import tiny_project as tiny
 
 from recctl import journal
 from recctl.layout import Layout
-from recctl.monitoring.undo import undo
 from recctl.promotion import history
+from recctl.promotion.undo import by_clicks
 
 DAY = 24 * 3_600_000_000
 USERS = 200
@@ -32,15 +32,15 @@ def test_only_by_lists_since_the_champion_serves_and_only_where_it_is_asked_for(
     layout = tiny.make(tmp_path / "project")
     tiny.promote(layout, 1e6)
     tiny.promote(layout, 10.0)
-    tiny.set_params(layout.root, monitor={"rollback": True})
-    assert undo(layout, print) is None  # nothing was kept
+    tiny.set_params(layout.root, promotion={**tiny.POLICY, "rollback": True})
+    assert by_clicks(layout, print) is None  # nothing was kept
     show(layout, decision=1, liked=1)
-    assert undo(layout, print) is None  # before version 2 served
+    assert by_clicks(layout, print) is None  # before version 2 served
     show(layout, decision=2, liked=1)
-    tiny.set_params(layout.root, monitor={})
-    assert undo(layout, print) is None
-    tiny.set_params(layout.root, monitor={"rollback": True})
-    done = undo(layout, print)
+    tiny.set_params(layout.root, promotion=tiny.POLICY)
+    assert by_clicks(layout, print) is None
+    tiny.set_params(layout.root, promotion={**tiny.POLICY, "rollback": True})
+    done = by_clicks(layout, print)
     assert done is not None
     assert done.record is not None
     assert done.record.sentence == (
@@ -48,4 +48,4 @@ def test_only_by_lists_since_the_champion_serves_and_only_where_it_is_asked_for(
         "2: of 200 users without a tie 200 preferred version 1 (100.0%, 95.2% to 100.0%)."
     )
     assert history.reading(layout)[1].aliases["champion"] == 1
-    assert undo(layout, print) is None  # none served before version 1
+    assert by_clicks(layout, print) is None  # none served before version 1

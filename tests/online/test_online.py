@@ -15,8 +15,8 @@ from recctl import journal
 from recctl.cli.app import app
 from recctl.errors import UserError
 from recctl.layout import Layout
-from recctl.monitoring import clicks, online, online_page
-from recctl.monitoring.interval import greatest
+from recctl.online import clicks, page, report
+from recctl.online.interval import greatest
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
@@ -103,13 +103,13 @@ def test_clicks_are_those_of_a_loop_over_lists_and_events(project: Layout, seed:
 
 
 def test_on_the_first_day_figures_are_shown_and_nothing_is_judged(project: Layout) -> None:
-    us = online.time.time_ns() // 1000
+    us = report.time.time_ns() // 1000
     keep(project, [["r", us, "p", 1, 9, ["a", "b"], 3, [1, 3]]], [["u", "b", us, None, "r"]] * 2)
-    report = online.read(project)
-    [pair] = report.interleaved
-    assert (report.ended, report.versions, report.later) == (False, [], 0)
+    found = report.read(project)
+    [pair] = found.interleaved
+    assert (found.ended, found.versions, found.later) == (False, [], 0)
     assert (pair.clicks, pair.wins, pair.ties, pair.losses) == (1, 1, 0, 0)
-    assert pair.preferred == online.Share(1.0, None, None)
+    assert pair.preferred == report.Share(1.0, None, None)
     assert pair.better is None
     assert pair.sentence == (
         "Neither version 1 nor version 3 is proven better: of 1 users without a tie 1 preferred "
@@ -120,11 +120,11 @@ def test_on_the_first_day_figures_are_shown_and_nothing_is_judged(project: Layou
 def test_a_share_has_the_bounds_of_a_year_of_looks() -> None:
     level = 0.05 / 2 / 365
     credit = np.array([2] * 300 + [-1] * 100 + [0] * 500)
-    found = online.preferred(credit)
+    found = report.preferred(credit)
     values = np.repeat([1.0, 0.0], [300, 100])
-    assert found == online.Share(0.75, 1 - greatest(1 - values, level), greatest(values, level))
+    assert found == report.Share(0.75, 1 - greatest(1 - values, level), greatest(values, level))
     assert 0.6 < (found.low or 0) < 0.75 < (found.high or 0) < 0.9
-    assert online.preferred(np.zeros(3, np.int64)) == online.Share(None)
+    assert report.preferred(np.zeros(3, np.int64)) == report.Share(None)
 
 
 def test_the_sentence_names_the_better_version(project: Layout) -> None:
@@ -132,14 +132,14 @@ def test_the_sentence_names_the_better_version(project: Layout) -> None:
     lists = [[f"r{n}", day, f"p{n}", 1, 9, ["a", "b"], 3, [1, 3]] for n in range(200)]
     clicked = [["u", "b" if n % 10 else "a", day, None, f"r{n}"] for n in range(200)]
     keep(project, lists, clicked)
-    found = online.read(project)
+    found = report.read(project)
     [pair] = found.interleaved
     assert pair.better == 3
     assert pair.sentence.startswith(
         "Version 3 is proven better than version 1: of 200 users without a tie 180 preferred "
         "version 3 (90.0%, "
     )
-    other = online.Preference(1, 3, 5, 5, 5, 20, 0, 180, online.Share(0.1, 0.05, 0.2))
+    other = report.Preference(1, 3, 5, 5, 5, 20, 0, 180, report.Share(0.1, 0.05, 0.2))
     assert other.better == 1
     assert other.sentence == (
         "Version 1 is proven better than version 3: of 200 users without a tie 20 preferred "
@@ -183,8 +183,8 @@ def test_what_was_in_the_shadow_is_added_up_by_pair(project: Layout) -> None:
     assert (first.p50, first.challenger_p50) == pytest.approx((0.2, 0.5))
     assert (first.p95, first.challenger_p95) == pytest.approx((0.38, 0.77))
     assert second == clicks.Shadow(3, 2, 1, 1, 1, None, 1.0, 1.0, None, None)
-    report = online.read(project)
-    assert report.as_dict()["shadows"][0]["overlap"] == 0.5
-    [grid] = online_page.grids(report)
+    found = report.read(project)
+    assert found.as_dict()["shadows"][0]["overlap"] == 0.5
+    [grid] = page.grids(found)
     shown = [str(cell) for cell in grid.rows[0]]
     assert shown == ["1", "2", "5", "15", "3", "50.0%", "200.0", "380.0", "500.0", "770.0"]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import logsumexp
 
-from recctl.evaluation.statistics import MANY, Interval, in_parts, percentile
+from recctl.evaluation.statistics import LEVEL, MANY, YEAR, Interval, in_parts, percentile
 
 _DIGITS = 12
 """Sums that agree to so many digits are the same: they differ only by rounding."""
@@ -103,3 +103,16 @@ def greatest(values: NDArray[np.float64], level: float) -> float:
     if excess(1.0) <= 0:
         return 1.0
     return float(brentq(excess, float(values.mean()), 1.0))
+
+
+def through_a_year(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Bounds of the mean of values in [0, 1], one per user, that hold on all days of a year."""
+    level = (1 - LEVEL) / 2 / YEAR
+    return 1 - greatest(1 - values, level), greatest(values, level)
+
+
+def preferred(wins: int, losses: int) -> tuple[float, float]:
+    """`through_a_year`, of the share of wins; (0, 1) where there is neither."""
+    if not wins + losses:
+        return 0.0, 1.0
+    return through_a_year(np.repeat([1.0, 0.0], [wins, losses]))
