@@ -70,6 +70,12 @@ def test_help_answers_at_once() -> None:
     assert min(times) < 0.2
 
 
+def test_imports_are_not_searched_for_garbage(tmp_path: Path) -> None:
+    script = "import gc, sys\nfrom recctl import cli\nsys.argv = ['recctl', '--version']\ntry:\n"
+    script += "    cli.main()\nexcept SystemExit:\n    print(gc.get_threshold()[0])"
+    assert int(python(script, tmp_path).split()[-1]) >= 50_000
+
+
 BANNED = [
     *[f"import {one}" for one in ("pickle", "dill", "joblib", "cloudpickle", "shelve", "marshal")],
     "import pandas; pandas.read_pickle(p)",

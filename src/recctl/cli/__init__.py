@@ -1,6 +1,7 @@
 """The command line: parse, call, print. Heavy imports happen inside the commands."""
 
 import contextlib
+import gc
 import os
 import sys
 
@@ -12,10 +13,14 @@ from recctl.telemetry import switch_off
 from recctl.threads import wait_shortly
 
 _INTERRUPTED = 130
+_COLLECT = (50_000, 20, 10)
+"""When Python looks for garbage. By its own thresholds it does so for a fourth of the time that
+importing MLflow and PyTorch takes, and finds none."""
 
 
 def main() -> None:
     """The `recctl` command; docs/limits.md has its exit codes."""
+    gc.set_threshold(*_COLLECT)
     try:
         streams.prepare()
         switch_off()
