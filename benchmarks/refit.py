@@ -167,7 +167,9 @@ def of_starter(days: int) -> tuple[list[Row], int]:
 
 def of_file(path: Path, days: int) -> tuple[list[Row], int]:
     with path.open(newline="", encoding="utf-8") as file:
-        rows = [(row[0], row[1], int(row[-1])) for row in csv.reader(file, delimiter="\t")]
+        lines = [row for row in csv.reader(file, delimiter="\t") if row]
+    header = not lines[0][-1].isdigit()
+    rows = [(row[0], row[1], int(row[-1])) for row in lines[header:]]
     return rows, max(row[2] for row in rows) - days * starter.SECONDS_A_DAY
 
 

@@ -5,14 +5,16 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -72,6 +74,20 @@ class Recommended(Made):
     recommendations: list[Item]
 
 
+class _Now(Collector):
+    """What each process says of itself; not added up."""
+
+    def __init__(self, champion: Champion) -> None:
+        self._champion = champion
+
+    def collect(self) -> Iterator[Metric]:
+        now, problem = self._champion.current, self._champion.problem
+        version = now.version if now else 0
+        yield GaugeMetricFamily("recctl_version", "The version that answers.", version)
+        text = "1 where the champion of the log answers."
+        yield GaugeMetricFamily("recctl_follows", text, float(problem is None))
+
+
 class Metrics:
     """What `/metrics` shows: of all processes, where several serve."""
 
@@ -86,12 +102,7 @@ class Metrics:
             registry=self.registry,
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
         )
-        version = Gauge("recctl_version", "The version that answers.", registry=self.own)
-        version.set_function(lambda: champion.current.version if champion.current else 0)
-        well = Gauge(
-            "recctl_follows", "1 where the champion of the log answers.", registry=self.own
-        )
-        well.set_function(lambda: float(champion.problem is None))
+        self.own.register(_Now(champion))
 
     def text(self) -> str:
         """In Prometheus' text format."""

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -11,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +61,8 @@ class Service:
         if self.lines is not None:
             REQUESTS.handlers[:] = [QueueHandler(self.lines)]
             REQUESTS.propagate = False
+        if (parent := parent_process()) is not None:
+            threading.Thread(target=_end_with, args=[parent], daemon=True).start()
         params = ServeParams.load(self.layout.params)
         asked, challenger = params.challenger, None
         if asked is not None:
@@ -144,6 +148,12 @@ def _figures(workers: int) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="recctl-metrics-") as folder:
         os.environ[SHARED] = folder
         yield
+
+
+def _end_with(parent: BaseProcess) -> None:
+    """End as at SIGTERM where the process was killed that started this one."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _listen(host: str, port: int) -> socket.socket:
