@@ -36,11 +36,13 @@ def by_clicks(layout: Layout, say: Say) -> Outcome | None:
         return None
     for one in use.interleaved:
         if (one.champion, one.challenger, one.better) == (champion, before, before):
-            return back(layout, one.sentence, say)
+            return back(layout, champion, before, one.sentence, say)
     return None
 
 
-def back(layout: Layout, sentence: str, say: Say) -> Outcome:
-    """Roll back to the champion before. Raises UserError as `rollback` does."""
+def back(layout: Layout, champion: int, before: int, sentence: str, say: Say) -> Outcome | None:
+    """Roll a champion back; None where it serves no longer. Raises UserError as `rollback` does."""
+    if aliases.serving(history.open_registry(layout)).wanted["champion"] != champion:
+        return None  # another process of the service was first
     reason = f"by use: {sentence}"
-    return rollback(layout, reason=reason, to=None, confirm=lambda record: True, say=say)
+    return rollback(layout, reason=reason, to=before, confirm=lambda record: True, say=say)

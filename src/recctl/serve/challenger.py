@@ -116,7 +116,9 @@ class Challenger:
             return
         try:
             if undo.wanted(self._layout):
-                self._undone(undo.back(self._layout, health.worse, self._say))
+                done = undo.back(self._layout, *health.pair, health.worse, self._say)
+                if done is not None:
+                    self._undone(done)
         except UserError as error:
             self._say(f"the champion was not rolled back: {error}")
         self._health = None

@@ -51,7 +51,7 @@ class Service:
     undone: Callable[[Outcome], None]
     """Gets a rollback that the service itself has made."""
     lines: "Queue[logging.LogRecord] | None"
-    """Takes the lines of requests; None: they go to stderr."""
+    """Takes the lines of requests from several processes."""
 
     def __call__(self) -> FastAPI:
         """The application, with the thread that follows the champion as long as the process."""
@@ -107,7 +107,11 @@ def run(
     LOG.addHandler(logging.StreamHandler(sys.stderr))
     LOG.setLevel(logging.INFO)
     LOG.info("listening on http://%s:%d", host, port)
-    with _lines(log) as lines, _figures(workers):
+    file = RotatingFileHandler(log, maxBytes=LOG_BYTES, backupCount=1) if log else None
+    if file is not None:
+        REQUESTS.handlers[:] = [file]
+        REQUESTS.propagate = False
+    with _together(workers, file) as lines:
         config = uvicorn.Config(
             Service(layout, token, undone, lines),
             factory=True,
@@ -124,30 +128,23 @@ def run(
 
 
 @contextmanager
-def _lines(log: Path | None) -> "Iterator[Queue[logging.LogRecord] | None]":
-    """A queue whose lines are written to the file: by this process alone, which may rotate it."""
-    if log is None:
+def _together(
+    workers: int, file: logging.Handler | None
+) -> "Iterator[Queue[logging.LogRecord] | None]":
+    """What several processes share: a folder in which their figures are added up, and a queue whose
+    lines this process alone writes to the file, because it may rotate it."""
+    if workers == 1:
         yield None
         return
-    lines = get_context("spawn").Queue()
-    handler = RotatingFileHandler(log, maxBytes=LOG_BYTES, backupCount=1)
-    writing = QueueListener(lines, handler)
-    writing.start()
-    try:
-        yield lines
-    finally:
-        writing.stop()
-
-
-@contextmanager
-def _figures(workers: int) -> Iterator[None]:
-    """Where there are several processes, a folder in which their figures are added up."""
-    if workers == 1:
-        yield
-        return
+    lines = get_context("spawn").Queue() if file is not None else None
+    writing = QueueListener(lines, file) if lines is not None and file is not None else None
     with tempfile.TemporaryDirectory(prefix="recctl-metrics-") as folder:
         os.environ[SHARED] = folder
-        yield
+        if writing is not None:
+            writing.start()
+        yield lines
+        if writing is not None:
+            writing.stop()
 
 
 def _end_with(parent: BaseProcess) -> None:
