@@ -149,8 +149,8 @@ class Batches:
             theirs = other.submit(lambda loaded: _scored(loaded, [batch[at] for at in both]))
         try:
             found = _scored(by, batch)
-        except Exception:
-            if other is not None:  # whether it is the version's fault
+        except Exception:  # raised again, once it is noted whether only this version fails
+            if other is not None:
                 _after_failure(other, by, theirs or other.submit(lambda own: _scored(own, batch)))
             raise
         seconds = time.perf_counter() - began

@@ -55,9 +55,7 @@ class Service:
 
     def __call__(self) -> FastAPI:
         """The application, with the thread that follows the champion as long as the process."""
-        handler = logging.StreamHandler(sys.stderr)
-        LOG.handlers[:] = [handler]
-        LOG.setLevel(logging.INFO)
+        _log_to_stderr()
         if self.lines is not None:
             REQUESTS.handlers[:] = [QueueHandler(self.lines)]
             REQUESTS.propagate = False
@@ -104,8 +102,7 @@ def run(
     EvaluateParams.load(layout.params)
     workers = workers or ServeParams.load(layout.params).workers
     listening = _listen(host, port)
-    LOG.addHandler(logging.StreamHandler(sys.stderr))
-    LOG.setLevel(logging.INFO)
+    _log_to_stderr()
     LOG.info("listening on http://%s:%d", host, port)
     file = RotatingFileHandler(log, maxBytes=LOG_BYTES, backupCount=1) if log else None
     if file is not None:
@@ -136,15 +133,21 @@ def _together(
     if workers == 1:
         yield None
         return
-    lines = get_context("spawn").Queue() if file is not None else None
-    writing = QueueListener(lines, file) if lines is not None and file is not None else None
     with tempfile.TemporaryDirectory(prefix="recctl-metrics-") as folder:
         os.environ[SHARED] = folder
-        if writing is not None:
-            writing.start()
+        if file is None:
+            yield None
+            return
+        lines = get_context("spawn").Queue()
+        writing = QueueListener(lines, file)
+        writing.start()
         yield lines
-        if writing is not None:
-            writing.stop()
+        writing.stop()
+
+
+def _log_to_stderr() -> None:
+    LOG.handlers[:] = [logging.StreamHandler(sys.stderr)]
+    LOG.setLevel(logging.INFO)
 
 
 def _end_with(parent: BaseProcess) -> None:
