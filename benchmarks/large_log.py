@@ -3,8 +3,8 @@
     python benchmarks/large_log.py [--interactions 25000000] [--users 250000] [--items 50000]
 
 The log is generated. Each stage is a separate process, on two cores where the system allows
-choosing them; memory is the peak of its resident set. The aim for 25 million interactions: less
-than three minutes in all, and never more than 6 GiB.
+choosing them; memory is the peak of its resident set, with Spark that of the Python process. The
+aim for 25 million interactions: less than three minutes in all, and never more than 6 GiB.
 """
 
 import argparse
@@ -14,19 +14,30 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from ruamel.yaml import YAML
 
 from _generate_log import batches, write
 
-PARAMS = """
-ingest: {name: bench, files: [log.csv], format: csv}
-validate: {}
-sequence-split: {protocol: leave-one-out, minimum_user_interactions: 5}
-"""
+SPLIT = {"protocol": "leave-one-out", "minimum_user_interactions": 5}
+DRIVER = {"spark.driver.memory": "512m"}
+"""The least heap that Spark accepts for its driver."""
 STAGES = ("ingest", "validate", "sequence-split")
 RECCTL = str(Path(sys.executable).with_name("recctl"))
+
+
+def write_params(folder: Path, spark: str | None = None) -> None:
+    """The settings of a log in csv, ingested on DuckDB or on Spark."""
+    ingest: dict[str, Any] = {"name": "bench", "files": ["log.csv"], "format": "csv"}
+    if spark is not None:
+        remote = spark.startswith("sc://")
+        place = {"remote": spark} if remote else {"master": spark, "config": DRIVER}
+        ingest |= {"engine": "spark", "spark": place}
+    sections = {"ingest": ingest, "validate": {}, "sequence-split": SPLIT}
+    YAML(typ="safe").dump(sections, folder / "params.yaml")
 
 
 def run(name: str, folder: Path) -> tuple[float, float]:
@@ -49,6 +60,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=250_000)
     parser.add_argument("--items", type=int, default=50_000)
     parser.add_argument("--folder", type=Path, help="where to put the log (about 2 GB)")
+    parser.add_argument("--spark", help="a master, or a server sc://... of Spark Connect")
     parser.add_argument("--log", help="accepted for 'make bench' and ignored")
     given = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
@@ -57,7 +69,7 @@ def main() -> None:
         folder = Path(name)
         (folder / "data").mkdir()
         (folder / "dvc.yaml").touch()
-        (folder / "params.yaml").write_text(PARAMS)
+        write_params(folder, given.spark)
         log = batches(given.interactions, given.users, given.items, seed=0)
         write(folder / "data" / "log.csv", log)
         measured = {stage: run(stage, folder) for stage in STAGES}

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from large_log import PARAMS, run
+from large_log import run, write_params
 from recctl.data.interactions import INTERACTIONS
 
 CHUNK = 2_000_000
@@ -56,7 +56,7 @@ def main() -> None:
         interactions = folder / "artifacts" / "interactions"
         interactions.mkdir(parents=True)
         (folder / "dvc.yaml").touch()
-        (folder / "params.yaml").write_text(PARAMS)
+        write_params(folder)
         write(interactions / "interactions.parquet", given.interactions, given.users, given.items)
         titles = pa.table(
             {"item_id": pa.array([], pa.string()), "title": pa.array([], pa.string())}

@@ -2,9 +2,12 @@
 
 import ctypes
 import functools
+import platform
+import re
 import statistics
 import sys
 import time
+from pathlib import Path
 
 import torch
 
@@ -98,3 +101,11 @@ def gflops(device: torch.device, dtype: torch.dtype, seconds: float = 0.4) -> fl
         float(out[0, 0])  # waits for the device
         times.append(time.perf_counter() - began)
     return 2 * n**3 / statistics.median(times[1:]) / 1e9
+
+
+def processor() -> str:
+    """The processor's name."""
+    info = Path("/proc/cpuinfo")
+    text = info.read_text(encoding="utf-8") if info.is_file() else ""
+    found = re.search(r"^model name.*?: *(.+)$", text, re.MULTILINE)
+    return found[1] if found else platform.processor() or platform.machine()

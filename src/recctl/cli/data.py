@@ -317,9 +317,7 @@ def _show_description(description: "Description") -> None:
         "times": f"{description.first} to {description.last}"
         if description.first
         else "none: the order of lines is the time",
-        "needs": f"about {description.needs.seconds:,.0f} s on two cores, "
-        f"{_size(description.needs.memory_bytes)} of memory and "
-        f"{_size(description.needs.disk_bytes)} of disk, from ingest to sequence-split",
+        "needs": f"about {description.needs}, from ingest to sequence-split",
     }
     if description.advice:
         facts["hidden"] += f"; {description.advice}"

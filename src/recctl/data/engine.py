@@ -4,7 +4,6 @@ import contextlib
 import errno
 import os
 import tempfile
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ def duckdb(state: Path) -> Iterator[Any]:
     with scratch(state) as spill, _circumstances():
         connection = ibis.duckdb.connect(
             memory_limit=f"{_memory_limit() // 2**20}MiB",
-            threads=_threads(),
+            threads=threads(),
             temp_directory=str(spill),
         )
         try:
@@ -97,73 +96,23 @@ def reading(path: Path, made_by: str) -> Iterator[None]:
         raise damaged(path, made_by, " ".join(str(error).split())) from None
 
 
-@contextlib.contextmanager
-def spark(state: Path) -> Iterator[Any]:
-    """An ibis connection to Spark: the active session, or a new local one.
-
-    Raises UserError when pyspark or Java is missing.
-    """
-    try:
-        from pyspark.sql import SparkSession
-    except ImportError:
-        raise UserError(
-            "the engine 'spark' needs pyspark", "pip install 'recctl[spark]', or use duckdb"
-        ) from None
-    running = SparkSession.getActiveSession()
-    with warnings.catch_warnings():
-        # pyspark warns often that pandas 3 is new to it; the parts used here work.
-        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas")
-        session = running or _local_spark(state)
-        try:
-            yield ibis.pyspark.connect(session)
-        finally:
-            if running is None:
-                session.stop()
-
-
-def _local_spark(state: Path) -> Any:
-    from pyspark.errors import PySparkRuntimeError
-    from pyspark.sql import SparkSession
-
-    settings = {
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.host": "127.0.0.1",
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.sql.session.timeZone": "UTC",
-        "spark.sql.shuffle.partitions": str(2 * _threads()),
-        "spark.sql.warehouse.dir": str(state / "spark-warehouse"),
-        "spark.log.level": "ERROR",
-    }
-    builder = SparkSession.builder.master(f"local[{_threads()}]").appName("recctl")
-    for key, value in settings.items():
-        builder = builder.config(key, value)
-    try:
-        return builder.getOrCreate()
-    except (PySparkRuntimeError, FileNotFoundError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"Spark does not start ({reason})", "install Java 17 or newer, or use duckdb"
-        ) from None
-
-
-def batches(connection: Any, expression: ir.Table, rows: int = 1_000_000) -> Iterator[Any]:
-    """The rows of an expression as arrow record batches, `rows` at a time."""
+def rows(connection: Any, expression: ir.Table) -> list[dict[str, Any]]:
+    """The rows of a small result, times with their zone."""
     query = connection.compile(expression)
     if connection.name == "duckdb":
         # ibis 12 asks for them by a method that duckdb 2 no longer has.
-        yield from connection.con.sql(query).to_arrow_reader(rows)
+        table = connection.con.sql(query).to_arrow_table()
     else:
-        from pyspark.sql import SparkSession
-
         # ibis would take them through pandas, where large integers beside nulls are rounded.
-        yield from SparkSession.active().sql(query).toArrow().to_batches(max_chunksize=rows)
+        table = connection.raw_sql(query).toArrow()
+    found: list[dict[str, Any]] = table.to_pylist()
+    return found
 
 
 def one_row(connection: Any, expression: ir.Table) -> dict[str, Any]:
     """The only row of an expression, its times with their zone."""
-    [row] = [row for batch in batches(connection, expression) for row in batch.to_pylist()]
-    return dict(row)
+    [row] = rows(connection, expression)
+    return row
 
 
 def row(expression: Any) -> dict[str, Any]:
@@ -184,18 +133,33 @@ def quoted(text: str) -> str:
 
 def write_parquet(connection: Any, expression: ir.Table, path: Path) -> int:
     """Write an expression's rows in their order to one parquet file, and return their number."""
+    query = connection.compile(expression)
     if connection.name == "duckdb":
-        query = connection.compile(expression)
         connection.con.execute(f"COPY ({query}) TO {quoted(str(path))} (FORMAT parquet)")
     else:
-        schema = expression.schema().to_pyarrow()
-        with pq.ParquetWriter(path, schema) as writer:
-            for batch in batches(connection, expression):
-                writer.write_table(pa.Table.from_batches([batch]).cast(schema))
+        with scratch(path.parent) as folder:
+            # The executors write: a result in the driver's memory would bound the size of logs.
+            connection.raw_sql(query).write.parquet(f"{folder / 'parts'}")
+            _join(sorted((folder / "parts").glob("part-*")), expression, path)
     return int(pq.read_metadata(path).num_rows)
 
 
-def _threads() -> int:
+def _join(parts: list[Path], expression: ir.Table, path: Path) -> None:
+    """Files whose rows are in the order of their names as one file."""
+    schema = expression.schema().to_pyarrow()
+    with pq.ParquetWriter(path, schema) as writer:
+        for part in parts:
+            with pq.ParquetFile(part, pre_buffer=False) as file:
+                for batch in file.iter_batches(_JOINED):
+                    writer.write_table(pa.Table.from_batches([batch]).cast(schema))
+
+
+_JOINED = 500_000
+"""Rows that are in memory at a time."""
+
+
+def threads() -> int:
+    """The processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from recctl.config import Section
+from recctl.config import Section, Settings
 
 
 def lookup_encoding(name: str) -> None:
@@ -20,6 +20,24 @@ Format = Literal["csv", "tsv", "parquet", "jsonl", "sequences"]
 TimeUnit = Literal["s", "ms", "us", "ns", "iso"]
 Decimal = Literal[".", ","]
 Anonymous = Literal["quarantine", "drop"]
+
+
+class Spark(Settings):
+    """Where Spark runs, if not on this machine."""
+
+    master: str | None = None
+    """Spark's master, such as `spark://host:7077` or `yarn`; null: this machine's processors."""
+    remote: str | None = Field(default=None, pattern="^sc://.+")
+    """A server of Spark Connect, `sc://host:15002`, instead of a master. A token is read from
+    SPARK_CONNECT_AUTHENTICATE_TOKEN."""
+    config: dict[str, str] = Field(default={})
+    """Spark's settings, such as `spark.executor.memory: 8g`."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.master is not None and self.remote is not None:
+            raise ValueError("give a master or a remote, not both")
+        return self
 
 
 class IngestParams(Section):
@@ -63,6 +81,7 @@ class IngestParams(Section):
     """A csv below data/ with the columns item_id and title, for reports and recommendations."""
     engine: Literal["duckdb", "spark"] = "duckdb"
     """The engine that runs the table expressions."""
+    spark: Spark = Field(default=Spark())
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -141,7 +141,7 @@ _TRAIN_FILTER = ("train", "filter_seen")
 def _wanted(
     ingest: IngestParams, settings: Settings, many_repeats: bool
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for key, value in ingest.model_dump(exclude={"engine"}).items():
+    for key, value in ingest.model_dump(exclude={"engine", "spark"}).items():
         yield (ingest.section, key), value
     for section, keys in settings.items():
         for key, setting in keys.items():

@@ -14,6 +14,7 @@ from recctl.data.clean import clean
 from recctl.data.formats import Staged
 from recctl.data.interactions import CAUSES
 from recctl.data.params import IngestParams
+from recctl.data.spark import spark
 from recctl.errors import UserError
 from recctl.files import replacing_folder, write_json
 from recctl.layout import Layout
@@ -79,7 +80,7 @@ def _expressions(
     files = [scratch / f"rows-{n}.parquet" for n in range(len(tables))]
     for table, file in zip(tables, files, strict=True):
         engine.write_parquet(reader, table, file)
-    with engine.spark(scratch) as connection:
+    with spark(scratch, params.spark) as connection:
         yield connection, [connection.read_parquet(file) for file in files]
 
 
