@@ -24,7 +24,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev repro up down test test-faults lint bench bench-peers docs clean
+.PHONY: help setup setup-dev repro up down test test-faults test-gpu lint bench bench-peers bench-gpu docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ test: $(VENV)/.installed-dev ## Run the whole test suite (WORKERS=... processes,
 test-faults: $(VENV)/.installed-dev ## Faults at every step of intake, retraining and promotion; about an hour
 	@$(BIN)/python -m pytest -m faults -rP $(ARGS)
 
+test-gpu: $(VENV)/.installed-dev ## What needs a CUDA device: graphs, padding, resuming, memory; a few minutes
+	@$(BIN)/python -m pytest -m gpu -rsP $(ARGS) tests/training
+
 lint: $(VENV)/.installed-dev ## Style, formatting, types, import layers, the Dockerfile
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -73,6 +76,9 @@ bench: $(VENV)/.installed-dev ## Measure speed and memory (LOG=path of MovieLens
 bench-peers: $(VENV)/.installed-dev ## Measure RePlay, RecTools and RecBole beside recctl, each in its own environment
 	$(BIN)/python benchmarks/peers/run.py $(if $(LOG),--log $(LOG))
 	$(BIN)/python benchmarks/peers/run.py --shape shop
+
+bench-gpu: $(VENV)/.installed-dev ## Measure a CUDA device: training by graphs and by single launches, ranking; a few minutes
+	$(BIN)/python benchmarks/gpu.py $(if $(LOG),--log $(LOG))
 
 docs: $(VENV)/.installed-dev ## Build the documentation as a site in build/site; a broken link is an error
 	@$(BIN)/zensical build --strict --clean

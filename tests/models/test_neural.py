@@ -13,6 +13,7 @@ from recctl.models import NEURAL, load_model, transformer
 from recctl.models.base import SETTINGS, save_model
 from recctl.models.encoder import Neural, model_input
 from recctl.models.transformer import turned, turning
+from recctl.sequences.batching import Sizes
 from recctl.sequences.next_item import next_item_batch
 from recctl.sequences.store import Histories
 from recctl.training.params import TrainParams
@@ -102,9 +103,7 @@ def test_training_sees_what_serving_scores(kind: str) -> None:
         torch.from_numpy(np.array(histories.items)),
         torch.from_numpy(histories.starts),
         torch.from_numpy(histories.lengths),
-        longest=4,
-        shortest=2,
-        total=6,
+        sizes=Sizes(longest=4, shortest=2, most_masked=4, targets=6),
         pad=model.encoder.pad,
         first=model.encoder.special,
     )

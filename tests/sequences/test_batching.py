@@ -1,10 +1,11 @@
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recctl.sequences.batching import Plan, plan_epoch
+from recctl.sequences.batching import Plan, Sizes, plan_epoch, plan_windows
 from recctl.sequences.store import Histories
 
 
@@ -91,3 +92,36 @@ def test_batches_mix_lengths_and_their_parts_need_little_padding() -> None:
 def test_the_seed_decides() -> None:
     assert np.array_equal(plan([5] * 30, seed=1)[1].starts, plan([5] * 30, seed=1)[1].starts)
     assert not np.array_equal(plan([5] * 30, seed=1)[1].starts, plan([5] * 30, seed=2)[1].starts)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.2, 0.9, 1.0])
+@pytest.mark.parametrize(("rows", "max_length"), [(1, 1), (3, 30), (32, 17), (5, 64)])
+def test_rounded_sizes_are_few_and_hold_every_batch(
+    rows: int, max_length: int, share: float
+) -> None:
+    found = set()
+    for longest in range(1, max_length + 1):
+        for targets in range(1, rows * min(longest, int(share * longest) + 1) + 1):
+            made = Sizes(longest, 1, 1, targets).rounded(rows, max_length, share)
+            assert longest <= made.longest <= max_length
+            assert targets <= made.targets <= rows * made.most_masked
+            found.add(made)
+    assert len(found) <= 12
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=60),
+    probability=st.floats(0.01, 0.99),
+    causal=st.booleans(),
+)
+def test_rounded_sizes_hold_what_a_plan_masks(
+    lengths: list[int], probability: float, causal: bool
+) -> None:
+    shape = {"max_length": 20, "batch_size": 8}
+    train, made = plan(lengths, mask_probability=probability, **shape)
+    if causal:
+        made = plan_windows(train, np.random.default_rng(0), **shape)
+    for begin, end in itertools.pairwise(made.bounds):
+        exact = made.sizes(slice(begin, end))
+        rounded = exact.rounded(8, 20, 1.0 if causal else probability)
+        assert exact.most_masked <= rounded.most_masked <= rounded.longest

@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recctl.sequences.batching import Batch
+from recctl.sequences.batching import Batch, Sizes
 from recctl.sequences.cloze import cloze_batch
 
 PAD, MASK = 900, 901
@@ -16,10 +16,7 @@ def batch(lengths: list[int], masked: list[int], last_only: list[bool], seed: in
         torch.tensor(lengths),
         torch.tensor(masked),
         torch.tensor(last_only),
-        longest=max(lengths),
-        shortest=min(lengths),
-        most_masked=max(masked),
-        total_masked=sum(masked),
+        sizes=Sizes(max(lengths), min(lengths), max(masked), sum(masked)),
         pad=PAD,
         mask=MASK,
         generator=torch.Generator().manual_seed(seed),

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recctl.sequences.batching import Batch, Seen, plan_windows
+from recctl.sequences.batching import Batch, Seen, Sizes, plan_windows
 from recctl.sequences.next_item import next_item_batch
 from recctl.sequences.store import Histories
 
@@ -21,9 +21,7 @@ def test_each_position_tells_the_next_item(lengths: list[int]) -> None:
         torch.arange(100 * len(lengths), dtype=torch.int32),
         torch.tensor(starts),
         torch.tensor(lengths),
-        longest=max(lengths),
-        shortest=min(lengths),
-        total=sum(lengths),
+        sizes=Sizes(max(lengths), min(lengths), max(lengths), sum(lengths)),
         pad=PAD,
         first=FIRST,
     )
@@ -50,9 +48,7 @@ def test_hidden_items_are_given_as_padding_and_still_reported() -> None:
             torch.arange(10_000, dtype=torch.int32) % 800,
             torch.arange(0, 10_000, 50),
             torch.full((200,), 50),
-            longest=50,
-            shortest=50,
-            total=10_000,
+            sizes=Sizes(longest=50, shortest=50, most_masked=50, targets=10_000),
             pad=PAD,
             first=FIRST,
             item_dropout=item_dropout,

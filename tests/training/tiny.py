@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from recctl.evaluation.metrics import means
@@ -16,6 +17,11 @@ from recctl.training.loop import Fit
 from recctl.training.params import Bert4RecParams, TrainParams
 
 CPU = torch.device("cpu")
+GPU = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+"""Marks of a test that needs one; `make test-gpu` runs them."""
 N_ITEMS = 24
 USERS = 120
 PARAMS = TrainParams(

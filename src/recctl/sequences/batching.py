@@ -14,6 +14,39 @@ _CPU_PADDING = 2**9
 _GPU_PADDING = 2**15
 """Padded positions that cost more than one more pass of the network."""
 
+_LENGTHS, _TARGETS = 2, 6
+"""Rounded lengths, and numbers of targets for each of them."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of a batch, known to the host, which avoids a synchronisation with the GPU."""
+
+    longest: int
+    """The length of its tensors."""
+    shortest: int
+    """Of its rows; 0 where the sizes are rounded up: rows of length 0 are padding."""
+    most_masked: int
+    """Places of a row whose items are to be predicted; for a causal network its length."""
+    targets: int
+    """The sum of those places; where sizes are rounded up, the first ones have a weight."""
+
+    def rounded(self, rows: int, max_length: int, share: float) -> "Sizes":
+        """Rounded up to one of at most a dozen sizes of `rows` rows.
+
+        `share` of a row's places are masked, all of them for a causal network; the number of a
+        row's masked places is as plan_epoch draws it at most.
+        """
+        longest = _up(self.longest, max_length, _LENGTHS)
+        most_masked = min(longest, int(share * longest) + 1)
+        return Sizes(longest, 0, most_masked, _up(self.targets, rows * most_masked, _TARGETS))
+
+
+def _up(size: int, most: int, steps: int) -> int:
+    """Round up to one of so many sizes: `most`, and multiples of 8, which suit a GPU."""
+    step = 8 * -(-most // (8 * steps))
+    return min(most, step * -(-size // step))
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -32,6 +65,11 @@ class Plan:
 
     def __len__(self) -> int:
         return len(self.bounds) - 1
+
+    def sizes(self, rows: slice) -> Sizes:
+        """The sizes of some rows."""
+        lengths, masked = self.lengths[rows], self.masked[rows]
+        return Sizes(int(lengths.max()), int(lengths.min()), int(masked.max()), int(masked.sum()))
 
     def parts(self, rows: slice, device: str) -> Iterator[slice]:
         """Cut some rows of a batch into parts of similar lengths, each padded to its own longest.
@@ -88,7 +126,8 @@ class Batch:
     `tokens` (batch, length) are padding where `real` is false; `real` is None without padding. `at`
     (batch, m) are the positions whose output is wanted, None for all of them. `chosen` (n,) selects
     from the outputs, flattened to (batch * m), those that predict `targets` (n,); `seen` are the
-    items from which each is predicted.
+    items from which each is predicted. `weight` (n,), of sum one, is each target's share in the
+    loss, None where all have the same.
     """
 
     tokens: Tensor
@@ -97,6 +136,18 @@ class Batch:
     chosen: Tensor
     targets: Tensor
     seen: Seen
+    weight: Tensor | None = None
+
+
+def chosen_of(wanted: Tensor, sizes: Sizes) -> tuple[Tensor, Tensor | None]:
+    """Where `wanted` is true, as places of the flattened tensor, and `Batch.weight`."""
+    flat = wanted.flatten()
+    # A stable sort finds the true ones without asking the device for their number.
+    chosen = flat.to(torch.uint8).argsort(descending=True, stable=True)[: sizes.targets]
+    if sizes.shortest:
+        return chosen, None
+    weight = flat[chosen].float()
+    return chosen, weight / weight.sum()
 
 
 def gathered(items: Tensor, starts: Tensor, lengths: Tensor, longest: int) -> tuple[Tensor, Tensor]:

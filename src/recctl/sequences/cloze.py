@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from recctl.sequences.batching import Batch, Seen, gathered
+from recctl.sequences.batching import Batch, Seen, Sizes, chosen_of, gathered
 
 
 def cloze_batch(
@@ -13,10 +13,7 @@ def cloze_batch(
     masked: Tensor,
     last_only: Tensor,
     *,
-    longest: int,
-    shortest: int,
-    most_masked: int,
-    total_masked: int,
+    sizes: Sizes,
     pad: int,
     mask: int,
     generator: torch.Generator,
@@ -24,10 +21,9 @@ def cloze_batch(
     """Gather windows of the flat `items` and mask `masked` random positions of each row.
 
     `at` holds each row's masked positions, padded with 0 to the batch's largest number.
-    starts, lengths, masked, last_only: (batch,), on the device of `items`. `longest`, `shortest`,
-    `most_masked` and `total_masked` are their extremes and sum, known to the host, which
-    avoids a synchronisation with the GPU.
+    starts, lengths, masked, last_only: (batch,), on the device of `items`; `sizes` are theirs.
     """
+    longest, most_masked = sizes.longest, sizes.most_masked
     window, inside = gathered(items, starts, lengths, longest)
     at = _positions(lengths, last_only, inside, most_masked, generator)
     hidden = torch.arange(most_masked, device=items.device) < masked[:, None]
@@ -36,12 +32,15 @@ def cloze_batch(
     # Unused positions of a row go to an extra last column, which is then cut off.
     spare = torch.cat([tokens, tokens.new_zeros(len(tokens), 1)], dim=1)
     tokens = spare.scatter(1, torch.where(hidden, at, longest), mask)[:, :longest].contiguous()
-    # A stable sort finds the true ones without asking the device for their number.
-    chosen = hidden.flatten().to(torch.uint8).argsort(descending=True, stable=True)[:total_masked]
+    chosen, weight = chosen_of(hidden, sizes)
     targets = window.gather(1, at).flatten()[chosen]
     turn = (~inside | (tokens == mask)).int()  # what is masked for one target is masked for all
     seen = Seen(window, turn, row=chosen // most_masked, at=torch.ones_like(chosen))
-    return Batch(tokens, None if shortest == longest else inside, at, chosen, targets, seen)
+    if not sizes.shortest:
+        # attention over nothing is not a number: a row that is padding sees all of itself
+        inside = inside | (lengths == 0)[:, None]
+    real = None if sizes.shortest == longest else inside
+    return Batch(tokens, real, at, chosen, targets, seen, weight)
 
 
 def _positions(

@@ -1,10 +1,9 @@
 """A running average of the weights, validated and saved in place of the last step's."""
 
-from typing import cast
+import copy
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from recctl.models.encoder import SequenceEncoder
 
@@ -22,30 +21,28 @@ class Average:
 
     def __init__(self, encoder: SequenceEncoder, epochs: float) -> None:
         self._epochs = epochs
-        self._most_kept = 0.0
-        self._averaged = AveragedModel(encoder, multi_avg_fn=self._follow)  # type: ignore[arg-type]
+        self._count = 0  # on the host: torch's AveragedModel asks the device at each update
+        self.encoder = copy.deepcopy(encoder)
+        """The network with the averaged weights."""
 
     @torch.no_grad()
-    def _follow(self, average: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
-        kept = min(self._most_kept, (1 + int(count)) / (10 + int(count)))
-        torch._foreach_lerp_(average, current, 1 - kept)
-
-    @property
-    def encoder(self) -> SequenceEncoder:
-        """The network with the averaged weights."""
-        return cast(SequenceEncoder, self._averaged.module)
-
     def after(self, batches: int, of: int, encoder: SequenceEncoder) -> None:
         """Add the encoder's weights, if an update is due after so many batches of an epoch."""
         every = max(1, of // _PER_EPOCH)
-        if batches % every == 0:
-            self._most_kept = 1 - 1 / max(1.0, self._epochs * of / every)
-            self._averaged.update_parameters(encoder)
+        if batches % every:
+            return
+        longest = 1 - 1 / max(1.0, self._epochs * of / every)
+        kept = min(longest, (1 + self._count) / (10 + self._count)) if self._count else 0.0
+        average, current = tuple(self.encoder.parameters()), tuple(encoder.parameters())
+        torch._foreach_lerp_(average, current, 1 - kept)
+        self._count += 1
 
     def state_dict(self) -> dict[str, Tensor]:
         """What a checkpoint keeps."""
-        return dict(self._averaged.state_dict())
+        return {**self.encoder.state_dict(), "count": torch.tensor(self._count)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """The inverse of `state_dict`."""
-        self._averaged.load_state_dict(state)
+        weights = dict(state)
+        self._count = int(weights.pop("count"))
+        self.encoder.load_state_dict(weights)

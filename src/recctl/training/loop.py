@@ -15,11 +15,11 @@ from recctl.errors import UserError
 from recctl.models import NEURAL
 from recctl.models.base import Recommender
 from recctl.models.encoder import SequenceEncoder
-from recctl.sequences.batching import Batch, Plan, plan_epoch, plan_windows
+from recctl.sequences.batching import Batch, Plan, Sizes, plan_epoch, plan_windows
 from recctl.sequences.cloze import cloze_batch
 from recctl.sequences.next_item import next_item_batch
 from recctl.sequences.store import Histories
-from recctl.training import cooccurrence
+from recctl.training import cooccurrence, graphs
 from recctl.training.averaging import Average
 from recctl.training.checkpoint import Checkpoint
 from recctl.training.distributed import World
@@ -115,6 +115,14 @@ class Trainer:
         """Draws negatives on the CPU, so that they are the same for every device."""
         self._items = torch.from_numpy(np.array(train.items)).to(device)
         self._dtype = autocast_dtype(params.precision)
+        self._graphs: graphs.Graphs | None = None
+        if graphs.usable(params, self.encoder, self.world, device):
+            self.replay_steps(graphs.Cuda(device, self._generator))
+
+    def replay_steps(self, recorder: graphs.Recorder) -> None:
+        """Train batches of rounded sizes, with steps that are captured and replayed."""
+        rows = min(self.params.batch_size, len(self.plan(1).lengths))
+        self._graphs = graphs.Graphs(self._whole_step, rows, self.device, recorder)
 
     def run(
         self,
@@ -129,6 +137,8 @@ class Trainer:
         loss is no longer finite, or the checkpoint is damaged.
         """
         self._resume(checkpoint, show)
+        if self._graphs is not None:
+            self._graphs.say = show.say
         while not self._finished():
             row = self._epoch(validate, checkpoint, show)
             self._next_epoch(row)
@@ -216,6 +226,11 @@ class Trainer:
     def _step(self, plan: Plan, rows: tuple[Tensor, ...], rate: float) -> Tensor:
         self._seed_step()
         begin, end = plan.bounds[self.position.batch : self.position.batch + 2].tolist()
+        if self._graphs is not None:
+            here, network = slice(begin, end), self.params.network()
+            masked = network.mask_probability if isinstance(network, Bert4RecParams) else 1.0
+            sizes = plan.sizes(here).rounded(self._graphs.rows, network.max_length, masked)
+            return self._graphs(sizes, [one[here] for one in rows], rate)
         share = self.world.share(begin, end)
         total = plan.masked[begin:end].sum() / self.world.size
         # with fewer rows than ranks, the last ranks train on a row of weight zero
@@ -223,30 +238,37 @@ class Trainer:
             (part, float(plan.masked[part].sum() / total))
             for part in plan.parts(share, self.device.type)
         ] or [(slice(begin, begin + 1), 0.0)]
-        loss = torch.stack([self._loss(plan, rows, part) * weight for part, weight in parts]).sum()
+        losses = [
+            self._loss(tuple(one[part] for one in rows), plan.sizes(part)) * weight
+            for part, weight in parts
+        ]
+        loss = torch.stack(losses).sum()
         self._optimiser.step(loss, rate)
         return self.world.mean(loss.detach())
 
-    def _loss(self, plan: Plan, rows: tuple[Tensor, ...], part: slice) -> Tensor:
-        """The mean loss of the targets in a part of a batch."""
-        batch = self._gathered(plan, rows, part)
+    def _whole_step(self, sizes: Sizes, rows: tuple[Tensor, ...], rate: Tensor) -> Tensor:
+        """The step on a batch of rounded sizes."""
+        loss = self._loss(rows, sizes)
+        self._optimiser.step(loss, rate)
+        return loss.detach()
+
+    def _loss(self, rows: tuple[Tensor, ...], sizes: Sizes) -> Tensor:
+        """The mean loss of the targets in some rows."""
+        batch = self._gathered(rows, sizes)
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
             hidden = self._forward(batch.tokens, batch.real, batch.at, self._generator)
         chosen = hidden.flatten(0, 1)[batch.chosen]
         return training_loss(self.encoder, self.params, chosen, batch, self._on_host)
 
-    def _gathered(self, plan: Plan, rows: tuple[Tensor, ...], part: slice) -> Batch:
-        starts, lengths, masked, last_only = (one[part] for one in rows)
-        longest, shortest = int(plan.lengths[part].max()), int(plan.lengths[part].min())
+    def _gathered(self, rows: tuple[Tensor, ...], sizes: Sizes) -> Batch:
+        starts, lengths, masked, last_only = rows
         if self.encoder.causal:
             network = self.params.network()
             return next_item_batch(
                 self._items,
                 starts,
                 lengths,
-                longest=longest,
-                shortest=shortest,
-                total=int(plan.lengths[part].sum()),
+                sizes=sizes,
                 pad=self.encoder.pad,
                 first=self.encoder.special,
                 item_dropout=network.item_dropout if isinstance(network, SasRecParams) else 0.0,
@@ -258,10 +280,7 @@ class Trainer:
             lengths,
             masked,
             last_only,
-            longest=longest,
-            shortest=shortest,
-            most_masked=int(plan.masked[part].max()),
-            total_masked=int(plan.masked[part].sum()),
+            sizes=sizes,
             pad=self.encoder.pad,
             mask=self.encoder.special,
             generator=self._generator,

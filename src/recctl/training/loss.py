@@ -30,7 +30,8 @@ def training_loss(
     seen = batch.seen if params.filter_seen else None
     if params.loss == "full":
         items, bias = encoder.catalogue(), encoder.item_bias
-        return catalogue_cross_entropy(hidden, items, bias, targets, seen)
+        return catalogue_cross_entropy(hidden, items, bias, targets, seen, batch.weight)
+    assert batch.weight is None  # lazy Adam would move the items of padding
     if params.loss == "sampled":
         drawn, shares = log_uniform(params.negatives, n_items, generator)
         negatives, log_share = _sent(drawn, hidden), _sent(shares, hidden)
@@ -60,7 +61,13 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, items: Tensor, bias: Tensor, targets: Tensor, seen: Seen | None
+        ctx: Any,
+        hidden: Tensor,
+        items: Tensor,
+        bias: Tensor,
+        targets: Tensor,
+        seen: Seen | None,
+        weight: Tensor | None,
     ) -> Tensor:
         rows = len(hidden)
         hidden, items, bias = hidden.float(), items.float(), bias.float()
@@ -78,20 +85,24 @@ class _CatalogueCrossEntropy(torch.autograd.Function):
                 logits.scatter_(1, target, wanted)
             top = logits.amax(1)
             gradient = torch.softmax(logits, 1, out=logits if logits.device.type == "cpu" else None)
-            total += (top - gradient.amax(1).log() - wanted[:, 0]).sum()
+            losses = top - gradient.amax(1).log() - wanted[:, 0]
             gradient.scatter_add_(1, target, gradient.new_full(target.shape, -1.0))
+            if weight is not None:
+                losses *= weight[part]
+                gradient *= weight[part, None]
+            total += losses.sum()
             torch.mm(gradient, items, out=d_hidden[part])
             d_items.addmm_(gradient.T, h)
             d_bias += gradient.sum(0)
         ctx.save_for_backward(d_hidden, d_items, d_bias)
-        ctx.rows = rows
-        return total / rows
+        ctx.count = count = rows if weight is None else 1
+        return total / count
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         d_hidden, d_items, d_bias = ctx.saved_tensors
-        each = gradients[0] / ctx.rows
-        return d_hidden * each, d_items * each, d_bias * each, None, None
+        each = gradients[0] / ctx.count
+        return d_hidden * each, d_items * each, d_bias * each, None, None, None
 
 
 def _chunk_rows(hidden: Tensor, n_items: int) -> int:
@@ -100,15 +111,21 @@ def _chunk_rows(hidden: Tensor, n_items: int) -> int:
 
 
 def catalogue_cross_entropy(
-    hidden: Tensor, items: Tensor, bias: Tensor, targets: Tensor, seen: Seen | None = None
+    hidden: Tensor,
+    items: Tensor,
+    bias: Tensor,
+    targets: Tensor,
+    seen: Seen | None = None,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """Mean cross-entropy of `targets` (n,) under softmax(hidden @ items.T + bias).
 
     hidden (n, size), items (n_items, size), bias (n_items,). Items that are `seen` are left out of
-    a target's softmax, the target itself never. The n x n_items matrix of logits is computed in
+    a target's softmax, the target itself never. With a `weight` (n,) of sum one the mean is
+    weighted. The n x n_items matrix of logits is computed in
     chunks: memory is one chunk on a CPU and two elsewhere, whatever n.
     """
-    loss = _CatalogueCrossEntropy.apply(hidden, items, bias, targets, seen)  # type: ignore[no-untyped-call]
+    loss = _CatalogueCrossEntropy.apply(hidden, items, bias, targets, seen, weight)  # type: ignore[no-untyped-call]
     assert isinstance(loss, Tensor)
     return loss
 

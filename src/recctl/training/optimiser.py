@@ -39,12 +39,18 @@ class Optimiser:
         if self._embedding is not None:
             self._parts.append(torch.optim.SparseAdam([self._embedding]))
 
-    def step(self, loss: Tensor, rate: float) -> None:
-        """Follow the gradient of a loss with a learning rate; gradients are cleared before."""
+    def step(self, loss: Tensor, rate: float | Tensor) -> None:
+        """Follow the gradient of a loss with a learning rate; gradients are cleared before.
+
+        A CUDA graph reads the rate at each replay if it is a tensor on the device.
+        """
+        on_gpu = isinstance(rate, Tensor) and rate.is_cuda
         for part in self._parts:
             part.zero_grad(set_to_none=True)
             for group in part.param_groups:
                 group["lr"] = rate
+                if on_gpu:  # torch warns if it is set and nothing is captured
+                    group["capturable"] = torch.cuda.is_current_stream_capturing()
         loss.backward()  # type: ignore[no-untyped-call]
         self._clip()
         for part in self._parts:
