@@ -30,7 +30,7 @@ from recctl.models import NEURAL
 from recctl.sequences.store import Cases, Histories
 from recctl.training.loop import Trainer, on_device
 from recctl.training.params import TrainParams
-from training import SHAPES, generated, gibibytes, now, read
+from training import SHAPES, generated, now, read
 
 SENT = ("cudaLaunch", "cuLaunch", "cudaGraphLaunch", "cudaMemcpy", "cudaMemset")
 """Calls of CUDA that give the device work, by the beginnings of their names."""
@@ -98,9 +98,10 @@ def seconds_to(target: float, trainer: Trainer, cases: Cases, limit: float) -> s
 
 
 def measure(model: str, log: Histories, options: argparse.Namespace, table: Table) -> None:
-    """A row for the model with graphs, and one without."""
+    """A row for the model with graphs, on a GPU, and one without."""
     cases = cases_of(log)
-    kinds = {"graphs": True, "launched": False}
+    epoch(trainer_of(model, log, False, options), 3)  # loads the device's libraries
+    kinds = {**({"graphs": True} if options.device == "cuda" else {}), "launched": False}
     trainers = {name: trainer_of(model, log, kind, options) for name, kind in kinds.items()}
     reached = {
         name: seconds_to(options.to, one, cases, options.seconds) for name, one in trainers.items()
@@ -115,7 +116,7 @@ def measure(model: str, log: Histories, options: argparse.Namespace, table: Tabl
         table.add_row(
             model, name, f"{statistics.median(rates[name]):,.0f}",
             f"{min(rates[name]):,.0f} - {max(rates[name]):,.0f}", f"{launches(one):,.0f}",
-            reached[name], f"{statistics.median(users):,.0f}", f"{gibibytes(one.device):.2f} GiB",
+            reached[name], f"{statistics.median(users):,.0f}",
         )  # fmt: skip
 
 
@@ -147,7 +148,6 @@ def main() -> None:
     for column in ("model", "steps", "sequences/s", "range", "launches", f"to {options.to:g}"):
         table.add_column(column, justify="right")
     table.add_column("ranked users/s", justify="right")
-    table.add_column("peak memory", justify="right")
     for model in ("bert4rec", "sasrec"):
         measure(model, log, options, table)
     Console(width=120).print(table)

@@ -257,7 +257,8 @@ class Trainer:
         batch = self._gathered(rows, sizes)
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
             hidden = self._forward(batch.tokens, batch.real, batch.at, self._generator)
-        chosen = hidden.flatten(0, 1)[batch.chosen]
+        # the gradient of plain indexing sorts the indices first, on a GPU in several launches
+        chosen = hidden.flatten(0, 1).index_select(0, batch.chosen)
         return training_loss(self.encoder, self.params, chosen, batch, self._on_host)
 
     def _gathered(self, rows: tuple[Tensor, ...], sizes: Sizes) -> Batch:

@@ -122,8 +122,8 @@ def catalogue_cross_entropy(
 
     hidden (n, size), items (n_items, size), bias (n_items,). Items that are `seen` are left out of
     a target's softmax, the target itself never. With a `weight` (n,) of sum one the mean is
-    weighted. The n x n_items matrix of logits is computed in
-    chunks: memory is one chunk on a CPU and two elsewhere, whatever n.
+    weighted. The n x n_items matrix of logits is computed in chunks: memory is one chunk on a CPU
+    and two elsewhere, whatever n.
     """
     loss = _CatalogueCrossEntropy.apply(hidden, items, bias, targets, seen, weight)  # type: ignore[no-untyped-call]
     assert isinstance(loss, Tensor)
