@@ -55,18 +55,19 @@ def test_a_step_of_rounded_sizes_is_the_exact_one(
     exact, rounded = (Trainer(histories, tiny.N_ITEMS, params, device) for _ in range(2))
     torch.set_float32_matmul_precision("highest")  # a GPU would round to TF32
     rounded.replay_steps(Eager())
+    near = {"rtol": 1e-4, "atol": 1e-6} if name == "cpu" else {"rtol": 1e-3, "atol": 1e-4}
     plan = exact.plan(1)
     rows = on_device(plan, device)
     assert len(plan.lengths) % params.batch_size  # the last batch is padded with rows
     for _ in range(len(plan)):
         rounded.encoder.load_state_dict(exact.encoder.state_dict())
         losses = [trainer.train_batch(plan, rows) for trainer in (exact, rounded)]
-        torch.testing.assert_close(*losses)
+        torch.testing.assert_close(*losses, **near)
         for one, other in zip(
             exact.encoder.parameters(), rounded.encoder.parameters(), strict=True
         ):
             assert one.grad is not None
-            torch.testing.assert_close(other.grad, one.grad, rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(other.grad, one.grad, **near)
 
 
 def _trained(
