@@ -50,15 +50,13 @@ def trainer_of(model: str, log: Histories, graphed: bool, options: argparse.Name
     shape = SHAPES["ml-1m"]
     settings: dict[str, Any] = {
         "model": model, "device": options.device, "batch_size": options.batch, "filter_seen": True,
+        "cuda_graphs": graphed,
         model: {"max_length": int(shape["max_length"]), "hidden_size": 64, "dropout": 0.2},
     }  # fmt: skip
     params = TrainParams.model_validate(settings)
     train = Histories(log.items, log.starts, log.ends - 1)
     n_items = max(int(shape["items"]), int(log.items.max()) + 1)
-    trainer = Trainer(train, n_items, params, pick(options.device))
-    if not graphed:
-        trainer._graphs = None
-    return trainer
+    return Trainer(train, n_items, params, pick(options.device))
 
 
 def epoch(trainer: Trainer, steps: int | None = None) -> float:

@@ -289,6 +289,7 @@ def test_what_is_asked_of_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("changes", "world", "device"),
     [
+        ({"cuda_graphs": False}, World(), "cuda"),
         ({"loss": "sampled"}, World(), "cuda"),
         ({"compile": True}, World(), "cuda"),
         ({}, World(1, 2), "cuda"),

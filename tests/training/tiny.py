@@ -25,6 +25,7 @@ GPU = [
 N_ITEMS = 24
 USERS = 120
 PARAMS = TrainParams(
+    cuda_graphs=True,
     max_epochs=8,
     patience=8,
     batch_size=8,

@@ -22,13 +22,14 @@ Work = Callable[[], Tensor]
 def usable(
     params: TrainParams, encoder: SequenceEncoder, world: World, device: torch.device
 ) -> bool:
-    """Whether a training's steps can be captured.
+    """Whether a training's steps are captured: where it is asked for and can be done.
 
     Not with lazy Adam, whose work depends on the rows that a batch touches, and neither with the
     compiler nor with several processes, which have been run uncaptured only.
     """
     plain = params.loss == "full" and not params.compile and world.size == 1
-    return device.type == "cuda" and plain and isinstance(encoder, Transformer)
+    wanted = params.cuda_graphs and device.type == "cuda"
+    return wanted and plain and isinstance(encoder, Transformer)
 
 
 class Recorder(Protocol):

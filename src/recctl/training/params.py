@@ -62,6 +62,8 @@ class TrainParams(Section):
     take most of the time: networks many times wider than the defaults."""
     compile: bool = False
     """Compile the encoder with torch.compile (slower on a CPU)."""
+    cuda_graphs: bool = False
+    """On CUDA, replay steps of bert4rec and sasrec as CUDA graphs; try `make test-gpu` before."""
     max_epochs: int = Field(default=100, ge=1, le=limits.EPOCHS)
     """Training ends here at the latest."""
     patience: int = Field(default=10, ge=1, le=limits.EPOCHS)
