@@ -320,6 +320,8 @@ def _remote(layout: Layout) -> Check:
         return _busy("remote")
     if answer.code != 0:
         fix = "fix the address or the access ('dvc remote list'); cached data still works"
+        if package := dvc.lacking_package(answer.messages):
+            fix = f"pip install '{package}'"
         return Check("remote", "warning", f"DVC: {dvc.messages(answer)}", fix)
     states = set(json.loads(answer.output or "{}").values())
     # with the list of the folder's files gone too, DVC calls it "in sync" and warns beside it

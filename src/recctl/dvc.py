@@ -270,7 +270,7 @@ def failure(what: str, code: int, lines: list[str]) -> UserError:
 def messages(answer: Answer) -> str:
     """The reason of a failed command in one line, without DVC's general advice."""
     text = answer.messages.partition("Having any troubles?")[0]
-    return " ".join(text.split()).removeprefix("ERROR: ")
+    return " ".join(text.split()).removeprefix("ERROR: ").removeprefix("unexpected error - ")
 
 
 def is_busy(answer: Answer) -> bool:
@@ -286,6 +286,12 @@ def disk_is_full(reason: str) -> bool:
 def lacks_files(text: str) -> bool:
     """Whether DVC says that neither its cache nor its remote has some files."""
     return "neither locally nor on remote" in text
+
+
+def lacking_package(text: str) -> str | None:
+    """What to install where DVC says that it lacks a plugin, such as "requires 'dvc-gs'"."""
+    found = re.search(r"requires '(dvc-\w+)'", text)
+    return found and ("recctl[s3]" if found[1] == "dvc-s3" else found[1])
 
 
 _BUSY = re.compile(r"is busy, it is being blocked by|Unable to acquire lock")

@@ -145,15 +145,20 @@ def _own_log(values: dict[str, Any]) -> "OwnLog":
 @_of_a_log
 def use(
     what: Annotated[
-        list[str], typer.Argument(metavar="NAME | FILE...", help="A known set, or files of a log.")
+        list[str],
+        typer.Argument(
+            metavar="NAME | FILE...",
+            help="A known set, or files of a log: paths, or addresses such as s3://bucket/log.csv "
+            "or a folder there.",
+        ),
     ],
     source: Annotated[
         str | None,
         typer.Option(
             "--from",
             metavar="PATH",
-            help="The path of a known set: its archive, its unpacked folder, the benchmark's "
-            "'user item' text, or another http address.",
+            help="Where a known set is: its archive, its unpacked folder, the benchmark's "
+            "'user item' text; a path or another address.",
         ),
     ] = None,
     *,
@@ -166,6 +171,7 @@ def use(
     does not hold.
     """
     from recctl import lock
+    from recctl.datasets import addresses
     from recctl.datasets import use as core
     from recctl.datasets.catalogue import KNOWN
     from recctl.datasets.own_log import OwnLog
@@ -184,14 +190,18 @@ def use(
         elif source is not None:
             raise UserError("--from needs the name of one known set", "see: recctl data list")
         else:
-            used = core.use_files(layout, [Path(file) for file in what], log, say)
+            with addresses.at_hand(layout, what, progress, say) as paths:
+                used = core.use_files(layout, paths, log, say)
+        addresses.clear(layout)
     _show_used(used, json)
 
 
 @app.command()
 @_of_a_log
 def preview(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="The files of a log.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="The files of a log: paths or addresses.")
+    ],
     *,
     log: "OwnLog",
     json: Json = False,
@@ -200,12 +210,14 @@ def preview(
 
     All rows are read as ingest reads them; nothing is changed.
     """
+    from recctl.datasets import addresses
     from recctl.datasets import use as core
     from recctl.datasets.preview import as_lines
     from recctl.layout import Layout
 
-    with _progress() as (_, say):
-        result = core.preview(Layout.find(), files, log, say)
+    layout = Layout.find()
+    with _progress() as (progress, say), addresses.at_hand(layout, files, progress, say) as paths:
+        result = core.preview(layout, paths, log, say)
     if json:
         echo_json(result.as_dict())
         return

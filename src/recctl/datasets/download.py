@@ -126,7 +126,7 @@ class _Transfer:
                 )
             if total is not None and total > limits.DOWNLOAD_BYTES:
                 raise self._too_long()
-            tag = {"address": _fingerprint(self.address), "tag": _tag(response), "total": total}
+            tag = {"address": fingerprint(self.address), "tag": _tag(response), "total": total}
             write_json(self.note, tag)
             self._receive(response, start, total)
 
@@ -135,7 +135,7 @@ class _Transfer:
             note = json.loads(self.note.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             note = {}
-        same = note.get("address") == _fingerprint(self.address)
+        same = note.get("address") == fingerprint(self.address)
         if not self.size or not same or not note.get("tag"):
             return {}
         return {"Range": f"bytes={self.size}-", "If-Range": note["tag"]}
@@ -258,7 +258,7 @@ def _tag(response: requests.Response) -> str | None:
     return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
 
 
-def _fingerprint(address: str) -> str:
+def fingerprint(address: str) -> str:
     """A hash that identifies an address: no file may hold the address itself, because of tokens."""
     return hashlib.sha256(address.encode()).hexdigest()
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from recctl.data import engine, plain
 from recctl.data.params import IngestParams
-from recctl.datasets import convert, own_log, recognise
+from recctl.datasets import addresses, convert, own_log, recognise
 from recctl.datasets.catalogue import KNOWN, KnownSet
 from recctl.datasets.download import Progress, download
 from recctl.datasets.install import Used, install
@@ -19,6 +19,7 @@ from recctl.datasets.preview import Preview, as_lines, of_files
 from recctl.datasets.recognise import Entry, KnownLog
 from recctl.errors import UserError, unknown_name
 from recctl.layout import Layout
+from recctl.redact import redact
 from recctl.render.text import Say
 
 ITEMS = "items.csv"
@@ -36,7 +37,8 @@ def use_known(
             return of_files(folder, _generated(known, folder), layout.state)
         path, fetched = _local(layout, known, source, progress, say)
         try:
-            known_log = _find_known(known, path)
+            with plain.called({path: redact(source)} if source else {}):
+                known_log = _find_known(known, path)
         except UserError:
             if fetched:  # or the next attempt would use the same file again
                 path.unlink()
@@ -132,8 +134,13 @@ def _local(
 ) -> tuple[Path, bool]:
     """The path of the set's file, and whether it was downloaded."""
     address = source or known.address or ""
-    if not address.startswith(("http://", "https://")):
-        return Path(address), False
+    if not address.startswith(addresses.WEB):
+        with addresses.at_hand(layout, [address], progress, say) as paths:
+            if len(paths) > 1:
+                raise UserError(
+                    f"{redact(address)} is a folder", "name the set's archive or file in it"
+                )
+            return paths[0], False
     name = Path(urlsplit(address).path).name or known.name
     target = layout.state / "downloads" / known.name / name
     if not target.exists():

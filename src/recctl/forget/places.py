@@ -124,7 +124,9 @@ def derived(layout: Layout, users: Users, *, dry: bool) -> Iterator[Removed]:
     yield Removed(".recctl/backfill/, .dvc/tmp/exps/", len(held), "folders")
     made = {"artifacts/": sorted(layout.root.glob("artifacts/**/*.parquet"))}
     kept = [
-        path for name in ("intake", "tables-*", "describe-*") for path in layout.state.glob(name)
+        path
+        for name in ("intake", "tables-*", "describe-*", "downloads")
+        for path in layout.state.glob(name)
     ]
     made[".recctl/"] = [
         path for folder in kept for path in _files(folder) if path.suffix != ".json"

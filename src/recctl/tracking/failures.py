@@ -115,6 +115,8 @@ def _fix(uri: str, error: Exception, reason: str) -> str:
         return f"back it up and run 'mlflow db upgrade {redact(uri)}'"
     if isinstance(error, PermissionError) and error.filename:
         return "check the permissions of this path"
+    if type(error).__module__.partition(".")[0] in ("botocore", "boto3"):
+        return "check the artifact store's endpoint and credentials (docs/tracking.md)"
     if sqlite_file(uri):
         return "check that this file can be written and is a database of MLflow, or move it away"
     if re.search(r"\b40[13]\b|PERMISSION_DENIED|UNAUTHENTICATED", reason):

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from recctl.errors import MayPass, UserError
 from recctl.files import locked
@@ -155,9 +156,10 @@ def _experiment(client: "MlflowClient", uri: str) -> tuple[str, str]:
     """Name and id of the experiment for new runs.
 
     A local experiment records the absolute folder of its artifacts. In a project that was moved or
-    copied they are read from this project (see `artifacts.py`). An experiment that keeps them
-    elsewhere is not ours: then the runs go to `NAME-2` and so on, and to the last of these that is
-    ours if none records this very folder.
+    copied they are read from this project (see `artifacts.py`). An experiment that keeps them in
+    another folder is not ours: then the runs go to `NAME-2` and so on, and to the last of these
+    that is ours if none records this very folder. One that keeps them in an object store was made
+    on purpose.
     """
     base = os.environ.get("MLFLOW_EXPERIMENT_NAME", "").strip() or EXPERIMENT
     root = root_of(uri)
@@ -176,9 +178,11 @@ def _experiment(client: "MlflowClient", uri: str) -> tuple[str, str]:
                 f"the MLflow experiment '{name}' at {redact(uri)} is deleted",
                 "restore it, or set MLFLOW_EXPERIMENT_NAME to another name",
             )
-        if folder is None or found.artifact_location == folder:
+        place = found.artifact_location
+        in_store = urlsplit(place).scheme not in ("", "file", "mlflow-artifacts")
+        if folder is None or place == folder or in_store:
             return name, found.experiment_id
-        if place_of(uri, found.artifact_location) == folder:
+        if place_of(uri, place) == folder:
             moved = name, found.experiment_id
         number += 1
 
