@@ -610,11 +610,8 @@ def test_wrong_arguments_end_in_one_line(
 @pytest.mark.parametrize(
     ("command", "damage", "says"),
     [
-        ("stage ingest", raw_log(GARBAGE), "log.csv is not UTF-8 text"),
         ("stage validate", cut(f"{INTERACTIONS}/interactions.parquet"), "is damaged"),
-        ("stage sequence-split", setting("sequence-split.protocol", "x"), "unknown split"),
         ("stage train", flip(CHECKPOINT), "checkpoint "),
-        ("stage evaluate", cut(f"{MODEL}/model.safetensors"), "is damaged"),
         ("recommend --user u1", write(f"{MODEL}/vocabulary.json", GARBAGE), "is damaged"),
         ("data use new.csv", given(GARBAGE), "holds NUL bytes"),
     ],
