@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from recctl.data import engine
+from recctl.data.spark import spark
 from recctl.errors import UserError
 from recctl.sequences import disk
 
@@ -62,7 +63,7 @@ def test_other_errors_keep_their_type(tmp_path: Path) -> None:
 
 def test_without_pyspark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyspark.sql", None)
-    with pytest.raises(UserError, match="needs pyspark"), engine.spark(tmp_path):
+    with pytest.raises(UserError, match="needs pyspark"), spark(tmp_path):
         pass
 
 
@@ -71,12 +72,12 @@ def test_without_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context = pytest.importorskip("pyspark").SparkContext
     monkeypatch.setattr(context, "_gateway", None)  # of a session that another test had
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    with pytest.raises(UserError, match="install Java") as failure, engine.spark(tmp_path):
+    with pytest.raises(UserError, match="install Java") as failure, spark(tmp_path):
         pass
     assert "\n" not in str(failure.value)
 
 
 def test_threads_are_those_the_process_may_use() -> None:
     if hasattr(os, "sched_getaffinity"):
-        assert engine._threads() == len(os.sched_getaffinity(0))
-    assert engine._threads() >= 1
+        assert engine.threads() == len(os.sched_getaffinity(0))
+    assert engine.threads() >= 1
