@@ -52,9 +52,8 @@ def spark(state: Path, chosen: Spark | None = None) -> Iterator[Any]:
     with warnings.catch_warnings():
         # pyspark warns often that pandas 3 is new to it; the parts used here work.
         warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas")
-        session = running or _started(state, chosen or Spark())
+        session = _session(running, state, chosen or Spark())
         try:
-            _set(session, _SQL)
             yield ibis.pyspark.connect(session)
         except PySparkException as error:
             raise UserError(f"Spark failed ({_reason(error)})", "see Spark's own logs") from None
@@ -63,12 +62,16 @@ def spark(state: Path, chosen: Spark | None = None) -> Iterator[Any]:
                 session.stop()
 
 
-def _started(state: Path, chosen: Spark) -> Any:
+def _session(running: Any, state: Path, chosen: Spark) -> Any:
+    """The running session, or else a new one, with the settings of `_SQL`."""
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
     try:
-        return _remote(chosen.remote, chosen.config) if chosen.remote else _classic(state, chosen)
+        session = running or (_remote(chosen.remote) if chosen.remote else _classic(state, chosen))
+        for key, value in ((chosen.config if chosen.remote else {}) | _SQL).items():
+            session.conf.set(key, value)
+        return session
     except (PySparkException, Py4JError, FileNotFoundError) as error:
         fix = "install Java 17 or newer, or use duckdb"
         if chosen.remote or chosen.master:
@@ -76,7 +79,7 @@ def _started(state: Path, chosen: Spark) -> Any:
         raise UserError(f"Spark does not start ({_reason(error)})", fix) from None
 
 
-def _remote(url: str, config: dict[str, str]) -> Any:
+def _remote(url: str) -> Any:
     from pyspark.sql import SparkSession
 
     if importlib.util.find_spec("grpc") is None:
@@ -85,13 +88,7 @@ def _remote(url: str, config: dict[str, str]) -> Any:
 
     session = SparkSession.builder.remote(url).create()
     session.client.set_retry_policies([DefaultPolicy(max_retries=_CONNECT_TRIES)])
-    _set(session, _SQL | config)
     return session
-
-
-def _set(session: Any, settings: dict[str, str]) -> None:
-    for key, value in settings.items():
-        session.conf.set(key, value)
 
 
 def _classic(state: Path, chosen: Spark) -> Any:

@@ -135,7 +135,7 @@ def _name(path: str) -> str:
 
 @contextmanager
 def _plainly(shown: str) -> Iterator[None]:
-    """The errors of the stores' libraries, each of its own kind, in one line without secrets."""
+    """Turns the errors of the stores' libraries into UserErrors, one line without secrets."""
     try:
         yield
     except (UserError, MemoryError):
