@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ START, SPAN = 1_600_000_000, 3 * 365 * 86_400
 """The first second and the length of the log, in seconds."""
 
 SCHEMA = pa.schema({"user_id": pa.int64(), "item_id": pa.int64(), "timestamp": pa.int64()})
+LONG_IDS = pa.schema({"user_id": pa.string(), "item_id": pa.string(), "timestamp": pa.int64()})
+"""Ids of as many characters as a UUID has."""
 
 
 def batches(interactions: int, users: int, items: int, seed: int) -> Iterator[pa.RecordBatch]:
@@ -45,12 +48,17 @@ def _cumulative(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     return total
 
 
-def write(path: Path, rows: Iterator[pa.RecordBatch]) -> None:
+def write(path: Path, rows: Iterator[pa.RecordBatch], schema: pa.Schema = SCHEMA) -> None:
     """Stream the batches to a csv or a parquet file."""
     parquet = path.suffix == ".parquet"
-    with pq.ParquetWriter(path, SCHEMA) if parquet else pyarrow.csv.CSVWriter(path, SCHEMA) as file:
+    with pq.ParquetWriter(path, schema) if parquet else pyarrow.csv.CSVWriter(path, schema) as file:
         for batch in rows:
-            file.write_batch(batch)
+            file.write_batch(batch if schema == SCHEMA else _with_long_ids(batch))
+
+
+def _with_long_ids(batch: pa.RecordBatch) -> pa.RecordBatch:
+    ids = [pc.utf8_lpad(one.cast("string"), 36, "0") for one in batch.columns[:2]]
+    return pa.RecordBatch.from_arrays([*ids, batch["timestamp"]], schema=LONG_IDS)
 
 
 def main() -> None:

@@ -1,26 +1,31 @@
 """A large log from csv to sequences: time and peak memory of ingest, validate, sequence-split.
 
     python benchmarks/large_log.py [--interactions 25000000] [--users 250000] [--items 50000]
+    python benchmarks/large_log.py --parquet --long-ids --spark 'local-cluster[2,1,1024]'
+    python benchmarks/large_log.py --interactions 20000000 --users 138000 --items 27000 --train
 
 The log is generated. Each stage is a separate process, on two cores where the system allows
-choosing them; memory is the peak of its resident set, with Spark that of the Python process. The
-aim for 25 million interactions: less than three minutes in all, and never more than 6 GiB.
+choosing them; memory is the peak of its resident set, with Spark that of the Python process; disk
+is the most that was used beside the log. --train adds one epoch of the default training. The aim
+for 25 million interactions: less than three minutes in all, and never more than 6 GiB.
 """
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.table import Table
 from ruamel.yaml import YAML
 
-from _generate_log import batches, write
+from _generate_log import LONG_IDS, SCHEMA, batches, write
 
 SPLIT = {"protocol": "leave-one-out", "minimum_user_interactions": 5}
 DRIVER = {"spark.driver.memory": "512m"}
@@ -29,15 +34,38 @@ STAGES = ("ingest", "validate", "sequence-split")
 RECCTL = str(Path(sys.executable).with_name("recctl"))
 
 
-def write_params(folder: Path, spark: str | None = None) -> None:
-    """The settings of a log in csv, ingested on DuckDB or on Spark."""
-    ingest: dict[str, Any] = {"name": "bench", "files": ["log.csv"], "format": "csv"}
+def write_params(folder: Path, spark: str | None = None, kind: str = "csv") -> None:
+    """The settings of a log, csv or parquet, ingested on DuckDB or on Spark."""
+    ingest: dict[str, Any] = {"name": "bench", "files": [f"log.{kind}"], "format": kind}
     if spark is not None:
         remote = spark.startswith("sc://")
         place = {"remote": spark} if remote else {"master": spark, "config": DRIVER}
         ingest |= {"engine": "spark", "spark": place}
-    sections = {"ingest": ingest, "validate": {}, "sequence-split": SPLIT}
+    train = {"max_epochs": 1}
+    sections = {"ingest": ingest, "validate": {}, "sequence-split": SPLIT, "train": train}
     YAML(typ="safe").dump(sections, folder / "params.yaml")
+
+
+class Disk:
+    """The most bytes that were in use on a folder's disk, beyond those at the beginning."""
+
+    def __init__(self, folder: Path) -> None:
+        self.most = 0
+        self._folder, self._ended = folder, threading.Event()
+        self._before = shutil.disk_usage(folder).used
+        self._thread = threading.Thread(target=self._watch)
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.5):
+            self.most = max(self.most, shutil.disk_usage(self._folder).used - self._before)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
 
 
 def run(name: str, folder: Path) -> tuple[float, float]:
@@ -60,6 +88,9 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=250_000)
     parser.add_argument("--items", type=int, default=50_000)
     parser.add_argument("--folder", type=Path, help="where to put the log (about 2 GB)")
+    parser.add_argument("--parquet", action="store_true", help="the log is parquet, not csv")
+    parser.add_argument("--long-ids", action="store_true", help="as long as UUIDs")
+    parser.add_argument("--train", action="store_true", help="and train one epoch")
     parser.add_argument("--spark", help="a master, or a server sc://... of Spark Connect")
     parser.add_argument("--log", help="accepted for 'make bench' and ignored")
     given = parser.parse_args()
@@ -69,11 +100,16 @@ def main() -> None:
         folder = Path(name)
         (folder / "data").mkdir()
         (folder / "dvc.yaml").touch()
-        write_params(folder, given.spark)
+        kind = "parquet" if given.parquet else "csv"
+        write_params(folder, given.spark, kind)
         log = batches(given.interactions, given.users, given.items, seed=0)
-        write(folder / "data" / "log.csv", log)
-        measured = {stage: run(stage, folder) for stage in STAGES}
-    table = Table("stage", "seconds", "peak GiB", title=f"{given.interactions:,} interactions")
+        schema = LONG_IDS if given.long_ids else SCHEMA
+        write(folder / "data" / f"log.{kind}", log, schema)
+        with Disk(folder) as disk:
+            stages = (*STAGES, "train") if given.train else STAGES
+            measured = {stage: run(stage, folder) for stage in stages}
+    title = f"{given.interactions:,} interactions, {disk.most / 1e9:,.1f} GB beside the log"
+    table = Table("stage", "seconds", "peak GiB", title=title)
     for stage, (seconds, memory) in measured.items():
         table.add_row(stage, f"{seconds:.1f}", f"{memory:.2f}")
     seconds = sum(seconds for seconds, _ in measured.values())

@@ -21,6 +21,7 @@ COVERED_BY = {
     "data/test_ingest_engine": "data/engine",
     "data/test_ingest_params": "data/params",
     "data/test_ingest_properties": "data/csv_fallback",
+    "data/test_spark": "data/executors",
     "data/test_unpack": "data/plain",
     "data/test_versions_bring": "data/versions",
     "datasets/test_own_log": "datasets/preview datasets/times",

@@ -18,10 +18,11 @@ import pytest
 from batch_cases import FIRST, LOG, SECOND, put
 from ingest_cases import kept, project, set_aside
 
-from recctl.data import engine, interactions
+from recctl.data import engine, executors, formats, interactions
 from recctl.data.interactions import Clock
-from recctl.data.params import Spark
+from recctl.data.params import IngestParams, Spark
 from recctl.data.spark import spark as spark_session
+from recctl.errors import UserError
 from recctl.layout import Layout
 from recctl.stages import ingest, sequence_split
 
@@ -218,3 +219,85 @@ def test_spark_that_cannot_be_reached(tmp_path: Path, spark: str, what: str) -> 
     assert what in ended.stderr
     assert ended.stderr.count("\n") == 1
     assert not layout.interactions.exists()
+
+
+def parquet_log(folder: Path) -> list[str]:
+    """Two parquet files with repeats and bad rows, whose columns differ in type and order."""
+    folder.mkdir()
+    rng = np.random.default_rng(3)
+    count = 3_000
+    users = [f"é{one}" if one else None for one in rng.integers(0, 40, count).tolist()]
+    first = {
+        "who": pa.array(users).dictionary_encode(),
+        "what": pa.array(rng.integers(0, 60, count), pa.uint16()),
+        "when": pa.array(rng.integers(0, 90, count) * 10**6, pa.timestamp("us", "UTC")),
+        "stars": pa.array(rng.integers(1, 9, count) / 2, pa.float32()),
+        "row": pa.array(range(count)),
+    }
+    pq.write_table(pa.table(first), folder / "1 one.parquet", row_group_size=500)
+    second = {
+        "when": pa.array([5, 6, 7, None], pa.timestamp("ms")),
+        "stars": pa.array([1.5, 2.5, None, 3.5], pa.float64()),
+        "what": pa.array(["7.0", "NULL", "x", "y"], pa.large_string()),
+        "who": pa.array([2**62, 1, -3, 4], pa.int64()),
+    }
+    pq.write_table(pa.table(second), folder / "2.parquet")
+    return ["1 one.parquet", "2.parquet"]
+
+
+def test_executors_read_parquet_as_duckdb_does(
+    spark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = parquet_log(tmp_path / "log")
+    content = {name: (tmp_path / "log" / name).read_bytes() for name in names}
+    settings: dict[str, Any] = {"user_column": "who", "item_column": "what", "time_column": "when"}
+    settings |= {"weight_column": "stars", "minimum_weight": 1.0}
+    found = []
+    for name in ("duckdb", "spark"):
+        layout = project(tmp_path / name, content, format="parquet", engine=name, **settings)
+        put(layout, "000001-aaaaaaaa.parquet", FIRST)
+        if name == "spark":
+            monkeypatch.setattr(formats, "stage", None)  # nothing is read here
+        ingest.run(layout)
+        tables = [
+            pq.read_table(layout.interactions / f"{kind}.parquet")
+            for kind in ("interactions", "quarantine")
+        ]
+        found.append([*tables, (layout.interactions / "report.json").read_text()])
+    for one, other in zip(*found, strict=True):
+        assert one == (other if isinstance(other, str) else other.cast(one.schema))
+    causes = set(found[0][1]["cause"].to_pylist())
+    assert {"no-user", "no-item", "no-time", "bad-weight", "low-weight", "duplicate"} <= causes
+
+
+def test_executors_refuse_text_that_is_not_utf8(spark: Any, tmp_path: Path) -> None:
+    text = pa.array([b"a", b"\xff"], pa.binary())
+    table = pa.table({"user_id": text, "item_id": [1, 2], "timestamp": [1, 2]})
+    broken = pa.Array.from_buffers(pa.string(), 2, text.buffers())
+    pq.write_table(table.set_column(0, "user_id", broken), tmp_path / "log.parquet")
+    content = {"log.parquet": (tmp_path / "log.parquet").read_bytes()}
+    layout = project(tmp_path / "p", content, format="parquet", engine="spark")
+    with pytest.raises(UserError, match="not UTF-8 text"):
+        ingest.run(layout)
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("timestamp", pa.array([1, 2], pa.timestamp("ns"))),
+        ("user_id", pa.array([1.0, 2.0])),
+        ("item_id", pa.array([1, 2], pa.uint64())),
+        ("TIMESTAMP", pa.array([1, 2])),
+    ],
+)
+def test_what_spark_reads_otherwise_is_read_here(
+    tmp_path: Path, column: str, values: pa.Array
+) -> None:
+    table = pa.table({"user_id": ["a", "b"], "item_id": ["x", "y"], "timestamp": [1, 2]})
+    params = IngestParams(name="p", files=["log.parquet"], format="parquet", engine="spark")
+    pq.write_table(table, tmp_path / "log.parquet")
+    assert executors.files(params, tmp_path) is not None
+    at = table.schema.get_field_index(column)
+    table = table.append_column(column, values) if at < 0 else table.set_column(at, column, values)
+    pq.write_table(table, tmp_path / "log.parquet")
+    assert executors.files(params, tmp_path) is None

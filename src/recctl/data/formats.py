@@ -59,7 +59,7 @@ def stage(connection: Any, params: IngestParams, folder: Path, scratch: Path) ->
     `scratch` must outlive the connection. Raises UserError when a file is missing, unreadable,
     empty or lacks a column.
     """
-    paths = [_existing(folder, name) for name in params.files]
+    paths = [existing(folder, name) for name in params.files]
     encoding = None if params.format == "parquet" else params.encoding
     copies = [plain.readable(path, encoding, scratch) for path in paths]
     with plain.called(dict(zip(copies, map(str, paths), strict=True))):
@@ -112,7 +112,8 @@ def timed(staged: Staged, params: IngestParams) -> Staged:
     return Staged(staged.table.mutate(us=formatted(staged.table.timestamp, form)), "format")
 
 
-def _existing(folder: Path, name: str) -> Path:
+def existing(folder: Path, name: str) -> Path:
+    """The log's file of that name; UserError when it is missing or empty."""
     path = folder / name
     if not path.is_file():
         raise UserError(
@@ -154,11 +155,11 @@ def _text(connection: Any, path: Path, shape: Shape, params: IngestParams) -> ir
     return _columns(table, params, [table[f"c{place}"] for place in places])
 
 
-def _columns(table: ir.Table, params: IngestParams, values: list[Any]) -> ir.Table:
+def _columns(table: ir.Table, params: IngestParams, values: list[Any], **more: Any) -> ir.Table:
     """The columns of the staged table that the source has, from their values."""
     named = dict(zip(columns.sources(params), values, strict=True))
     ids = {name: whole(named[name]) for name in ("user_id", "item_id")}
-    return table.select(**(named | ids))
+    return table.select(**(named | ids), **more)
 
 
 def _numbered(connection: Any, tables: list[ir.Table]) -> ir.Table:
@@ -166,10 +167,10 @@ def _numbered(connection: Any, tables: list[ir.Table]) -> ir.Table:
     raw = ibis.union(*tables) if len(tables) > 1 else tables[0]
     numbered = raw.mutate(row=ibis.row_number())
     connection.con.execute("DROP TABLE IF EXISTS staged")  # of an attempt that failed
-    return _complete(connection.create_table("staged", numbered, temp=True))
+    return complete(connection.create_table("staged", numbered, temp=True))
 
 
-def _complete(table: ir.Table) -> ir.Table:
+def complete(table: ir.Table) -> ir.Table:
     """The table with all columns of STAGED, null where it has none."""
     absent = {name: ibis.null(kind) for name, kind in STAGED.items() if name not in table.columns}
     return table.mutate(**absent).select(*STAGED.names)
@@ -216,7 +217,7 @@ def _parquet(connection: Any, params: IngestParams, paths: list[Path]) -> Staged
     for path in paths:
         schema = columns.schema(path)
         columns.check(path, params, tuple(schema.names))
-        table, typed = _parquet_columns(connection.read_parquet(path), schema, params, path)
+        table, typed = parquet_columns(connection.read_parquet(path), schema, params, path)
         tables.append(table)
         types.add(typed)
         clocks.add("us" if typed else params.time_unit)
@@ -228,19 +229,24 @@ def _parquet(connection: Any, params: IngestParams, paths: list[Path]) -> Staged
     try:
         table = _numbered(connection, tables)
     except duckdb.ConversionException as error:
-        raise UserError(
-            f"{', '.join(map(str, paths))} holds bytes that are not UTF-8 text",
-            "write the columns as text or numbers",
-        ) from error
+        raise not_text(paths) from error
     except duckdb.Error as error:
         raise _unreadable(paths, error) from None
     return Staged(table, clocks.pop(), types.pop())
 
 
-def _parquet_columns(
-    table: ir.Table, schema: pa.Schema, params: IngestParams, path: Path
+def not_text(paths: list[Path]) -> UserError:
+    """The error for parquet files whose text is not UTF-8."""
+    return UserError(
+        f"{', '.join(map(str, paths))} holds bytes that are not UTF-8 text",
+        "write the columns as text or numbers",
+    )
+
+
+def parquet_columns(
+    table: ir.Table, schema: pa.Schema, params: IngestParams, path: Path, **more: Any
 ) -> tuple[ir.Table, bool]:
-    """The staged table's columns, and whether the time has a date or timestamp type.
+    """The staged table's columns and `more`, and whether the time has a date or timestamp type.
 
     Columns are taken by position: DuckDB does not distinguish names that differ in case only.
     """
@@ -260,7 +266,7 @@ def _parquet_columns(
                 f"{option(columns.SETTING[field])}",
             )
         values.append(_parquet_text(column, kind))
-    return _columns(table, params, values), typed
+    return _columns(table, params, values, **more), typed
 
 
 def _is_value(kind: pa.DataType, field: str) -> bool:

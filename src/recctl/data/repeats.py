@@ -1,9 +1,11 @@
 """Interactions with items that the user had before, and how many targets a seen filter hides."""
 
 from dataclasses import dataclass
-from typing import Any
 
+import ibis
 import ibis.expr.types as ir
+
+from recctl.data.parts import by_users
 
 MOST = 0.2
 """With a larger share of repeats, of interactions or of targets, the seen filter hides too much."""
@@ -53,26 +55,28 @@ def count(rows: ir.Table, time: str) -> Repeats:
     """The repeats among rows with `user_id`, `item_id`, `row` and a column of times."""
     named = rows.filter(rows.user_id.notnull() & rows.item_id.notnull())
     rows = named.select("user_id", "item_id", "row", time=named[time])
-    pairs = rows.group_by("user_id", "item_id").agg(times=rows.time.nunique())
-    users = rows.group_by("user_id").agg(
-        target=rows.item_id.last(order_by=[rows.time, rows.row]),
-    )
-    per_user = pairs.group_by("user_id").agg(interactions=pairs.times.sum())
-    last = users.join(
-        pairs, [users.user_id == pairs.user_id, users.target == pairs.item_id]
-    ).select(users.user_id, pairs.times)
-    tested = last.join(per_user, "user_id").filter(lambda table: table.interactions > 1)
-    sums = _row(pairs.agg(interactions=pairs.times.sum(), pairs=pairs.count()))
-    ends = _row(tested.agg(targets=tested.count(), hidden=(tested.times > 1).sum()))
-    return Repeats(
-        interactions=sums["interactions"],
-        repeated=sums["interactions"] - sums["pairs"],
-        targets=ends["targets"],
-        hidden=ends["hidden"],
-    )
+    sums = zip(*map(_sums, by_users(rows)), strict=True)
+    interactions, pairs, targets, hidden = map(sum, sums)
+    return Repeats(interactions, interactions - pairs, targets, hidden)
 
 
-def _row(table: Any) -> dict[str, int]:
+def _sums(rows: ir.Table) -> list[int]:
+    """Interactions, pairs of a user and an item, targets, and those that are hidden."""
+    place = ibis.struct({"time": rows.time, "row": rows.row})
+    pairs = rows.group_by("user_id", "item_id").agg(
+        times=rows.time.nunique(), time=rows.time.max(), row=rows.row.argmax(place)
+    )
+    place = ibis.struct({"time": pairs.time, "row": pairs.row})
+    users = pairs.group_by("user_id").agg(
+        interactions=pairs.times.sum(), pairs=pairs.count(), again=(pairs.times > 1).argmax(place)
+    )
+    target = users.interactions > 1
+    counted = users.agg(
+        interactions=users.interactions.sum(),
+        pairs=users.pairs.sum(),
+        targets=target.sum(),
+        hidden=(target & users.again).sum(),
+    )
     # not engine.row: the stage evaluate uses this module and no engine
-    [row] = table.to_pyarrow().to_pylist()
-    return {name: int(value or 0) for name, value in row.items()}
+    [row] = counted.to_pyarrow().to_pylist()
+    return [int(value or 0) for value in row.values()]

@@ -9,8 +9,9 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recctl.data import batches, engine, formats, titles
+from recctl.data import batches, engine, executors, formats, titles
 from recctl.data.clean import clean
+from recctl.data.executors import Files
 from recctl.data.formats import Staged
 from recctl.data.interactions import CAUSES
 from recctl.data.params import IngestParams
@@ -32,21 +33,21 @@ def run(layout: Layout) -> None:
         replacing_folder(layout.interactions) as folder,
     ):
         with engine.duckdb(scratch) as reader:
-            staged = formats.stage(reader, params, layout.data, scratch)
+            log = executors.files(params, layout.data) if params.engine == "spark" else None
+            staged = log or formats.stage(reader, params, layout.data, scratch)
             named, bad_titles = _titles(params, layout.data, staged)
             pq.write_table(named, folder / "items.parquet")
             count, taken = _batches(reader, staged, params, layout.data)
-            sources = [staged.table, *taken]
-            with _expressions(params, reader, sources, scratch) as (connection, [base, *more]):
-                batched = more[0] if more else None
-                report = clean(connection, base, batched, staged.clock, params, folder)
+            with _expressions(params, reader, staged, taken, scratch) as (connection, base, more):
+                report = clean(connection, base, more, staged.clock, params, folder)
         report |= {"batches": count, "unreadable_titles": bad_titles}
         write_json(folder / "report.json", report)
     _show(report)
 
 
-def _titles(params: IngestParams, data: Path, staged: Staged) -> tuple[pa.Table, int]:
+def _titles(params: IngestParams, data: Path, staged: Staged | Files) -> tuple[pa.Table, int]:
     if params.title_column is not None:
+        assert isinstance(staged, Staged)
         return titles.of_log(staged), 0
     if params.items_file is None:
         return titles.table({}), 0
@@ -54,34 +55,49 @@ def _titles(params: IngestParams, data: Path, staged: Staged) -> tuple[pa.Table,
 
 
 def _batches(
-    reader: Any, staged: Staged, params: IngestParams, data: Path
-) -> tuple[int, list[ir.Table]]:
-    """How many batches there are, and their rows in DuckDB as one table or none."""
+    reader: Any, staged: Staged | Files, params: IngestParams, data: Path
+) -> tuple[int, ir.Table | None]:
+    """How many batches there are, and their rows in DuckDB as one table."""
     held = batches.held(data)
     if not held:
-        return 0, []
+        return 0, None
     if params.format == "sequences":
         raise UserError(
             f"data/intake holds {len(held)} batches, but a log of format 'sequences' has no times",
             "move data/intake away, or use a log with times",
         )
-    first = engine.count(staged.table)
-    return len(held), [batches.stage(reader, batches.paths(data), first)]
+    first = staged.rows if isinstance(staged, Files) else engine.count(staged.table)
+    return len(held), batches.stage(reader, batches.paths(data), first)
 
 
 @contextlib.contextmanager
 def _expressions(
-    params: IngestParams, reader: Any, tables: list[ir.Table], scratch: Path
-) -> Iterator[tuple[Any, list[ir.Table]]]:
-    """Where the expressions run, and the staged tables there."""
+    params: IngestParams,
+    reader: Any,
+    staged: Staged | Files,
+    taken: ir.Table | None,
+    scratch: Path,
+) -> Iterator[tuple[Any, ir.Table, ir.Table | None]]:
+    """Where the expressions run, and the rows of the log and of the batches there."""
+    base = staged.table if isinstance(staged, Staged) else None
     if params.engine == "duckdb":
-        yield reader, tables
+        assert base is not None
+        yield reader, base, taken
         return
-    files = [scratch / f"rows-{n}.parquet" for n in range(len(tables))]
-    for table, file in zip(tables, files, strict=True):
-        engine.write_parquet(reader, table, file)
+    files = [
+        _written(reader, table, scratch / f"{name}.parquet")
+        for name, table in (("log", base), ("batches", taken))
+    ]
     with spark(scratch, params.spark) as connection:
-        yield connection, [connection.read_parquet(file) for file in files]
+        log, more = [connection.read_parquet(file) if file else None for file in files]
+        yield connection, staged.stage(connection) if isinstance(staged, Files) else log, more
+
+
+def _written(reader: Any, table: ir.Table | None, file: Path) -> Path | None:
+    if table is None:
+        return None
+    engine.write_parquet(reader, table, file)
+    return file
 
 
 def _show(report: dict[str, Any]) -> None:

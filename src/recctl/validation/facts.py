@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from recctl.data import engine
 from recctl.data.interactions import INTERACTIONS, ON_PURPOSE
+from recctl.data.parts import by_users
 from recctl.files import missing, read_json, require_columns
 
 PART_ROWS = 2_000_000
@@ -108,15 +109,16 @@ def suspects(interactions: ir.Table) -> pd.DataFrame:
     Exact duplicates are among them without fail; Great Expectations then compares the values.
     Of a log that was doubled, the first MOST_GROUPS groups are enough to say so.
     """
-    keys = interactions.select(key=_hash(interactions)).to_pyarrow()["key"].to_numpy()
-    keys = np.sort(keys)  # of 8 bytes a row, cheaper than a hash table of the groups
-    shared = np.unique(keys[1:][keys[1:] == keys[:-1]])
-    if not len(shared):
-        return frame(interactions.limit(0))
-    wanted = ibis.memtable({"key": shared[:MOST_GROUPS]})
-    hashed = interactions.mutate(key=_hash(interactions))
-    shared_rows = hashed.semi_join(wanted, "key").drop("key")
-    return frame(shared_rows.order_by("user_id", "timestamp", "item_id", "row"))
+    found, groups = [frame(interactions.limit(0))], 0
+    for part in by_users(interactions):  # duplicates are of one user
+        hashed = part.mutate(key=_hash(part))
+        keys = np.sort(hashed.select("key").to_pyarrow()["key"].to_numpy())
+        shared = np.unique(keys[1:][keys[1:] == keys[:-1]])[: MOST_GROUPS - groups]
+        if len(shared):
+            groups += len(shared)
+            rows = hashed.semi_join(ibis.memtable({"key": shared}), "key").drop("key")
+            found.append(frame(rows.order_by("user_id", "timestamp", "item_id", "row")))
+    return pd.concat(found, ignore_index=True)
 
 
 def _hash(rows: ir.Table) -> Any:
