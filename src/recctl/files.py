@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from recctl import limits
 from recctl.errors import MayPass, UserError
@@ -206,6 +206,13 @@ def require_columns(path: Path, made_by: str, columns: Sequence[str]) -> None:
         names = pq.read_schema(path).names
     if absent := [name for name in columns if name not in names]:
         raise damaged(path, made_by, f"it has no column {', '.join(absent)}")
+
+
+def opened_parquet(source: Path | IO[bytes]) -> Any:
+    """A parquet file whose batches are read one by one; pyarrow would keep all that it has read."""
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(source, pre_buffer=False)  # noqa: TID251
 
 
 @contextlib.contextmanager

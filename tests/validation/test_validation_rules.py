@@ -1,5 +1,7 @@
 """Each rule passes on a small good log and fails, alone, on a log made to break it."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -205,6 +207,29 @@ def test_the_same_values_in_other_columns_are_no_duplicates(tmp_path):
     table["timestamp"] = DAY
     table.loc[2:, "item_id"] = [f"i{row}" for row in range(2, 9)]
     assert check(tmp_path, table)["interactions-unique"].verdict == "passed"
+
+
+def test_no_part_of_the_log_stays_in_memory():
+    """Great Expectations keeps each part in a reference cycle, and `recctl` seldom collects."""
+    alive, most = [], 0
+
+    def parts():
+        nonlocal most
+        for first in range(0, 45, 9):
+            part = good().set_index(pd.RangeIndex(first, first + 9))
+            alive.append(weakref.ref(part["user_id"].array))
+            yield part
+            del part
+            most = max(most, sum(one() is not None for one in alive))
+
+    of_rows = [rule for rule in rules(PARAMS, NOW) if rule.frame == "interactions"]
+    gc.disable()
+    try:
+        outcomes = Suite().check("interactions", of_rows, parts())
+    finally:
+        gc.enable()
+    assert {outcome.verdict for outcome in outcomes} == {"passed"}
+    assert most == 1
 
 
 def test_a_large_hash_collision_is_compared_by_value():

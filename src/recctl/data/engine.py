@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from duckdb import Error, IOException, OutOfMemoryException
 
 from recctl.errors import UserError
-from recctl.files import damaged, naming
+from recctl.files import damaged, naming, opened_parquet
 
 MEMORY_LIMIT = 3 * 2**30
 """Bytes DuckDB may hold before it spills to disk; or half of the machine's memory, if less."""
@@ -149,7 +149,7 @@ def _join(parts: list[Path], expression: ir.Table, path: Path) -> None:
     schema = expression.schema().to_pyarrow()
     with pq.ParquetWriter(path, schema) as writer:
         for part in parts:
-            with pq.ParquetFile(part, pre_buffer=False) as file:
+            with opened_parquet(part) as file:
                 for batch in file.iter_batches(_JOINED):
                     writer.write_table(pa.Table.from_batches([batch]).cast(schema))
 

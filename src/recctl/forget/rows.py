@@ -26,7 +26,7 @@ from recctl.data import batches, columns, csv_fallback, plain, unpack
 from recctl.data.interactions import CAUSES
 from recctl.data.params import IngestParams
 from recctl.errors import UserError
-from recctl.files import replacing
+from recctl.files import opened_parquet, replacing
 
 _BETWEEN = rb"""[\s\0,;|"'\[\]{}]"""
 """What is between the fields of a record, one byte; also `::` and the `:` of JSON."""
@@ -87,7 +87,7 @@ def _holds(path: Path, users: Users) -> bool:
         chunk = content.read(_CHUNK)
         if chunk.startswith(plain.PARQUET):
             whole = file if content is file else io.BytesIO(chunk + content.read())
-            return _parquet_holds(pq.ParquetFile(whole), users)
+            return _parquet_holds(opened_parquet(whole), users)
         if b"\0" in chunk and not chunk.startswith((b"\xff\xfe", b"\xfe\xff")):
             return False
         rest = b""
@@ -98,7 +98,7 @@ def _holds(path: Path, users: Users) -> bool:
     return False
 
 
-def _parquet_holds(file: pq.ParquetFile, users: Users) -> bool:
+def _parquet_holds(file: Any, users: Users) -> bool:
     schema = file.schema_arrow
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
     names = [name for name in dict.fromkeys(("user_id", users.column)) if name in schema.names]
@@ -161,7 +161,7 @@ def remove_lines(path: Path, users: Users, scratch: Path, *, dry: bool) -> int:
 
 def _parquet(readable: Path, new: Path, params: IngestParams, users: Users, path: Path) -> int:
     columns.check(path, params, tuple(columns.schema(readable).names))
-    file, removed = pq.ParquetFile(readable), 0
+    file, removed = opened_parquet(readable), 0
     with pq.ParquetWriter(new, file.schema_arrow, compression=_codec(file)) as writer:
         for batch in file.iter_batches():
             kept = batch.filter(pc.invert(users.mask(batch[params.user_column])))
@@ -170,7 +170,7 @@ def _parquet(readable: Path, new: Path, params: IngestParams, users: Users, path
     return removed
 
 
-def _codec(file: pq.ParquetFile) -> str:
+def _codec(file: Any) -> str:
     rows = file.metadata
     filled = rows.num_row_groups and rows.num_columns
     return str(rows.row_group(0).column(0).compression) if filled else "SNAPPY"

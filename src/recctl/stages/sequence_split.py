@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from recctl.data import engine
-from recctl.files import read_table, replacing_folder, require_columns, write_json
+from recctl.files import opened_parquet, read_table, replacing_folder, require_columns, write_json
 from recctl.layout import Layout
 from recctl.render import summary
 from recctl.sequences import disk
@@ -47,7 +47,7 @@ def _log(layout: Layout, params: SequenceSplitParams) -> tuple[int, Log]:
     path = layout.interactions / "interactions.parquet"
     require_columns(path, "ingest", COLUMNS)
     layout.state.mkdir(parents=True, exist_ok=True)
-    with engine.reading(path, "ingest"), pq.ParquetFile(path, pre_buffer=False) as file:
+    with engine.reading(path, "ingest"), opened_parquet(path) as file:
         batches = file.iter_batches(_BATCH, columns=COLUMNS)
         return file.metadata.num_rows, encode(batches, params, layout.state)
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from recctl.data import engine
 from recctl.data.interactions import INTERACTIONS, ON_PURPOSE
 from recctl.data.parts import by_users
-from recctl.files import missing, read_json, require_columns
+from recctl.files import missing, opened_parquet, read_json, require_columns
 
 PART_ROWS = 2_000_000
 """Rows of the log that Great Expectations sees at once."""
@@ -54,7 +54,7 @@ class Log:
     def parts(self) -> Iterator[pd.DataFrame]:
         """The rows, at most PART_ROWS at a time, numbered through; one empty part if none."""
         start = 0
-        with pq.ParquetFile(self.interactions) as file:
+        with opened_parquet(self.interactions) as file:
             for batch in file.iter_batches(batch_size=PART_ROWS):
                 part = batch.to_pandas()
                 part.index = pd.RangeIndex(start, start + len(part))

@@ -1,5 +1,6 @@
 """Runs Great Expectations: rules and tables in, outcomes and Data Docs out."""
 
+import gc
 import logging
 import os
 import shutil
@@ -122,7 +123,10 @@ class Suite:
                 result_format={"result_format": "SUMMARY", "partial_unexpected_count": SAMPLES},
                 run_id=self._gx.RunIdentifier(run_name=run_name),
             )
-        return [result.to_json_dict() for result in outcome.results]
+        results = [result.to_json_dict() for result in outcome.results]
+        del outcome
+        gc.collect(1)  # a reference cycle would keep the table
+        return results
 
 
 def _for_pages(table: pd.DataFrame) -> pd.DataFrame:
