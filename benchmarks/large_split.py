@@ -1,9 +1,9 @@
-"""The split of a large log: time and peak memory of sequence-split.
+"""A large log after ingest: time and peak memory of validate and sequence-split.
 
     python benchmarks/large_split.py [--interactions 100000000] [--users 1000000] [--items 100000]
 
-The interactions are generated as `ingest` would write them, so that a log of any size can be split
-without the hours and the disk of its ingest. Memory is the peak of the stage's resident set.
+The interactions are generated as `ingest` would write them, so that a log of any size can be used
+without the disk of its ingest. Memory is the peak of a stage's resident set.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from large_log import run, write_params
-from recctl.data.interactions import INTERACTIONS
+from recctl.data.interactions import INTERACTIONS, QUARANTINE
 
 CHUNK = 2_000_000
 START, SPAN = 1_600_000_000_000_000, 3 * 365 * 86_400_000_000
@@ -62,8 +62,12 @@ def main() -> None:
             {"item_id": pa.array([], pa.string()), "title": pa.array([], pa.string())}
         )
         pq.write_table(titles, interactions / "items.parquet")
-        seconds, memory = run("sequence-split", folder)
-    print(f"{given.interactions:,} interactions: {seconds:.1f} s, peak {memory:.2f} GiB")
+        pq.write_table(QUARANTINE.to_pyarrow().empty_table(), interactions / "quarantine.parquet")
+        (interactions / "report.json").write_text('{"name": "bench"}', encoding="utf-8")
+        print(f"{given.interactions:,} interactions")
+        for stage in ("validate", "sequence-split"):
+            seconds, memory = run(stage, folder)
+            print(f"{stage}: {seconds:.1f} s, peak {memory:.2f} GiB")
 
 
 if __name__ == "__main__":

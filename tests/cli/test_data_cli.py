@@ -154,7 +154,7 @@ def test_sequences_have_an_order_and_no_times(run: Run, project: Path, tmp_path:
     assert "hidden   100.0% of the users' last items" in out
     assert "; with so many repeats set evaluate.filter_seen: false\n" in out
     assert "times    none: the order of lines is the time" in out
-    assert "needs    about 6 s on two cores, 536.9 MB of memory and 420 bytes of disk" in out
+    assert "needs    about 9 s on two cores, 536.9 MB of memory and 600 bytes of disk" in out
 
 
 def test_use_says_what_it_did(run: Run, project: Path, tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from recctl.data.params import IngestParams
 from recctl.data.plain import is_gzip
 from recctl.layout import Layout
 
-_START, _ROW = 6.0, 2.1e-6
+_START, _ROW = 9.0, 3.5e-6
 """Seconds: of the processes' starts, and for each row; two quiet cores (docs/scale.md)."""
 _BASE, _ROW_MEMORY = 2**29, 110
 """Bytes of memory, and for each row until DuckDB's limit: it spills to disk from there on."""
-_ROW_DISK = 105
-"""Bytes: 77 of what DuckDB spills, 14 of interactions, 12 of sequences."""
+_ROW_DISK = 150
+"""Bytes beside the log, mostly what DuckDB spills: less below some 50 million rows."""
 _LINE, _PACKED_LINE = 30, 8
 """Bytes of a row of text, and packed by gzip."""
 
@@ -39,7 +39,7 @@ def needs(rows: int) -> Needs:
     """The needs of a log on DuckDB and two cores, extrapolated from what docs/scale.md measured.
 
     >>> needs(100_000_000)
-    Needs(seconds=216.0, memory_bytes=3758096384, disk_bytes=10500000000)
+    Needs(seconds=359.0, memory_bytes=3758096384, disk_bytes=15000000000)
     """
     memory = _BASE + min(rows * _ROW_MEMORY, MEMORY_LIMIT)
     return Needs(round(_START + rows * _ROW, 1), memory, rows * _ROW_DISK)
