@@ -41,8 +41,8 @@ def write_params(folder: Path, spark: str | None = None, kind: str = "csv") -> N
         remote = spark.startswith("sc://")
         place = {"remote": spark} if remote else {"master": spark, "config": DRIVER}
         ingest |= {"engine": "spark", "spark": place}
-    train = {"max_epochs": 1}
-    sections = {"ingest": ingest, "validate": {}, "sequence-split": SPLIT, "train": train}
+    sections = {"ingest": ingest, "validate": {}, "sequence-split": SPLIT, "evaluate": {}}
+    sections["train"] = {"max_epochs": 1}
     YAML(typ="safe").dump(sections, folder / "params.yaml")
 
 
