@@ -236,7 +236,7 @@ def parquet_log(folder: Path) -> list[str]:
     }
     pq.write_table(pa.table(first), folder / "1 one.parquet", row_group_size=500)
     second = {
-        "when": pa.array([5, 6, 7, None], pa.timestamp("ms")),
+        "when": pa.array([-15 * 10**12, 6, 7, None], pa.timestamp("ms")),
         "stars": pa.array([1.5, 2.5, None, 3.5], pa.float64()),
         "what": pa.array(["7.0", "NULL", "x", "y"], pa.large_string()),
         "who": pa.array([2**62, 1, -3, 4], pa.int64()),

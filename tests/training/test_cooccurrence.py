@@ -45,6 +45,17 @@ def test_mutual_information_is_that_of_a_plain_loop(lists: list[list[int]]) -> N
     assert found == pytest.approx(plain(lists), abs=1e-4)
 
 
+@pytest.mark.parametrize("pairs", [1, 300])
+def test_counting_in_blocks_changes_no_bit(monkeypatch: pytest.MonkeyPatch, pairs: int) -> None:
+    rng = np.random.default_rng(4)
+    lists = [rng.zipf(1.4, size) % N_ITEMS for size in rng.integers(1, 40, 60)]
+    whole = cooccurrence.mutual_information(Histories.of(lists), N_ITEMS)
+    monkeypatch.setattr(cooccurrence, "_PAIRS", pairs)
+    found = cooccurrence.mutual_information(Histories.of(lists), N_ITEMS)
+    assert found.nnz == whole.nnz > 0
+    assert np.array_equal(found.toarray(), whole.toarray())
+
+
 @pytest.fixture
 def encoder() -> SequenceEncoder:
     """A new network over 21 items, with vectors of four numbers."""

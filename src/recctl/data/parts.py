@@ -21,9 +21,10 @@ def by_users(rows: ir.Table) -> Iterator[ir.Table]:
     ends = np.cumsum(counted["rows"].to_numpy()) // ROWS
     last = counted["user_id"].take(np.flatnonzero(np.diff(ends))).to_pylist()
     for after, until in pairwise([None, *last, None]):
-        part = rows
-        if after is not None:
-            part = part.filter((part.user_id > after) | part.user_id.isnull())
         if until is not None:
-            part = part.filter(part.user_id <= until)
-        yield part
+            part = rows.filter(rows.user_id <= until)
+            yield part if after is None else part.filter(part.user_id > after)
+        elif after is None:
+            yield rows
+        else:
+            yield rows.filter((rows.user_id > after) | rows.user_id.isnull())

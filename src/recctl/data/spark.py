@@ -17,6 +17,7 @@ from recctl.errors import UserError
 _SQL = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
     "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
     # Paths are those of this machine, also where the cluster's own file system is another.
     "fs.defaultFS": "file:///",

@@ -6,8 +6,13 @@ truncated singular value decomposition of the items' pointwise mutual informatio
 skip-gram with negative sampling factorises (Levy and Goldberg, NeurIPS 2014).
 """
 
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
@@ -18,6 +23,8 @@ WINDOW = 5
 """Items at most so far apart count as a pair, with weight one over their distance."""
 MOST = 10**7
 """Interactions that are counted, which bounds memory."""
+_PAIRS = 2 * 10**7
+"""Pairs that are in memory before they are added up; those of an item are together."""
 _SMOOTHING = 0.75
 """Exponent of a context item's frequency (Levy, Goldberg and Dagan, TACL 2015, section 3.2)."""
 
@@ -70,20 +77,43 @@ def cooccurrence_vectors(train: Histories, n_items: int, size: int) -> Tensor | 
 def mutual_information(train: Histories, n_items: int) -> sparse.csr_array:
     """Positive pointwise mutual information of the pairs; (n_items, n_items), float32."""
     rows, items = train.flat()
-    first, second, weights = [], [], []
-    for distance in range(1, WINDOW + 1):
-        together = rows[:-distance] == rows[distance:]
-        first.append(items[:-distance][together])
-        second.append(items[distance:][together])
-        weights.append(np.full(len(first[-1]), 1 / distance, np.float32))
-    at = (np.concatenate(first + second), np.concatenate(second + first))
-    counts = sparse.coo_array((np.concatenate(weights * 2), at), shape=(n_items, n_items))
-    counts.sum_duplicates()
-    weight = np.bincount(counts.row, counts.data, minlength=n_items)
+    counted = [_counts(rows, items, block, n_items) for block in _blocks(items, n_items)]
+    weight = np.zeros(n_items)
+    for counts in counted:
+        weight += np.bincount(counts.row, counts.data, minlength=n_items)
     context = weight**_SMOOTHING
     context /= max(context.sum(), 1.0)
-    information = np.log(counts.data / (weight[counts.row] * context[counts.col]))
-    information = np.maximum(information, 0).astype(np.float32)
-    found = sparse.coo_array((information, (counts.row, counts.col)), shape=counts.shape).tocsr()
-    found.eliminate_zeros()
-    return found
+    found = []
+    for counts in counted:
+        information = np.log(counts.data / (weight[counts.row] * context[counts.col]))
+        positive = information > 0
+        at = (counts.row[positive], counts.col[positive])
+        found.append((information[positive].astype(np.float32), *at))
+    data, row, col = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return sparse.coo_array((data, (row, col)), shape=(n_items, n_items)).tocsr()
+
+
+def _blocks(items: NDArray[np.int32], n_items: int) -> Iterator[slice]:
+    """Ranges of items that have about _PAIRS pairs, or of one item."""
+    pairs = np.cumsum(np.bincount(items, minlength=n_items)) * 2 * WINDOW
+    ends = np.flatnonzero(np.diff(pairs // _PAIRS)) + 1
+    for first, last in pairwise([0, *ends.tolist(), n_items]):
+        yield slice(first, last)
+
+
+def _counts(
+    rows: NDArray[np.int64], items: NDArray[np.int32], block: slice, n_items: int
+) -> sparse.coo_array:
+    """The weights of the pairs whose first item is in a range, added up; (n_items, n_items)."""
+    pairs: tuple[list[list[NDArray[Any]]], ...] = ([], [])
+    for distance in range(1, WINDOW + 1):
+        together = rows[:-distance] == rows[distance:]
+        ends = items[:-distance], items[distance:]
+        for found, one, other in zip(pairs, ends, ends[::-1], strict=True):
+            chosen = together & (one >= block.start) & (one < block.stop)
+            weights = np.full(int(chosen.sum()), 1 / distance, np.float32)
+            found.append([weights, one[chosen], other[chosen]])
+    data, row, col = (np.concatenate(parts) for parts in zip(*pairs[0], *pairs[1], strict=True))
+    counts = sparse.coo_array((data, (row, col)), shape=(n_items, n_items))
+    counts.sum_duplicates()
+    return counts
