@@ -31,7 +31,7 @@ class Files:
     paths: list[Path]
     params: IngestParams
     clock: Clock
-    rows: int
+    metadata: list[pq.FileMetaData]
 
     def stage(self, connection: Any) -> ir.Table:
         """The staged table of `recctl.data.formats` on Spark.
@@ -39,18 +39,24 @@ class Files:
         Raises UserError when a file holds bytes that are not text.
         """
         tables, first = [], 0
-        for path in self.paths:
+        for path, about in zip(self.paths, self.metadata, strict=True):
             row, name = f"{first} + {_METADATA}.row_index", str(path.absolute()).replace("`", "``")
             raw = connection.sql(f"SELECT *, {row} AS `{_ROW}` FROM parquet.`{name}`")
-            schema = pq.read_schema(path)
+            schema = about.schema.to_arrow_schema()
             table, _ = formats.parquet_columns(raw, schema, self.params, path, row=raw[_ROW])
-            texts = [table[field] for field, kind in table.schema().items() if kind.is_string()]
-            invalid = ibis.or_(*(~is_valid_utf8(text) for text in texts))
-            if engine.one_row(connection, table.agg(any=invalid.any()))["any"]:
-                raise formats.not_text([path])
             tables.append(table)
-            first += pq.read_metadata(path).num_rows
-        return formats.complete(ibis.union(*tables) if len(tables) > 1 else tables[0])
+            first += about.num_rows
+        log = formats.complete(ibis.union(*tables) if len(tables) > 1 else tables[0])
+        texts = [log[field] for field, kind in log.schema().items() if kind.is_string()]
+        invalid = ibis.or_(*(~is_valid_utf8(text) for text in texts))
+        if engine.one_row(connection, log.agg(any=invalid.any()))["any"]:
+            raise formats.not_text(self.paths)
+        return log
+
+    @property
+    def rows(self) -> int:
+        """The rows of all files."""
+        return sum(about.num_rows for about in self.metadata)
 
 
 def files(params: IngestParams, data: Path) -> Files | None:
@@ -75,8 +81,8 @@ def files(params: IngestParams, data: Path) -> Files | None:
         typed.add(pa.types.is_temporal(kinds["timestamp"]))
     if len(typed) > 1 or (params.time_format is not None and typed == {False}):
         return None
-    rows = sum(pq.read_metadata(path).num_rows for path in paths)
-    return Files(paths, params, "us" if typed == {True} else params.time_unit, rows)
+    clock: Clock = "us" if typed == {True} else params.time_unit
+    return Files(paths, params, clock, [pq.read_metadata(path) for path in paths])
 
 
 def _same(field: str, kind: pa.DataType) -> bool:

@@ -79,25 +79,20 @@ def _expressions(
     scratch: Path,
 ) -> Iterator[tuple[Any, ir.Table, ir.Table | None]]:
     """Where the expressions run, and the rows of the log and of the batches there."""
-    base = staged.table if isinstance(staged, Staged) else None
     if params.engine == "duckdb":
-        assert base is not None
-        yield reader, base, taken
+        assert isinstance(staged, Staged)
+        yield reader, staged.table, taken
         return
-    files = [
-        _written(reader, table, scratch / f"{name}.parquet")
-        for name, table in (("log", base), ("batches", taken))
-    ]
+    tables = {"log": staged.table if isinstance(staged, Staged) else None, "batches": taken}
+    files = {
+        name: scratch / f"{name}.parquet" for name, table in tables.items() if table is not None
+    }
+    for name, file in files.items():
+        engine.write_parquet(reader, tables[name], file)
     with spark(scratch, params.spark) as connection:
-        log, more = [connection.read_parquet(file) if file else None for file in files]
-        yield connection, staged.stage(connection) if isinstance(staged, Files) else log, more
-
-
-def _written(reader: Any, table: ir.Table | None, file: Path) -> Path | None:
-    if table is None:
-        return None
-    engine.write_parquet(reader, table, file)
-    return file
+        there = {name: connection.read_parquet(file) for name, file in files.items()}
+        base = staged.stage(connection) if isinstance(staged, Files) else there["log"]
+        yield connection, base, there.get("batches")
 
 
 def _show(report: dict[str, Any]) -> None:
