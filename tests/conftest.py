@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 import databases
 
@@ -20,6 +22,11 @@ settings.load_profile("recctl")
 MEMORY = Path("/dev/shm")
 ROOM = 4 << 30
 """Bytes that must be free in MEMORY."""
+
+ON_ONE_SERVER = {
+    f"test_{name}.py" for name in ("automations", "deployments", "flow_runs", "retrain_flow")
+}
+"""Files whose fixture `prefect_server` is the same one."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -53,8 +60,10 @@ def pytest_collection() -> Iterator[None]:
         gc.set_threshold(20_000, 20, 20)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    gc.unfreeze()  # else DuckDB reports what still exists when the process ends
+    """After pytest has collected garbage; else DuckDB reports what exists at the very end."""
+    gc.unfreeze()
 
 
 def _like_python_m_pytest() -> None:
@@ -121,10 +130,24 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
     return argname if isinstance(val, bytes) else None
 
 
+class _Dealer(LoadFileScheduling):
+    """Gives a worker the tests of one file at a time, or of files that share a Prefect server."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "one Prefect server" if Path(file).name in ON_ONE_SERVER else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    """How tests are dealt out to several processes."""
+    return _Dealer(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Workers begin with the files that hold slow tests, so that none of these is left to the end.
 
-    Each worker takes the next file when it is through with one (`--dist loadfile`).
+    Each worker takes the next file when it is through with one.
     """
     if not hasattr(config, "workerinput"):
         return

@@ -566,6 +566,7 @@ TABLE: dict[str, list[Case]] = {
 }
 
 
+@pytest.mark.usefixtures("quick_dvc")
 @pytest.mark.parametrize(
     ("command", "damage", "says"),
     [

@@ -1,6 +1,7 @@
-"""A real Prefect server for each module that needs one.
+"""A real Prefect server.
 
-It ends with the module: an idle one takes a twentieth of a processor.
+It takes some ten seconds of a processor to start, and idle a sixth of one: files that need it run
+one after another (conftest.py of all tests), and it ends with them.
 """
 
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from prefect_server import PrefectServer, running
 import ports
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     """A Prefect server of our own with all its services, on a free port."""
     folder = tmp_path_factory.mktemp("prefect")

@@ -24,9 +24,11 @@ QUICK = {
     "PREFECT_WORKER_QUERY_SECONDS": "1",
     "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "2",
     "PREFECT_SERVER_LOGGING_LEVEL": "INFO",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "5",
     "OMP_WAIT_POLICY": "PASSIVE",
 }
-"""Nothing waits longer than it must: the worker's look for runs, a run's for its turn."""
+"""Nothing waits longer than it must: the worker's look for runs, a run's for its turn. The server
+plans few runs ahead."""
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ OFTEN = """
     entrypoint: flows/tick.py:tick
     work_pool: *pool
     schedules:
-      - interval: 3
+      - interval: 15
 """
 """One more deployment, for a schedule that a test can wait for."""
 

@@ -307,6 +307,7 @@ def test_every_network_and_every_loss_learns(
         "negatives": 12,
         "max_epochs": epochs,
         "patience": epochs,
+        "validate_every": epochs,
     }
     params = TrainParams.model_validate({**tiny.PARAMS.model_dump(), **changes, model: small})
     fit = tiny.train(tmp_path, params)

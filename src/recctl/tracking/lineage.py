@@ -88,5 +88,6 @@ def environment() -> dict[str, str]:
 
 def packages() -> str:
     """Every installed package with its version, one per line, as pip freeze lists them."""
-    lines = {f"{d.name}=={d.version}" for d in importlib.metadata.distributions() if d.name}
+    found = (d.metadata for d in importlib.metadata.distributions())  # parsed at each access
+    lines = {f"{one['Name']}=={one['Version']}" for one in found if one["Name"]}
     return "\n".join(sorted(lines, key=str.lower)) + "\n"
