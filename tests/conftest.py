@@ -1,5 +1,6 @@
 """The environment of all tests, and how they are dealt out to several processes."""
 
+import functools
 import gc
 import os
 import shutil
@@ -49,12 +50,16 @@ def pytest_collection() -> Iterator[None]:
     """Garbage is not looked for while modules are imported, nor later among what they hold.
 
     Else it takes a sixth of the time of the collection, and each forked process that looks for
-    garbage copies the memory of all modules.
+    garbage copies the memory of all modules. Nor does MLflow read its fifty migrations for each new
+    database.
     """
     gc.disable()
     try:
         return (yield)
     finally:
+        if mlflow := sys.modules.get("mlflow.store.db.utils"):
+            newest = functools.cache(mlflow._get_latest_schema_revision)
+            mlflow._get_latest_schema_revision = newest  # type: ignore[attr-defined]
         gc.freeze()
         gc.enable()
         gc.set_threshold(20_000, 20, 20)

@@ -38,8 +38,7 @@ def checks(project: Path) -> dict[str, Any]:
     return {check["name"]: check for check in found["checks"]}
 
 
-def states(project: Path) -> dict[str, str]:
-    found = checks(project)
+def states(found: dict[str, Any]) -> dict[str, str]:
     return {name: found[name]["values"]["state"] for name in processes.NAMES}
 
 
@@ -69,9 +68,9 @@ def test_up_starts_what_was_killed_again_and_down_leaves_no_process(project: Pat
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Started: prefect, mlflow, serve, worker." in done.stdout
     assert "prefect deployment run 'retrain/nightly'" in done.stdout
-    assert states(project) == dict.fromkeys(processes.NAMES, "up")
-    assert len(left_behind(project)) >= 4
     found = checks(project)  # Prefect's server answers to the key
+    assert states(found) == dict.fromkeys(processes.NAMES, "up")
+    assert len(left_behind(project)) >= 4
     assert ask(address(project, "serve")) == 200
     assert (found["serve"]["values"]["version"], found["serve"]["state"]) == (None, "warning")
     assert found["schedule"]["found"].startswith("next 20")
@@ -94,11 +93,11 @@ def test_up_starts_what_was_killed_again_and_down_leaves_no_process(project: Pat
     for name in ("serve", "worker"):
         os.kill(found[name]["values"]["pid"], signal.SIGKILL)
     dead = {"prefect": "up", "mlflow": "up", "serve": "dead", "worker": "dead"}
-    assert states(project) == dead
+    assert states(checks(project)) == dead
 
     done = recctl(project, "up")
     assert "Started: serve, worker." in done.stdout, done.stdout + done.stderr
-    assert states(project) == dict.fromkeys(processes.NAMES, "up")
+    assert states(checks(project)) == dict.fromkeys(processes.NAMES, "up")
 
     done = recctl(project, "down")
     assert (done.returncode, done.stdout) == (0, "Stopped: worker, serve, mlflow, prefect.\n")
@@ -140,8 +139,9 @@ def the_servers_answer_to_the_key_alone(project: Path, key: str) -> None:
         assert ask(asked, key, body, page) == 403
     for path in ("/", "/health", "/graphql", "/ajax-api/2.0/mlflow/get-artifact"):
         assert ask(f"{address(project, 'mlflow')}{path}") == 401
+    ours = family(project)
     for service in psutil.net_connections("tcp"):
-        if service.status == "LISTEN" and service.pid in family(project):
+        if service.status == "LISTEN" and service.pid in ours:
             assert service.laddr.ip == "127.0.0.1"
 
 

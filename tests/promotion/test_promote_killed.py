@@ -21,8 +21,8 @@ from recctl.promotion.verify import verify
 
 PROGRAM = str(Path(__file__).with_name("deaths.py"))
 
-KILLED = (("better:killed::4",),)
-"""Every fourth moment; `MORE` has all of them."""
+KILLED = (("better:killed::6",),)
+"""Every sixth moment; `MORE` has all of them."""
 MORE = (
     ("better:killed",),
     ("rollback:killed", "worse:killed:save"),

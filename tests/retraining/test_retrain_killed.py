@@ -8,8 +8,8 @@ import signal
 import pytest
 from faults import Line, judged, outcomes
 
-SAMPLE = (("promoted:killed:150:9",),)
-"""Every 150th moment, from the 9th on; `ALL` has every one."""
+SAMPLE = (("promoted:killed:250:9",),)
+"""Every 250th moment, from the 9th on; `ALL` has every one."""
 ALL = (("promoted:killed",), ("rejected:killed",))
 
 
