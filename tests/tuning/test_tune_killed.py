@@ -1,5 +1,6 @@
 """`recctl tune` with processes that are killed: nothing is lost, and the same command goes on."""
 
+import contextlib
 import multiprocessing
 import os
 import re
@@ -70,11 +71,12 @@ def running(layout: Layout, after: int = -1) -> FrozenTrial:
 
 
 def workers(process: Tune) -> list[psutil.Process]:
-    return [
-        one
-        for one in psutil.Process(process.pid).children(recursive=True)
-        if one.cmdline()[1:3] == ["-m", "recctl.tuning.worker"]
-    ]
+    found = []
+    for one in psutil.Process(process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # another one, which has just ended
+            if one.cmdline()[1:3] == ["-m", "recctl.tuning.worker"]:
+                found.append(one)
+    return found
 
 
 @pytest.mark.slow
