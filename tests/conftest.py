@@ -23,11 +23,7 @@ settings.load_profile("recctl")
 MEMORY = Path("/dev/shm")
 ROOM = 4 << 30
 """Bytes that must be free in MEMORY."""
-
-ON_ONE_SERVER = {
-    f"test_{name}.py" for name in ("automations", "deployments", "flow_runs", "retrain_flow")
-}
-"""Files whose fixture `prefect_server` is the same one."""
+FLOWS = "tests/flows/"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -50,19 +46,22 @@ def pytest_collection() -> Iterator[None]:
     """Garbage is not looked for while modules are imported, nor later among what they hold.
 
     Else it takes a sixth of the time of the collection, and each forked process that looks for
-    garbage copies the memory of all modules. Nor does MLflow read its fifty migrations for each new
-    database.
+    garbage copies the memory of all modules.
     """
     gc.disable()
     try:
         return (yield)
     finally:
-        if mlflow := sys.modules.get("mlflow.store.db.utils"):
-            newest = functools.cache(mlflow._get_latest_schema_revision)
-            mlflow._get_latest_schema_revision = newest  # type: ignore[attr-defined]
         gc.freeze()
         gc.enable()
         gc.set_threshold(20_000, 20, 20)
+
+
+def pytest_collection_finish() -> None:
+    """MLflow reads its fifty migrations once and not for each new database."""
+    if mlflow := sys.modules.get("mlflow.store.db.utils"):
+        newest = functools.cache(mlflow._get_latest_schema_revision)
+        mlflow._get_latest_schema_revision = newest  # type: ignore[attr-defined]
 
 
 @pytest.hookimpl(trylast=True)
@@ -136,11 +135,11 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
 
 
 class _Dealer(LoadFileScheduling):
-    """Gives a worker the tests of one file at a time, or of files that share a Prefect server."""
+    """Gives a worker one file at a time, and those of tests/flows together: they share a server."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
-        return "one Prefect server" if Path(file).name in ON_ONE_SERVER else file
+        return FLOWS if file.startswith(FLOWS) else file
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,5 +1,6 @@
 """Whether processes run, and waiting for what they do."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,16 @@ def lives(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def started_as(module: str, under: int) -> list[psutil.Process]:
+    """The descendants of a process that were started as `python -m MODULE`."""
+    found = []
+    for one in psutil.Process(under).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            if [word for word in one.cmdline()[1:4] if word != "-u"][:2] == ["-m", module]:
+                found.append(one)
+    return found
 
 
 def wait_for(what: str, condition: Callable[[], Any], seconds: float = SECONDS) -> Any:

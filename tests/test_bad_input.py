@@ -611,6 +611,7 @@ def test_wrong_arguments_end_in_one_line(
 @pytest.mark.parametrize(
     ("command", "damage", "says"),
     [
+        ("stage validate", cut(f"{INTERACTIONS}/interactions.parquet"), "is damaged"),
         ("stage train", flip(CHECKPOINT), "checkpoint "),
         ("recommend --user u1", write(f"{MODEL}/vocabulary.json", GARBAGE), "is damaged"),
         ("data use new.csv", given(GARBAGE), "holds NUL bytes"),

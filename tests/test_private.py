@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from recctl import dvc
-from recctl.files import replacing, replacing_folder
+from recctl.files import leads_out, replacing, replacing_folder
 from recctl.git import git
 from recctl.layout import Layout
 
@@ -140,3 +140,11 @@ def test_git_follows_the_umask_that_the_user_chose(
     os.umask(0o077)
     git(tmp_path, "init", "--quiet", "shared")
     assert mode(tmp_path / "shared" / ".git") == 0o750
+
+
+@pytest.mark.parametrize(
+    ("name", "out"),
+    [("a/b", False), ("a..b/c", False), ("../a", True), ("a/../b", True), ("/a", True)],
+)
+def test_a_name_that_leads_out_of_its_folder(name: str, out: bool) -> None:
+    assert leads_out(name) == out

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
 
 from recctl import limits
@@ -39,6 +39,12 @@ def users_umask() -> int:
     -1, which subprocess takes as "unchanged", where it was not set.
     """
     return int(os.environ.get(_USERS_UMASK, "-1"), 8)
+
+
+def leads_out(name: str) -> bool:
+    """Whether a name with slashes may lead out of the folder that it should be in."""
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts
 
 
 @contextlib.contextmanager

@@ -83,7 +83,10 @@ def spark(java: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]
 
     Its driver may hold less than the log's interactions: the executors must write them.
     """
-    small = Spark(config={"spark.driver.maxResultSize": "256k"})
+    quick = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # little is run often enough to optimise
+    small = Spark(
+        config={"spark.driver.maxResultSize": "256k", "spark.driver.extraJavaOptions": quick}
+    )
     with spark_session(tmp_path_factory.mktemp("spark"), small) as connection:
         yield connection
 

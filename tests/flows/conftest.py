@@ -1,7 +1,7 @@
 """A real Prefect server.
 
-It takes some ten seconds of a processor to start, and idle a sixth of one: files that need it run
-one after another (conftest.py of all tests), and it ends with them.
+It takes some ten seconds of a processor to start, and idle a sixth of one: one process runs all
+files here, one after another (conftest.py of all tests), and the server ends with them.
 """
 
 from collections.abc import Iterator

@@ -116,7 +116,9 @@ def end(started: list[Racer]) -> None:
 @pytest.mark.parametrize(
     ("backend", "count", "rounds"),
     [
+        ("sqlite", 2, 4),
         ("sqlite", 5, 2),
+        ("postgresql", 2, 4),
         ("postgresql", 5, 2),
         ("http", 5, 1),  # its requests take longer
     ],

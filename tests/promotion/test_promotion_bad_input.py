@@ -488,18 +488,18 @@ LOOKING_AT_DAMAGE = ["history", "verify", "verify --all", "explain 1", "explain 
 
 
 @pytest.mark.parametrize(
-    ("entry", "written_upon"),
+    "entry",
     [
-        ("", False),
-        ("no json", True),
-        ("[]", False),
-        ("{}", True),
-        ('{"kind": "promotion"}', False),
-        ('{"kind": 1, "sets": 3, "saw": [], "verdict": {}, "previous": null}', True),
-        ('{"kind": "promotion", "policy": {"x": 1}, "evidence": {"run_id": 1}}', False),
-        ('{"kind": "promotion", "evidence": {"run_id": "1", "files": {"a": 1}}}', True),
+        "",
+        "no json",
+        "[]",
+        "{}",
+        '{"kind": "promotion"}',
+        '{"kind": 1, "sets": 3, "saw": [], "verdict": {}, "previous": null}',
+        '{"kind": "promotion", "policy": {"x": 1}, "evidence": {"run_id": 1, "files": {"a": 1}}}',
     ],
 )
+@pytest.mark.parametrize("written_upon", [False, True], ids=["last", "written upon"])
 def test_a_decision_that_cannot_be_read_hides_nothing(
     project: Layout, run: Run, entry: str, written_upon: bool
 ) -> None:

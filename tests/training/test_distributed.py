@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import ready_project
-from lives import SECONDS, lives, wait_for
+from lives import SECONDS, lives, started_as, wait_for
 from recctl import lock
 from recctl.errors import UserError
 from recctl.layout import Layout
@@ -96,14 +96,6 @@ def test_what_a_user_can_fix_is_said_once(project: Path, tmp_path: Path) -> None
         train(project, tmp_path, 2, learning_rate=1e6, item_vectors="random")
 
 
-def is_rank(process: psutil.Process) -> bool:
-    try:
-        line = process.cmdline()
-    except psutil.NoSuchProcess:
-        return False
-    return line[-3:-1] == ["-m", "recctl.training.worker"] and "torch.distributed.run" not in line
-
-
 @pytest.mark.slow
 def test_no_rank_outlives_a_killed_stage(tmp_path: Path) -> None:
     """Nor the stage's lock while one of them runs; none listens where others could reach it."""
@@ -123,7 +115,7 @@ def test_no_rank_outlives_a_killed_stage(tmp_path: Path) -> None:
             assert stage.poll() is None
             assert time.monotonic() < deadline
             started = psutil.Process(stage.pid).children(recursive=True)
-            ranks = [one for one in started if is_rank(one)]
+            ranks = started_as("recctl.training.worker", stage.pid)
             time.sleep(0.1)
         listening = [
             found.laddr.ip

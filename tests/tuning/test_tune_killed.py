@@ -1,6 +1,5 @@
 """`recctl tune` with processes that are killed: nothing is lost, and the same command goes on."""
 
-import contextlib
 import multiprocessing
 import os
 import re
@@ -10,13 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import tiny_study
 from optuna.trial import FrozenTrial, TrialState
 
 import programs
-from lives import lives
+from lives import lives, started_as
 from recctl.cli import main
 from recctl.layout import Layout
 from recctl.tracking import server
@@ -70,21 +68,12 @@ def running(layout: Layout, after: int = -1) -> FrozenTrial:
     raise AssertionError("no trial began to validate")
 
 
-def workers(process: Tune) -> list[psutil.Process]:
-    found = []
-    for one in psutil.Process(process.pid).children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):  # another one, which has just ended
-            if one.cmdline()[1:3] == ["-m", "recctl.tuning.worker"]:
-                found.append(one)
-    return found
-
-
 @pytest.mark.slow
 def test_a_killed_search_and_a_killed_trial(tmp_path: Path) -> None:
     layout = tiny_study.make(tmp_path / "project", max_epochs=100, patience=100, **TRAIN)
     first = Tune(layout, "--trials", "2")
     killed = running(layout)
-    [worker] = workers(first)
+    [worker] = started_as("recctl.tuning.worker", first.pid)
     os.kill(first.pid, signal.SIGKILL)
     assert first.end()[0] == -signal.SIGKILL
     deadline = time.monotonic() + 60
@@ -97,7 +86,7 @@ def test_a_killed_search_and_a_killed_trial(tmp_path: Path) -> None:
     again = running(layout, after=killed.number)
     assert again.params == killed.params
     assert again.user_attrs["run_id"] == killed.user_attrs["run_id"]
-    [worker] = workers(second)
+    [worker] = started_as("recctl.tuning.worker", second.pid)
     worker.kill()  # as the kernel does when there is no memory left
     code, said = second.end()
     assert code == 0, said

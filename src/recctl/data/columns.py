@@ -124,8 +124,13 @@ def names(path: Path, params: IngestParams) -> tuple[str, ...]:
 
 def schema(path: Path) -> pa.Schema:
     """The schema of a parquet file; UserError when it is not one."""
+    return footer(path).schema.to_arrow_schema()
+
+
+def footer(path: Path) -> pq.FileMetaData:
+    """The columns and the number of rows of a parquet file; UserError when it is not one."""
     try:
-        return pq.read_schema(path)
+        return pq.read_metadata(path)
     except pa.ArrowInvalid as error:
         reason = " ".join(str(error).split())
         raise UserError(

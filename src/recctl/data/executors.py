@@ -31,7 +31,7 @@ class Files:
     paths: list[Path]
     params: IngestParams
     clock: Clock
-    metadata: list[pq.FileMetaData]
+    footers: list[pq.FileMetaData]
 
     def stage(self, connection: Any) -> ir.Table:
         """The staged table of `recctl.data.formats` on Spark.
@@ -39,13 +39,13 @@ class Files:
         Raises UserError when a file holds bytes that are not text.
         """
         tables, first = [], 0
-        for path, about in zip(self.paths, self.metadata, strict=True):
+        for path, footer in zip(self.paths, self.footers, strict=True):
             row, name = f"{first} + {_METADATA}.row_index", str(path.absolute()).replace("`", "``")
             raw = connection.sql(f"SELECT *, {row} AS `{_ROW}` FROM parquet.`{name}`")
-            schema = about.schema.to_arrow_schema()
+            schema = footer.schema.to_arrow_schema()
             table, _ = formats.parquet_columns(raw, schema, self.params, path, row=raw[_ROW])
             tables.append(table)
-            first += about.num_rows
+            first += footer.num_rows
         log = formats.complete(ibis.union(*tables) if len(tables) > 1 else tables[0])
         texts = [log[field] for field, kind in log.schema().items() if kind.is_string()]
         invalid = ibis.or_(*(~is_valid_utf8(text) for text in texts))
@@ -56,7 +56,7 @@ class Files:
     @property
     def rows(self) -> int:
         """The rows of all files."""
-        return sum(about.num_rows for about in self.metadata)
+        return sum(footer.num_rows for footer in self.footers)
 
 
 def files(params: IngestParams, data: Path) -> Files | None:
@@ -67,12 +67,13 @@ def files(params: IngestParams, data: Path) -> Files | None:
     if params.format != "parquet" or params.title_column is not None:
         return None
     paths = [formats.existing(data, name) for name in params.files]
-    typed = set()
+    typed, footers = set(), []
     for path in paths:
         with path.open("rb") as file:
             if file.read(len(PARQUET)) != PARQUET:
                 return None
-        schema = columns.schema(path)
+        footers.append(columns.footer(path))
+        schema = footers[-1].schema.to_arrow_schema()
         columns.check(path, params, tuple(schema.names))
         kinds = {field: schema.field(name).type for field, name in columns.sources(params).items()}
         distinct = {name.lower() for name in (*schema.names, _METADATA, _ROW)}
@@ -82,7 +83,7 @@ def files(params: IngestParams, data: Path) -> Files | None:
     if len(typed) > 1 or (params.time_format is not None and typed == {False}):
         return None
     clock: Clock = "us" if typed == {True} else params.time_unit
-    return Files(paths, params, clock, [pq.read_metadata(path) for path in paths])
+    return Files(paths, params, clock, footers)
 
 
 def _same(field: str, kind: pa.DataType) -> bool:

@@ -1,11 +1,11 @@
 """The `ingest` section of params.yaml: how to read the raw log."""
 
-from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from recctl.config import Section, Settings
+from recctl.files import leads_out
 
 
 def lookup_encoding(name: str) -> None:
@@ -96,7 +96,7 @@ class IngestParams(Section):
         if self.encoding is not None:
             lookup_encoding(self.encoding)
         for name in [*self.files, *([self.items_file] if self.items_file else [])]:
-            if Path(name).is_absolute() or ".." in Path(name).parts:
+            if leads_out(name):
                 raise ValueError(f"'{name}' is outside data/; name files in it")
         columns = (self.user_column, self.item_column, self.time_column)
         if self.format != "sequences" and len(set(columns)) < 3:

@@ -13,6 +13,7 @@ from typing import IO, Any
 from recctl.data import unpack
 from recctl.data.plain import PARQUET, reading
 from recctl.errors import UserError
+from recctl.files import leads_out
 
 HEAD_BYTES = 256 * 1024
 HEAD_LINES = 200
@@ -68,7 +69,7 @@ def _is_file(member: zipfile.ZipInfo) -> bool:
 
 def _member(path: Path, member: zipfile.ZipInfo) -> Entry:
     name = PurePosixPath(member.filename.replace("\\", "/"))
-    if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+    if leads_out(str(name)) or ":" in name.parts[0]:
         raise UserError(
             f"{path} holds a file with a path outside it ('{member.filename}')",
             "do not use this archive",

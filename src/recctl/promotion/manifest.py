@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from recctl.errors import UserError
-from recctl.files import digest
+from recctl.files import digest, leads_out
 
 MLFLOW_NOTE = "registered_model_meta"
 """What MLflow adds to a version that it loads from a local store: the version's own name."""
@@ -36,8 +36,7 @@ def check(folder: Path, expected: Manifest, besides: Collection[str] = ()) -> No
     `besides` may be there as well.
     """
     for name in expected:
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or path.as_posix() != name:
+        if leads_out(name) or PurePosixPath(name).as_posix() != name:
             raise refused(folder, f"its manifest names '{name}', which is outside it")
     found = {*names(folder)} - {MLFLOW_NOTE, *besides}
     for name in sorted(expected.keys() | found):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from recctl.errors import MayPass, Unknown
+from recctl.files import leads_out
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -137,7 +138,7 @@ class Artifacts:
         store = self.store()
 
         def bring(path: str) -> None:
-            if path.startswith("/") or ".." in path.split("/"):
+            if leads_out(path):
                 raise Unknown(f"{self.place} lists a file outside of it: {path}")
             local = to / path
             local.parent.mkdir(parents=True, exist_ok=True)
